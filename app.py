@@ -1,0 +1,24 @@
+"""The web app: `python app.py`, then open http://127.0.0.1:7860. On Hugging Face Spaces it is the Space."""
+
+import argparse
+import logging
+import os
+import sys
+
+from mind2mind.ui import HOST, launch, make_demo, make_studio
+
+parser = argparse.ArgumentParser(description="Mind2Mind in the browser")
+parser.add_argument("--host", default="0.0.0.0" if "SPACE_ID" in os.environ else HOST)
+parser.add_argument("--port", type=int, help="7860 or the next free one if not given")
+parser.add_argument(
+    "--public", action="store_true", help="the limits for visitors who do not know each other"
+)
+options = parser.parse_args(sys.argv[1:] if __name__ == "__main__" else [])
+
+studio = make_studio(options.public)
+demo = make_demo(studio)
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("mind2mind").setLevel(logging.INFO)
+    launch(demo, studio, options.host, options.port)

@@ -1,0 +1,34 @@
+"""The command line: the table of commands, assembled into one typer app."""
+
+import typer
+
+from mind2mind.cli import data, doctor, pictures, serve, training
+from mind2mind.cli.common import Command
+
+COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
+    ("Pictures", (pictures.sample, pictures.interpolate, pictures.reconstruct, pictures.encode)),
+    ("Training", (training.transfer, training.pretrain)),
+    ("Models and data", (data.models, data.convert, data.make_data)),
+    ("Around it", (serve.app, doctor.doctor)),
+)
+HELP = """Mind2Mind turns a folder of pictures into a generator of new pictures like them.
+
+COMMAND --help shows examples. Results go to stdout, everything else to stderr.
+Exit codes: 0 done, 1 a fault of ours, 2 wrong use or bad input, 130 stopped with the work kept.
+"""
+
+
+def build() -> typer.Typer:
+    """The app with all commands."""
+    app = typer.Typer(
+        help=HELP,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,  # a fault of ours shows Python's own traceback
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    for panel, commands in COMMANDS:
+        for command in commands:
+            app.command(command.name, epilog=command.epilog, rich_help_panel=panel)(command.function)
+    return app

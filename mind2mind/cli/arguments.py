@@ -1,0 +1,93 @@
+"""The arguments that several commands share, and how seeds, choices and folders are read."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mind2mind.errors import ConfigError, DataError
+
+LAST_SEED = 2**32 - 1  # the noise of seed s is drawn from s + 2**32
+MOST_SEEDS = 100_000
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Crop = Literal["centre", "fit"]
+NoiseKind = Literal["none", "fixed", "random"]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, the rest on stderr.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where the networks run.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", "-m", help="A name from `mind2mind models`, or the folder of a bundle or a run."),
+]
+PsiOption = Annotated[
+    float, typer.Option("--psi", min=-2.0, max=2.0, help="Truncation: 1 is none, 0 is the mean picture.")
+]
+NoiseOption = Annotated[
+    NoiseKind, typer.Option("--noise", help="The decoder's noise: fine detail by chance.")
+]
+CropOption = Annotated[
+    Crop,
+    typer.Option("--crop", help="How pictures become square: cut, or fitted with bars."),
+]
+PicturesArgument = Annotated[
+    list[Path], typer.Argument(metavar="PICTURES", help="Pictures, folders and zips.", show_default=False)
+]
+
+
+def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:
+    """`7` with a count gives 7, 8, ...; `0,3,5-9` is a list of its own.
+
+    Raises:
+        ConfigError: the text is no such list, or its length contradicts `count`.
+    """
+    remedy = "Write one number (with --count), or a list such as 0,3,5-9."
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,10}(\s*-\s*[0-9]{1,10})?", part) for part in parts):
+        raise ConfigError(f"{text!r} is no list of seeds.", remedy)
+    ends = [[int(end) for end in part.split("-")] for part in parts]
+    if len(parts) == 1 and len(ends[0]) == 1:
+        ends = [[ends[0][0], ends[0][0] + (default_count if count is None else count) - 1]]
+        count = None
+    size = sum(end[-1] - end[0] + 1 for end in ends)
+    if any(end[-1] < end[0] for end in ends):
+        raise ConfigError(f"A range in {text!r} ends before it begins.", "Write the smaller seed first.")
+    if max(end[-1] for end in ends) > LAST_SEED or size > MOST_SEEDS:
+        raise ConfigError(
+            f"Seeds {text!r} ask for {size} pictures up to seed {max(end[-1] for end in ends)}.",
+            f"Ask for at most {MOST_SEEDS} at a time, with seeds up to {LAST_SEED}.",
+        )
+    seeds = list(dict.fromkeys(seed for end in ends for seed in range(end[0], end[-1] + 1)))
+    if count is not None and count != len(seeds):
+        raise ConfigError(
+            f"--seed {text} names {len(seeds)} seeds and --count says {count}.", "Leave --count out."
+        )
+    return seeds
+
+
+def folder_of(path: Path) -> Path:
+    """The folder, made if need be.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"The folder {path} could not be made: {error.strerror or error}.", "Choose another --out."
+        ) from error
+    return path
+
+
+def choice_of(what: str, name: str, choices: Mapping[str, Any]) -> Any:
+    """The choice of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in choices:
+        raise ConfigError(f"There is no {what} {name!r}.", f"Choose one of {', '.join(choices)}.")
+    return choices[name]

@@ -1,0 +1,197 @@
+"""What every command shares: three options, where text goes, how errors end, how seeds are written.
+
+A command is a function `(terminal, ...) -> Result`. `door` turns it into what typer runs: it adds `--json`,
+`--device` and `--quiet`, prints the result (plain lines, or one JSON document) on stdout and everything else
+on stderr, and ends with 0 (done), 1 (a fault of ours: traceback), 2 (wrong use or bad input: fact and remedy)
+or 130 (stopped by the user).
+"""
+
+import contextlib
+import functools
+import inspect
+import json
+import logging
+import math
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mind2mind.cli.arguments import DeviceOption, JsonOption, QuietOption
+from mind2mind.errors import Mind2MindError
+
+if TYPE_CHECKING:
+    from mind2mind.studio import Studio
+
+STOPPED = 130
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command has to say on stdout, and its exit code."""
+
+    document: Mapping[str, Any]  # for --json
+    lines: Sequence[str] = ()  # without it
+    code: int = 0
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, ready for `typer.Typer.command(name, epilog=...)(function)`."""
+
+    name: str
+    function: Callable[..., None]
+    epilog: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A progress bar on stderr; `show` moves it."""
+
+    _update: Callable[..., None]
+
+    def show(self, done: float, total: float | None = None, note: str = "", name: str = "") -> None:
+        """`total` None and an empty `name` leave them as they are; `note` stands behind the bar."""
+        changes = {"total": total or None, "description": name or None}
+        self._update(completed=done, note=note, **{k: v for k, v in changes.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """The options that all commands share, and the way to stderr."""
+
+    as_json: bool = False
+    device: str = "auto"
+    quiet: bool = False
+
+    def note(self, text: str) -> None:
+        """One line on stderr, unless --quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def bar(self, description: str, total: float | None = None) -> Iterator[Bar]:
+        """A bar on stderr while the block lasts; `total` None: the end is not known."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
+        with Progress(*columns, console=Console(stderr=True), disable=self.quiet) as progress:
+            task = progress.add_task(description, total=total, note="")
+            yield Bar(functools.partial(progress.update, task))
+
+    def studio(self) -> "Studio":
+        """The facade, on the device asked for."""
+        from mind2mind.studio import Studio
+
+        return Studio(device=self.device)
+
+
+@dataclass
+class StopRequest:
+    """Whether the user pressed Ctrl-C."""
+
+    asked: bool = field(default=False)
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+@contextlib.contextmanager
+def stop_on_ctrl_c(terminal: Terminal) -> Iterator[StopRequest]:
+    """Within the block the first Ctrl-C only asks for a stop; a second one interrupts as usual."""
+    request = StopRequest()
+
+    def ask(number: int, frame: Any) -> None:
+        if request.asked:
+            raise KeyboardInterrupt
+        request.asked = True
+        terminal.note("Stopping: waiting until the work is saved. Ctrl-C once more leaves at once.")
+
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield request
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield request
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def door(*examples: str) -> Callable[[Callable[..., Result]], Command]:
+    """Makes a command of a function whose first parameter is the terminal; `examples` end its --help."""
+
+    def make(function: Callable[..., Result]) -> Command:
+        @functools.wraps(function)
+        def call(*, as_json: bool, device: str, quiet: bool, **arguments: Any) -> None:
+            _run(functools.partial(function, **arguments), Terminal(as_json, device, quiet))
+
+        _sign(call, function)
+        epilog = "\n\n".join(("Examples:", *examples))
+        return Command(function.__name__.replace("_", "-"), call, epilog)
+
+    return make
+
+
+def _sign(call: Callable[..., None], function: Callable[..., Result]) -> None:
+    """Gives `call` the parameters of `function`, the terminal replaced by the shared options."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    _, *own = inspect.signature(function).parameters.values()
+    shared = [
+        inspect.Parameter("device", keyword, default="auto", annotation=DeviceOption),
+        inspect.Parameter("as_json", keyword, default=False, annotation=JsonOption),
+        inspect.Parameter("quiet", keyword, default=False, annotation=QuietOption),
+    ]
+    parameters = [parameter.replace(kind=keyword) for parameter in own] + shared
+    call.__dict__.pop("__wrapped__")  # typer would look through it
+    call.__dict__["__signature__"] = inspect.Signature(parameters)
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
+
+def _run(work: Callable[[Terminal], Result], terminal: Terminal) -> None:
+    logging.getLogger("mind2mind").setLevel(logging.ERROR if terminal.quiet else logging.WARNING)
+    stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints must not spoil the document
+        try:
+            result = work(terminal)
+        except Mind2MindError as error:
+            print(f"error: {error.problem}\n{error.fix}", file=sys.stderr)
+            document = {"problem": error.problem, "fix": error.fix, "kind": type(error).__name__}
+            result = Result({"error": document}, code=2)
+        except KeyboardInterrupt:
+            terminal.note("Stopped. What was already written is kept.")
+            result = Result({"error": {"problem": "Stopped by the user.", "fix": ""}}, code=STOPPED)
+        except Exception as error:
+            if terminal.as_json:
+                fault = {"problem": f"{type(error).__name__}: {error}", "fix": "This is a fault of ours."}
+                print(as_text({"error": fault}), file=stdout, flush=True)
+            raise
+    for line in [as_text(result.document)] if terminal.as_json else result.lines:
+        print(line, file=stdout)
+    stdout.flush()
+    if result.code:
+        raise typer.Exit(result.code)
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    """Strict JSON: paths as text, nan and infinity as null."""
+    return json.dumps(_plain(document), indent=1, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -1,0 +1,234 @@
+"""Commands that draw: sample, interpolate, reconstruct; and encode, which reads pictures into codes."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mind2mind.cli.arguments import (
+    CropOption,
+    ModelOption,
+    NoiseOption,
+    PicturesArgument,
+    PsiOption,
+    folder_of,
+    seeds_of,
+)
+from mind2mind.cli.common import Bar, Result, Terminal, door
+from mind2mind.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from mind2mind.intake import Encoding, Prepared
+
+SAMPLES = 16  # when --count is left out
+AT_A_TIME = 16  # pictures; bounds memory, and is fixed so that the same command gives the same bytes
+IN_GRID = 64  # pictures of a grid, at most
+FRAMES = 60
+FRAMES_PER_SECOND = 24
+CLIP_ENDINGS = (".mp4", ".webp", ".gif", "")  # none: a folder of PNGs
+
+
+@door(
+    "mind2mind sample --model toon64 --count 16 --seed 7 --out samples",
+    "mind2mind sample --model my-run --seed 0,3,5-9 --psi 0.7 --noise none --out few",
+)
+def sample(
+    terminal: Terminal,
+    model: ModelOption,
+    seed: Annotated[
+        str, typer.Option(help="The first seed (with --count), or a list such as 0,3,5-9.")
+    ] = "0",
+    count: Annotated[
+        int | None, typer.Option(min=1, help="How many pictures.", show_default=str(SAMPLES))
+    ] = None,
+    psi: PsiOption = 1.0,
+    noise: NoiseOption = "random",
+    out: Annotated[Path, typer.Option(help="The folder for the PNGs and their grid.")] = Path("samples"),
+) -> Result:
+    """Draw new pictures: one PNG a seed, and a grid. The same seed is the same picture."""
+    seeds = seeds_of(seed, count, SAMPLES)
+    from mind2mind import images
+
+    studio = terminal.studio()
+    shown: list[Image.Image] = []
+    rows = []
+    with terminal.bar("Drawing", len(seeds)) as bar:
+        for first in range(0, len(seeds), AT_A_TIME):
+            chunk = seeds[first : first + AT_A_TIME]
+            pictures = studio.sample(model, chunk, psi=psi, noise=noise)
+            folder_of(out)  # only now: a wrong model leaves no folder behind
+            for number, picture in zip(chunk, pictures, strict=True):
+                path = out / f"seed-{number:07d}.png"
+                images.save_png(picture, path, provenance(picture))
+                rows.append({"seed": number, "path": path})
+            shown += pictures[: IN_GRID - len(shown)]
+            bar.show(first + len(chunk), note=f"{first + len(chunk)} of {len(seeds)}")
+    grid = out / "grid.png"
+    meta = provenance(shown[0]) | {"seed": ",".join(map(str, seeds[: len(shown)]))}
+    images.save_png(images.grid(shown), grid, meta)
+    document = {"model": model, "psi": psi, "noise": noise, "pictures": rows, "grid": grid}
+    return Result(document, [*(str(row["path"]) for row in rows), str(grid)])
+
+
+def provenance(picture: "Image.Image") -> dict[str, str]:
+    """What the studio wrote into a picture about its making."""
+    return {str(key): str(value) for key, value in picture.info.items()}
+
+
+def endpoint_of(text: str) -> int | Path:
+    """`12` is a seed; anything else is a picture, and so is `./12`.
+
+    Raises:
+        ConfigError: the seed is too large.
+        DataError: there is no such picture.
+    """
+    if text.isdecimal():
+        return seeds_of(text, 1, 1)[0]
+    if not Path(text).is_file():
+        raise DataError(
+            f"There is no picture {text}.", "Give a seed (a whole number) or the path of a picture."
+        )
+    return Path(text)
+
+
+@door(
+    "mind2mind interpolate 3 8 21 --model toon64 --out walk.mp4",
+    "mind2mind interpolate me.png 7 --model toon64 --frames 30 --loop --out walk.webp",
+)
+def interpolate(
+    terminal: Terminal,
+    endpoints: Annotated[
+        list[str],
+        typer.Argument(metavar="A B C", help="Two or more, each a seed or a picture.", show_default=False),
+    ],
+    model: ModelOption,
+    frames: Annotated[int, typer.Option(min=2, max=10_000, help="How many frames in all.")] = FRAMES,
+    psi: PsiOption = 1.0,
+    noise: NoiseOption = "none",
+    loop: Annotated[bool, typer.Option("--loop", help="Back to the first at the end.")] = False,
+    out: Annotated[
+        Path, typer.Option(help="A clip (.mp4, .webp, .gif); without an ending, a folder of PNGs.")
+    ] = Path("interpolation.mp4"),
+) -> Result:
+    """Walk in a straight line from code to code, as a clip or as single frames."""
+    if len(endpoints) < 2:
+        raise DataError("An interpolation needs two ends.", "Give two or more seeds or pictures.")
+    if out.suffix.lower() not in CLIP_ENDINGS:
+        raise DataError(
+            f"Clips do not end in {out.suffix}.", "Use .mp4, .webp, .gif, or no ending for a folder."
+        )
+    ends = [endpoint_of(text) for text in endpoints]
+    from mind2mind.clips import save_clip
+
+    walk = terminal.studio().interpolate(model, ends, frames=frames, psi=psi, noise=noise, loop=loop)
+    with terminal.bar("Drawing", frames) as bar:
+        folder_of(out.parent)
+        save_clip(_counted(walk, bar), out, FRAMES_PER_SECOND)
+    document = {"model": model, "ends": endpoints, "frames": frames, "psi": psi, "noise": noise, "path": out}
+    return Result(document, [str(out)])
+
+
+def _counted(frames: "Iterable[Image.Image]", bar: Bar) -> "Iterator[Image.Image]":
+    for done, frame in enumerate(frames, start=1):
+        bar.show(done, note=f"frame {done}")
+        yield frame
+
+
+@door("mind2mind reconstruct photos/ --model toon64 --out rebuilt")
+def reconstruct(
+    terminal: Terminal,
+    pictures: PicturesArgument,
+    model: ModelOption,
+    out: Annotated[Path, typer.Option(help="The folder for the pairs.")] = Path("reconstructions"),
+) -> Result:
+    """Show what a model can rebuild of pictures: each beside its reconstruction, with the PSNR in dB."""
+    from mind2mind import images
+
+    files = [file for path in pictures for file in _files(path)]
+    studio = terminal.studio()
+    rows: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    studio.model(model)
+    with terminal.bar("Rebuilding", len(files)) as bar:
+        for number, file in enumerate(files, start=1):
+            bar.show(number, note=f"{number} of {len(files)}")
+            try:
+                (pair,) = studio.reconstruct(model, [file])
+            except DataError as error:  # one bad picture does not stop the others
+                skipped.append({"name": str(file), "reason": error.problem})
+                terminal.note(f"skipped {file}: {error.problem}")
+                continue
+            stem = re.sub(r"[^\w.-]+", "_", file.stem)[:80]
+            path = folder_of(out) / f"{number:05d}-{stem}.png"
+            meta = {"model": model, "picture": pair.name, "psnr": f"{pair.psnr:.2f}"}
+            images.save_png(images.grid([pair.original, pair.rebuilt], 2), path, meta)
+            rows.append({"name": str(file), "psnr": float(pair.psnr), "path": path})
+    if not rows:
+        raise DataError(
+            "None of these files is a picture that can be used.", "Give PNG, JPEG or WebP pictures."
+        )
+    mean = sum(row["psnr"] for row in rows) / len(rows)
+    document = {"model": model, "pictures": rows, "skipped": skipped, "psnr_mean": mean}
+    lines = [f"{row['path']}\t{row['psnr']:.2f} dB" for row in rows]
+    return Result(document, [*lines, f"mean\t{mean:.2f} dB"])
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of a folder, hidden ones left out, by name; a file is itself."""
+    if not path.is_dir():
+        return [path]
+    inside = (file for file in sorted(path.rglob("*")) if file.is_file())
+    return [f for f in inside if not any(part.startswith(".") for part in f.relative_to(path).parts)]
+
+
+@door(
+    "mind2mind encode photos/ --model toon64 --out codes.safetensors --report report.json",
+    "mind2mind encode photos.zip --model toon64 --crop fit --out codes.safetensors --json",
+)
+def encode(
+    terminal: Terminal,
+    pictures: PicturesArgument,
+    model: ModelOption,
+    crop: CropOption = "centre",
+    out: Annotated[Path, typer.Option(help="The file of codes.")] = Path("codes.safetensors"),
+    report: Annotated[Path | None, typer.Option(help="A JSON file for what became of each picture.")] = None,
+) -> Result:
+    """Encode pictures: a file of codes, and a report on each picture."""
+    from mind2mind import codes, files
+    from mind2mind.intake import Encoding
+
+    made: Encoding | None = None
+    with terminal.bar("Encoding") as bar:
+        for event in terminal.studio().encode(pictures, model, crop=crop):
+            if isinstance(event, Encoding):
+                made = event
+            else:
+                bar.show(event.done, note=f"{event.done} pictures")
+    assert made is not None  # the last event, or an exception
+    codes.save(out, made.codes)
+    if report is not None:
+        files.write_json(report, made.report.to_dict())
+    document = {"codes": out, "report": report, **told(terminal, made)}
+    return Result(document, [str(path) for path in (out, report) if path is not None])
+
+
+def told(terminal: Terminal, made: "Encoding | Prepared") -> dict[str, Any]:
+    """Says on stderr what became of the pictures; gives the same for the document."""
+    report = made.report
+    reasons = dict(report.reasons())
+    terminal.note(f"{len(report.used)} pictures encoded, {len(report.skipped)} skipped.")
+    for reason, number in reasons.items():
+        terminal.note(f"  {number} x {reason}")
+    terminal.note(f"Their reconstructions reach {made.psnr_mean:.1f} dB: {made.verdict}.")
+    terminal.note(report.advice())
+    return {
+        "pictures": len(report.used),
+        "skipped": reasons,
+        "psnr_mean": made.psnr_mean,
+        "verdict": made.verdict,
+        "advice": report.advice(),
+    }

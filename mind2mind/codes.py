@@ -1,0 +1,205 @@
+"""Codes: what the frozen encoder makes of a set of pictures, kept in one file.
+
+Each picture is encoded once. Its row carries the file's name and the hash of the pixels encoded, so that a
+picture met again, under whatever name, need not be encoded again; the file carries the id and the hash of
+the source model, since codes mean nothing to another one. Small copies of the pictures travel along.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mind2mind.alae import ALAE
+from mind2mind.checkpoints import Model
+from mind2mind.datasets import Picture
+from mind2mind.errors import ConfigError, DataError
+from mind2mind.files import load_tensors, save_tensors
+from mind2mind.images import from_uint8
+
+FORMAT, VERSION = "mind2mind/codes", 1
+THUMBNAIL = 128  # px a side at most
+BATCH_PIXELS = 32 * 256**2  # of one batch at most: 2 pictures of 1024 px
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """N encoded pictures, row by row, on the CPU."""
+
+    w: Tensor  # float32 (N, latent_size)
+    names: tuple[str, ...]
+    hashes: tuple[str, ...]  # sha256 of the pixels encoded
+    source_id: str
+    source_hash: str
+    thumbnails: Tensor  # uint8 (N, C, t, t), t = min(resolution, 128)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeProgress:
+    """After each batch."""
+
+    done: int  # pictures encoded or known so far
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Always last."""
+
+    codes: Codes
+
+
+def encode(
+    model: Model, pictures: Iterable[Picture], *, known: Codes | None = None, batch_size: int = 32
+) -> Iterator[EncodeProgress | Encoded]:
+    """Encodes pictures of the source model's size and channels as they come.
+
+    Only one batch of pictures is held at a time; what grows is the codes and the thumbnails.
+
+    Args:
+        model: the source model, or a transfer, whose encoder is its source's.
+        pictures: in the order wanted.
+        known: codes made earlier; pictures found there are not encoded again. Those of another source model
+            are of no use and ignored.
+        batch_size: pictures at a time; fewer where they are large.
+
+    Raises:
+        ConfigError: batch_size is below 1.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}.", "It must be 1 or more.")
+    source_hash = model.source_hash
+    rows = {}
+    if known is not None and known.source_hash == source_hash:
+        rows = dict(zip(known.hashes, known.w, strict=True))
+    size = max(1, min(batch_size, BATCH_PIXELS // model.alae.architecture.resolution**2))
+    return _encode(model, pictures, rows, size)
+
+
+def _encode(
+    model: Model, pictures: Iterable[Picture], rows: dict[str, Tensor], size: int
+) -> Iterator[EncodeProgress | Encoded]:
+    a = model.alae.architecture
+    names: list[str] = []
+    hashes: list[str] = []
+    w, thumbnails = [torch.empty(0, a.latent_size)], [_thumbnails(_blank(a.image_channels, a.resolution))]
+    for batch in _batches(pictures, size):
+        w.append(_codes_of(model.alae, batch, rows))
+        thumbnails.append(_thumbnails(torch.stack([picture.pixels for picture in batch])))
+        names += [picture.name for picture in batch]
+        hashes += [picture.sha256 for picture in batch]
+        yield EncodeProgress(len(names))
+    yield Encoded(
+        Codes(
+            torch.cat(w),
+            tuple(names),
+            tuple(hashes),
+            model.source_id,
+            model.source_hash,
+            torch.cat(thumbnails),
+        )
+    )
+
+
+def _batches(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
+    batch: list[Picture] = []
+    for picture in pictures:
+        batch.append(picture)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@torch.no_grad()
+def _codes_of(alae: ALAE, batch: list[Picture], rows: dict[str, Tensor]) -> Tensor:
+    """(N, latent_size), float32 on the CPU, known rows as they are."""
+    new = [picture.pixels for picture in batch if picture.sha256 not in rows]
+    fresh = iter(alae.encode(from_uint8(torch.stack(new).to(alae.w_avg.device))).float().cpu() if new else ())
+    return torch.stack([rows[p.sha256] if p.sha256 in rows else next(fresh) for p in batch])
+
+
+def _blank(channels: int, side: int) -> Tensor:
+    return torch.empty(0, channels, side, side, dtype=torch.uint8)
+
+
+def _thumbnails(pixels: Tensor) -> Tensor:
+    """uint8 (N, C, H, H) -> (N, C, t, t), each pixel the mean of those it stands for."""
+    factor = pixels.shape[-1] // THUMBNAIL
+    if factor <= 1:
+        return pixels
+    return F.avg_pool2d(pixels.float(), factor).round_().byte()
+
+
+def save(path: Path, codes: Codes) -> None:
+    """Writes codes as one safetensors file, whole or not at all.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    meta = {
+        "format": FORMAT,
+        "version": VERSION,
+        "source_id": codes.source_id,
+        "source_hash": codes.source_hash,
+        "names": codes.names,
+        "hashes": codes.hashes,
+    }
+    save_tensors(path, {"w": codes.w, "thumbnails": codes.thumbnails}, meta)
+
+
+def load(path: Path) -> Codes:
+    """The codes of a file written by `save`.
+
+    Raises:
+        WeightsError: there is no such file, or it is no whole safetensors file.
+        DataError: it holds no codes, those of a newer version, or codes that do not fit together.
+    """
+    tensors, meta = load_tensors(path)
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise DataError(f"{path} holds no codes.", "Make it again with the command encode.")
+    if meta.get("version") != VERSION:
+        raise DataError(
+            f"{path} holds codes of version {meta.get('version')}; this program reads {VERSION}.",
+            "Make it again with the command encode, or update the program.",
+        )
+    try:
+        codes = Codes(
+            tensors["w"],
+            tuple(meta["names"]),
+            tuple(meta["hashes"]),
+            meta["source_id"],
+            meta["source_hash"],
+            tensors["thumbnails"],
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} lacks a part ({error}).", "Make it again with the command encode."
+        ) from error
+    if complaint := _complaint(codes):
+        raise DataError(f"{path} is damaged: {complaint}.", "Make it again with the command encode.")
+    return codes
+
+
+def _complaint(codes: Codes) -> str:
+    counts = {len(codes.names), len(codes.hashes), len(codes.w), len(codes.thumbnails)}
+    if len(counts) != 1:
+        return "codes, names, hashes and thumbnails differ in number"
+    if codes.w.dtype != torch.float32 or codes.w.dim() != 2:
+        return f"the codes are {codes.w.dtype} of shape {tuple(codes.w.shape)}"
+    if codes.thumbnails.dtype != torch.uint8 or codes.thumbnails.dim() != 4:
+        return f"the thumbnails are {codes.thumbnails.dtype} of shape {tuple(codes.thumbnails.shape)}"
+    return "" if bool(codes.w.isfinite().all()) else "a code is not a finite number"
+
+
+def lerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
+    """(1 - t) a + t b, exactly a at 0 and b at 1; a tensor t takes part in broadcasting."""
+    weight: Any = t
+    return torch.lerp(a, b, weight)

@@ -1,0 +1,255 @@
+"""Every number of the product, once, with its source.
+
+Architectures (sizes of a network), recipes (how it is trained), budgets (how long) and limits (how much a
+visitor may ask for). Networks take plain ints; only facades and training see these classes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import Self
+
+from mind2mind.errors import ConfigError
+
+
+class _Checked:
+    """Collects every complaint of `_complaints()` into one ConfigError."""
+
+    def __post_init__(self) -> None:
+        if complaints := self._complaints():
+            raise ConfigError(f"{type(self).__name__}: {'; '.join(complaints)}.", "Correct these numbers.")
+
+    def _complaints(self) -> list[str]:
+        return []
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """From JSON, where tuples are lists.
+
+        Raises:
+            ConfigError: a name is unknown or missing, or a number makes no sense.
+        """
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except (TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"These settings are not a {cls.__name__}: {error}.",
+                "The file may come from another version; make it again.",
+            ) from error
+
+
+def _not_positive(config: Any, *names: str) -> list[str]:
+    return [f"{n} is {getattr(config, n)}, must be 1 or more" for n in names if not getattr(config, n) >= 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture(_Checked):
+    """Sizes of an ALAE (arXiv 2004.04467); the field names follow the reference's configs."""
+
+    layer_count: int  # L; full size is 2**(L + 1)
+    latent_size: int
+    start_channels: int  # width at full size; doubles with each halving
+    max_channels: int
+    mapping_layers: int  # of F; D always has three
+    image_channels: int = 3
+    truncation_psi: float = 0.7  # defaults.py: TRUNCATIOM_PSI
+    truncation_cutoff: int = 8  # defaults.py: TRUNCATIOM_CUTOFF; in styles, of 2L
+
+    def _complaints(self) -> list[str]:
+        sizes = ("layer_count", "latent_size", "start_channels", "max_channels", "mapping_layers")
+        complaints = _not_positive(self, *sizes)
+        if self.image_channels not in (1, 3):
+            complaints.append(f"image_channels is {self.image_channels}, must be 1 or 3")
+        if self.layer_count > 10:
+            complaints.append(f"layer_count is {self.layer_count}, at most 10 (2048 px) is supported")
+        return complaints
+
+    @property
+    def resolution(self) -> int:
+        """Pixels a side at full size."""
+        return int(2 ** (self.layer_count + 1))
+
+    @property
+    def style_count(self) -> int:
+        """Style inputs of the decoder, two a block."""
+        return 2 * self.layer_count
+
+
+# The published configs of the reference: ffhq.yaml, celeba-hq256.yaml, bedroom.yaml, celeba.yaml, mnist.yaml
+FFHQ = Architecture(layer_count=9, latent_size=512, start_channels=16, max_channels=512, mapping_layers=8)
+CELEBA_HQ256 = Architecture(
+    layer_count=7, latent_size=512, start_channels=64, max_channels=512, mapping_layers=8
+)
+BEDROOM = Architecture(layer_count=7, latent_size=512, start_channels=32, max_channels=512, mapping_layers=8)
+CELEBA = Architecture(layer_count=6, latent_size=256, start_channels=64, max_channels=256, mapping_layers=8)
+MNIST = Architecture(
+    layer_count=4, latent_size=32, start_channels=64, max_channels=256, mapping_layers=4, image_channels=1
+)
+# Ours: the largest that two cores train in about an hour
+TOON64 = Architecture(layer_count=5, latent_size=128, start_channels=16, max_channels=128, mapping_layers=8)
+
+ARCHITECTURES = {
+    "ffhq": FFHQ,
+    "celeba-hq256": CELEBA_HQ256,
+    "bedroom": BEDROOM,
+    "celeba": CELEBA,
+    "mnist": MNIST,
+    "toon64": TOON64,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MindGANSizes(_Checked):
+    """Widths of MindGAN's two perceptrons (arXiv 1906.11613; reference module_mind/train.py)."""
+
+    latent_size: int = 512
+    z_dim: int = 128
+    generator_widths: tuple[int, ...] = (128, 256, 512)
+    critic_widths: tuple[int, ...] = (512, 256, 128)
+
+    def _complaints(self) -> list[str]:
+        complaints = _not_positive(self, "latent_size", "z_dim")
+        if any(width < 1 for width in self.generator_widths + self.critic_widths):
+            complaints.append("a layer's width is below 1")
+        return complaints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(_Checked):
+    """How a MindGAN is trained. `help` of each field is what UI, CLI and README show."""
+
+    name: str
+    z_dim: int = 128  # module_mind/train.py, like all down to critic_steps
+    generator_widths: tuple[int, ...] = (128, 256, 512)
+    critic_widths: tuple[int, ...] = (512, 256, 128)
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.0, 0.5)
+    batch_size: int = 128  # the paper's README says 256; the released parameters.json decides
+    gradient_penalty: float = 10.0
+    epsilon_penalty: float = 1e-2
+    critic_steps: int = 5  # on the same real batch
+    standardise: bool = False  # ours: per dimension, folded into g's last layer at export
+    ema_half_life: int = 0  # ours: steps in which the average of g's weights forgets half; 0 is none
+    decay_share: float = 0.0  # ours: the last share of the steps over which the learning rate falls to 0
+    held_out_share: float = 0.0  # ours: codes kept from training to measure quality by
+    keep_best: bool = False  # ours: the weights with the best held-out quality are what is exported
+    patience: int = 0  # ours: quality checks without a better one after which training ends; 0 is never
+
+    def _complaints(self) -> list[str]:
+        complaints = _not_positive(self, "z_dim", "batch_size", "critic_steps")
+        if not self.learning_rate > 0:
+            complaints.append(f"learning_rate is {self.learning_rate}, must be above 0")
+        if not (len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)):
+            complaints.append(f"betas are {self.betas}, must be two numbers from 0 to below 1")
+        if not 0 <= self.held_out_share <= 0.5:
+            complaints.append(f"held_out_share is {self.held_out_share}, must be from 0 to 0.5")
+        if not 0 <= self.decay_share <= 1:
+            complaints.append(f"decay_share is {self.decay_share}, must be from 0 to 1")
+        if self.gradient_penalty < 0 or self.epsilon_penalty < 0:
+            complaints.append("a penalty is negative")
+        if self.ema_half_life < 0 or self.patience < 0:
+            complaints.append("ema_half_life or patience is negative")
+        return complaints
+
+    def sizes(self, latent_size: int) -> MindGANSizes:
+        """The perceptrons' widths for codes of `latent_size` numbers."""
+        return MindGANSizes(
+            latent_size=latent_size,
+            z_dim=self.z_dim,
+            generator_widths=self.generator_widths,
+            critic_widths=self.critic_widths,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainRecipe(_Checked):
+    """How an ALAE is trained on a folder of pictures by the pixel term.
+
+    The term is the mean absolute difference between x and G(E(x)), summed over the scales. On 8,000 toon
+    heads, held out: batches of 32 and one rate of 1.5e-3 for all 20.3 dB, batches of 16 21.0 dB, and with ALAE's
+    equalised rates (0.04 times each parameter's coefficient) 21.4 dB.
+    """
+
+    name: str
+    batch_size: int = 16
+    learning_rate: float = 0.04  # times each parameter's `lr_coef` (ALAE's equalised learning rate)
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup_steps: int = 100
+    decay_share: float = 0.4  # the last share of the pictures over which the learning rate falls to 0
+    scales: tuple[int, ...] = (1, 2, 4)  # of the pixel term: full, half and quarter size
+    ema_kimg: float = 2.0  # thousands of pictures in which the average of the weights forgets half
+
+    def _complaints(self) -> list[str]:
+        complaints = _not_positive(self, "batch_size", "warmup_steps")
+        if not (self.learning_rate > 0 and self.ema_kimg > 0):
+            complaints.append("learning_rate and ema_kimg must be above 0")
+        return complaints
+
+
+# The paper's algorithm and numbers: 300 epochs there, whatever steps are asked for here.
+PAPER = Recipe(name="paper")
+DEFAULT = Recipe(
+    name="default",
+    generator_widths=(256, 256),  # twice the steps in the same time, and better (CONTRIBUTING, "Recipes")
+    critic_widths=(256, 256),
+    standardise=True,
+    ema_half_life=100,
+    decay_share=0.5,
+    held_out_share=0.1,
+    keep_best=True,
+    patience=0,
+)
+RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
+PAPER_EPOCHS = 300  # module_mind/train.py
+
+PRETRAIN_DEFAULT = PretrainRecipe(name="default")
+PRETRAIN_RECIPES = {PRETRAIN_DEFAULT.name: PRETRAIN_DEFAULT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How long a transfer trains; encoding comes on top."""
+
+    name: str
+    seconds: int
+    help: str
+
+
+BUDGETS = {
+    budget.name: budget
+    for budget in (
+        Budget(name="Quick", seconds=30, help="30 seconds: a first look"),
+        Budget(name="Standard", seconds=120, help="2 minutes: the usual choice"),
+        Budget(name="Thorough", seconds=600, help="10 minutes: the last bit of quality"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a user may ask for. Local by default; a public server sets PUBLIC."""
+
+    files: int = 100_000
+    file_bytes: int = 1_000_000_000
+    total_bytes: int = 100_000_000_000
+    pixels: int = 100_000_000  # of one picture
+    smallest_side: int = 8  # px; less shows nothing
+    run_seconds: int | None = None
+    runs_per_visitor: int | None = None  # alive at a time
+    queue: int | None = None
+    disk_bytes: int | None = None  # of everything together
+    keep_hours: int | None = None  # then everything of a visitor is deleted
+
+
+LOCAL = Limits()
+PUBLIC = Limits(
+    files=500,
+    file_bytes=10_000_000,
+    total_bytes=200_000_000,
+    pixels=40_000_000,
+    run_seconds=600,
+    runs_per_visitor=1,
+    queue=20,
+    disk_bytes=5_000_000_000,
+    keep_hours=24,
+)

@@ -1,0 +1,202 @@
+"""Folders, zips and files of pictures -> a verdict per file and a stream of tensors.
+
+Files are listed and counted at once, then read one at a time: one bad file is skipped and told of, and never
+stops the rest. Members of a zip are read into memory and nowhere else, so their names cannot lead anywhere.
+Two pictures are duplicates when the model would see the same pixels.
+"""
+
+import hashlib
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from mind2mind.config import LOCAL, Limits
+from mind2mind.errors import DataError
+from mind2mind.images import Crop, check_crop, open_picture, to_tensor
+from mind2mind.listing import File, files_of
+from mind2mind.opening import check_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one file."""
+
+    name: str  # path inside its folder or zip; unique in the report
+    status: Literal["used", "skipped"]
+    reason: str = ""  # why it was skipped; for a used picture a remark, mostly none
+    width: int = 0  # px, upright; 0 where unknown
+    height: int = 0
+    sha256: str = ""  # of the pixels as the model sees them
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdicts on all files read, in reading order."""
+
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def used(self) -> list[Verdict]:
+        return [v for v in self.verdicts if v.status == "used"]
+
+    @property
+    def skipped(self) -> list[Verdict]:
+        return [v for v in self.verdicts if v.status == "skipped"]
+
+    def reasons(self) -> Counter[str]:
+        """How many files were skipped for what: "Too small", "Duplicate", "The file is cut off."."""
+        return Counter(v.reason.partition(":")[0] for v in self.skipped)
+
+    def advice(self) -> str:
+        """What to expect of so many pictures, in plain words."""
+        return advice(len(self.used))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"version": 1, "verdicts": [asdict(v) for v in self.verdicts]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Report":
+        """Raises DataError when the values are no report of this version."""
+        try:
+            if values["version"] != 1:
+                raise ValueError(f"version {values['version']}")
+            return cls(tuple(Verdict(**v) for v in values["verdicts"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"This is no report on pictures ({error}).", "Read the pictures again."
+            ) from error
+
+
+def advice(count: int) -> str:
+    """What to expect of `count` usable pictures, in plain words."""
+    if count == 0:
+        return "No picture can be used, so there is nothing to learn from. See the reasons per file."
+    if count == 1:
+        return (
+            "Only one picture: a generator could do no more than repeat it. Add more, 20 at the very least."
+        )
+    if count < 5:
+        return f"Only {count} pictures: the results will repeat them. Add more, 20 at the very least."
+    if count < 20:
+        return (
+            f"{count} pictures are very few: expect near copies of them. 50 or more give new ones a chance."
+        )
+    if count < 50:
+        return f"{count} pictures are few: expect little variety and some near copies. 200 would do better."
+    if count < 200:
+        return f"{count} pictures will do for a first result; more would bring more variety."
+    return f"{count:,} pictures: enough for a varied result, if the source model knows such pictures."
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Picture:
+    """One usable picture."""
+
+    name: str
+    sha256: str  # of the pixels
+    pixels: Tensor  # uint8 (C, H, W)
+
+
+class Pictures:
+    """The pictures of folders (nested), zips and files as a stream; `report` fills while it is read.
+
+    Args:
+        sources: folders, zips, files; zips inside folders or zips are refused.
+        resolution: pixels a side of the tensors.
+        channels: 1 or 3.
+        crop: the square in the middle, or the whole picture with bars.
+        limits: how many files, bytes and pixels; what one file exceeds only costs that file.
+
+    Raises:
+        ConfigError: there is no such crop.
+        DataError: a source is missing or no zip, or there are more files or bytes than the limits allow.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Path],
+        *,
+        resolution: int,
+        channels: int,
+        crop: Crop = "centre",
+        limits: Limits = LOCAL,
+    ) -> None:
+        check_crop(crop)
+        self.resolution, self.channels, self.crop, self.limits = resolution, channels, crop, limits
+        self._files = files_of(sources)
+        self._verdicts: list[Verdict] = []
+        _check_totals(self._files, limits)
+
+    @property
+    def count(self) -> int:
+        """Files to read; an upper bound of the pictures to come."""
+        return len(self._files)
+
+    @property
+    def report(self) -> Report:
+        """The verdicts so far; complete once the stream has ended."""
+        return Report(tuple(self._verdicts))
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Reads from the beginning, one file at a time."""
+        self._verdicts = []
+        first: dict[str, str] = {}  # hash -> name
+        with ExitStack() as stack:
+            archives: dict[Path, zipfile.ZipFile] = {}
+            for file in self._files:
+                picture, verdict = self._judge(file, first, archives, stack)
+                self._verdicts.append(verdict)
+                if picture is not None:
+                    yield picture
+
+    def _judge(
+        self, file: File, first: dict[str, str], archives: dict[Path, zipfile.ZipFile], stack: ExitStack
+    ) -> tuple[Picture | None, Verdict]:
+        try:
+            source = _content(file, self.limits, archives, stack)
+            image = open_picture(source, self.limits, side=2 * self.resolution)
+            width, height = image.info["size"]
+            pixels = to_tensor(image, self.resolution, self.channels, self.crop)
+        except DataError as error:
+            return None, Verdict(file.name, "skipped", error.problem)
+        digest = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
+        if digest in first:
+            reason = f"Duplicate: the same pixels as {first[digest]}."
+            return None, Verdict(file.name, "skipped", reason, width, height, digest)
+        first[digest] = file.name
+        remark = f"Enlarged to {self.resolution} pixels." if min(width, height) < self.resolution else ""
+        return Picture(file.name, digest, pixels), Verdict(file.name, "used", remark, width, height, digest)
+
+
+def _content(
+    file: File, limits: Limits, archives: dict[Path, zipfile.ZipFile], stack: ExitStack
+) -> Path | bytes:
+    if file.refusal:
+        raise DataError(file.refusal, "Leave it out.")
+    if file.member is None:
+        return file.path
+    check_bytes(file.size, limits)
+    try:
+        if file.path not in archives:
+            archives[file.path] = stack.enter_context(zipfile.ZipFile(file.path))
+        with archives[file.path].open(file.member) as stream:
+            return stream.read(limits.file_bytes + 1)  # whatever size the zip claims
+    except Exception as error:  # zlib.error, BadZipFile, NotImplementedError, EOFError ...
+        raise DataError("The file is damaged in its zip.", "Make the zip again.") from error
+
+
+def _check_totals(files: list[File], limits: Limits) -> None:
+    if len(files) > limits.files:
+        raise DataError(
+            f"There are {len(files):,} files, more than the {limits.files:,} allowed.", "Leave some out."
+        )
+    total = sum(file.size for file in files if file.size <= limits.file_bytes)  # the others are not read
+    if total > limits.total_bytes:
+        have, most = f"{total / 1e6:,.1f} MB", f"{limits.total_bytes / 1e6:,.0f} MB"
+        raise DataError(f"The files have {have} in all, more than the {most} allowed.", "Leave some out.")

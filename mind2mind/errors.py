@@ -1,0 +1,38 @@
+"""The one family of errors a user may meet. Each names the fact and the remedy."""
+
+
+class Mind2MindError(Exception):
+    """Something the user can mend.
+
+    Args:
+        problem: the fact, with the values that matter ("The picture has 900 megapixels, more than 100").
+        fix: the remedy ("Make it smaller."). It is required: an error without a remedy cannot be written.
+    """
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(problem, fix)  # both in args, so that it survives pickling between processes
+        self.problem = problem
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.fix}"
+
+
+class ConfigError(Mind2MindError):
+    """A number or a name makes no sense."""
+
+
+class WeightsError(Mind2MindError):
+    """A weights file is missing, damaged, of another network, or not safe to open."""
+
+
+class DataError(Mind2MindError):
+    """A picture, a folder or a file of codes cannot be used."""
+
+
+class TrainingError(Mind2MindError):
+    """A training run diverged or cannot begin."""
+
+
+class RunError(Mind2MindError):
+    """A run does not exist, is busy, or may not be touched now."""

@@ -1,0 +1,108 @@
+"""Files that are either whole or not there: written under a temporary name, synced and renamed."""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mind2mind.errors import DataError, WeightsError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; what is written there replaces `path` when the block ends well.
+
+    Raises:
+        DataError: the disk is full or the folder may not be written; `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(
+            f"{path} could not be written: {error.strerror or error}.",
+            "Make room or choose another folder; what was there before is untouched.",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a text file (UTF-8) as a whole."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replaces a JSON file as a whole."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        DataError: there is no such file, or it holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} could not be read: {error}.", "Check the path, or make the file again.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no JSON object.", "Make the file again.")
+    return content
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> None:
+    """One safetensors file; `meta` (anything JSON can hold) travels in its header."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as temporary:
+        try:
+            save_file(whole, temporary, {"mind2mind": json.dumps(meta or {})})
+        except SafetensorError as error:  # safetensors hides the OSError of a full disk
+            raise OSError(str(error)) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors (on the CPU) and the meta data of a safetensors file.
+
+    Raises:
+        WeightsError: there is no such file, or it is no whole safetensors file.
+    """
+    try:
+        return load_file(path), read_meta(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise WeightsError(
+            f"{path} could not be read: {error}.",
+            "It is missing, cut off or no safetensors file: copy or make it again.",
+        ) from error
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """The meta data of a safetensors file written by `save_tensors`, without its tensors."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(min(length, 100_000_000)))
+    meta: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("mind2mind", "{}"))
+    return meta
+
+
+def sha256(path: Path) -> str:
+    """The content's SHA-256, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

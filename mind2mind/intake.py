@@ -1,0 +1,142 @@
+"""From a user's pictures to codes: encoded once, and checked against what the model can rebuild."""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from mind2mind import codes, gallery
+from mind2mind.alae import ALAE
+from mind2mind.checkpoints import Model
+from mind2mind.codes import Codes, EncodeProgress
+from mind2mind.config import Limits
+from mind2mind.datasets import Picture, Pictures, Report
+from mind2mind.errors import DataError
+from mind2mind.files import write_json
+from mind2mind.images import Crop, open_picture, to_image, to_tensor
+from mind2mind.runs import Run
+
+CHECKED = 32  # pictures that the mean PSNR is measured on, drawn from all of them; fewer of large ones
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """What became of the pictures. The last event of an encoding."""
+
+    codes: Codes
+    report: Report
+    psnr_mean: float  # dB, of the reconstructions of up to CHECKED pictures
+    verdict: str  # the same in words; see gallery.verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A run that waits for its start. The last event of `Studio.prepare`."""
+
+    token: str  # what the run is called by from now on
+    folder: Path
+    report: Report
+    count: int  # pictures that were encoded
+    psnr_mean: float
+    verdict: str
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """A picture as the model sees it, and G(E(picture)); psnr in dB."""
+
+    name: str
+    original: Image.Image
+    rebuilt: Image.Image
+    psnr: float
+
+
+def pictures_for(model: Model, sources: Sequence[Path], crop: Crop, limits: Limits) -> Pictures:
+    """The readable pictures among `sources`, at the model's size."""
+    a = model.alae.architecture
+    return Pictures(sources, resolution=a.resolution, channels=a.image_channels, crop=crop, limits=limits)
+
+
+def encode(model: Model, pictures: Pictures) -> Iterator[EncodeProgress | Encoding]:
+    """Encodes every picture and rebuilds some.
+
+    Raises:
+        DataError: none of them can be used.
+    """
+    some = _Some(pictures, max(8, min(CHECKED, 2 * gallery.batch_size(model.alae))))
+    encoded: Codes | None = None
+    for event in codes.encode(model, some):
+        if isinstance(event, codes.Encoded):
+            encoded = event.codes
+        else:
+            yield event
+    report = pictures.report
+    if encoded is None or not some.kept:
+        raise DataError(_why_none(report), "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip.")
+    _, ratios = gallery.rebuild(model, torch.stack([picture.pixels for picture in some.kept]))
+    mean = sum(ratios) / len(ratios)
+    yield Encoding(encoded, report, mean, gallery.verdict(mean, model.card.numbers))
+
+
+def keep(
+    run: Run, encoding: Iterator[EncodeProgress | Encoding], info: Mapping[str, Any]
+) -> Iterator[EncodeProgress | Prepared]:
+    """Writes what an encoding ends with into the run's folder; nothing is written before that."""
+    for event in encoding:
+        if isinstance(event, EncodeProgress):
+            yield event
+            continue
+        made, report = event.codes, event.report
+        codes.save(run.folder / "codes.safetensors", made)
+        write_json(run.folder / "report.json", report.to_dict())
+        run.create(
+            source_id=made.source_id,
+            source_hash=made.source_hash,
+            counts={"used": len(made), "skipped": len(report.skipped)},
+            psnr_mean=event.psnr_mean,
+            verdict=event.verdict,
+            **info,
+        )
+        yield Prepared(run.token, run.folder, report, len(made), event.psnr_mean, event.verdict)
+
+
+def _why_none(report: Report) -> str:
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in report.reasons().most_common(5))
+    return f"None of the pictures can be used ({reasons})." if reasons else "There are no pictures."
+
+
+class _Some:
+    """Passes pictures on and keeps an even draw of them (reservoir sampling, the same draw each time)."""
+
+    def __init__(self, pictures: Iterable[Picture], count: int) -> None:
+        self.pictures, self.count = pictures, count
+        self.kept: list[Picture] = []
+
+    def __iter__(self) -> Iterator[Picture]:
+        draw = random.Random(0)
+        for number, picture in enumerate(self.pictures):
+            place = number if number < self.count else draw.randrange(number + 1)
+            if place < self.count:
+                self.kept[place : place + 1] = [picture]
+            yield picture
+
+
+def reconstruct(model: Model, pictures: Sequence[Path], limits: Limits) -> Iterator[Reconstruction]:
+    """Each picture beside what the model makes of it.
+
+    Raises:
+        DataError: a picture cannot be read.
+    """
+    for path in pictures:
+        image = open_picture(path, limits, path.name)
+        pixels = _pixels(model.alae, image)
+        (rebuilt,), (ratio,) = gallery.rebuild(model, pixels[None])
+        yield Reconstruction(path.name, to_image(pixels), rebuilt, ratio)
+
+
+def _pixels(alae: ALAE, image: Image.Image) -> torch.Tensor:
+    return to_tensor(image, alae.architecture.resolution, alae.architecture.image_channels, "centre")

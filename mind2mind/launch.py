@@ -1,0 +1,79 @@
+"""Starts worker processes, one for the app's home or for a run's own folder; notices when they fail."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from mind2mind.errors import Mind2MindError, RunError
+from mind2mind.runs import Run, is_held
+
+IDLE_SECONDS = 60.0  # a worker of the home without anything to do ends itself
+ATTEMPTS = 3
+DETACHED = 0x00000208  # Windows: DETACHED_PROCESS and CREATE_NEW_PROCESS_GROUP
+
+
+class Launcher:
+    """Makes sure that somebody carries queued runs out.
+
+    Args:
+        home: the folder that holds `runs/`; its worker serves them all in order.
+        weights: the catalogue's folder, handed on to the worker.
+    """
+
+    def __init__(self, home: Path, weights: Path) -> None:
+        self.home, self.weights, self.idle_seconds = home, weights, IDLE_SECONDS
+        self.command = [sys.executable, "-m", "mind2mind.worker"]
+        self.children: dict[Path, subprocess.Popen[bytes]] = {}
+        self._failures: dict[Path, int] = {}
+        self._guard = threading.Lock()
+
+    def ensure(self, run: Run) -> None:
+        """Starts a worker for the queued `run` unless one is there.
+
+        After ATTEMPTS workers in a row that ended with an error before they took the run, the run has failed.
+        """
+        in_home = run.folder.parent == self.home / "runs"
+        target, lock = (self.home, self.home / "worker.lock") if in_home else (run.folder, run.lock)
+        with self._guard:
+            child = self.children.get(target)
+            if child is not None and child.poll() is None:
+                return
+            failed = child is not None and child.returncode != 0
+            self._failures[target] = self._failures.get(target, 0) + 1 if failed else 0
+            if self._failures[target] >= ATTEMPTS:
+                self._give_up(run, target)
+            elif not is_held(lock):
+                self.children[target] = self._start(target, run.folder)
+
+    def _start(self, target: Path, folder: Path) -> subprocess.Popen[bytes]:
+        package = str(Path(__file__).resolve().parent.parent)
+        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "MIND2MIND_WEIGHTS": str(self.weights),
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
+        with (target / ("log.txt" if target == folder else "worker.log")).open("ab") as log:
+            return subprocess.Popen(
+                [*self.command, str(target), str(self.idle_seconds)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=target,
+                start_new_session=os.name != "nt",
+                creationflags=DETACHED if os.name == "nt" else 0,
+            )
+
+    def _give_up(self, run: Run, target: Path) -> None:
+        code = self.children.pop(target).returncode
+        self._failures[target] = 0
+        try:
+            with run.hold():
+                if run.info["state"] == "queued":
+                    problem = f"The worker process ended with code {code} before it could begin."
+                    run.update(state="failed", error=problem, advice="Its log says why; then resume the run.")
+        except (RunError, Mind2MindError):
+            return

@@ -1,0 +1,112 @@
+"""Finds a model by what users call it, and keeps the last few in memory.
+
+A reference is a catalogue id, a token (of a finished run or of an opened bundle) or, unless the server is
+public, a folder: a bundle's or a run's.
+"""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+
+from mind2mind import sources
+from mind2mind.cards import SOURCE, read_config
+from mind2mind.checkpoints import WEIGHTS, Model, load_source, load_transfer
+from mind2mind.errors import RunError, WeightsError
+from mind2mind.runs import Run, find, is_token
+
+KEPT = 6  # models in memory; transfers share their source's networks
+
+
+class Library:
+    """Models by reference.
+
+    Args:
+        home: holds `runs/` and `models/`.
+        weights: the catalogue's folder.
+        folders: whether a reference may be a folder.
+    """
+
+    def __init__(self, home: Path, weights: Path, device: torch.device, *, folders: bool) -> None:
+        self.home, self.weights, self.device, self.folders = home, weights, device, folders
+        self._kept: OrderedDict[tuple[str, int], Model] = OrderedDict()
+        self._guard = threading.RLock()
+
+    def model(self, ref: str) -> Model:
+        """The model that `ref` names.
+
+        Raises:
+            WeightsError: there is none, it is damaged, or its source is missing.
+            RunError: it is a run that has no model yet.
+        """
+        folder, source_ref = self.locate(ref)
+        try:
+            key = (str(folder), (folder / WEIGHTS).stat().st_mtime_ns)
+        except OSError as error:
+            fix = "Copy or make the model again."
+            raise WeightsError(f"The model {folder.name} has no {WEIGHTS}.", fix) from error
+        with self._guard:
+            if key not in self._kept:
+                self._kept[key] = self._load(folder, source_ref)
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def source_ref(self, ref: str) -> str:
+        """The reference of the source that `ref` was made on; `ref` itself if it is a source."""
+        folder, hint = self.locate(ref)
+        config = read_config(folder)
+        if config["format"] == SOURCE:
+            return ref
+        return hint or str(config.get("source", {}).get("id", ""))
+
+    def source(self, ref: str) -> Model:
+        """The source of `ref`."""
+        return self.model(self.source_ref(ref))
+
+    def _load(self, folder: Path, source_ref: str | None) -> Model:
+        config = read_config(folder)
+        if config["format"] == SOURCE:
+            return load_source(folder, self.device)
+        return load_transfer(folder, self._source_of(config, source_ref))
+
+    def _source_of(self, config: dict[str, object], source_ref: str | None) -> Model:
+        made_on = config.get("source")
+        name = source_ref or (str(made_on.get("id", "")) if isinstance(made_on, dict) else "")
+        try:
+            return self.model(name)
+        except WeightsError as error:
+            raise WeightsError(
+                f"The source model '{name}' that '{config.get('id')}' was made on is not here.",
+                f"{error} A transfer draws with its source: get that one first.",
+            ) from error
+
+    def locate(self, ref: str) -> tuple[Path, str | None]:
+        """The bundle's folder, and what its source is called if that is known without opening it."""
+        ref = str(ref)
+        if folder := sources.bundled(self.weights, ref):
+            return folder, None
+        if is_token(ref):
+            if (self.home / "models" / ref).is_dir():
+                return self.home / "models" / ref, None
+            return _of_run(find(self.home, ref))
+        if self.folders and ref:
+            folder = Path(ref)
+            if (folder / "run.json").exists():
+                return _of_run(Run(folder))
+            if (folder / "config.json").exists():
+                return folder, None
+        known = ", ".join(info.id for info in sources.catalogue(self.weights)) or "none is installed"
+        where = ", or give the folder of a model or of a run" if self.folders else ""
+        raise WeightsError(f"There is no model '{ref}'.", f"Choose one of these: {known}{where}.")
+
+
+def _of_run(run: Run) -> tuple[Path, str]:
+    info = run.info
+    if not (run.bundle / "config.json").exists():
+        raise RunError(
+            f"The run is {run.state} and has no model yet.", "Wait for its end, or stop it and keep the work."
+        )
+    return run.bundle, info["model"]

@@ -1,0 +1,231 @@
+"""From a folder of pictures to the bundle of a source model.
+
+Loads the pictures, trains an ALAE on them (`pretrain`), encodes them, lets a MindGAN learn their codes as
+the prior that F is not yet trained to be, and writes the bundle with its card and preview.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from mind2mind.alae import ALAE
+from mind2mind.checkpoints import Card, save_source
+from mind2mind.config import DEFAULT, LOCAL, Architecture, Limits, PretrainRecipe
+from mind2mind.datasets import Pictures
+from mind2mind.errors import ConfigError, DataError
+from mind2mind.files import atomic
+from mind2mind.images import from_uint8, to_image
+from mind2mind.metrics import psnr
+from mind2mind.mindgan import draw_z
+from mind2mind.pretrain import PretrainEvent, PretrainFinished, PretrainPreview, kimg_for, pretrain
+from mind2mind.transfer import Progress, exported, train
+
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 1000  # of the pictures, in the order of their names, from the end
+PRIOR_CODES = 20_000
+# Many codes and time: wider batches than a transfer's, and nothing held out
+PRIOR_RECIPE = replace(DEFAULT, name="prior", held_out_share=0.0)
+PRIOR_STEPS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Pictures read so far."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriorProgress:
+    """The training of the prior, after that of the autoencoder."""
+
+    step: int
+    total_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Always last: the bundle is in `folder`, its numbers on the card."""
+
+    folder: Path
+    card: Card
+
+
+MakeEvent = PretrainEvent | Loading | PriorProgress | Made
+
+
+def make_source(
+    sources: Sequence[Path],
+    architecture: Architecture,
+    recipe: PretrainRecipe,
+    out: Path,
+    *,
+    kimg: float | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    device: str | torch.device = "cpu",
+    limits: Limits = LOCAL,
+    card: Card | None = None,
+    prior_steps: int = PRIOR_STEPS,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[MakeEvent]:
+    """Trains a source model and writes its bundle into `out`; yields events, `Made` last.
+
+    A stopped training is saved (`out/last.safetensors`) and no bundle is written: resume it.
+
+    Args:
+        kimg, minutes: how long, exactly one of them; minutes become thousands of pictures in a warm-up.
+        card: what to tell of the model; None takes its name from `out`.
+        prior_steps: generator steps of the MindGAN that stands in for F.
+
+    Raises:
+        ConfigError: not exactly one of kimg and minutes.
+        DataError: too few usable pictures, or more than fit into memory.
+        TrainingError: see `pretrain`.
+    """
+    if (kimg is None) == (minutes is None):
+        raise ConfigError("The length of the training is not clear.", "Give either --kimg or --minutes.")
+    pictures = Pictures(
+        sources, resolution=architecture.resolution, channels=architecture.image_channels, limits=limits
+    )
+    _check_memory(architecture, pictures.count)
+    return _make(
+        pictures, architecture, recipe, out, kimg, minutes, seed, resume, torch.device(device),
+        card or Card(id=out.name, title=out.name, knows="what it was trained on", credit="", licence=""),
+        prior_steps, should_stop,
+    )  # fmt: skip
+
+
+def _check_memory(architecture: Architecture, count: int) -> None:
+    needed = count * architecture.image_channels * architecture.resolution**2
+    free = psutil.virtual_memory().available
+    if needed > 0.7 * free:
+        raise DataError(
+            f"{count} pictures of {architecture.resolution} px need {needed / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} GB are free.",
+            "Give fewer pictures or choose a smaller architecture.",
+        )
+
+
+def _make(
+    pictures: Pictures,
+    architecture: Architecture,
+    recipe: PretrainRecipe,
+    out: Path,
+    kimg: float | None,
+    minutes: float | None,
+    seed: int,
+    resume: bool,
+    device: torch.device,
+    card: Card,
+    prior_steps: int,
+    should_stop: Callable[[], bool],
+) -> Iterator[MakeEvent]:
+    loaded = []
+    for picture in pictures:
+        loaded.append(picture.pixels)
+        if len(loaded) % 100 == 0:
+            yield Loading(len(loaded), pictures.count)
+    held = min(HELD_OUT_MOST, round(len(loaded) * HELD_OUT_SHARE))
+    if held < 1:
+        raise DataError(
+            f"Only {len(loaded)} pictures can be used.", "A source model needs some thousands of one kind."
+        )
+    pixels = torch.stack(loaded)
+    del loaded
+    training, held_out = pixels[:-held], pixels[-held:]
+    alae = new_alae(architecture, seed).to(device)
+    if kimg is None:
+        assert minutes is not None
+        kimg = kimg_for(copy.deepcopy(alae), training, recipe, minutes)
+    begun, finished = time.monotonic(), None
+    for event in pretrain(
+        alae, training, held_out, recipe, total_kimg=kimg, out=out, seed=seed, resume=resume,
+        should_stop=should_stop,
+    ):  # fmt: skip
+        yield event
+        if isinstance(event, PretrainPreview):
+            save_pairs(event.originals, event.reconstructions, out / "reconstructions.png")
+        if isinstance(event, PretrainFinished):
+            finished = event
+    if finished is None or finished.stopped:
+        return
+    yield from finish(
+        alae, training, held_out, out, card, prior_steps=prior_steps, seed=seed,
+        numbers={"kimg": finished.kimg, "training pictures": len(training)},
+    )  # fmt: skip
+
+
+def new_alae(architecture: Architecture, seed: int) -> ALAE:
+    """An untrained ALAE, the same for the same seed; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ALAE(architecture)
+
+
+def finish(
+    alae: ALAE,
+    training: Tensor,
+    held_out: Tensor,
+    out: Path,
+    card: Card,
+    *,
+    prior_steps: int,
+    seed: int = 0,
+    numbers: dict[str, float],
+) -> Iterator[MakeEvent]:
+    """Encodes, trains the prior, measures, and writes the bundle of a trained autoencoder."""
+    alae.eval()
+    codes = encode_all(alae, training[:PRIOR_CODES])
+    alae.w_avg.copy_(codes.mean(dim=0))
+    folder = out / "prior"
+    for event in train(codes, PRIOR_RECIPE, prior_steps, seed=seed, folder=folder, device=alae.w_avg.device):
+        if isinstance(event, Progress):
+            yield PriorProgress(event.step, event.total_steps)
+    prior, sizes, _ = exported(folder)
+    quality = reconstruction_numbers(alae, held_out)
+    card = replace(card, numbers={**numbers, **quality, "prior steps": prior_steps, **card.numbers})
+    save_source(out, alae, card, prior=prior)
+    z = draw_z(32, sizes.z_dim, torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        samples = alae.decode(alae.styles(prior(z).to(alae.w_avg.device))).cpu()
+    with atomic(out / "preview.png") as path:
+        to_image(make_grid(samples.clamp(-1, 1), nrow=8, padding=0)).save(path, format="PNG")
+    yield Made(out, card)
+
+
+@torch.no_grad()
+def encode_all(alae: ALAE, pictures: Tensor, batch_size: int = 64) -> Tensor:
+    """uint8 pictures (N, C, H, W) -> codes (N, latent_size) on the CPU."""
+    device = alae.w_avg.device
+    return torch.cat([alae.encode(from_uint8(x.to(device))).cpu() for x in pictures.split(batch_size)])
+
+
+@torch.no_grad()
+def reconstruction_numbers(alae: ALAE, held_out: Tensor) -> dict[str, float]:
+    """Mean and 10 % quantile of the held-out pictures' PSNR in dB, noise off."""
+    device = alae.w_avg.device
+    values = torch.cat([
+        psnr(alae.reconstruct(x).clamp(-1, 1), x)
+        for x in (from_uint8(chunk.to(device)) for chunk in held_out.split(64))
+    ])  # fmt: skip
+    return {
+        "held_out_pictures": len(held_out),
+        "held_out_psnr": round(values.mean().item(), 2),
+        "held_out_psnr_p10": round(values.quantile(0.1).item(), 2),
+    }
+
+
+def save_pairs(originals: Tensor, reconstructions: Tensor, path: Path) -> None:
+    """A grid of original and reconstruction side by side, (N, C, H, W) each in [-1, 1]."""
+    pairs = torch.cat([originals, reconstructions.clamp(-1, 1)], dim=3)
+    with atomic(path) as temporary:
+        to_image(make_grid(pairs, nrow=8, padding=0)).save(temporary, format="PNG")

@@ -1,0 +1,105 @@
+"""MindGAN: the small Wasserstein GAN that learns the distribution of codes.
+
+Mind2Mind (arXiv 1906.11613): generator g maps z to w, critic c maps w to a number, both plain perceptrons
+with ReLUs. The losses are WGAN-GP's (arXiv 1704.00028) with an epsilon (drift) penalty on real codes.
+Attribute names are the official checkpoints' keys (`model.0.weight`, ...).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mind2mind.config import MindGANSizes
+
+
+class Perceptron(nn.Module):
+    """Linear layers with ReLUs between them and none at the end."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        self.model = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.model(x)
+        return y
+
+    def input_gradient(self, x: Tensor) -> Tensor:
+        """d(sum of the outputs) / dx, (B, n_in), itself differentiable in the weights.
+
+        Between its kinks a ReLU network is linear: the gradient is the product of the weights, masked by
+        which units are on. The double backward of arXiv 1704.00028 gives the same number at more cost.
+        """
+        *hidden, last = [layer for layer in self.model if isinstance(layer, nn.Linear)]
+        on = []
+        with torch.no_grad():
+            for layer in hidden:
+                x = layer(x).relu_()
+                on.append(x > 0)
+        gradient = last.weight.sum(dim=0).expand(len(x), -1)
+        for layer, mask in zip(reversed(hidden), reversed(on), strict=True):
+            gradient = (gradient * mask) @ layer.weight
+        return gradient
+
+    def fold_affine(self, mean: Tensor, std: Tensor) -> None:
+        """Makes the output `y * std + mean` by changing the last layer; mean and std are (n_out,)."""
+        last = self.model[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight.mul_(std[:, None])
+            last.bias.mul_(std).add_(mean)
+
+
+class MindGAN(nn.Module):
+    """Generator g: z (B, z_dim) -> w (B, latent_size) and critic c: w -> (B, 1)."""
+
+    def __init__(self, sizes: MindGANSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.generator = Perceptron([sizes.z_dim, *sizes.generator_widths, sizes.latent_size])
+        self.critic = Perceptron([sizes.latent_size, *sizes.critic_widths, 1])
+
+
+def draw_z(count: int, z_dim: int, generator: torch.Generator) -> Tensor:
+    """The prior: uniform in [-1, 1), (count, z_dim), on the generator's device."""
+    return torch.rand(count, z_dim, generator=generator, device=generator.device) * 2 - 1
+
+
+class CriticLoss(NamedTuple):
+    """The parts of the critic's loss, 0-d tensors; `total` is what is minimised."""
+
+    total: Tensor
+    gap: Tensor  # mean c(real) - mean c(fake): the estimate of the Wasserstein distance
+    gradient_penalty: Tensor  # unweighted
+    epsilon_penalty: Tensor  # unweighted
+
+
+def critic_loss(
+    critic: Perceptron,
+    real: Tensor,
+    fake: Tensor,
+    t: Tensor,
+    gradient_penalty: float,
+    epsilon_penalty: float,
+) -> CriticLoss:
+    """WGAN-GP with drift: real, fake (B, latent_size), mixing weights t (B, 1) in [0, 1).
+
+    -mean c(real) + mean c(fake) + gp * mean (|grad c(x_t)| - 1)^2 + eps * mean c(real)^2,
+    with x_t = t * real + (1 - t) * fake.
+    """
+    c_real, c_fake = critic(torch.cat([real, fake])).chunk(2)
+    gradient = critic.input_gradient(t * real + (1 - t) * fake)
+    gp = (gradient.norm(dim=1) - 1).square().mean()
+    eps = c_real.square().mean()
+    gap = c_real.mean() - c_fake.mean()
+    return CriticLoss(-gap + gradient_penalty * gp + epsilon_penalty * eps, gap, gp, eps)
+
+
+def generator_loss(critic: Perceptron, fake: Tensor) -> Tensor:
+    """-mean c(fake), 0-d."""
+    loss: Tensor = -critic(fake).mean()
+    return loss

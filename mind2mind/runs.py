@@ -1,0 +1,280 @@
+"""Run folders: what a run is on the disk. States, lock, queue, metrics, deletion; no models here.
+
+Only the holder of a run's lock writes its `run.json`; its worker holds the lock while it carries the run out.
+So a run that says it is running while nobody holds its lock was interrupted. A stop is a flag file, which
+needs no lock. Metrics are a line of JSON per event, cut back to the checkpoint when a run goes on.
+"""
+
+import contextlib
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mind2mind.errors import DataError, RunError
+from mind2mind.files import read_json, write_json, write_text
+
+VERSION = 1
+STATES = ("prepared", "queued", "running", "stopping", "stopped", "done", "failed", "interrupted")
+ALIVE = ("queued", "running", "stopping")
+METRICS_SHOWN = 500  # points of a curve; more cannot be seen
+_FILES = (
+    "codes.safetensors",
+    "report.json",
+    "metrics.jsonl",
+    "log.txt",
+    "last.safetensors",
+    "best.safetensors",
+)
+_FOLDERS = ("previews", "bundle", "bundle.new")
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """Where a run stands, for anybody who holds its token."""
+
+    token: str
+    title: str
+    state: str  # one of STATES
+    step: int
+    total_steps: int  # 0 until the budget has become a number of steps
+    seconds: float  # of training so far
+    seconds_left: float | None
+    metrics: list[dict[str, Any]]  # the fields of transfer.Progress, oldest first, at most METRICS_SHOWN
+    preview_step: int | None  # the newest
+    preview_steps: list[int]
+    error: str | None  # problem and advice
+    place_in_queue: int | None  # 1 is next
+    reason: str | None  # why it ended
+    quality: float | None
+    floor: float | None
+    usable: bool  # there is a bundle to sample from
+
+
+def new_token() -> str:
+    """128 bits that nobody guesses: whoever holds a run's token may see and stop it."""
+    return secrets.token_urlsafe(16)
+
+
+def is_token(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_-]{22}", text) is not None
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file now."""
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+class Run:
+    """One run's folder. Nothing is kept in memory: each look reads the disk.
+
+    Args:
+        folder: where it lies.
+        token: what it is called by; on the command line that is the folder itself.
+    """
+
+    def __init__(self, folder: Path, token: str | None = None) -> None:
+        self.folder = folder
+        self.token = token or str(folder)
+        self.lock = folder / "run.lock"
+        self.bundle = folder / "bundle"
+        self._json, self._stop, self._discard = folder / "run.json", folder / "stop", folder / "discard"
+
+    @property
+    def exists(self) -> bool:
+        return self._json.exists() and not self._discard.exists()
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The content of run.json.
+
+        Raises:
+            RunError: there is no such run, or it is of another version.
+        """
+        if not self.exists:
+            raise RunError("There is no such run.", "It may have been deleted; begin a new one.")
+        info = read_json(self._json)
+        if info.get("version") != VERSION:
+            raise RunError("This run was made by another version.", "Begin a new one with the same pictures.")
+        return info
+
+    def create(self, **info: Any) -> None:
+        """Writes the first run.json: state prepared."""
+        now = time.time()
+        write_json(
+            self._json, {"version": VERSION, "state": "prepared", "created": now, "updated": now} | info
+        )
+
+    def update(self, **changes: Any) -> None:
+        """Changes run.json; only for the lock's holder."""
+        write_json(self._json, self.info | changes | {"updated": time.time()})
+
+    @contextlib.contextmanager
+    def hold(self, timeout: float = 2.0) -> Iterator[None]:
+        """Holds the run's lock.
+
+        Raises:
+            RunError: somebody else holds it, after `timeout` seconds of waiting.
+        """
+        lock = FileLock(self.lock)
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout as error:
+            raise RunError("The run is at work.", "Stop it first, or wait for its end.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def state(self) -> str:
+        """One of STATES."""
+        state: str = self.info["state"]
+        if state != "running":
+            return state
+        if is_held(self.lock):
+            return "stopping" if self.stop_requested else "running"
+        state = self.info["state"]  # it may have ended between the two looks
+        return "interrupted" if state == "running" else state
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._stop.exists()
+
+    def request_stop(self, wanted: bool = True) -> None:
+        if wanted:
+            self._stop.touch()
+        else:
+            self._stop.unlink(missing_ok=True)
+
+    def delete(self, timeout: float = 5.0) -> None:
+        """Gone at once for everybody; a worker that is still at it erases the files when it lets go."""
+        if not self.folder.exists():
+            return
+        self._discard.touch()
+        self.request_stop()
+        with contextlib.suppress(RunError):
+            with self.hold(timeout):
+                pass
+            self.erase()
+
+    @property
+    def discarded(self) -> bool:
+        return self._discard.exists()
+
+    def erase(self) -> None:
+        """Removes a run's own files and nothing else: with `--out` the folder may hold more."""
+        for name in _FOLDERS:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        leftovers = self.folder.glob(".*.tmp")
+        for path in [self._json, *(self.folder / name for name in _FILES), *leftovers, self._stop, self.lock]:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._discard.unlink(missing_ok=True)
+            self.folder.rmdir()
+
+    # Metrics and previews
+
+    def append_metrics(self, values: dict[str, Any]) -> None:
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every whole line; a kill may have cut the last one off."""
+        values = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):
+                    values.append(json.loads(line))
+        return values
+
+    def preview_path(self, step: int) -> Path:
+        return self.folder / "previews" / f"{step:08d}.safetensors"
+
+    def preview_steps(self) -> list[int]:
+        return sorted(int(path.stem) for path in (self.folder / "previews").glob("[0-9]*.safetensors"))
+
+    def cut_back(self, step: int | None) -> None:
+        """Forgets metrics and previews after `step`, the checkpoint's; None forgets all of them."""
+        last = -1 if step is None else step
+        kept = [values for values in self.metrics() if values["step"] <= last]
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(values) + "\n" for values in kept))
+        for number in self.preview_steps():
+            if number > last:
+                self.preview_path(number).unlink()
+
+
+def status(run: Run, waiting: Sequence[Run] = ()) -> RunStatus:
+    """Where a run stands; `waiting` is its queue, in order."""
+    state, info = run.state, run.info
+    metrics, previews = run.metrics(), run.preview_steps()
+    last = metrics[-1] if metrics else {}
+    step, total, seconds = last.get("step", 0), info.get("steps") or 0, last.get("seconds", 0.0)
+    running = state in ("running", "stopping") and step and total
+    tokens = [other.token for other in waiting]
+    thin = -(-len(metrics) // METRICS_SHOWN) or 1
+    error = " ".join(part for part in (info.get("error"), info.get("advice")) if part)
+    return RunStatus(
+        token=run.token,
+        title=info.get("title", ""),
+        state=state,
+        step=step,
+        total_steps=total,
+        seconds=seconds,
+        seconds_left=seconds / step * (total - step) if running else None,
+        metrics=metrics[::-thin][::-1],  # the newest stays
+        preview_step=previews[-1] if previews else None,
+        preview_steps=previews,
+        error=error or None,
+        place_in_queue=tokens.index(run.token) + 1 if state == "queued" and run.token in tokens else None,
+        reason=info.get("reason"),
+        quality=info.get("quality", last.get("quality")),
+        floor=info.get("floor", last.get("floor")),
+        usable=(run.bundle / "config.json").exists(),
+    )
+
+
+def find(home: Path, token: str) -> Run:
+    """The run of a token.
+
+    Raises:
+        RunError: there is none.
+    """
+    run = Run(home / "runs" / token, token)
+    if not is_token(token) or not run.exists:
+        raise RunError("There is no such run.", "Check the link; runs are deleted after a while.")
+    return run
+
+
+def in_home(home: Path) -> list[Run]:
+    """All runs of the app, oldest first; damaged ones are left out."""
+    folders = (home / "runs").iterdir() if (home / "runs").is_dir() else ()
+    found = []
+    for folder in folders:
+        run = Run(folder, folder.name)
+        with contextlib.suppress(RunError, DataError, KeyError):
+            found.append((run.info["created"], run.token, run))
+    return [run for *_, run in sorted(found, key=lambda item: item[:2])]
+
+
+def waiting(home: Path) -> list[Run]:
+    """The queued runs, in the order in which they are carried out."""
+    queued = []
+    for run in in_home(home):
+        with contextlib.suppress(RunError, DataError):
+            info = run.info
+            if info["state"] == "queued":
+                queued.append((info["queued_at"], run.token, run))
+    return [run for *_, run in sorted(queued, key=lambda item: item[:2])]

@@ -1,0 +1,86 @@
+"""The catalogue of models: which there are, where they lie, and what their cards say.
+
+Bundled models are the folders of `weights/` beside the package that hold a bundle. A model is known by its
+id, which is the folder's name.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mind2mind.cards import SOURCE, read_config
+from mind2mind.config import Architecture
+from mind2mind.errors import ConfigError, WeightsError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model's card, without its weights."""
+
+    id: str
+    title: str
+    knows: str  # one line: what it knows
+    credit: str
+    licence: str
+    kind: str  # source or transfer
+    resolution: int | None  # pixels a side; None for a transfer, which draws as its source does
+    channels: int | None  # 1 or 3
+    numbers: dict[str, Any]
+    preview: Path | None
+    folder: Path
+    notes: str = ""
+
+
+def weights_folder() -> Path:
+    """Where the bundled models lie: `$MIND2MIND_WEIGHTS`, or `weights/` beside the package."""
+    given = os.environ.get("MIND2MIND_WEIGHTS")
+    return Path(given) if given else Path(__file__).resolve().parent.parent / "weights"
+
+
+def describe(folder: Path) -> ModelInfo:
+    """What the bundle in `folder` says of itself.
+
+    Raises:
+        WeightsError: there is no bundle, or its config.json is damaged.
+    """
+    config = read_config(folder)
+    try:
+        is_source = config["format"] == SOURCE
+        architecture = Architecture.from_dict(config["architecture"]) if is_source else None
+        preview = folder / "preview.png"
+        return ModelInfo(
+            **{name: str(config[name]) for name in ("id", "title", "knows", "credit", "licence")},
+            kind="source" if is_source else "transfer",
+            resolution=architecture.resolution if architecture else None,
+            channels=architecture.image_channels if architecture else None,
+            numbers=dict(config.get("numbers", {})),
+            preview=preview if preview.exists() else None,
+            folder=folder,
+            notes=str(config.get("notes", "")),
+        )
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise WeightsError(
+            f"The config.json in {folder} is damaged: {error}.", "Copy or make the model again."
+        ) from error
+
+
+def catalogue(weights: Path) -> list[ModelInfo]:
+    """The models in `weights`, by name; damaged ones are left out, with a warning in the log."""
+    found = []
+    for config in sorted(weights.glob("*/config.json")):
+        try:
+            found.append(describe(config.parent))
+        except WeightsError as error:  # noqa: PERF203
+            log.warning("%s", error)
+    return found
+
+
+def bundled(weights: Path, model_id: str) -> Path | None:
+    """The folder of a catalogue id, or None."""
+    plain = model_id == Path(model_id).name and not model_id.startswith(".")
+    folder = weights / model_id
+    return folder if plain and (folder / "config.json").exists() else None

@@ -1,0 +1,303 @@
+"""The facade: pictures and seeds in, pictures and events out. App and command line call nothing below it.
+
+It owns the device, the models in memory and the runs' home. Training itself is the worker's: `start` queues
+a run and sees to it that a worker process is there; `attach` follows it through its folder. Whoever holds a
+run's token may see, stop and delete it; there is no other key. Any thread may call any method.
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from platformdirs import user_data_dir
+from torch import Tensor
+
+from mind2mind import album, bundles, codes, gallery, intake, runs, sources
+from mind2mind.checkpoints import Model
+from mind2mind.codes import EncodeProgress
+from mind2mind.config import LOCAL, Limits, Recipe
+from mind2mind.desk import Desk
+from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
+from mind2mind.gallery import Endpoint, Endpoints
+from mind2mind.images import Crop
+from mind2mind.intake import Encoding, Prepared, Reconstruction
+from mind2mind.library import Library
+from mind2mind.runs import RunStatus
+from mind2mind.sources import ModelInfo
+
+__all__ = [
+    "EncodeProgress",
+    "Encoding",
+    "Endpoint",
+    "ModelInfo",
+    "Prepared",
+    "Reconstruction",
+    "RunStatus",
+    "Studio",
+    "pick_device",
+]
+
+
+class Studio:
+    """Everything the product can do.
+
+    Args:
+        device: auto (CUDA, else MPS, else the CPU), or a device of torch.
+        home: the runs' folder; None is `$MIND2MIND_HOME`, else the platform's data directory.
+        limits: what users may ask for; under PUBLIC models and runs are known by id and token only.
+        weights: the folder of the catalogue's models; None is the bundled one.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        home: Path | None = None,
+        limits: Limits = LOCAL,
+        weights: Path | None = None,
+    ) -> None:
+        self.device = pick_device(device)
+        self.home = Path(home or os.environ.get("MIND2MIND_HOME") or user_data_dir("mind2mind")).absolute()
+        self.limits = limits
+        self.public = limits.keep_hours is not None
+        self.weights = Path(weights or sources.weights_folder()).absolute()
+        self.library = Library(self.home, self.weights, self.device, folders=not self.public)
+        self.desk = Desk(self.home, self.weights, limits)
+        self.endpoints = Endpoints(limits)
+
+    # Models
+
+    def models(self) -> list[ModelInfo]:
+        """The catalogue."""
+        return sources.catalogue(self.weights)
+
+    def model(self, ref: str) -> Model:
+        """A model by catalogue id, token or folder (a bundle's or a run's).
+
+        Raises:
+            WeightsError: there is none, or it is damaged.
+            RunError: it is a run that has no model yet.
+        """
+        return self.library.model(ref)
+
+    def export(self, token: str, path: Path) -> Path:
+        """The bundle of a run (or of any other reference) as a zip; gives the file's path."""
+        self.model(token)
+        return bundles.pack(self.library.locate(token)[0], Path(path))
+
+    def open_bundle(self, path: Path) -> str:
+        """Takes in an exported transfer, a zip or a folder, and gives the token it is known by here.
+
+        Raises:
+            WeightsError: it is none, damaged, or its source is not here.
+        """
+        self.desk.check_disk()
+        token = runs.new_token()
+        folder = self.home / "models" / token
+        try:
+            bundles.unpack(Path(path), folder)
+            model = self.model(token)
+            if model.kind != "transfer":
+                raise WeightsError(
+                    f"'{model.card.id}' is a source, not a transfer.", "Give its folder as the model."
+                )
+            gallery.save_sheet(model, folder / bundles.PREVIEW)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return token
+
+    # Pictures
+
+    def sample(
+        self, ref: str, seeds: Sequence[int], *, psi: float = 1.0, noise: str = "random"
+    ) -> list[Image.Image]:
+        """The pictures of these seeds (0 to 2**32 - 1); noise is none, fixed or random."""
+        return gallery.sample(self.model(ref), seeds, psi, noise)
+
+    def code(self, ref: str, endpoint: Endpoint, psi: float = 1.0) -> Tensor:
+        """The code of a seed or a picture, (1, latent_size), on the CPU."""
+        model = self.model(ref)
+        return gallery.pull(model, self.endpoints.code(model, endpoint), psi)
+
+    def blend(
+        self, ref: str, a: Endpoint, b: Endpoint, t: float, *, psi: float = 1.0, noise: str = "none"
+    ) -> Image.Image:
+        """The picture at t (0 is a, 1 is b) on the straight line between two codes."""
+        model = self.model(ref)
+        w = codes.lerp(self.endpoints.code(model, a), self.endpoints.code(model, b), float(t))
+        (image,) = gallery.draw(model.alae, gallery.pull(model, w, psi), noise)
+        image.info.update(gallery.provenance(model, t=t, psi=psi, noise=noise))
+        return image
+
+    def interpolate(
+        self,
+        ref: str,
+        endpoints: Sequence[Endpoint],
+        *,
+        frames: int = 60,
+        psi: float = 1.0,
+        noise: str = "none",
+        loop: bool = False,
+    ) -> Iterator[Image.Image]:
+        """The frames of a way through all endpoints; with `loop` it leads back to the first.
+
+        Raises:
+            ConfigError: fewer than two endpoints or frames.
+        """
+        if len(endpoints) < 2 or frames < 2:
+            raise ConfigError(
+                f"{len(endpoints)} endpoints and {frames} frames make no film.", "Give two or more of each."
+            )
+        model = self.model(ref)
+        stops = [gallery.pull(model, self.endpoints.code(model, endpoint), psi) for endpoint in endpoints]
+        gallery.noise_of(noise, [])
+        return gallery.film(model, gallery.way(stops, frames, loop), noise)
+
+    def reconstruct(self, ref: str, pictures: Sequence[Path]) -> Iterator[Reconstruction]:
+        """Each picture beside G(E(picture)), without noise."""
+        return intake.reconstruct(self.library.source(ref), pictures, self.limits)
+
+    def encode(
+        self, paths: Sequence[Path], ref: str, *, crop: Crop = "centre"
+    ) -> Iterator[EncodeProgress | Encoding]:
+        """Encodes pictures; the last event holds codes, report and verdict. `codes.save` writes them."""
+        model = self.library.source(ref)
+        return intake.encode(model, intake.pictures_for(model, paths, crop, self.limits))
+
+    # Runs
+
+    def prepare(
+        self,
+        paths: Sequence[Path],
+        ref: str,
+        *,
+        crop: Crop = "centre",
+        folder: Path | None = None,
+        visitor: str | None = None,
+        title: str = "",
+    ) -> Iterator[EncodeProgress | Prepared]:
+        """Checks and encodes pictures into a new run, which then waits for its start.
+
+        Args:
+            paths: folders, zips and pictures; of the originals only thumbnails are kept.
+            ref: the source (of a transfer, its source).
+            crop: `centre` takes the largest square, `fit` the whole picture with bars.
+            folder: the run's folder; None is a new one in the home.
+            visitor: whom `runs` shows it to.
+            title: what the run and its model are called.
+
+        Raises:
+            DataError: none of the pictures can be used, or the disk is full.
+            RunError: there is already a run in `folder`.
+        """
+        self.desk.check_disk()
+        source_ref = self.library.source_ref(ref)
+        if not sources.bundled(self.weights, source_ref):  # a folder: the worker stands elsewhere
+            source_ref = str(Path(source_ref).absolute())
+        run = self.desk.new(folder)
+        encoding = self.encode(paths, source_ref, crop=crop)
+        info = {"model": source_ref, "crop": crop, "visitor": visitor, "title": title[:200]}
+        return intake.keep(run, encoding, info)
+
+    def comparison(self, token: str, count: int = 8) -> list[tuple[Image.Image, Image.Image]]:
+        """Some of a run's pictures (thumbnails), spread over all of them, each with its reconstruction."""
+        return album.comparison(self.library, self.desk.find(token), count)
+
+    def nearest(self, token: str, seeds: Sequence[int]) -> list[tuple[Image.Image, Image.Image, float]]:
+        """Each seed's sample, the original nearest to it, and their distance.
+
+        The distance is that of the standardised codes over the root of their size: 0 is a copy, and about
+        1.4 is what two pictures drawn at random have.
+        """
+        return album.nearest(self.library, self.desk.find(token), seeds)
+
+    def preview(self, token: str, step: int | None = None) -> list[Image.Image]:
+        """A run's samples of the same z at `step` (the newest when None); none before the first preview."""
+        return album.preview(self.library, self.desk.find(token), step)
+
+    def start(
+        self,
+        token: str,
+        *,
+        recipe: str | Recipe = "default",
+        seconds: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+    ) -> RunStatus:
+        """Queues a prepared run with a budget of training time, or of steps; two minutes if neither is given.
+
+        Raises:
+            ConfigError: the recipe, the budget or the seed makes no sense.
+            RunError: the run is not a prepared one, or the limits allow no more runs now.
+        """
+        return self.desk.start(token, recipe=recipe, seconds=seconds, steps=steps, seed=seed)
+
+    def resume(self, token: str, extra_steps: int = 0) -> RunStatus:
+        """Queues a run that was stopped, interrupted or failed; `extra_steps` lengthens one that is done."""
+        return self.desk.resume(token, extra_steps)
+
+    def stop(self, token: str) -> None:
+        """Asks a run to stop and keep its work; takes it out of the queue if it has not begun."""
+        self.desk.stop(token)
+
+    def delete(self, token: str) -> None:
+        """Deletes a run (or an opened bundle) with all that belongs to it, at once, running or not."""
+        if runs.is_token(token) and (self.home / "models" / token).is_dir():
+            shutil.rmtree(self.home / "models" / token, ignore_errors=True)
+        else:
+            self.desk.find(token).delete()
+
+    def status(self, token: str) -> RunStatus:
+        """Where a run stands. A queued one whose worker died gets another worker."""
+        return self.desk.status(token)
+
+    def attach(self, token: str, every: float = 0.5) -> Iterator[RunStatus]:
+        """Follows a run: its status at once, then every `every` seconds; ends when the run has ended."""
+        while True:
+            status = self.status(token)
+            yield status
+            if status.state not in runs.ALIVE:
+                return
+            time.sleep(every)
+
+    def runs(self, visitor: str | None = None) -> list[RunStatus]:
+        """The home's runs, the newest first: a visitor's, or on a server that is not public everybody's."""
+        if visitor is None and self.public:
+            return []
+        found = []
+        for run in reversed(runs.in_home(self.home)):
+            with contextlib.suppress(RunError, DataError):
+                if visitor is None or run.info.get("visitor") == visitor:
+                    found.append(self.status(run.token))
+        return found
+
+    def clean(self) -> int:
+        """Deletes what visitors left more than `keep_hours` ago, where that is limited; gives how many."""
+        return self.desk.clean()
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`.
+
+    Raises:
+        ConfigError: there is none of that name here.
+    """
+    if name == "auto":
+        mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"There is no device '{name}' here.", "Choose auto or cpu.") from error
+    if device.type == "meta":
+        raise ConfigError("The device 'meta' computes nothing.", "Choose auto or cpu.")
+    return device

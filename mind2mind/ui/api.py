@@ -1,0 +1,198 @@
+"""The endpoints for programs: /sample, /interpolate, /encode and /transfer (`gradio_client`, or plain HTTP).
+
+They hang on components that nobody sees, so that their signatures do not move when the page does.
+"""
+
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from mind2mind.config import BUDGETS
+from mind2mind.errors import ConfigError
+from mind2mind.ui.common import (
+    MODEL_WORK,
+    MOST_PICTURES,
+    checked_seed,
+    fresh,
+    known_ref,
+    save_pictures,
+    told,
+    uploaded,
+)
+from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoint
+from mind2mind.ui.zerogpu import gpu
+
+if TYPE_CHECKING:
+    from mind2mind.runs import RunStatus
+    from mind2mind.studio import Prepared, Studio
+
+MOST_FRAMES = 240
+
+
+class Api:
+    """Builds the endpoints; its methods are they."""
+
+    def __init__(self, studio: "Studio", interpolate: InterpolateTab) -> None:
+        self.studio = studio
+        self.save_clip = interpolate.save
+        self.check = gpu(self._check)
+
+    def build(self) -> None:
+        """Inside the Blocks."""
+        model = self.studio.models()[0].id
+        with gr.Column(visible=False):
+            chosen, button = gr.Textbox(model, label="model"), gr.Button()
+            seed, seed_b = gr.Number(0, label="seed", precision=0), gr.Number(1, label="seed_b", precision=0)
+            count, psi = gr.Number(16, label="count", precision=0), gr.Number(1.0, label="psi")
+            noise, crop = gr.Textbox("random", label="noise"), gr.Textbox("centre", label="crop")
+            a, b = gr.File(label="picture_a"), gr.File(label="picture_b")
+            frames, kind = gr.Number(60, label="frames", precision=0), gr.Textbox("WebP", label="kind")
+            pictures = gr.File(file_count="multiple", label="pictures")
+            seconds = gr.Number(BUDGETS["Quick"].seconds, label="seconds", precision=0)
+            recipe = gr.Textbox("default", label="recipe")
+            gallery, told_of, file = (
+                gr.Gallery(label="pictures"),
+                gr.JSON(label="report"),
+                gr.File(label="file"),
+            )
+        self._endpoint(button, gpu(self.sample), [chosen, seed, count, psi, noise], gallery)
+        self._endpoint(button, gpu(self.interpolate), [chosen, seed, seed_b, a, b, frames, kind], file)
+        self._endpoint(button, gpu(self.encode), [pictures, chosen, crop], [file, told_of])
+        button.click(
+            self.transfer,
+            [pictures, chosen, seconds, recipe, crop],
+            [told_of, file],
+            api_name="transfer",
+            concurrency_limit=None,
+        )
+
+    def _endpoint(self, button: gr.Button, function: Any, inputs: list[Any], outputs: Any) -> None:
+        button.click(function, inputs, outputs, api_name=function.__name__, **MODEL_WORK)
+
+    def sample(self, model: str, seed: int, count: int, psi: float, noise: str) -> list[str]:
+        """Draws new pictures.
+
+        Args:
+            model: a model's id, or the token of a finished run.
+            seed: of the first picture; the next ones have the seeds after it.
+            count: how many, 1 to 64.
+            psi: truncation; 1 is none, smaller is closer to the average.
+            noise: random, fixed or none.
+
+        Returns:
+            PNG files.
+        """
+        with told():
+            first, number = checked_seed(seed), _in_range("count", count, 1, MOST_PICTURES)
+            ref = known_ref(self.studio, model)
+            images = self.studio.sample(ref, range(first, first + number), psi=psi, noise=noise)
+            return [str(path) for path in save_pictures(images, "sample")]
+
+    def interpolate(
+        self,
+        model: str,
+        seed_a: int,
+        seed_b: int,
+        picture_a: str | None,
+        picture_b: str | None,
+        frames: int,
+        kind: str,
+    ) -> str:
+        """Makes a clip of the way from A to B.
+
+        Args:
+            model: a model's id, or the token of a finished run.
+            seed_a: the seed of A.
+            seed_b: the seed of B.
+            picture_a: a picture to use for A instead of the seed.
+            picture_b: a picture to use for B instead of the seed.
+            frames: 2 to 240, at 24 a second.
+            kind: WebP or MP4.
+
+        Returns:
+            The clip.
+        """
+        with told():
+            if kind not in KINDS:
+                raise ConfigError(
+                    f"There is no kind {str(kind)[:20]!r}.", f"Choose one of {', '.join(KINDS)}."
+                )
+            ends, number = (
+                [endpoint(seed_a, picture_a), endpoint(seed_b, picture_b)],
+                _in_range("frames", frames, 2, MOST_FRAMES),
+            )
+            return str(self.save_clip(model, ends, number, kind, False))
+
+    def encode(self, pictures: list[str], model: str, crop: Any) -> tuple[str, dict[str, Any]]:
+        """Encodes pictures into codes.
+
+        Args:
+            pictures: picture files, or one zip.
+            model: the id of a source model.
+            crop: centre or fit.
+
+        Returns:
+            The codes (safetensors) and the report per file.
+        """
+        with told():
+            prepared = self._check(pictures, model, crop, "api")
+            path = fresh("codes.safetensors")
+            shutil.copy(prepared.folder / path.name, path)
+            self.studio.delete(prepared.token)
+            return str(path), prepared.report.to_dict()
+
+    def transfer(
+        self, pictures: list[str], model: str, seconds: int, recipe: str, crop: Any, request: gr.Request
+    ) -> Iterator[tuple[dict[str, Any], str | None]]:
+        """Learns to draw pictures like these; streams how far it is.
+
+        Args:
+            pictures: picture files, or one zip.
+            model: the id of a source model.
+            seconds: how long to train.
+            recipe: default or paper.
+            crop: centre or fit.
+            request: given by Gradio.
+
+        Returns:
+            Where the run stands (its token is a model for /sample once it is done); at last the model's zip.
+        """
+        yield {"state": "reading"}, None
+        with told():
+            visitor = f"api {request.client.host}" if request.client else "api"
+            prepared = self.check(pictures, model, crop, visitor)
+            self.studio.start(prepared.token, seconds=_in_range("seconds", seconds, 1, 86_400), recipe=recipe)
+            for status in self.studio.attach(prepared.token):
+                yield _brief(status), None
+            bundle = str(self.studio.export(status.token, fresh("model.zip"))) if status.usable else None
+            yield _brief(status), bundle
+
+    def _check(self, pictures: list[str], model: str, crop: Any, visitor: str) -> "Prepared":
+        *_, prepared = self.studio.prepare(
+            uploaded(pictures), known_ref(self.studio, model), crop=crop, visitor=visitor, title="By the API"
+        )
+        return prepared  # type: ignore[return-value]  # the last event is the Prepared
+
+
+def _brief(status: "RunStatus") -> dict[str, Any]:
+    names = (
+        "token",
+        "state",
+        "step",
+        "total_steps",
+        "seconds",
+        "seconds_left",
+        "quality",
+        "floor",
+        "error",
+        "reason",
+    )
+    return {name: getattr(status, name) for name in names}
+
+
+def _in_range(name: str, value: float | None, low: int, high: int) -> int:
+    if value is None or not low <= value <= high:
+        raise ConfigError(f"{name} is {value}.", f"Choose from {low} to {high}.")
+    return int(value)

@@ -1,0 +1,206 @@
+"""What the tabs share: errors for the eye, a visitor's own things, files to hand out, checks at the door."""
+
+import html
+import random
+import re
+import secrets
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from PIL.Image import Image
+
+from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
+from mind2mind.images import grid, save_png
+
+HIGHEST_SEED = 2**31 - 1
+MOST_PICTURES = 64
+NOISES = [("new with each seed", "random"), ("the same for all", "fixed"), ("none", "none")]
+MODEL_WORK: dict[str, Any] = {
+    "concurrency_id": "model",
+    "concurrency_limit": 2,
+}  # the calls that run a network
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # of the page, not of the API
+QUIET: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
+LIVE: dict[str, Any] = {
+    "trigger_mode": "always_last",
+    **QUIET,
+}  # for what is dragged: the last value always wins
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Shows the user what went wrong and what helps. The toast renders HTML: names are escaped."""
+    try:
+        yield
+    except Mind2MindError as error:
+        raise gr.Error(html.escape(str(error)), print_exception=False) from error
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one browser remembers: who it is, the run it looks at, the runs it uses as models."""
+
+    visitor: str
+    token: str | None = None
+    models: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, stored: Any) -> "Visit":
+        """From the browser, which may send anything."""
+        stored = stored if isinstance(stored, dict) else {}
+        visitor, token, models = stored.get("visitor"), stored.get("token"), stored.get("models")
+        return cls(
+            visitor if is_key(visitor) else secrets.token_urlsafe(16),
+            token if is_key(token) else None,
+            tuple(filter(is_key, models if isinstance(models, list) else ())),
+        )
+
+    def stored(self) -> dict[str, Any]:
+        """For the browser."""
+        return asdict(self) | {"models": list(self.models)}
+
+    def at(self, token: str | None) -> "Visit":
+        """The same visit, looking at another run."""
+        return replace(self, token=token)
+
+    def using(self, token: str) -> "Visit":
+        """With one more run among the models."""
+        return replace(self, models=(*(m for m in self.models if m != token), token))
+
+    def without(self, token: str) -> "Visit":
+        """After the run was deleted."""
+        return replace(self, token=None, models=tuple(m for m in self.models if m != token))
+
+    @property
+    def needed_token(self) -> str:
+        """The run's token.
+
+        Raises:
+            RunError: there is none.
+        """
+        if self.token is None:
+            raise RunError("There is no run here.", "Choose pictures first.")
+        return self.token
+
+
+def is_key(value: object) -> bool:
+    """Whether this may be a token: never a path."""
+    return isinstance(value, str) and _KEY.fullmatch(value) is not None
+
+
+def model_choices(studio: Any, visit: Visit) -> list[tuple[str, str]]:
+    """The models everybody has, and the runs this visitor chose to use."""
+    own = {run.token: run.title for run in studio.runs(visit.visitor)} if visit.models else {}
+    return [(m.title, m.id) for m in studio.models()] + [
+        (own[token] or "Your run", token) for token in visit.models if token in own
+    ]
+
+
+def known_ref(studio: Any, ref: str) -> str:
+    """A model of the catalogue or a run's token; never a path, which the studio would open.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    ids = [m.id for m in studio.models()]
+    if ref in ids or is_key(ref):
+        return ref
+    raise ConfigError(
+        f"There is no model {str(ref)[:80]!r}.", f"Choose one of {', '.join(ids)}, or a run's token."
+    )
+
+
+def new_seed() -> int:
+    """Short enough to be read out."""
+    return random.randrange(1_000_000)
+
+
+def checked_seed(seed: float | None) -> int:
+    """A seed as a number field gives it.
+
+    Raises:
+        ConfigError: it is empty, broken or out of range.
+    """
+    if seed is None or seed != int(seed) or not 0 <= seed <= HIGHEST_SEED:
+        raise ConfigError(f"The seed is {seed}.", f"Give a whole number from 0 to {HIGHEST_SEED}.")
+    return int(seed)
+
+
+def uploaded(paths: Sequence[str] | str | None) -> list[Path]:
+    """The uploaded files in a stable order; how many there may be is the studio's to check.
+
+    Raises:
+        DataError: there are none.
+    """
+    files = [Path(p) for p in ([paths] if isinstance(paths, str) else paths or ())]
+    if not files:
+        raise DataError(
+            "There are no pictures yet.", "Drop some pictures, choose a folder, or take an example."
+        )
+    return sorted(files, key=lambda p: (p.name, str(p)))
+
+
+def fresh(name: str) -> Path:
+    """A path of that name in a new folder among the files that Gradio may hand out."""
+    made = Path(get_upload_folder()) / "made"
+    made.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=made)) / name
+
+
+def save_pictures(images: Sequence[Image], stem: str) -> list[Path]:
+    """Each picture as a PNG that says in itself which model and seed made it."""
+    folder = fresh("x").parent
+    paths = [folder / f"{stem}-{image.info.get('seed', i)}.png" for i, image in enumerate(images)]
+    for image, path in zip(images, paths, strict=True):
+        save_png(image, path, _meta(image))
+    return paths
+
+
+def save_sheet(images: Sequence[Image], stem: str) -> Path:
+    """All pictures in one PNG."""
+    path = fresh(f"{stem}.png")
+    save_png(grid(images), path, _meta(images[0]) | {"count": str(len(images))})
+    return path
+
+
+def save_zip(paths: Sequence[Path], stem: str) -> Path:
+    """Files in one zip, stored: PNGs do not get smaller."""
+    path = fresh(f"{stem}.zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file in paths:
+            archive.write(file, file.name)
+    return path
+
+
+def _meta(image: Image) -> dict[str, str]:
+    return {str(k): v for k, v in image.info.items() if isinstance(v, str)}
+
+
+def wall(elem_id: str, classes: str) -> gr.Gallery:
+    """Pictures in as many columns as fit; lossless."""
+    return gr.Gallery(
+        label="Pictures",
+        show_label=False,
+        columns=4,
+        height="auto",
+        format="png",
+        object_fit="contain",
+        buttons=["download", "fullscreen"],
+        interactive=False,
+        elem_id=elem_id,
+        elem_classes=classes.split(),
+    )
+
+
+def pairs(couples: Sequence[tuple[Image, Image]]) -> list[Image]:
+    """Two pictures on top of each other, each couple as large as its first."""
+    return [grid([a, b.resize(a.size)], columns=1) for a, b in couples]

@@ -1,0 +1,198 @@
+"""The tab Interpolate: on the way from one picture to another, each a seed or a picture of the user's."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from PIL.Image import Image
+
+from mind2mind.clips import save_clip
+from mind2mind.images import grid
+from mind2mind.ui.common import (
+    HIGHEST_SEED,
+    LIVE,
+    MODEL_WORK,
+    PRIVATE,
+    QUIET,
+    checked_seed,
+    fresh,
+    known_ref,
+    new_seed,
+    told,
+)
+from mind2mind.ui.zerogpu import gpu
+
+if TYPE_CHECKING:
+    from mind2mind.studio import Studio
+
+STRIP = 7
+KINDS = ("WebP", "MP4")
+PICTURES = ["image", ".heic", ".heif"]  # what a phone offers to choose from
+
+
+class InterpolateTab:
+    """Builds the tab; its methods are the handlers."""
+
+    def __init__(self, studio: "Studio") -> None:
+        self.studio = studio
+
+    def build(self) -> None:
+        """The components; inside a gr.Tab."""
+        models = self.studio.models()
+        choices = [(m.title, m.id) for m in models]
+        self.model = gr.Dropdown(choices, value=models[0].id, label="Model", elem_id="interpolate-model")
+        with gr.Row():
+            self.a = _End("A", 1)
+            with gr.Column(scale=2, min_width=300):
+                self.picture = _picture("Between A and B", "interpolate-picture", 380)
+                self.t = gr.Slider(
+                    0,
+                    1,
+                    0.5,
+                    step=0.01,
+                    label="From A to B",
+                    elem_id="interpolate-t",
+                    info="Drag it, or use the arrow keys.",
+                )
+            self.b = _End("B", 2)
+        self.strip = _picture("The way from A to B", "interpolate-strip", None)
+        with gr.Accordion("Make a clip", open=False, elem_id="interpolate-clip"):
+            with gr.Row():
+                self.frames = gr.Slider(
+                    12, 240, 60, step=1, label="Frames, 24 a second", elem_id="clip-frames"
+                )
+                self.kind = gr.Radio(KINDS, value="WebP", label="Kind", elem_id="clip-kind")
+                self.loop = gr.Checkbox(True, label="And back again, so that it loops", elem_id="clip-loop")
+            self.make = gr.Button("Make the clip", variant="primary", elem_id="clip-make")
+            self.clip = gr.Image(
+                label="Clip",
+                type="filepath",
+                interactive=False,
+                visible=False,
+                elem_id="clip-webp",
+                height=300,
+                alt_text="The clip from A to B",
+            )
+            self.video = gr.Video(
+                label="Clip",
+                autoplay=True,
+                loop=True,
+                visible=False,
+                elem_id="clip-mp4",
+                height=300,
+                interactive=False,
+            )
+            self.download = gr.DownloadButton("Download the clip", visible=False, elem_id="clip-download")
+
+    def wire(self, tab: gr.Tab) -> None:
+        """The events."""
+        ends = [self.model, self.a.seed, self.a.path, self.b.seed, self.b.path]
+        everything = [self.a.picture, self.b.picture, self.picture, self.strip]
+        show: dict[str, Any] = {
+            "fn": gpu(self.show),
+            "inputs": [*ends, self.t],
+            "outputs": everything,
+            **MODEL_WORK,
+        }
+        tab.select(**show, **QUIET)
+        self.model.change(**show, **QUIET)
+        for end in (self.a, self.b):
+            end.upload.upload(lambda path: path, end.upload, end.path, **PRIVATE).then(**show, **QUIET)
+            end.dice.click(lambda: (new_seed(), None), None, [end.seed, end.path], **PRIVATE).then(
+                **show, **QUIET
+            )
+            end.seed.input(lambda: None, None, end.path, **LIVE).then(**show, **QUIET)
+        self.t.input(gpu(self.slide), [*ends, self.t], self.picture, **LIVE, **MODEL_WORK)
+        settings = [*ends, self.frames, self.kind, self.loop]
+        shown = [self.clip, self.video, self.download]
+        self.make.click(gpu(self.clip_of), settings, shown, **PRIVATE, **MODEL_WORK)
+
+    def show(
+        self, model: str, a: float, a_path: str | None, b: float, b_path: str | None, t: float
+    ) -> tuple[Image, Image, Image, Image]:
+        """A, B, the picture between them, and the film strip."""
+        with told():
+            ref, ends = known_ref(self.studio, model), (endpoint(a, a_path), endpoint(b, b_path))
+            first, last, now = (self.studio.blend(ref, *ends, at) for at in (0.0, 1.0, t))
+            strip = list(self.studio.interpolate(ref, ends, frames=STRIP))
+            return first, last, now, grid(strip, columns=STRIP)
+
+    def slide(
+        self, model: str, a: float, a_path: str | None, b: float, b_path: str | None, t: float
+    ) -> Image:
+        """The picture at t, from A at 0 to B at 1."""
+        with told():
+            return self.studio.blend(
+                known_ref(self.studio, model), endpoint(a, a_path), endpoint(b, b_path), t
+            )
+
+    def clip_of(
+        self,
+        model: str,
+        a: float,
+        a_path: str | None,
+        b: float,
+        b_path: str | None,
+        frames: float,
+        kind: str,
+        loop: bool,
+    ) -> tuple[Any, ...]:
+        """The clip in its player, and as a file."""
+        with told():
+            path = str(self.save(model, [endpoint(a, a_path), endpoint(b, b_path)], int(frames), kind, loop))
+            film = kind == "MP4"
+            return (
+                gr.Image(None if film else path, visible=not film),
+                gr.Video(path if film else None, visible=film),
+                gr.DownloadButton(value=path, visible=True),
+            )
+
+    def save(self, model: str, ends: list[int | Path], frames: int, kind: str, loop: bool) -> Path:
+        """The clip's file."""
+        path = fresh(f"interpolation.{kind.lower()}")
+        ref = known_ref(self.studio, model)
+        save_clip(self.studio.interpolate(ref, ends, frames=frames, loop=loop), path)
+        return path
+
+
+class _End:
+    """One end of the way: its picture, its seed, or a picture of the user's."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        key = name.lower()
+        with gr.Column(scale=1, min_width=200):
+            self.picture = _picture(name, f"end-{key}", 200, titled=True)
+            self.seed = gr.Number(
+                seed,
+                label=f"Seed of {name}",
+                precision=0,
+                minimum=0,
+                maximum=HIGHEST_SEED,
+                elem_id=f"seed-{key}",
+            )
+            with gr.Row():
+                self.dice = gr.Button("Roll the dice", size="sm", min_width=100, elem_id=f"dice-{key}")
+                self.upload = gr.UploadButton(
+                    "Your picture …", file_types=PICTURES, size="sm", min_width=100, elem_id=f"upload-{key}"
+                )
+            self.path = gr.State(None)
+
+
+def _picture(label: str, elem_id: str, height: int | None, titled: bool = False) -> gr.Image:
+    return gr.Image(
+        label=label,
+        show_label=titled,
+        type="pil",
+        format="png",
+        interactive=False,
+        height=height,
+        elem_id=elem_id,
+        buttons=["download", "fullscreen"] if height else [],
+        alt_text=label,
+        elem_classes="m2m-picture" if height else "m2m-strip",
+    )
+
+
+def endpoint(seed: float | None, path: str | None) -> int | Path:
+    """A picture of the user's where there is one, else the seed."""
+    return Path(path) if path else checked_seed(seed)

@@ -1,0 +1,59 @@
+"""How the app looks: the theme with the system's own fonts, and the little CSS that Gradio needs."""
+
+import gradio as gr
+
+THEME = gr.themes.Soft(
+    primary_hue="indigo",
+    secondary_hue="indigo",
+    neutral_hue="slate",
+    font=["system-ui", "sans-serif"],
+    font_mono=["ui-monospace", "monospace"],
+).set(
+    block_title_background_fill="transparent",
+    block_title_background_fill_dark="transparent",
+    block_title_text_color="*body_text_color",
+    block_title_text_color_dark="*body_text_color",
+    block_title_padding="0",
+)
+
+CSS = """
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.m2m-hero h1 { font-size: 1.9rem; margin: 0; letter-spacing: -0.02em; }
+.m2m-hero p { margin: .35rem 0 0; font-size: 1.05rem; color: var(--body-text-color-subdued); }
+.m2m-models { margin: .8rem 0 0; padding: 0; list-style: none; }
+.m2m-models li { margin: .2rem 0; }
+.m2m-note { color: var(--body-text-color-subdued); font-size: .92rem; line-height: 1.45; }
+.m2m-note p { margin: .2rem 0; }
+.m2m-note, .m2m-foot { overflow-wrap: anywhere; }
+.m2m-hero a, .m2m-note a, .m2m-foot a { padding: 0; margin: 0; }
+.m2m-step h2 { font-size: 1.2rem; margin: .6rem 0 .1rem; }
+.m2m-good, .m2m-fair, .m2m-poor { border-left: 4px solid; padding: .5rem .9rem; border-radius: 6px;
+  background: var(--background-fill-secondary); }
+.m2m-good { border-color: #16a34a; } .m2m-fair { border-color: #d97706; } .m2m-poor { border-color: #dc2626; }
+.m2m-bar { height: 10px; border-radius: 5px; background: var(--border-color-primary); overflow: hidden;
+  margin: .5rem 0; }
+.m2m-bar > div { height: 100%; background: var(--color-accent); transition: width .4s linear; }
+.m2m-table { max-height: 320px; overflow: auto; }
+.m2m-table table { width: 100%; border-collapse: collapse; font-size: .88rem; }
+.m2m-table th, .m2m-table td { text-align: left; padding: .25rem .6rem;
+  border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+.m2m-chart svg { width: 100%; height: auto; display: block; }
+.m2m-chart figcaption { font-size: .9rem; color: var(--body-text-color-subdued); }
+.m2m-tiles .grid-wrap, .m2m-pairs .grid-wrap, .m2m-sets .grid-wrap { min-height: 0 !important;
+  max-height: none !important; padding: 4px; }
+.m2m-tiles .grid-container { padding: 0; grid-template-columns:
+  repeat(auto-fill, minmax(clamp(68px, 22%, 150px), 1fr)) !important; }
+.m2m-tiles .grid-container:has(> :nth-child(25)) { grid-template-columns:
+  repeat(auto-fill, minmax(clamp(54px, 11%, 110px), 1fr)) !important; }
+.m2m-small .grid-container, .m2m-pairs .grid-container { padding: 0; grid-template-columns:
+  repeat(auto-fill, minmax(clamp(68px, 11%, 130px), 1fr)) !important; }
+.m2m-pairs .thumbnail-lg { aspect-ratio: 1 / 2 !important; }
+.m2m-sets .grid-container { padding: 0; grid-template-columns: repeat(3, 1fr) !important; }
+.m2m-picture img { width: 100% !important; height: 100% !important; object-fit: contain; }
+.m2m-sets .caption-label { font-size: .75rem; max-width: 100%; left: 0; right: 0; bottom: 0; }
+.m2m-strip img { width: 100% !important; height: auto !important; }
+.m2m-side { align-items: center; }
+.m2m-foot { margin-top: 1.6rem; padding-top: .8rem; border-top: 1px solid var(--border-color-primary);
+  font-size: .85rem; color: var(--body-text-color-subdued); }
+@media (max-width: 640px) { .m2m-hero h1 { font-size: 1.5rem; } }
+"""

@@ -1,0 +1,239 @@
+"""The tab Transfer: a folder of pictures in, a generator of new ones out, in four steps on one page.
+
+A run lives in the worker and in its folder. The page only follows it by its token, which the browser keeps:
+a closed tab loses nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from mind2mind.errors import RunError
+from mind2mind.intake import Prepared
+from mind2mind.ui import chart, words
+from mind2mind.ui.common import MODEL_WORK, QUIET, Visit, fresh, known_ref, pairs, told, uploaded
+from mind2mind.ui.transfer_page import SAMPLED, TransferPage
+from mind2mind.ui.zerogpu import gpu
+
+if TYPE_CHECKING:
+    from mind2mind.runs import RunStatus
+    from mind2mind.studio import Studio
+
+ALIVE = ("queued", "running", "stopping")
+COMPARED = 8
+RESULT_SEEDS = range(1000, 1000 + SAMPLED)
+Updates = dict[Any, Any]
+
+
+class TransferTab(TransferPage):
+    """The page with its handlers. Each gives updates by component."""
+
+    def __init__(self, studio: "Studio") -> None:
+        super().__init__(studio)
+        self.preview = gpu(studio.preview)
+
+    def wire(self) -> None:
+        """The events."""
+        outputs: dict[str, Any] = {"outputs": self.everything, **QUIET}
+        check = gpu(self.check)
+        for box in (self.files, self.folder):
+            box.upload(check, [self.visit, box, self.source, self.crop], **outputs, **MODEL_WORK)
+        self.sets.select(
+            gpu(self.check_example), [self.visit, self.source, self.crop], **outputs, **MODEL_WORK
+        )
+        self.follow_after(self.start.click(self.begin, [self.visit, self.seconds, self.recipe], **outputs))
+        self.follow_after(self.go_on.click(self.train_on, self.visit, **outputs))
+        self.follow_after(self.earlier.input(self.look_at, [self.visit, self.earlier], **outputs))
+        self.stop.click(self.halt, self.visit, self.stop, queue=False, **QUIET)
+        self.delete.click(self.forget, self.visit, **outputs)
+
+    def follow_after(self, event: Any) -> None:
+        """After what begins or opens a run: follow it to its end, then show what came of it."""
+        outputs: dict[str, Any] = {"inputs": self.visit, "outputs": self.everything, **QUIET}
+        followed = event.success(self.follow, concurrency_limit=None, **outputs)
+        followed.success(gpu(self.result), **outputs, **MODEL_WORK)
+
+    # Handlers
+
+    def check_example(self, stored: Any, source: str, crop: Any, chosen: gr.SelectData) -> Iterator[Updates]:
+        """Step 1 with an example set."""
+        example = self.examples[chosen.index]
+        yield from self._checked(stored, example.files, source, crop, example.title)
+
+    def check(self, stored: Any, files: list[str] | str | None, source: str, crop: Any) -> Iterator[Updates]:
+        """Step 1 with uploaded files: reads, checks and encodes them, and shows what can be rebuilt."""
+        with told():
+            paths = uploaded(files)
+            title = paths[0].stem if len(paths) == 1 else words.plural(len(paths), "file")
+        yield from self._checked(stored, paths, source, crop, title)
+
+    def _checked(
+        self, stored: Any, paths: Sequence[Path], source: str, crop: Any, title: str
+    ) -> Iterator[Updates]:
+        visit = Visit.of(stored)
+        hidden = {
+            part: gr.Column(visible=False) for part in (self.train_part, self.live_part, self.result_part)
+        }
+        yield {
+            self.message: words.note("Reading the pictures …"),
+            self.check_part: gr.Column(visible=False),
+            **hidden,
+        }
+        with told():
+            ref = known_ref(self.studio, source)
+            for event in self.studio.prepare(paths, ref, crop=crop, visitor=visit.visitor, title=title):
+                if isinstance(event, Prepared):
+                    yield self._ready(visit, event)
+                else:
+                    yield {self.message: words.note(f"Read {words.plural(event.done, 'picture')} …")}
+
+    def _ready(self, visit: Visit, prepared: Prepared) -> Updates:
+        self._drop_unused(visit)
+        visit = visit.at(prepared.token)
+        return self._compared(prepared.token) | {
+            self.visit: visit.stored(),
+            self.message: "",
+            self.summary: words.checked(
+                prepared.report, prepared.count, prepared.verdict, prepared.psnr_mean
+            ),
+            self.report: words.table(prepared.report),
+            self.report_part: gr.Accordion(visible=True),
+            self.train_part: gr.Column(visible=True),
+        }
+
+    def _drop_unused(self, visit: Visit) -> None:
+        """Pictures that were only looked at need not be kept."""
+        if visit.token and (status := self._status(visit.token)) and status.state == "prepared":
+            self.studio.delete(visit.token)
+
+    def _compared(self, token: str) -> Updates:
+        couples = self.studio.comparison(token, count=COMPARED)
+        return {self.check_part: gr.Column(visible=True), self.compared: pairs(couples)}
+
+    def _status(self, token: str) -> "RunStatus | None":
+        try:
+            return self.studio.status(token)
+        except RunError:
+            return None
+
+    def begin(self, stored: Any, seconds: int, recipe: str) -> Updates:
+        """Step 3: queues the run."""
+        with told():
+            visit = Visit.of(stored)
+            self.studio.start(visit.needed_token, seconds=seconds, recipe=recipe)
+            return self._watching()
+
+    def train_on(self, stored: Any) -> Updates:
+        """Goes on with a run that was stopped or interrupted; a finished one trains as long again."""
+        with told():
+            status = self.studio.status(Visit.of(stored).needed_token)
+            self.studio.resume(status.token, extra_steps=status.total_steps if status.state == "done" else 0)
+            return self._watching()
+
+    def _watching(self) -> Updates:
+        return {
+            self.train_part: gr.Column(visible=False),
+            self.result_part: gr.Column(visible=False),
+            self.live_part: gr.Column(visible=True),
+            self.stop: gr.Button("Stop and keep the work", interactive=True, visible=True),
+        }
+
+    def look_at(self, stored: Any, token: str | None) -> Updates:
+        """Opens one of the visitor's earlier runs."""
+        return self.reopen(Visit.of(stored).at(token).stored())
+
+    def reopen(self, stored: Any) -> Updates:
+        """The page as it was: with the browser's run, if it is still there."""
+        with told():
+            visit = Visit.of(stored)
+            status = self._status(visit.token) if visit.token else None
+            visit = visit.at(status.token if status else None)
+            updates: Updates = {self.visit: visit.stored(), self.earlier: self._earlier(visit)}
+            if status is None:
+                return updates
+            prepared = status.state == "prepared"
+            shown = {
+                self.report_part: gr.Accordion(visible=False),
+                self.summary: words.note(f"Your pictures: {status.title}"),
+                self.train_part: gr.Column(visible=prepared),
+                self.live_part: gr.Column(visible=not prepared),
+                self.result_part: gr.Column(visible=False),
+            }
+            return updates | self._compared(status.token) | shown
+
+    def _earlier(self, visit: Visit) -> gr.Dropdown:
+        runs = [r for r in self.studio.runs(visit.visitor) if r.state != "prepared"]
+        choices = [(f"{r.title or 'Run'} · {r.state}", r.token) for r in reversed(runs)]
+        chosen = visit.token if visit.token in {token for _, token in choices} else None
+        return gr.Dropdown(choices=choices, value=chosen)
+
+    def follow(self, stored: Any) -> Iterator[Updates]:
+        """The run as it goes, until it ends; from the first look on. It works on in the worker without us."""
+        visit, shown = Visit.of(stored), None
+        yield {self.message: ""}
+        if not visit.token or not (status := self._status(visit.token)) or status.state == "prepared":
+            return
+        with told():
+            for status in self.studio.attach(visit.token):
+                updates = self._live(status)
+                if status.preview_step is not None and status.preview_step != shown:
+                    shown = status.preview_step
+                    updates[self.previews] = self.preview(status.token, shown)
+                yield updates
+
+    def _live(self, status: "RunStatus") -> Updates:
+        alive = status.state in ALIVE
+        return {
+            self.live_part: gr.Column(visible=True),
+            self.stop: gr.Button(interactive=status.state in ("queued", "running"), visible=alive),
+            self.status: words.run(status),
+            self.losses: chart.losses(status.metrics, status.total_steps),
+            self.qualities: chart.qualities(status.metrics, status.total_steps),
+            self.quality: words.quality(status),
+        }
+
+    def result(self, stored: Any) -> Updates:
+        """Step 4: new pictures beside the nearest originals, and the model to take along."""
+        visit = Visit.of(stored)
+        status = self._status(visit.token) if visit.token else None
+        if status is None or status.state == "prepared" or status.state in ALIVE:
+            return {self.message: ""}
+        with told():
+            couples = (
+                [(new, near) for new, near, _ in self.studio.nearest(status.token, RESULT_SEEDS)]
+                if status.usable
+                else []
+            )
+            bundle = (
+                str(self.studio.export(status.token, fresh("mind2mind-model.zip"))) if status.usable else None
+            )
+            return {
+                self.result_part: gr.Column(visible=True),
+                self.samples: gr.Gallery(pairs(couples), visible=status.usable),
+                self.use: gr.Button(visible=status.usable),
+                self.download: gr.DownloadButton(value=bundle, visible=status.usable),
+                self.go_on: "Train longer" if status.state == "done" else "Go on training",
+                self.earlier: self._earlier(visit),
+            }
+
+    def halt(self, stored: Any) -> Any:
+        """Asks the run to stop; it saves its work first."""
+        with told():
+            self.studio.stop(Visit.of(stored).needed_token)
+            return gr.Button("Stopping …", interactive=False)
+
+    def forget(self, stored: Any) -> Updates:
+        """Deletes the run with everything in it, at once."""
+        with told():
+            visit = Visit.of(stored)
+            self.studio.delete(visit.needed_token)
+            visit = visit.without(visit.needed_token)
+            parts = (self.check_part, self.train_part, self.live_part, self.result_part)
+            return {
+                self.visit: visit.stored(),
+                self.earlier: self._earlier(visit),
+                self.message: words.note("The run and its pictures are deleted."),
+                **{part: gr.Column(visible=False) for part in parts},
+            }

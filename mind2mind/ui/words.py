@@ -1,0 +1,188 @@
+"""Every sentence the app builds: models, credits, reports and runs as small, escaped pieces of HTML."""
+
+import html
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mind2mind.datasets import Report, Verdict
+    from mind2mind.runs import RunStatus
+    from mind2mind.sources import ModelInfo
+    from mind2mind.ui.examples import Example
+
+TABLE_ROWS = 500
+_URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)\]]")
+
+
+def note(*sentences: str) -> str:
+    """Quiet, plain text; escaped here."""
+    return '<div class="m2m-note">' + "".join(f"<p>{html.escape(s)}</p>" for s in sentences if s) + "</div>"
+
+
+def hero(models: "Sequence[ModelInfo]") -> str:
+    """The first thing anybody reads: what this is, and what each model knows."""
+    items = "".join(f"<li><b>{html.escape(m.title)}</b> knows {_knows(m)}</li>" for m in models)
+    return (
+        '<header class="m2m-hero"><h1>Mind2Mind</h1><p>Turn a folder of pictures into a generator of new '
+        f'ones, in about a minute, on your own computer.</p><ul class="m2m-models">{items}</ul></header>'
+    )
+
+
+def knows(model: "ModelInfo | None") -> str:
+    """Under a choice of models: what the chosen one knows, and its size."""
+    if model is None:
+        return note("A model you trained. Only you see it.")
+    size = f" {model.resolution} x {model.resolution} pixels." if model.resolution else ""
+    return f'<div class="m2m-note"><p>Knows {_knows(model)}.{size}</p></div>'
+
+
+def _knows(model: "ModelInfo") -> str:
+    text = model.knows.strip().rstrip(".")
+    if text.lower().startswith("knows "):
+        text = text[6:]
+    return html.escape(text[:1].lower() + text[1:] if text[1:2].islower() else text)
+
+
+def footer(models: "Sequence[ModelInfo]") -> str:
+    """Whose art the models were trained on."""
+    rows = "".join(f"<p><b>{html.escape(m.title)}</b>: {_credit(m)}</p>" for m in models)
+    thanks = "The models were trained on the art of others. Thank you."
+    return f'<footer class="m2m-foot"><p>{thanks}</p>{rows}</footer>'
+
+
+def _credit(model: "ModelInfo") -> str:
+    return linked(model.credit if model.licence in model.credit else f"{model.credit} {model.licence}")
+
+
+def credits(examples: "Sequence[Example]") -> str:
+    """Whose pictures the example sets are; each credit once."""
+    return "".join(
+        f'<div class="m2m-note"><p>{linked(c)}</p></div>'
+        for c in dict.fromkeys(e.credit for e in examples)
+        if c
+    )
+
+
+def linked(text: str) -> str:
+    """Escaped text whose web addresses can be clicked."""
+    parts, end = [], 0
+    for match in _URL.finditer(text):
+        url = html.escape(match.group())
+        parts += [
+            html.escape(text[end : match.start()]),
+            f'<a href="{url}" target="_blank" rel="noopener">{url}</a>',
+        ]
+        end = match.end()
+    return "".join([*parts, html.escape(text[end:])])
+
+
+def step(number: int, title: str, text: str = "") -> str:
+    """The heading of a step."""
+    return f'<div class="m2m-step"><h2>{number} · {html.escape(title)}</h2></div>' + (
+        note(text) if text else ""
+    )
+
+
+def boxed(kind: str, title: str, *sentences: str) -> str:
+    """A box of kind good, fair or poor."""
+    return f'<div class="m2m-{kind}" role="status"><b>{html.escape(title)}</b>{note(*sentences)}</div>'
+
+
+def checked(report: "Report", count: int, verdict: str, psnr: float | None) -> str:
+    """What came out of the check, before any training."""
+    skipped = len(report.skipped)
+    sentences = [f"{number} x {reason}" for reason, number in report.reasons().most_common()]
+    rebuilt = f"What the model can rebuild of them: {verdict}"
+    if psnr is not None and psnr == psnr:
+        rebuilt += f" ({psnr:.1f} dB; more is better.)"
+    kind = "fair" if count < 20 else "good"
+    title = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
+    return boxed(kind, title, "; ".join(sentences), report.advice(), rebuilt)
+
+
+def table(report: "Report") -> str:
+    """The verdict on each file, those that were left out first."""
+    rows = [*report.skipped, *report.used]
+    shown = "".join(map(_row, rows[:TABLE_ROWS]))
+    more = note(f"and {len(rows) - TABLE_ROWS} more") if len(rows) > TABLE_ROWS else ""
+    head = "<tr><th>File</th><th>Verdict</th><th>Reason</th><th>Size</th></tr>"
+    return f'<div class="m2m-table"><table><thead>{head}</thead><tbody>{shown}</tbody></table>{more}</div>'
+
+
+def _row(verdict: "Verdict") -> str:
+    size = f"{verdict.width} x {verdict.height}" if verdict.width else ""
+    cells = (verdict.name, verdict.status, verdict.reason, size)
+    return "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
+
+
+def run(status: "RunStatus") -> str:
+    """Where a run stands, in a box with a bar."""
+    kind, title, sentences = _state(status)
+    share = min(1.0, status.step / status.total_steps) if status.total_steps else 0.0
+    share = 1.0 if status.state == "done" else share
+    bar = (
+        f'<div class="m2m-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{share:.0%}" aria-label="Training"><div style="width:{share:.1%}"></div></div>'
+    ).replace('%" aria-label', '" aria-label')
+    return boxed(kind, title, *sentences) + bar
+
+
+def _state(status: "RunStatus") -> tuple[str, str, list[str]]:
+    at = (
+        f"Step {status.step:,} of {status.total_steps:,}"
+        if status.total_steps
+        else "Measuring how fast this is"
+    )
+    left = f"about {clock(status.seconds_left)} left" if status.seconds_left is not None else ""
+    stay = "You may close this page: the run goes on, and you find it here again."
+    place = status.place_in_queue or 1
+    return {
+        "prepared": ("good", "Ready to train", []),
+        "queued": (
+            "fair",
+            "Waiting",
+            [f"Place {place} in the queue.", stay] if place > 1 else ["Starting.", stay],
+        ),
+        "running": ("good", "Training" + (f": {left}" if left else ""), [f"{at}.", stay]),
+        "stopping": ("fair", "Stopping", ["The work so far is being saved."]),
+        "stopped": ("good", "Stopped", [f"{at}. The work so far is kept.", status.reason or ""]),
+        "done": ("good", f"Done in {clock(status.seconds)}", [f"{at}.", status.reason or ""]),
+        "failed": ("poor", "The run failed", [status.error or "The cause is not known."]),
+        "interrupted": ("fair", "The run was interrupted", [f"{at}. Nothing is lost: go on from there."]),
+    }[status.state]
+
+
+def quality(status: "RunStatus") -> str:
+    """The quality number beside what is possible at best, and what that means."""
+    if status.quality is None:
+        return (
+            note("With few pictures none can be kept aside to measure the quality by.") if status.step else ""
+        )
+    floor = status.floor if status.floor is not None else 0.0
+    first = next((m["quality"] for m in status.metrics if m.get("quality") is not None), status.quality)
+    way = 1 - (status.quality - floor) / (first - floor) if first > max(floor, status.quality) else 0.0
+    far = (
+        "as close as can be"
+        if way > 0.97
+        else "close"
+        if way > 0.85
+        else "on the way"
+        if way > 0.5
+        else "still far"
+    )
+    return note(
+        f"Distance of new pictures to some of yours kept aside: {status.quality:.2f} ({far}).",
+        f"At the beginning it was {first:.2f}; your other pictures themselves are at {floor:.2f}.",
+    )
+
+
+def clock(seconds: float) -> str:
+    """5 s, 1 min 20 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def plural(count: int, noun: str) -> str:
+    """1 picture, 2 pictures."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

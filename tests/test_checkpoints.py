@@ -1,0 +1,498 @@
+"""Bundles go round exactly; official files open safely, completely, or with a reason and a remedy."""
+
+import builtins
+import json
+import os
+import pickle
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+import torch
+from reference import PARITY, architecture_of, close, config_of, drawn, load, same_picture
+from safetensors.torch import save_file
+
+from mind2mind import checkpoints, official
+from mind2mind.alae import ALAE
+from mind2mind.checkpoints import (
+    Card,
+    convert,
+    load_source,
+    load_transfer,
+    read_config,
+    read_official_alae,
+    read_official_mindgan,
+    save_source,
+    save_transfer,
+)
+from mind2mind.config import FFHQ, TOON64, Architecture, MindGANSizes
+from mind2mind.errors import WeightsError
+from mind2mind.mindgan import MindGAN, Perceptron
+from mind2mind.networks import bump_noise
+
+CARD = Card("tiny", "Tiny", "nothing yet", "A. Author", "CC BY 4.0", {"PSNR (dB)": 20.1}, "A test.")
+SMALL = Architecture(layer_count=3, latent_size=16, start_channels=4, max_channels=16, mapping_layers=2)
+SIZES = MindGANSizes(latent_size=16, z_dim=5, generator_widths=(8,), critic_widths=(8,))
+ALAE_FILES = ["official_layout_small.pth", "official_layout_small_legacyformat.pth"]
+MINDGAN_FILES = ["mindgan_official_layout.pth", "mindgan_official_layout_legacyformat.pth"]
+BOTH_FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+
+
+@pytest.fixture
+def alae():
+    torch.manual_seed(1)
+    alae = ALAE(SMALL)
+    alae.w_avg.normal_()
+    return alae
+
+
+def same_state(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def fails(call, *words):
+    with pytest.raises(WeightsError) as caught:
+        call()
+    assert caught.value.fix
+    for word in words:
+        assert word in str(caught.value)
+    return str(caught.value)
+
+
+# Our bundles
+
+
+def test_a_source_goes_round_exactly_at_float32(tmp_path, alae):
+    save_source(tmp_path / "s", alae, CARD, dtype=torch.float32)
+    model = load_source(tmp_path / "s")
+    assert same_state(model.alae, alae)
+    assert model.card == CARD
+    assert model.alae.architecture == SMALL
+    assert (model.kind, model.prior, model.z_dim) == ("source", "normal", 16)
+    assert model.g is model.alae.mapping_f
+    assert (model.source_id, model.source_hash) == ("tiny", model.hash)
+    assert not any(p.requires_grad for p in model.alae.parameters())
+
+
+def test_half_precision_is_exact_the_second_time(tmp_path, alae):
+    save_source(tmp_path / "a", alae, CARD)
+    once = load_source(tmp_path / "a")
+    save_source(tmp_path / "b", once.alae, CARD)
+    twice = load_source(tmp_path / "b")
+    assert same_state(once.alae, twice.alae)
+    assert once.hash == twice.hash
+    assert once.alae.w_avg.dtype == torch.float32
+    for key, value in alae.state_dict().items():
+        stored = once.alae.state_dict()[key]
+        assert torch.allclose(stored, value, rtol=2**-11, atol=3e-8), key
+        assert "blur" not in key or torch.equal(stored, value)
+
+
+def test_what_half_precision_cannot_hold_is_an_error(tmp_path, alae):
+    alae.decoder.const.data[0, 0, 0, 0] = 70_000
+    fails(lambda: save_source(tmp_path, alae, CARD), "decoder.const", "float32")
+    save_source(tmp_path, alae, CARD, dtype=torch.float32)
+
+
+def test_a_source_with_a_prior(tmp_path, alae):
+    torch.manual_seed(2)
+    prior = Perceptron([5, 8, 16])
+    save_source(tmp_path, alae, CARD, prior=prior, dtype=torch.float32)
+    model = load_source(tmp_path)
+    assert same_state(model.g, prior)
+    assert (model.prior, model.z_dim) == ("uniform", 5)
+
+
+@pytest.mark.parametrize("with_prior", [True, False])
+def test_a_code_depends_on_its_own_generator_alone(tmp_path, alae, with_prior):
+    save_source(tmp_path, alae, CARD, prior=Perceptron([5, 8, 16]) if with_prior else None)
+    model = load_source(tmp_path)
+    w = model.draw_w([torch.Generator().manual_seed(s) for s in (1, 2, 3)])
+    alone = model.draw_w([torch.Generator().manual_seed(2)])
+    assert w.shape == (3, 16)
+    assert torch.allclose(w[1:2], alone, atol=1e-6)
+    assert not torch.allclose(w[0], w[1])
+
+
+def test_a_transfer_goes_round_exactly(tmp_path, alae):
+    save_source(tmp_path / "s", alae, CARD)
+    source = load_source(tmp_path / "s")
+    g, w_avg = Perceptron([5, 8, 16]), torch.randn(16)
+    card = replace(CARD, id="mine")
+    save_transfer(tmp_path / "t", g, w_avg, card, source=source, sizes=SIZES, extra={"steps": 7})
+    model = load_transfer(tmp_path / "t", source)
+    assert same_state(model.g, g)
+    assert torch.equal(model.w_avg, w_avg.expand(6, 16))
+    assert (model.card, model.kind, model.prior, model.z_dim) == (card, "transfer", "uniform", 5)
+    assert (model.source_id, model.source_hash) == ("tiny", source.hash)
+    assert model.alae is source.alae
+    assert read_config(tmp_path / "t")["extra"] == {"steps": 7}
+
+
+def test_a_transfer_refuses_another_source(tmp_path, alae):
+    save_source(tmp_path / "s", alae, CARD)
+    save_source(tmp_path / "other", ALAE(SMALL), replace(CARD, id="other"))
+    source, other = load_source(tmp_path / "s"), load_source(tmp_path / "other")
+    save_transfer(
+        tmp_path / "t", Perceptron([5, 8, 16]), torch.zeros(16), CARD, source=source, sizes=SIZES, extra={}
+    )
+    fails(lambda: load_transfer(tmp_path / "t", other), "'tiny'", "'other'")
+    fails(lambda: load_source(tmp_path / "t"), "holds a transfer, not a source")
+    fails(lambda: load_transfer(tmp_path / "s", source), "holds a source, not a transfer")
+
+
+def test_loading_leaves_torch_as_it_was(tmp_path, alae):
+    save_source(tmp_path, alae, CARD, prior=Perceptron([5, 8, 16]))
+    before = torch.get_rng_state()
+    loaded = load_source(tmp_path).alae
+    read_official_alae(PARITY / ALAE_FILES[0])
+    read_official_mindgan(PARITY / MINDGAN_FILES[0])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.empty(0).device.type == "cpu"
+    for fresh, own in zip(alae.parameters(), loaded.parameters(), strict=True):
+        assert getattr(fresh, "lr_coef", None) == getattr(own, "lr_coef", None)
+
+
+def test_the_card_tells_a_person_what_it_is(tmp_path, alae):
+    save_source(tmp_path, alae, CARD)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    for words in (
+        "# Tiny",
+        "nothing yet",
+        "CC BY 4.0",
+        "A. Author",
+        "| PSNR (dB) | 20.1 |",
+        "Studio().sample(",
+    ):
+        assert words in text
+    assert "| layer_count | 3 |" in text
+
+
+def test_broken_bundles_say_what_is_wrong(tmp_path, alae):
+    fails(lambda: load_source(tmp_path / "none"), "not a model's folder")
+    good = tmp_path / "good"
+    save_source(good, alae, CARD)
+
+    def broken(change):
+        folder = tmp_path / "broken"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(good, folder)
+        config = json.loads((folder / "config.json").read_text())
+        change(folder, config)
+        (folder / "config.json").write_text(json.dumps(config))
+        return lambda: load_source(folder)
+
+    fails(broken(lambda _, c: c.update(format="x")), "format 'x'")
+    fails(broken(lambda _, c: c.update(version=2)), "version 2", "Update")
+    fails(broken(lambda _, c: c.pop("title")), "title")
+    fails(broken(lambda _, c: c.pop("architecture")), "architecture")
+    fails(broken(lambda _, c: c["architecture"].update(layer_count=0)), "layer_count is 0")
+    fails(broken(lambda f, _: (f / "model.safetensors").unlink()), "could not be read")
+    fails(broken(lambda f, _: os.truncate(f / "model.safetensors", 5000)), "could not be read")
+    fails(broken(lambda f, _: (f / "model.safetensors").write_bytes(b"")), "could not be read")
+    larger = asdict_of(SMALL, layer_count=4)
+    text = fails(broken(lambda _, c: c.update(architecture=larger)), "Missing: ", "of wrong shape: ", "and ")
+    assert text.count("encoder.") <= 10
+
+
+def asdict_of(architecture, **changes):
+    changed = replace(architecture, **changes)
+    return {name: getattr(changed, name) for name in changed.__dataclass_fields__}
+
+
+# Official files
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return load("official_layout_small_expected.npz")
+
+
+@pytest.mark.parametrize("name", ALAE_FILES)
+def test_an_official_alae_gives_the_references_pictures(name, expected):
+    config = config_of(expected)
+    check_official_alae(read_official_alae(PARITY / name), config, expected)
+    named = read_official_alae(PARITY / name, architecture_of(config))
+    assert named.architecture.truncation_cutoff == config["cutoff"]
+
+
+def check_official_alae(alae, config, expected):
+    a = alae.architecture
+    assert official.same_sizes(a, architecture_of(config))
+    w = alae.encode(drawn(config["tag"], "image", (2, 3, a.resolution, a.resolution), "u"))
+    close(w[:, None], expected["Z"])
+    close(alae.realness(w), expected["d"])
+    same_picture(alae.decode(alae.styles(w), noise=bump_noise), expected, "rec_noise_off")
+    s = alae.map(drawn(config["tag"], "z", (2, a.latent_size), "n"))
+    close(s[:, None], expected["s"])
+    truncated = alae.truncate(alae.styles(s), config["psi"], config["cutoff"])
+    same_picture(alae.decode(truncated, noise=bump_noise), expected, "gen_truncated")
+
+
+@pytest.mark.parametrize("name", MINDGAN_FILES)
+def test_an_official_mindgan_gives_the_references_codes(name):
+    reference = load("mindgan_official_layout_expected.npz")
+    gan = read_official_mindgan(PARITY / name, PARITY / "parameters.json")
+    tag = str(reference["tag"])
+    close(gan.generator(drawn(tag, "z", (4, 128), "u")), reference["w"])
+    close(gan.critic(drawn(tag, "real", (4, 512), "n") * 0.7), reference["critic"])
+    assert gan.sizes.generator_widths == (16, 32, 64)
+
+
+def test_a_mindgan_is_known_without_its_parameters_and_checked_with_them(tmp_path):
+    path = shutil.copy(PARITY / MINDGAN_FILES[0], tmp_path / "model299.pth")
+    assert read_official_mindgan(path).sizes.critic_widths == (64, 32, 16)
+    wrong = json.loads((PARITY / "parameters.json").read_text()) | {"z_dim": 64}
+    (tmp_path / "parameters.json").write_text(json.dumps(wrong))
+    fails(lambda: read_official_mindgan(path), "generator.model.0.weight", "(16, 128) for (16, 64)")
+    (tmp_path / "parameters.json").write_text("{}")
+    fails(lambda: read_official_mindgan(path), "no parameters of a MindGAN")
+
+
+@pytest.mark.parametrize("name", ALAE_FILES)
+def test_convert_makes_the_file_needless(tmp_path, name, expected):
+    path = shutil.copy(PARITY / name, tmp_path / "model_submitted.pth")
+    out = convert(path, tmp_path / "bundle")
+    path.unlink()
+    model = load_source(out)
+    check_official_alae(model.alae, config_of(expected), expected)
+    assert same_state(model.alae, read_official_alae(PARITY / name))
+    assert model.card.id == "model_submitted"
+
+
+def test_convert_a_mindgan(tmp_path, alae):
+    out = convert(PARITY / MINDGAN_FILES[0], tmp_path / "m", card=CARD)
+    architecture = replace(SMALL, latent_size=512)
+    save_source(tmp_path / "s", ALAE(architecture), replace(CARD, id="wide"))
+    source = load_source(tmp_path / "s")
+    model = load_transfer(out, source)
+    assert same_state(model.g, read_official_mindgan(PARITY / MINDGAN_FILES[0]).generator)
+    w = model.draw_w([torch.Generator().manual_seed(s) for s in range(512)])
+    assert (w.mean(dim=0) - model.w_avg[0]).norm() < 0.2 * w.std(dim=0).norm()
+    save_source(tmp_path / "narrow", alae, CARD)
+    fails(lambda: load_transfer(out, load_source(tmp_path / "narrow")), "latent size 512")
+
+
+# Variants of the official layout, written as the reference writes it
+
+
+def write_official(path, alae, zipped=True, **changes):
+    parts = {section: getattr(alae, prefix[:-1]) for section, prefix in official.ALAE_SECTIONS.items()}
+    models = {name: dict(part.state_dict()) for name, part in parts.items()}
+    models["dlatent_avg"] = {"buff": alae.w_avg}
+    for section, change in changes.items():
+        change(models[section])
+    torch.save({"models": models}, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+@BOTH_FORMATS
+def test_auxiliary_is_not_needed_and_the_sizes_are_inferred(tmp_path, alae, zipped):
+    read = read_official_alae(write_official(tmp_path / "a.pth", alae, zipped))
+    assert read.architecture == SMALL
+    assert same_state(read, alae)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"image_channels": 1}, {"layer_count": 6, "latent_size": 24}, {"layer_count": 1}, {"mapping_layers": 5}],
+)
+def test_other_sizes_are_inferred_too(tmp_path, changes):
+    architecture = replace(SMALL, **changes)
+    inferred = read_official_alae(write_official(tmp_path / "a.pth", ALAE(architecture))).architecture
+    assert official.same_sizes(inferred, architecture)
+
+
+def test_a_published_architecture_is_recognised_by_its_shapes():
+    for architecture in (FFHQ, TOON64, replace(FFHQ, layer_count=7, start_channels=64)):
+        with torch.device("meta"):
+            shapes = {key: tuple(value.shape) for key, value in ALAE(architecture).state_dict().items()}
+        assert official.infer_architecture(shapes) == architecture
+
+
+def test_a_longer_mean_code_is_cut(tmp_path, alae):
+    longer = torch.cat([alae.w_avg, torch.ones(4, 16)])
+    path = write_official(tmp_path / "a.pth", alae, dlatent_avg=lambda s: s.update(buff=longer))
+    assert torch.equal(read_official_alae(path).w_avg, alae.w_avg)
+    path = write_official(tmp_path / "a.pth", alae, dlatent_avg=lambda s: s.update(buff=longer[:3]))
+    fails(lambda: read_official_alae(path), "w_avg (3, 16) for (6, 16)")
+
+
+def test_views_and_other_number_types_are_read(tmp_path, alae):
+    whole = torch.randn(2, 16, 16, dtype=torch.float64)
+
+    def change(state):
+        state["map_blocks.0.weight"] = whole[1].T
+        state["map_blocks.1.weight"] = state["map_blocks.1.weight"].half()
+
+    read = read_official_alae(write_official(tmp_path / "a.pth", alae, mapping_tl_s=change))
+    assert torch.equal(read.mapping_d.map_blocks[0].weight, whole[1].T.float())
+
+
+def test_every_key_must_be_there_and_fit(tmp_path, alae):
+    def change(state):
+        for i in range(3):
+            for part in ("bias_1", "bias_2"):
+                del state[f"decode_block.{i}.{part}"]
+        state["stray"] = torch.zeros(1)
+        state["const"] = torch.zeros(1, 7, 4, 4)
+
+    path = write_official(tmp_path / "a.pth", alae, generator_s=change)
+    text = fails(
+        lambda: read_official_alae(path),
+        "Missing: decoder.decode_block.0.bias_1",
+        "and 1 more",
+        "unexpected: decoder.stray",
+        "of wrong shape: decoder.const (1, 7, 4, 4) for (1, 16, 4, 4)",
+    )
+    assert text.count("decode_block") == 5
+
+
+def test_a_key_of_none_is_missing(tmp_path, alae):
+    path = write_official(tmp_path / "a.pth", alae, generator_s=lambda s: s.update(const=None))
+    fails(lambda: read_official_alae(path), "Missing: decoder.const")
+
+
+def test_the_architecture_named_is_checked(tmp_path, alae):
+    path = write_official(tmp_path / "a.pth", alae)
+    fails(
+        lambda: read_official_alae(path, replace(SMALL, latent_size=8)),
+        "Of wrong shape: w_avg (6, 16) for (6, 8)",
+        "latent_size=16",
+    )
+    fails(lambda: read_official_alae(path, replace(SMALL, layer_count=4)), "Missing: ", "layer_count=3")
+    assert read_official_alae(path, replace(SMALL, truncation_psi=0.5)).architecture.truncation_psi == 0.5
+
+
+def test_a_missing_network_is_named(tmp_path, alae):
+    path = write_official(tmp_path / "a.pth", alae)
+    content = torch.load(path)
+    del content["models"]["generator_s"]
+    torch.save(content, path)
+    fails(lambda: read_official_alae(path), "lacks generator_s")
+
+
+def test_weights_that_are_no_numbers(tmp_path, alae):
+    alae.decoder.const.data[0, 0, 0, 0] = float("nan")
+    path = write_official(tmp_path / "a.pth", alae)
+    fails(lambda: read_official_alae(path), "not finite", "decoder.const")
+
+
+# Files that are something else
+
+
+def test_the_other_kind_of_file(tmp_path):
+    fails(lambda: read_official_alae(PARITY / MINDGAN_FILES[0]), "is a MindGAN's file")
+    fails(lambda: read_official_mindgan(PARITY / ALAE_FILES[0]), "is an ALAE's file")
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "x.pth")
+    fails(lambda: convert(tmp_path / "x.pth", tmp_path / "out"), "not an ALAE's file")
+    torch.save(torch.zeros(3), tmp_path / "x.pth")
+    fails(lambda: read_official_alae(tmp_path / "x.pth"), "no dictionary")
+
+
+def test_what_is_no_weights_file(tmp_path):
+    path = tmp_path / "x.pth"
+
+    def opened(content):
+        path.write_bytes(content)
+        return lambda: read_official_alae(path)
+
+    fails(lambda: read_official_alae(tmp_path / "none.pth"), "could not be read")
+    fails(lambda: read_official_alae(tmp_path), "could not be read")
+    fails(opened(b""), "is empty")
+    fails(opened(b"\n<!DOCTYPE html><html>Quota exceeded</html>"), "web page", "browser")
+    fails(opened(b"version https://git-lfs"), "not a file of torch's")
+    fails(opened(pickle.dumps({"models": {}})), "not a file of torch's")
+    save_file({"x": torch.zeros(3)}, path)
+    fails(lambda: read_official_alae(path), "safetensors", "config.json")
+
+
+@pytest.mark.parametrize("name", ALAE_FILES + MINDGAN_FILES)
+@pytest.mark.parametrize("share", [0.001, 0.02, 0.5, 0.99999])
+def test_cut_off_files(tmp_path, name, share):
+    path = shutil.copy(PARITY / name, tmp_path / "cut.pth")
+    os.truncate(path, int(path.stat().st_size * share))
+    fails(lambda: convert(path, tmp_path / "out"), "again")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_zip_is_noticed(tmp_path):
+    path = shutil.copy(PARITY / ALAE_FILES[0], tmp_path / "bad.pth")
+    with path.open("r+b") as file:
+        for place in range(100_000, path.stat().st_size - 200_000, 10_000):
+            file.seek(place)
+            file.write(b"\xff\xff\xff\xff")
+    fails(lambda: read_official_alae(path), "damaged")
+
+
+# Hostile files
+
+
+class Payload:
+    """Unpickled by pickle itself, this creates a file."""
+
+    def __init__(self, function, *args):
+        self.function, self.args = function, args
+
+    def __reduce__(self):
+        return self.function, self.args
+
+
+def payloads(target):
+    return [
+        Payload(os.system, f"touch {target}"),
+        Payload(subprocess.call, ["touch", str(target)]),
+        Payload(builtins.exec, f"open({str(target)!r}, 'w')"),
+        Payload(builtins.getattr, Payload(builtins.__import__, "os"), "system"),
+    ]
+
+
+@BOTH_FORMATS
+def test_a_hostile_pickle_executes_nothing(tmp_path, alae, zipped):
+    target, path = tmp_path / "owned", write_official(tmp_path / "a.pth", alae, zipped)
+    content = torch.load(path)
+    content["auxiliary"] = payloads(target)
+    content["models"]["generator_s"]["const"] = payloads(target)[0]
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    fails(lambda: read_official_alae(path), "Missing: decoder.const")
+    content["models"]["generator_s"]["const"] = alae.decoder.const.data
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    assert same_state(read_official_alae(path), alae)
+    torch.save(payloads(target)[2], path, _use_new_zipfile_serialization=zipped)
+    fails(lambda: read_official_mindgan(path), "no dictionary")
+    assert not target.exists()
+    torch.load(path, weights_only=False)
+    assert target.exists(), "the payload is a real one"
+
+
+def test_hostile_head_of_the_older_format(tmp_path):
+    """Each of its five pickles is read by the same restricted reader."""
+    target, path = tmp_path / "owned", tmp_path / "a.pth"
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+    path.write_bytes(magic + pickle.dumps(payloads(target)[0], protocol=2) * 5)
+    fails(lambda: read_official_alae(path), "damaged")
+    assert not target.exists()
+
+
+def test_a_tensor_cannot_reach_beyond_its_storage(tmp_path, alae):
+    class Greedy:
+        def __reduce__(self):
+            storage = torch.storage.TypedStorage(4, dtype=torch.float32, _internal=True)
+            return torch._utils._rebuild_tensor_v2, (storage, 0, (1, 16, 4, 4), (0, 0, 0, 0), False, {})
+
+    path = write_official(tmp_path / "a.pth", alae, generator_s=lambda s: s.update(const=Greedy()))
+    fails(lambda: read_official_alae(path), "beyond its storage")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_script_archive_is_not_run(tmp_path):
+    path = tmp_path / "script.pth"
+    torch.jit.save(torch.jit.script(MindGAN(SIZES).critic), path)
+    fails(lambda: read_official_alae(path))
+
+
+def test_only_checkpoints_names_are_public():
+    assert all(hasattr(checkpoints, name) for name in checkpoints.__all__)

@@ -1,0 +1,525 @@
+"""The command line as a user meets it: exit codes, one JSON document, the same bytes, Ctrl-C, bad input."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from mind2mind import checkpoints, make_source, ui
+from mind2mind.alae import ALAE
+from mind2mind.checkpoints import Card, save_source
+from mind2mind.cli import build, common, training
+from mind2mind.cli.arguments import seeds_of
+from mind2mind.config import LOCAL, PUBLIC, Architecture
+from mind2mind.errors import ConfigError, TrainingError
+from mind2mind.pretrain import PretrainProgress
+from mind2mind.runs import RunStatus
+from mind2mind.studio import Studio
+
+TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
+CARD = Card(id="tiny", title="Tiny", knows="noise", credit="nobody", licence="CC0-1.0")
+PACKAGE = str(Path(__file__).resolve().parents[1])
+STEPS = 100  # of the transfers here
+MANY_STEPS = 500  # of the one that is stopped
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the catalogue of one tiny source, a home, and 24 pictures beside a bad one."""
+    root = tmp_path_factory.mktemp("cli")
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_source(root / "weights" / "tiny", ALAE(TINY), CARD)
+    (root / "pictures").mkdir()
+    for number in range(24):
+        pixels = torch.rand(4, 4, 3, generator=generator).mul(255).byte().numpy()
+        Image.fromarray(pixels).resize((24, 24)).save(root / "pictures" / f"{number:02d}.png")
+    (root / "pictures" / "bad.png").write_bytes(b"no picture")
+    return root
+
+
+@pytest.fixture
+def cli(place, tmp_path, monkeypatch):
+    """Runs a command here, in an empty folder; a list of arguments in, exit code, stdout and stderr out."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment(place).items():
+        monkeypatch.setenv(name, value)
+    yield lambda *arguments: CliRunner().invoke(build(), [str(argument) for argument in arguments])
+    logging.getLogger("mind2mind").setLevel(logging.NOTSET)
+
+
+def environment(place):
+    return {
+        "MIND2MIND_HOME": str(place / "home"),
+        "MIND2MIND_WEIGHTS": str(place / "weights"),
+        "PYTHONPATH": PACKAGE,
+        "COLUMNS": "200",
+    }
+
+
+def process(place, folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "mind2mind", *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | environment(place),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def document(result):
+    assert isinstance(json.loads(result.stdout), dict)  # exactly one document, or this fails
+    return json.loads(result.stdout)
+
+
+# Seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "seeds"),
+    [
+        ("7", None, [7, 8, 9, 10]),
+        ("7", 2, [7, 8]),
+        ("0,3,5-9", None, [0, 3, 5, 6, 7, 8, 9]),
+        (" 4 - 5 , 5,1", None, [4, 5, 1]),
+        ("4294967295", 1, [4294967295]),
+        ("3,4", 2, [3, 4]),
+    ],
+)
+def test_seeds(text, count, seeds):
+    assert seeds_of(text, count, default_count=4) == seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", None),
+        ("a", None),
+        ("-3", 1),
+        ("1,,2", None),
+        ("9-5", None),
+        ("1-2-3", None),
+        ("1.5", 1),
+        ("3,4", 3),
+    ]
+    + [("4294967295", 2), ("0-99999999", None), ("99999999999", 1), ("٣", 1)],
+)
+def test_bad_seeds(text, count):
+    with pytest.raises(ConfigError):
+        seeds_of(text, count, default_count=4)
+
+
+# What all commands share
+
+
+def test_help_needs_no_torch_and_shows_examples(cli):
+    code = "import sys, mind2mind.cli as c; c.build(); sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": PACKAGE}).returncode == 0
+    )
+    names = [
+        "sample",
+        "interpolate",
+        "reconstruct",
+        "encode",
+        "transfer",
+        "pretrain",
+        "models",
+        "convert",
+        "make-data",
+        "app",
+        "doctor",
+    ]
+    overview = cli("--help").stdout
+    for name in names:
+        assert f" {name} " in overview
+        result = cli(name, "--help")
+        assert result.exit_code == 0
+        for expected in ("Examples:", f"mind2mind {name}", "--json", "--device", "--quiet"):
+            assert expected in result.stdout
+
+
+def test_wrong_use_ends_with_2(cli):
+    assert cli("sample").exit_code == 2
+    assert cli("nonsense").exit_code == 2
+    assert cli("sample", "-m", "tiny", "--psi", "3").exit_code == 2
+    assert cli("sample", "-m", "tiny", "--noise", "loud").exit_code == 2
+    assert cli("models", "--device", "abacus").exit_code == 2
+
+
+def test_bad_input_tells_fact_and_remedy(cli):
+    result = cli("sample", "--model", "nobody", "--json")
+    error = document(result)["error"]
+    assert result.exit_code == 2
+    assert "nobody" in error["problem"] and error["fix"]
+    assert error["problem"] in result.stderr and error["fix"] in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not Path("samples").exists()
+
+
+def test_a_fault_of_ours_ends_with_1_and_shows(cli, monkeypatch):
+    monkeypatch.setattr(Studio, "sample", lambda *_, **__: 1 / 0)
+    result = cli("sample", "-m", "tiny", "--json")
+    assert (result.exit_code, type(result.exception)) == (1, ZeroDivisionError)
+    assert "ZeroDivisionError" in document(result)["error"]["problem"]
+
+
+def test_interrupt_ends_with_130(cli, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Studio, "sample", interrupted)
+    result = cli("sample", "-m", "tiny", "--json")
+    assert result.exit_code == 130 and document(result)
+
+
+def test_nothing_else_reaches_stdout(cli, monkeypatch):
+    draw = Studio.sample
+
+    def chatty(*arguments, **options):
+        print("a library's remark")
+        return draw(*arguments, **options)
+
+    monkeypatch.setattr(Studio, "sample", chatty)
+    result = cli("sample", "-m", "tiny", "--count", "1", "--json")
+    assert document(result) and "remark" in result.stderr
+
+
+def test_quiet_says_nothing_but_results(cli):
+    result = cli("sample", "-m", "tiny", "--count", "1", "--quiet")
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == ["samples/seed-0000000.png", "samples/grid.png"]
+
+
+def test_strict_json():
+    assert json.loads(common.as_text({"a": float("nan"), "b": [float("inf"), Path("c")]})) == {
+        "a": None,
+        "b": [None, "c"],
+    }
+
+
+def test_first_ctrl_c_asks_and_second_interrupts():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), common.stop_on_ctrl_c(common.Terminal(quiet=True)) as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+# Pictures
+
+
+def test_sample_gives_the_same_bytes_in_another_process(cli, place, tmp_path):
+    arguments = ("sample", "-m", "tiny", "--seed", "7", "--count", "3", "--psi", "0.5")
+    here = document(cli(*arguments, "--out", "here", "--json"))
+    there = process(place, tmp_path, *arguments, "--out", "there", "--quiet")
+    stdout, stderr = there.communicate(timeout=60)
+    assert (there.returncode, stderr) == (0, "")
+    assert stdout.splitlines() == [f"there/seed-000000{seed}.png" for seed in (7, 8, 9)] + ["there/grid.png"]
+    for row in here["pictures"]:
+        assert Path(row["path"]).read_bytes() == Path("there", Path(row["path"]).name).read_bytes()
+    assert Path("here/grid.png").read_bytes() == Path("there/grid.png").read_bytes()
+
+
+def test_png_tells_model_seed_and_psi(cli):
+    cli("sample", "-m", "tiny", "--seed", "3,5", "--psi", "0.25", "--noise", "fixed", "--out", "out")
+    with Image.open("out/seed-0000005.png") as picture:
+        told = picture.text
+        assert picture.size == (16, 16)
+    assert {"model": "tiny", "seed": "5", "psi": "0.25", "noise": "fixed"}.items() <= told.items()
+    with Image.open("out/grid.png") as picture:
+        assert picture.text["seed"] == "3,5"
+
+
+def test_a_seed_is_the_same_picture_in_any_batch(cli):
+    cli("sample", "-m", "tiny", "--seed", "0-18", "--out", "many")
+    cli("sample", "-m", "tiny", "--seed", "17", "--count", "1", "--out", "one")
+    many, one = (
+        torch.tensor(list(Image.open(f"{name}/seed-0000017.png").tobytes())) for name in ("many", "one")
+    )
+    assert max(abs(a - b) for a, b in zip(many, one, strict=True)) <= 1
+    assert len(list(Path("many").glob("seed-*.png"))) == 19
+
+
+@pytest.mark.parametrize("out", ["clip.mp4", "clip.webp", "clip.gif", "frames"])
+def test_interpolate(cli, place, out):
+    result = cli(
+        "interpolate",
+        "3",
+        place / "pictures" / "01.png",
+        "-m",
+        "tiny",
+        "--frames",
+        "5",
+        "--out",
+        out,
+        "--json",
+    )
+    assert (result.exit_code, document(result)["path"]) == (0, out)
+    if out == "frames":
+        assert len(list(Path(out).glob("*.png"))) == 5
+    elif out != "clip.mp4":
+        with Image.open(out) as clip:
+            assert clip.n_frames == 5
+    else:
+        assert Path(out).read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("1",), ("1", "lost.png"), ("1", "2", "--out", "clip.avi"), ("1", "99999999999")]
+)
+def test_interpolate_of_nonsense(cli, arguments):
+    assert cli("interpolate", *arguments, "-m", "tiny").exit_code == 2
+
+
+def test_reconstruct_skips_what_is_no_picture(cli, place):
+    result = cli("reconstruct", place / "pictures", "-m", "tiny", "--out", "pairs", "--json")
+    told = document(result)
+    assert result.exit_code == 0
+    assert len(told["pictures"]) == 24 and "bad.png" in told["skipped"][0]["name"]
+    assert told["psnr_mean"] == pytest.approx(sum(row["psnr"] for row in told["pictures"]) / 24)
+    with Image.open(told["pictures"][0]["path"]) as pair:
+        assert pair.width > 2 * 15 and float(pair.text["psnr"]) == pytest.approx(
+            told["pictures"][0]["psnr"], abs=0.01
+        )
+    assert cli("reconstruct", place / "pictures" / "bad.png", "-m", "tiny").exit_code == 2
+
+
+def test_encode(cli, place):
+    result = cli(
+        "encode", place / "pictures", "-m", "tiny", "--crop", "fit", "--report", "report.json", "--json"
+    )
+    told = document(result)
+    assert (result.exit_code, told["pictures"], sum(told["skipped"].values())) == (0, 24, 1)
+    report = json.loads(Path("report.json").read_text())
+    assert len(report["verdicts"]) == 25
+    assert Path("codes.safetensors").stat().st_size > 24 * 16 * 4
+    assert cli("encode", "lost", "-m", "tiny").exit_code == 2
+    assert cli("encode", pictures / "bad.png", "-m", "tiny").exit_code == 2
+
+
+# Training
+
+
+def test_transfer_then_sample_then_go_on(cli, place):
+    arguments = (
+        "transfer",
+        place / "pictures",
+        "-m",
+        "tiny",
+        "--out",
+        "run",
+        "--steps",
+        STEPS,
+        "--seed",
+        "1",
+    )
+    result = cli(*arguments, "--json")
+    told = document(result)
+    assert (result.exit_code, told["state"], told["step"], told["pictures"]) == (0, "done", STEPS, 24)
+    assert Path(told["samples"]).is_file() and (Path(told["bundle"]) / "model.safetensors").is_file()
+    assert cli("sample", "-m", "run", "--count", "2").exit_code == 0
+    assert cli("sample", "-m", "run/bundle", "--count", "2", "--out", "same").exit_code == 0
+    assert Path("samples/seed-0000001.png").read_bytes() == Path("same/seed-0000001.png").read_bytes()
+    again = cli(*arguments)
+    assert again.exit_code == 2 and "already" in again.stderr
+    more = cli("transfer", "--resume", "--out", "run", "--steps", "50")
+    assert (more.exit_code, more.stdout.splitlines()) == (0, ["run/bundle/preview.png", "run/bundle"])
+
+
+def test_ctrl_c_keeps_the_work_and_resume_goes_on(cli, place, tmp_path):
+    arguments = (
+        "transfer",
+        place / "pictures",
+        "-m",
+        "tiny",
+        "--out",
+        "run",
+        "--steps",
+        MANY_STEPS,
+        "--json",
+    )
+    begun = process(place, tmp_path, *arguments)
+    wait_for(begun, tmp_path / "run" / "metrics.jsonl")
+    begun.send_signal(signal.SIGINT)
+    stdout, stderr = begun.communicate(timeout=60)
+    told = json.loads(stdout)
+    assert (begun.returncode, told["state"]) == (130, "stopped"), stderr
+    assert 0 < told["step"] < MANY_STEPS
+    assert "--resume" in stderr and "Traceback" not in stderr
+    result = cli("transfer", "--resume", "--out", "run", "--json")
+    assert (result.exit_code, document(result)["step"]) == (0, MANY_STEPS)
+
+
+def wait_for(begun, path, seconds=60):
+    """Until the file holds something; fails if the process ends before."""
+    until = time.monotonic() + seconds
+    while not (path.exists() and path.stat().st_size):
+        assert begun.poll() is None, begun.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--out", "run"),
+        ("pictures", "--out", "run"),
+        ("lost", "-m", "tiny", "--out", "run"),
+        ("pictures", "-m", "nobody", "--out", "run"),
+        ("pictures", "-m", "tiny", "--out", "run", "--steps", "5", "--seconds", "5"),
+        ("pictures", "-m", "tiny", "--out", "run", "--recipe", "cake"),
+        ("pictures", "-m", "tiny", "--out", "run", "--resume"),
+        ("--out", "run", "--resume"),
+    ],
+)
+def test_transfer_of_nonsense(cli, place, arguments):
+    arguments = [place / "pictures" if argument == "pictures" else argument for argument in arguments]
+    result = cli("transfer", *arguments)
+    assert result.exit_code == 2 and "error:" in result.stderr
+    assert not Path("run/run.json").exists()
+
+
+STATUS = RunStatus(
+    **dict.fromkeys((field for field in RunStatus.__dataclass_fields__), None)
+    | {"state": "done", "step": 5, "total_steps": 9, "seconds": 1.0, "usable": True}
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "code"),
+    [
+        ("done", None, 0),
+        ("stopped", None, 130),
+        ("prepared", None, 130),
+        ("interrupted", None, 1),
+        ("failed", "There are 1 codes. Give more pictures.", 2),
+        ("failed", "KeyError: 3 This is a fault of the program: log.txt has the details.", 1),
+    ],
+)
+def test_how_a_run_ends(state, error, code, capsys):
+    status = replace(STATUS, state=state, error=error)
+    result = training._ended(common.Terminal(), status, Path("run"), {"pictures": 1})
+    assert result.code == code
+    assert result.document["state"] == state and result.document["pictures"] == 1
+    assert error is None or error in capsys.readouterr().err
+
+
+@pytest.fixture
+def fake_source(monkeypatch):
+    """`make_source` without its work; `heard` is what it was asked for."""
+    heard = {}
+
+    def fake(pictures, architecture, recipe, out, *, should_stop, **options):
+        heard.update(options, pictures=pictures, architecture=architecture)
+        yield make_source.Loading(100, 200)
+        if options["seed"] == 13:
+            os.kill(os.getpid(), signal.SIGINT)
+        if options["seed"] == 14:
+            raise TrainingError("The loss became nan.", "Lower the learning rate.")
+        yield PretrainProgress(1.0, 2.0, 0.5, 20.0, 3.0, 3.0)
+        if should_stop():
+            return
+        yield make_source.PriorProgress(3, 4)
+        yield make_source.Made(out, CARD)
+
+    monkeypatch.setattr(make_source, "make_source", fake)
+    return heard
+
+
+def test_pretrain(cli, fake_source):
+    result = cli("pretrain", "pictures", "--kimg", "2", "--out", "source", "--credit", "me", "--json")
+    assert (result.exit_code, document(result)["bundle"]) == (0, "source")
+    assert fake_source["kimg"] == 2 and fake_source["card"].credit == "me" and not fake_source["resume"]
+    stopped = cli("pretrain", "pictures", "--kimg", "2", "--out", "source", "--seed", "13", "--json")
+    assert (stopped.exit_code, document(stopped)["state"]) == (130, "stopped")
+    assert cli("pretrain", "pictures", "--kimg", "2", "--out", "source", "--seed", "14").exit_code == 2
+
+
+def test_pretrain_of_nonsense(cli, fake_source):
+    for arguments in ([], ["--kimg", 1, "--minutes", 1], ["--kimg", 1, "--architecture", "tower"]):
+        assert cli("pretrain", "pictures", "--out", "source", *arguments).exit_code == 2
+    Path("source").mkdir()
+    Path("source/model.safetensors").touch()
+    assert cli("pretrain", "pictures", "--out", "source", "--kimg", 1).exit_code == 2  # would be lost
+    assert cli("pretrain", "pictures", "--out", "source", "--kimg", 1, "--resume").exit_code == 0
+
+
+# Models, data, and around it
+
+
+def test_models(cli):
+    assert [row["id"] for row in document(cli("models", "--json"))["models"]] == ["tiny"]
+    assert "tiny" in cli("models").stdout
+
+
+def test_make_data(cli):
+    pytest.importorskip("resvg_py")
+    arguments = ("make-data", "toon", "--domain", "bearded", "--count", "3", "--size", "16", "--seed", "5")
+    told = document(cli(*arguments, "--out", "faces", "--json"))
+    rows = [json.loads(line) for line in Path(told["attributes"]).read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [5, 6, 7]
+    assert all(Path("faces", row["file"]).is_file() and row["beard"] for row in rows)
+
+
+@pytest.mark.parametrize("arguments", [("cartoons", "--out", "x"), ("toon", "--out", "x", "--domain", "x")])
+def test_make_data_of_nonsense(cli, arguments):
+    assert cli("make-data", *arguments).exit_code == 2
+    assert not Path("x").exists()
+
+
+def test_convert(cli, monkeypatch):
+    Path("file.pth").write_bytes(b"no weights")
+    assert cli("convert", "lost.pth", "--out", "bundle").exit_code == 2
+    assert cli("convert", "file.pth", "--out", "bundle").exit_code == 2
+    assert cli("convert", "file.pth", "--out", "bundle", "--architecture", "tower").exit_code == 2
+    heard = {}
+    monkeypatch.setattr(checkpoints, "convert", lambda path, out, **options: heard.update(options) or out)
+    result = cli("convert", "file.pth", "--out", "bundle", "--architecture", "mnist", "--source", "tiny")
+    assert (result.exit_code, result.stdout.strip()) == (0, "bundle")
+    assert heard["architecture"].latent_size == 32 and heard["source"].card.id == "tiny"
+
+
+def test_doctor(cli, place, tmp_path, monkeypatch):
+    healthy = cli("doctor", "--json")
+    found = {check["name"]: check for check in document(healthy)["checks"]}
+    assert healthy.exit_code == 0 and found["model tiny"]["state"] == "ok", healthy.stdout
+    broken = tmp_path / "weights" / "broken"
+    broken.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        content = (place / "weights" / "tiny" / name).read_bytes()
+        (broken / name).write_bytes(content if name == "config.json" else content[:-100])
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(broken.parent))
+    ill = cli("doctor")
+    assert ill.exit_code == 1 and "bad   model broken" in ill.stdout
+
+
+def test_app(cli, monkeypatch):
+    launched = []
+    monkeypatch.setattr(ui, "make_demo", lambda studio: studio.limits)
+    monkeypatch.setattr(ui, "launch", lambda *arguments: launched.append(arguments))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        busy = cli("app", "--port", port)
+        assert busy.exit_code == 2 and str(port) in busy.stderr
+    assert cli("app", "--port", port, "--public", "--json").exit_code == 130
+    assert cli("app", "--port", port).exit_code == 130
+    assert [(limits, host) for limits, _, host, _ in launched] == [
+        (PUBLIC, "127.0.0.1"),
+        (LOCAL, "127.0.0.1"),
+    ]

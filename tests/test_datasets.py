@@ -1,0 +1,321 @@
+"""One bad file stops nothing, each file gets its verdict, and no zip leads anywhere."""
+
+import io
+import json
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mind2mind.config import Limits
+from mind2mind.datasets import Pictures, Report, Verdict, advice
+from mind2mind.errors import ConfigError, DataError
+
+
+def png(seed, size=(16, 16)):
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype="uint8")
+    Image.fromarray(noise).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write(folder, files):
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def write_zip(path, files, **options):
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def read(*sources, resolution=16, channels=3, **options):
+    pictures = Pictures(sources, resolution=resolution, channels=channels, **options)
+    return list(pictures), pictures.report
+
+
+def reasons(report):
+    return {verdict.name: verdict.reason for verdict in report.skipped}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_messy_folder(tmp_path):
+    good, bomb = png(1), bytearray(png(9))
+    bomb[16:24] = struct.pack(">II", 12_000, 12_000)
+    bomb[29:33] = struct.pack(">I", zipfile.crc32(bytes(bomb[12:29])))
+    write(
+        tmp_path,
+        {
+            "a.png": good,
+            "deep/er/a.png": png(2),
+            "deep/Zweites Bild ü 顔.PNG": png(3),
+            "wrong-ending.txt": png(4),
+            "b-copy.png": good,
+            "bomb.png": bytes(bomb),
+            "cut.png": png(5)[:300],
+            "empty.jpg": b"",
+            "small.png": png(6, (7, 9)),
+            "text.jpg": b"hello",
+            "archive.zip": b"PK\3\4",
+            ".hidden.png": png(7),
+            ".git/x.png": png(7),
+            "__MACOSX/a.png": png(7),
+            "Thumbs.db": b"x",
+        },
+    )
+    pictures, report = read(tmp_path)
+    assert [picture.name for picture in pictures] == [
+        "a.png",
+        "deep/Zweites Bild ü 顔.PNG",
+        "deep/er/a.png",
+        "wrong-ending.txt",
+    ]
+    assert reasons(report) == {
+        "archive.zip": "Zip in a folder or zip: it is not opened.",
+        "b-copy.png": "Duplicate: the same pixels as a.png.",
+        "bomb.png": "Too large: 12000 x 12000 pixels, more than 100 megapixels.",
+        "cut.png": "The file is cut off.",
+        "empty.jpg": "Empty: the file has 0 bytes.",
+        "small.png": "Too small: 7 x 9 pixels, a side is smaller than 8.",
+        "text.jpg": "Not a picture.",
+    }
+    assert report.reasons()["Too small"] == 1
+    for picture in pictures:
+        assert picture.pixels.shape == (3, 16, 16)
+        assert picture.pixels.dtype == torch.uint8
+
+
+def test_duplicates_are_told_by_pixels_not_by_bytes(tmp_path):
+    write(tmp_path, {"a.png": png(1), "c.png": png(2)})
+    Image.open(tmp_path / "a.png").save(tmp_path / "b.bmp")
+    _, report = read(tmp_path)
+    assert reasons(report) == {"b.bmp": "Duplicate: the same pixels as a.png."}
+    a, b, c = report.verdicts
+    assert a.sha256 == b.sha256 != c.sha256
+
+
+def test_verdicts_carry_the_original_size_and_remarks(tmp_path):
+    write(tmp_path, {"a.png": png(1, (40, 20)), "b.png": png(2, (12, 10))})
+    Image.open(io.BytesIO(png(3, (600, 400)))).save(tmp_path / "c.jpg")
+    _, report = read(tmp_path)
+    assert [(v.width, v.height, v.reason) for v in report.used] == [
+        (40, 20, ""),
+        (12, 10, "Enlarged to 16 pixels."),
+        (600, 400, ""),
+    ]
+
+
+def test_report_survives_json():
+    report = Report((Verdict("a ü.png", "used", "", 3, 4, "ff"), Verdict("b", "skipped", "Not a picture.")))
+    assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    for broken in ({}, {"version": 2, "verdicts": []}, {"version": 1, "verdicts": [{"nme": "a"}]}):
+        with pytest.raises(DataError):
+            Report.from_dict(broken)
+
+
+def test_advice_changes_with_the_count():
+    texts = [advice(count) for count in (0, 1, 4, 19, 49, 199, 200)]
+    assert len({text.lstrip("0123456789") for text in texts}) == 7
+    for below, count in ((4, 3), (19, 5), (49, 20), (199, 50), (5000, 200)):
+        assert advice(below).split(" ")[-5:] == advice(count).split(" ")[-5:]
+    assert Report().advice() == texts[0]
+
+
+def test_reading_again_gives_the_same(tmp_path):
+    write(tmp_path, {f"{i}.png": png(i) for i in range(3)})
+    pictures = Pictures([tmp_path], resolution=8, channels=1)
+    first, report = list(pictures), pictures.report
+    second = list(pictures)
+    assert pictures.report == report
+    assert pictures.count == 3
+    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(first, second, strict=True))
+    assert first[0].pixels.shape == (1, 8, 8)
+
+
+def test_the_report_fills_while_reading(tmp_path):
+    write(tmp_path, {f"{i}.png": png(i) for i in range(3)})
+    pictures = Pictures([tmp_path], resolution=8, channels=3)
+    for done, _ in enumerate(pictures, start=1):
+        assert len(pictures.report.verdicts) == done
+
+
+def test_files_and_folders_together_have_unique_names(tmp_path):
+    for i, folder in enumerate(("x", "y", "z/x")):
+        write(tmp_path / folder, {"a.png": png(i)})
+    files = [tmp_path / folder / "a.png" for folder in ("x", "y", "z/x")]
+    assert [picture.name for picture in read(*files)[0]] == ["a.png", "a (2).png", "a (3).png"]
+    pictures, _ = read(tmp_path / "x", tmp_path / "y")
+    assert [picture.name for picture in pictures] == ["x/a.png", "y/a.png"]
+
+
+def test_missing_sources_and_wrong_crops(tmp_path):
+    with pytest.raises(DataError, match="gone cannot be opened: No such file"):
+        Pictures([tmp_path / "gone"], resolution=16, channels=3)
+    with pytest.raises(DataError, match="cannot be opened"):
+        Pictures([tmp_path / "nul\0"], resolution=16, channels=3)
+    write(tmp_path, {"a.png": png(1)})
+    with pytest.raises(ConfigError):
+        Pictures([tmp_path], resolution=16, channels=3, crop="stretch")
+    assert read(write(tmp_path / "none", {".x": b""}))[1].advice() == advice(0)
+
+
+def test_limits_on_count_and_total_hold_before_anything_is_read(tmp_path):
+    write(tmp_path, {f"{i}.png": png(i) for i in range(5)})
+    with pytest.raises(DataError, match="There are 5 files, more than the 4 allowed"):
+        Pictures([tmp_path], resolution=16, channels=3, limits=Limits(files=4))
+    with pytest.raises(DataError, match=r"in all, more than the 0 MB allowed"):
+        Pictures([tmp_path], resolution=16, channels=3, limits=Limits(total_bytes=2000))
+
+
+def test_limits_per_file_cost_only_that_file(tmp_path):
+    write(tmp_path, {"a.png": png(1), "b.png": png(2, (64, 64)), "c.png": png(3, (50, 20))})
+    pictures, report = read(tmp_path, limits=Limits(file_bytes=5000, total_bytes=8000, pixels=900))
+    assert [picture.name for picture in pictures] == ["a.png"]
+    assert set(report.reasons()) == {"Too large"}
+
+
+def test_links_are_followed_once_and_broken_ones_told(tmp_path):
+    write(tmp_path, {"pics/a.png": png(1), "elsewhere/b.png": png(2)})
+    (tmp_path / "pics/loop").symlink_to(tmp_path / "pics")
+    (tmp_path / "pics/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "pics/broken.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "pics/self.png").symlink_to(tmp_path / "pics/self.png")
+    pictures, report = read(tmp_path / "pics")
+    assert [picture.name for picture in pictures] == ["a.png", "more/b.png"]
+    assert report.reasons() == {"Unreadable": 2}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_does_not_hang(tmp_path):
+    write(tmp_path, {"a.png": png(1)})
+    os.mkfifo(tmp_path / "pipe.png")
+    assert reasons(read(tmp_path)[1]) == {"pipe.png": "Not a file."}
+
+
+def test_unreadable_files_are_told(tmp_path, monkeypatch):
+    write(tmp_path, {"a.png": png(1), "b.png": png(2)})
+    really = Path.open
+
+    def refuse(path, *args, **kwargs):  # root may read everything, so chmod would not do
+        if path.name == "b.png":
+            raise PermissionError(13, "Permission denied")
+        return really(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert reasons(read(tmp_path)[1]) == {"b.png": "Unreadable: Permission denied."}
+
+
+def test_files_that_vanish_meanwhile_are_told(tmp_path):
+    write(tmp_path, {"a.png": png(1), "b.png": png(2)})
+    pictures = Pictures([tmp_path], resolution=16, channels=3)
+    (tmp_path / "a.png").unlink()
+    assert [picture.name for picture in pictures] == ["b.png"]
+    assert pictures.report.reasons() == {"Unreadable": 1}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+def test_undecodable_names_can_be_written_down(tmp_path):
+    with open(os.fsencode(tmp_path) + b"/\xff\xfe.png", "wb") as file:  # noqa: PTH123 (pathlib has no bytes)
+        file.write(png(1))
+    (picture,), report = read(tmp_path)
+    json.dumps(report.to_dict(), ensure_ascii=False).encode("utf-8")
+    assert picture.name == "??.png"
+
+
+def test_a_zip(tmp_path):
+    path = write_zip(
+        tmp_path / "pics.ZIP",
+        {
+            "a.png": png(1),
+            "in/a.png": png(2),
+            "in/": b"",
+            "in/text.png": b"hello",
+            "__MACOSX/._a.png": b"x",
+            ".DS_Store": b"x",
+            "in/other.zip": b"PK\3\4",
+        },
+    )
+    pictures, report = read(path)
+    assert [picture.name for picture in pictures] == ["a.png", "in/a.png"]
+    assert reasons(report) == {
+        "in/other.zip": "Zip in a folder or zip: it is not opened.",
+        "in/text.png": "Not a picture.",
+    }
+
+
+def test_zip_members_cannot_leave(tmp_path):
+    inner = tmp_path / "one/two"
+    inner.mkdir(parents=True)
+    names = ["../../up.png", "/abs.png", "C:\\dir\\win.png", "x/../../../y.png", "con\x07trol\n.png"]
+    path = write_zip(inner / "slip.zip", {name: png(i) for i, name in enumerate(names)})
+    before = sorted(tmp_path.rglob("*"))
+    pictures, _ = read(path)
+    assert sorted(p.name for p in pictures) == [
+        "C:/dir/win.png",
+        "abs.png",
+        "control.png",
+        "up.png",
+        "x/y.png",
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_zip_bombs_are_refused_by_what_they_declare(tmp_path):
+    path = write_zip(
+        tmp_path / "bomb.zip",
+        {f"{i}.png": bytes(3_000_000) for i in range(4)} | {"ok.png": png(1)},
+        compression=zipfile.ZIP_DEFLATED,
+    )
+    assert path.stat().st_size < 20_000
+    with pytest.raises(DataError, match=r"12\.0 MB in all, more than the 10 MB"):
+        Pictures([path], resolution=16, channels=3, limits=Limits(total_bytes=10_000_000))
+    pictures, report = read(path, limits=Limits(file_bytes=1_000_000, total_bytes=2_000_000))
+    assert [picture.name for picture in pictures] == ["ok.png"]
+    assert report.reasons() == {"Too large": 4}
+
+
+def test_zip_members_that_lie_about_their_size_are_skipped(tmp_path):
+    path = write_zip(
+        tmp_path / "lie.zip",
+        {"a.png": bytes(3_000_000), "b.png": png(1)},
+        compression=zipfile.ZIP_DEFLATED,
+    )
+    data = path.read_bytes().replace(struct.pack("<I", 3_000_000), struct.pack("<I", 100))
+    path.write_bytes(data)
+    pictures, report = read(path)
+    assert [picture.name for picture in pictures] == ["b.png"]
+    assert reasons(report) == {"a.png": "The file is damaged in its zip."}
+
+
+def test_encrypted_and_damaged_members_are_skipped(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"a.png": png(1), "b.png": png(2), "c.png": png(3)})
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("b.png").header_offset
+    data[start + 80] ^= 255  # a byte of b's content
+    central = data.index(b"PK\1\2")
+    data[central + 8] |= 1  # a asks for a password
+    path.write_bytes(bytes(data))
+    pictures, report = read(path)
+    assert [picture.name for picture in pictures] == ["c.png"]
+    assert reasons(report) == {
+        "a.png": "Encrypted: the zip asks for a password.",
+        "b.png": "The file is damaged in its zip.",
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\3\4 cut off"])
+def test_what_is_no_zip_is_refused(tmp_path, content):
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zip is no whole zip file"):
+        Pictures([tmp_path / "a.zip"], resolution=16, channels=3)

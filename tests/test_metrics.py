@@ -1,0 +1,84 @@
+"""The distances against closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from mind2mind.metrics import (
+    PrincipalAxes,
+    coverage,
+    energy_distance,
+    frechet_distance,
+    kernel_distance,
+    nearest,
+    psnr,
+    sliced_wasserstein,
+    standardisation,
+)
+
+
+def normal(n, d, seed=0, mean=0.0, std=1.0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) * std + mean
+
+
+def test_psnr_of_a_known_error():
+    x = torch.zeros(2, 3, 8, 8)
+    y = torch.stack([torch.full((3, 8, 8), 0.2), torch.full((3, 8, 8), 0.02)])  # 0.1 and 0.01 of the range of 1
+    assert psnr(x, y).tolist() == pytest.approx([20, 40], abs=1e-3)
+
+
+def test_energy_distance_of_two_points_and_of_equal_laws():
+    apart = energy_distance(torch.zeros(50, 3), torch.ones(50, 3))
+    assert apart == pytest.approx(1.0, abs=1e-5)
+    same = energy_distance(normal(2000, 8, seed=1), normal(2000, 8, seed=2))
+    assert abs(same) < 1e-3
+    assert energy_distance(normal(2000, 8, seed=1), normal(2000, 8, seed=2, mean=0.5)) > 0.01
+
+
+def test_kernel_distance_equals_its_expectation():
+    # k = (xy + 1)^3 in one dimension: for constants a and b the squared MMD is k(a,a) + k(b,b) - 2 k(a,b)
+    a, b = torch.full((10, 1), 1.0), torch.full((10, 1), 2.0)
+    assert kernel_distance(a, b) == pytest.approx(8 + 125 - 2 * 27, rel=1e-6)
+    assert abs(kernel_distance(normal(3000, 4, seed=1), normal(3000, 4, seed=2))) < 0.05
+
+
+def test_frechet_distance_of_gaussians():
+    # |mean difference|^2 + d (1 - 2)^2 for N(0, 1) and N(1, 4) in d dimensions
+    x, y = normal(50_000, 4, seed=1), normal(50_000, 4, seed=2, mean=1.0, std=2.0)
+    assert frechet_distance(x, y) == pytest.approx(4 + 4, rel=0.03)
+
+
+def test_sliced_wasserstein_of_a_shift():
+    # a shift by v moves the projection on a direction u by |u.v|; E|u_1| on the unit circle is 2 / pi
+    x = normal(20_000, 2, seed=3)
+    shifted = x + torch.tensor([1.0, 0.0])
+    assert sliced_wasserstein(x, shifted, slices=2000) == pytest.approx(2 / math.pi, rel=0.05)
+
+
+def test_coverage_tells_copies_collapse_and_outliers():
+    real = normal(400, 4, seed=5)
+    assert coverage(real, real.clone()) == (1, 1, 1)
+    collapsed = real[:1].repeat(400, 1) + normal(400, 4, seed=6, std=1e-3)
+    result = coverage(real, collapsed)
+    assert result.precision > 0.9
+    assert result.recall < 0.05
+    assert coverage(real, real + 100).precision == 0
+
+
+def test_nearest_finds_itself():
+    w = normal(20, 5)
+    distance, index = nearest(w[[3, 7]] + 1e-4, w)
+    assert index.tolist() == [3, 7]
+    assert distance.max() < 1e-3
+
+
+def test_standardisation_has_a_floor_and_axes_are_orthonormal():
+    w = normal(200, 6)
+    w[:, 2] = 5.0  # never varies
+    mean, std = standardisation(w)
+    assert mean[2].item() == pytest.approx(5.0)
+    assert std[2].item() == pytest.approx(0.01 * w.std(dim=0, correction=0).mean().item(), rel=1e-4)
+    axes = PrincipalAxes.of(w, 4)
+    torch.testing.assert_close(axes.axes.T @ axes.axes, torch.eye(4), atol=1e-5, rtol=0)
+    assert axes.project(w).var(dim=0).diff().max() <= 1e-5  # in falling order

@@ -1,0 +1,166 @@
+import json
+import os
+import threading
+import time
+
+import pytest
+import torch
+from filelock import FileLock
+
+from mind2mind.errors import RunError
+from mind2mind.files import save_tensors
+from mind2mind.runs import METRICS_SHOWN, Run, find, in_home, is_held, is_token, new_token, status, waiting
+
+
+def made(home, **info) -> Run:
+    token = new_token()
+    run = Run(home / "runs" / token, token)
+    run.create(counts={"used": 2, "skipped": 0}, **info)
+    return run
+
+
+def test_tokens_are_unguessable_and_their_own_kind():
+    tokens = {new_token() for _ in range(1000)}
+    assert len(tokens) == 1000
+    assert all(is_token(token) for token in tokens)
+    for text in ("", "abc", "../" * 7 + "a", "a" * 21 + "/", "a" * 23, "a" * 21 + "\n", "a" * 22 + "\n"):
+        assert not is_token(text)
+
+
+def test_find_takes_tokens_only(tmp_path):
+    run = made(tmp_path)
+    assert find(tmp_path, run.token).folder == run.folder
+    for token in (new_token(), "", "..", f"../runs/{run.token}", str(run.folder), run.token + "/"):
+        with pytest.raises(RunError):
+            find(tmp_path, token)
+
+
+def test_a_running_run_that_nobody_holds_was_interrupted(tmp_path):
+    run = made(tmp_path)
+    assert run.state == "prepared"
+    with run.hold():
+        run.update(state="running")
+        assert (run.state, is_held(run.lock)) == ("running", True)
+        run.request_stop()
+        assert run.state == "stopping"
+    assert (run.state, is_held(run.lock)) == ("interrupted", False)
+    run.update(state="done")
+    assert run.state == "done"
+
+
+def test_a_run_that_ends_between_two_looks_was_not_interrupted(tmp_path, monkeypatch):
+    run = made(tmp_path)
+    run.update(state="running")
+
+    def ends_meanwhile(path):
+        run.update(state="done")
+        return False
+
+    monkeypatch.setattr("mind2mind.runs.is_held", ends_meanwhile)
+    assert run.state == "done"
+
+
+def test_one_holder_at_a_time(tmp_path):
+    run = made(tmp_path)
+    with run.hold(), pytest.raises(RunError, match="at work"), Run(run.folder).hold(timeout=0.01):
+        pass
+    with Run(run.folder).hold(timeout=0.01):
+        pass
+
+
+def test_another_version_is_refused(tmp_path):
+    run = made(tmp_path)
+    run.update(version=0)
+    with pytest.raises(RunError, match="version"):
+        _ = run.state
+    assert in_home(tmp_path) == []
+
+
+def test_the_queue_is_in_order_of_queueing(tmp_path):
+    late, early, other = made(tmp_path), made(tmp_path), made(tmp_path)
+    late.update(state="queued", queued_at=2.0)
+    early.update(state="queued", queued_at=1.0)
+    other.update(state="done")
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "run.json").write_text("{")
+    queue = waiting(tmp_path)
+    assert [run.token for run in queue] == [early.token, late.token]
+    assert [status(run, queue).place_in_queue for run in (early, late, other)] == [1, 2, None]
+    assert {run.token for run in in_home(tmp_path)} == {late.token, early.token, other.token}
+
+
+def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
+    run = made(tmp_path)
+    for step in (10, 20, 30, 40):
+        run.append_metrics({"step": step, "seconds": step / 10})
+        save_tensors(run.preview_path(step), {"w": torch.zeros(1, 2)})
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 50, "sec')  # killed while writing
+    assert [values["step"] for values in run.metrics()] == [10, 20, 30, 40]
+    run.cut_back(25)
+    assert [values["step"] for values in run.metrics()] == run.preview_steps() == [10, 20]
+    run.append_metrics({"step": 30})
+    assert [json.loads(line)["step"] for line in (run.folder / "metrics.jsonl").open()] == [10, 20, 30]
+    run.cut_back(None)
+    assert run.metrics() == run.preview_steps() == []
+
+
+def test_the_status_follows_the_metrics(tmp_path):
+    run = made(tmp_path, steps=2000, title="ducks")
+    for step in range(1, 1201):
+        run.append_metrics({"step": step, "seconds": step / 100, "quality": 0.5, "floor": 0.1})
+    now = status(run)
+    assert (now.title, now.step, now.total_steps, now.seconds, now.quality) == (
+        "ducks",
+        1200,
+        2000,
+        12.0,
+        0.5,
+    )
+    assert (now.seconds_left, now.preview_step, now.usable, now.error) == (None, None, False, None)
+    assert len(now.metrics) <= METRICS_SHOWN
+    assert now.metrics[-1]["step"] == 1200
+    with run.hold():
+        run.update(state="running")
+        assert status(run).seconds_left == pytest.approx(8.0)
+
+
+def test_deleting_removes_a_runs_own_files_only(tmp_path):
+    run = made(tmp_path)
+    (run.folder / "bundle").mkdir()
+    (run.folder / "bundle" / "config.json").touch()
+    (run.folder / "mine.txt").touch()
+    run.delete()
+    assert os.listdir(run.folder) == ["mine.txt"]
+    other = made(tmp_path)
+    other.delete()
+    assert not other.folder.exists()
+
+
+def test_a_run_at_work_is_gone_at_once_and_erased_when_let_go(tmp_path):
+    run, held = made(tmp_path), threading.Event()
+
+    def work():
+        with FileLock(run.lock):
+            held.set()
+            while not run.stop_requested:
+                time.sleep(0.01)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    held.wait()
+    run.delete()
+    worker.join()
+    with pytest.raises(RunError):
+        find(tmp_path, run.token)
+    assert not run.folder.exists()
+
+
+def test_a_deleted_run_is_invisible_even_while_its_worker_hangs(tmp_path):
+    run = made(tmp_path)
+    with FileLock(run.lock):
+        Run(run.folder).delete(timeout=0.01)
+        assert in_home(tmp_path) == []
+        assert run.discarded
+        with pytest.raises(RunError):
+            _ = run.info

@@ -1,0 +1,50 @@
+import pytest
+from tiny import SIZES, make_weights
+
+from mind2mind.errors import WeightsError
+from mind2mind.sources import bundled, catalogue, describe, weights_folder
+
+
+def test_the_catalogue_tells_what_the_cards_say(tmp_path):
+    (info,) = catalogue(make_weights(tmp_path))
+    assert (info.id, info.title, info.kind, info.numbers) == (
+        "tiny",
+        "Tiny",
+        "source",
+        {"held_out_psnr": 20.0},
+    )
+    assert (info.resolution, info.channels, info.preview) == (SIZES.resolution, SIZES.image_channels, None)
+    (tmp_path / "tiny" / "preview.png").touch()
+    assert describe(tmp_path / "tiny").preview == tmp_path / "tiny" / "preview.png"
+
+
+def test_a_damaged_model_is_left_out_and_told_of(tmp_path, caplog):
+    make_weights(tmp_path)
+    for name, content in {"cut": "{", "foreign": '{"format": "other"}', "empty": "[]"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(content)
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "config.json").write_text('{"format": "mind2mind/source", "version": 1}')
+    assert [info.id for info in catalogue(tmp_path)] == ["tiny"]
+    assert caplog.text.count("WARNING") == 4
+    with pytest.raises(WeightsError, match="damaged"):
+        describe(tmp_path / "lost")
+
+
+def test_no_folder_is_an_empty_catalogue(tmp_path):
+    assert catalogue(tmp_path / "none") == []
+
+
+def test_an_id_never_leads_out_of_the_catalogue(tmp_path):
+    make_weights(tmp_path / "elsewhere")
+    weights = make_weights(tmp_path / "weights")
+    assert bundled(weights, "tiny") == weights / "tiny"
+    for ref in ("../elsewhere/tiny", str(tmp_path / "elsewhere" / "tiny"), ".", "..", "", "nothing"):
+        assert bundled(weights, ref) is None
+
+
+def test_the_environment_may_name_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(tmp_path))
+    assert weights_folder() == tmp_path
+    monkeypatch.delenv("MIND2MIND_WEIGHTS")
+    assert weights_folder().name == "weights"

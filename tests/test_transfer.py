@@ -1,0 +1,181 @@
+"""The training loop: its events, its exact resume, its errors, and that it learns."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mind2mind.config import DEFAULT, PAPER
+from mind2mind.errors import ConfigError, TrainingError, WeightsError
+from mind2mind.files import load_tensors
+from mind2mind.metrics import kernel_distance
+from mind2mind.mindgan import draw_z
+from mind2mind.transfer import (
+    BEST,
+    LAST,
+    MIN_HELD_OUT_CODES,
+    Finished,
+    Preview,
+    Progress,
+    Saved,
+    exported,
+    mean_code,
+    split,
+    steps_for,
+    train,
+)
+
+SMALL = replace(
+    DEFAULT, z_dim=8, generator_widths=(32, 32), critic_widths=(32, 32), batch_size=32, critic_steps=2
+)
+
+
+def two_moons(count=300, seed=0):
+    """Codes (count, 2) on two arcs: what no Gaussian can draw."""
+    generator = torch.Generator().manual_seed(seed)
+    angle = torch.rand(count, generator=generator) * torch.pi
+    upper = torch.rand(count, generator=generator) < 0.5
+    x = torch.where(upper, angle.cos(), 1 - angle.cos())
+    y = torch.where(upper, angle.sin(), 0.5 - angle.sin())
+    return torch.stack([x, y], dim=1) * 5 + 3  # neither centred nor of unit size
+
+
+def finished(events):
+    *_, last = events
+    assert isinstance(last, Finished)
+    return last
+
+
+def test_events_come_in_order_and_end_with_finished(tmp_path):
+    events = list(train(two_moons(), SMALL, 40, folder=tmp_path))
+    assert isinstance(events[0], Preview)
+    assert events[0].step == 0
+    assert isinstance(events[-2], Saved)
+    last = finished(events)
+    assert (last.step, last.stopped) == (40, False)
+    steps = [event.step for event in events if isinstance(event, Progress)]
+    assert steps == sorted(steps)
+    assert steps[-1] == 40
+    shapes = {tuple(event.w.shape) for event in events if isinstance(event, Preview)}
+    assert shapes == {(16, 2)}
+    assert (tmp_path / LAST).exists()
+    assert (tmp_path / BEST).exists()
+
+
+@pytest.mark.parametrize("recipe", [SMALL, replace(SMALL, standardise=False, ema_half_life=0, keep_best=False)])
+def test_a_resumed_run_equals_an_unkilled_one(tmp_path, recipe):
+    codes, whole, parts = two_moons(), tmp_path / "whole", tmp_path / "parts"
+    finished(train(codes, recipe, 60, folder=whole, seed=3))
+    for stop_after in (1, 17, 33):  # as if killed: the state is saved at an arbitrary step
+        calls = iter(range(1000))
+        finished(
+            train(codes, recipe, 60, folder=parts, seed=3, resume=True, should_stop=lambda: next(calls) >= stop_after)
+        )
+    finished(train(codes, recipe, 60, folder=parts, seed=3, resume=True))
+    one, meta_one = load_tensors(whole / LAST)
+    two, meta_two = load_tensors(parts / LAST)
+    assert meta_one["step"] == meta_two["step"] == 60
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.equal(one[name], two[name]), name
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others():
+    def losses(seed):
+        return [e.critic_loss for e in train(two_moons(), SMALL, 20, seed=seed) if isinstance(e, Progress)]
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+def test_it_learns_two_moons_better_than_a_gaussian(tmp_path):
+    codes, fresh = two_moons(600), two_moons(2000, seed=9)
+    recipe = replace(SMALL, generator_widths=(64, 64), critic_widths=(64, 64), critic_steps=5)
+    finished(train(codes, recipe, 800, folder=tmp_path))
+    g, sizes, meta = exported(tmp_path)
+    with torch.no_grad():
+        samples = g(draw_z(2000, sizes.z_dim, torch.Generator().manual_seed(1)))
+    gaussian = torch.distributions.MultivariateNormal(codes.mean(dim=0), torch.cov(codes.T)).sample((2000,))
+    nearest_to_arcs = torch.cdist(samples, fresh).min(dim=1).values.median()
+    gaussian_to_arcs = torch.cdist(gaussian, fresh).min(dim=1).values.median()
+    assert nearest_to_arcs < 0.5 * gaussian_to_arcs
+    assert abs(kernel_distance(samples / 5, fresh / 5)) < 0.2
+    assert meta["quality"] is not None
+    torch.testing.assert_close(mean_code(g, sizes.z_dim), codes.mean(dim=0), atol=0.8, rtol=0)
+
+
+def test_stop_keeps_the_work(tmp_path):
+    calls = iter(range(100))
+    last = finished(train(two_moons(), SMALL, 1000, folder=tmp_path, should_stop=lambda: next(calls) >= 5))
+    assert last.stopped
+    assert last.step == 5
+    g, sizes, meta = exported(tmp_path)
+    assert meta["step"] == 5
+    assert g(torch.zeros(1, sizes.z_dim)).shape == (1, 2)
+
+
+def test_nan_names_the_step_and_keeps_the_last_good_weights(tmp_path):
+    wild = replace(SMALL, standardise=False, learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"became nan at step \d+"):
+        list(train(two_moons(), wild, 200, folder=tmp_path))
+    for path in tmp_path.glob("*.safetensors"):
+        tensors, _ = load_tensors(path)
+        assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("count", [2, 5, 20, 99])
+def test_few_codes_train_without_a_quality(count):
+    last = finished(train(two_moons(count), SMALL, 10))
+    assert last.quality is None
+    assert last.step == 10
+
+
+def test_bad_codes_are_refused_at_the_call():
+    with pytest.raises(TrainingError, match="fewer than two different"):
+        train(torch.ones(50, 4), SMALL, 10)
+    with pytest.raises(TrainingError, match="fewer than two different"):
+        train(torch.ones(1, 4), SMALL, 10)
+    with pytest.raises(TrainingError, match="finite"):
+        train(torch.full((50, 4), torch.nan), SMALL, 10)
+    with pytest.raises(ConfigError):
+        train(two_moons(), SMALL, 0)
+
+
+def test_a_run_of_other_settings_is_not_resumed(tmp_path):
+    finished(train(two_moons(), SMALL, 5, folder=tmp_path))
+    with pytest.raises(TrainingError, match="other settings"):
+        train(two_moons(), SMALL, 10, folder=tmp_path, seed=1, resume=True)
+    with pytest.raises(TrainingError, match="other settings"):
+        train(two_moons(), replace(SMALL, learning_rate=1e-4), 10, folder=tmp_path, resume=True)
+    with pytest.raises(TrainingError, match="does not fit"):
+        train(torch.rand(50, 3), SMALL, 10, folder=tmp_path, resume=True)
+
+
+def test_export_before_anything_was_saved(tmp_path):
+    with pytest.raises(WeightsError):
+        exported(tmp_path)
+
+
+def test_held_out_codes_are_never_trained_on():
+    codes = torch.arange(200.0)[:, None].repeat(1, 2)
+    training, held_out = split(codes, 0.1)
+    assert len(training) + len(held_out) == 200
+    assert not set(training[:, 0].tolist()) & set(held_out[:, 0].tolist())
+    assert len(split(codes[: MIN_HELD_OUT_CODES - 1], 0.1)[1]) == 0
+
+
+def test_paper_recipe_is_the_papers():
+    assert (PAPER.learning_rate, PAPER.betas, PAPER.batch_size, PAPER.z_dim) == (1e-3, (0.0, 0.5), 128, 128)
+    assert (PAPER.gradient_penalty, PAPER.epsilon_penalty, PAPER.critic_steps) == (10.0, 0.01, 5)
+    assert (PAPER.generator_widths, PAPER.critic_widths) == ((128, 256, 512), (512, 256, 128))
+    assert not (PAPER.standardise or PAPER.ema_half_life or PAPER.decay_share or PAPER.held_out_share)
+
+
+def test_a_budget_becomes_steps():
+    assert steps_for(two_moons(), SMALL, 0.5) >= 1
+
+
+def test_training_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    finished(train(two_moons(), SMALL, 3))
+    assert torch.equal(before, torch.get_rng_state())

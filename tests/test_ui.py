@@ -1,0 +1,358 @@
+"""The handlers of the app, called as what they are: functions. The studio is real, its model tiny."""
+
+import os
+import subprocess
+import sys
+import types
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from PIL import Image
+from tiny import RECIPE, carry_out, make_pictures, make_studio
+
+from mind2mind.config import PUBLIC, RECIPES
+from mind2mind.datasets import Report, Verdict
+from mind2mind.errors import DataError
+from mind2mind.images import png_meta
+from mind2mind.runs import RunStatus
+from mind2mind.sources import ModelInfo
+from mind2mind.ui import chart, examples, set_environment, words, zerogpu
+from mind2mind.ui.assembly import Page, tidy
+from mind2mind.ui.common import Visit, checked_seed, known_ref, told, uploaded
+
+ROOT = Path(__file__).resolve().parent.parent
+STATUS = RunStatus(
+    token="t" * 22, title="Aliens", state="running", step=50, total_steps=100, seconds=10.0, seconds_left=10.0,
+    metrics=[], preview_step=None, preview_steps=[], error=None, place_in_queue=None, reason=None,
+    quality=None, floor=None, usable=False,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gradios_files(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "default", RECIPE)
+        yield Page(make_studio(tmp_path_factory.mktemp("ui")))
+
+
+def uploads(folder, count=12):
+    return [str(p) for p in sorted(make_pictures(folder, count).iterdir())]
+
+
+def checked(page, files, stored=None):
+    *_, last = page.transfer.check(stored, files, "tiny", "centre")
+    return last
+
+
+# The page
+
+
+def test_only_four_endpoints_are_public(page):
+    public = {e.api_name for e in page.demo.fns.values() if e.api_visibility == "public"}
+    assert public == {"sample", "interpolate", "encode", "transfer"}
+
+
+def test_nothing_on_the_page_comes_from_elsewhere(page):
+    text = str(page.demo.get_config_file())
+    assert "fonts.googleapis" not in text and "cdn" not in text.lower()
+
+
+def test_what_visitors_wrote_is_escaped():
+    evil = '<img src=x onerror="alert(1)">'
+    model = ModelInfo(
+        "x", evil, f"knows {evil}", f"{evil} https://a.org/b'\"c", evil, "source", 8, 3, {}, None, Path()
+    )
+    report = Report((Verdict(evil, "skipped", f"Not a picture: {evil}"), Verdict("a", "used", "", 8, 8)))
+    status = replace(STATUS, state="failed", error=evil, title=evil)
+    texts = [words.hero([model]), words.footer([model]), words.knows(model), words.table(report)]
+    texts += [words.checked(report, 1, evil, 20.0), words.run(status), words.linked(evil)]
+    assert not any("<img" in text for text in texts)
+
+
+def test_an_address_in_the_credit_can_be_clicked():
+    assert '<a href="https://a.org/b" target="_blank" rel="noopener">' in words.linked(
+        "By A (https://a.org/b)."
+    )
+
+
+@pytest.mark.parametrize(
+    "state", ["prepared", "queued", "running", "stopping", "stopped", "done", "failed", "interrupted"]
+)
+def test_each_state_has_words(state):
+    assert "<b>" in words.run(replace(STATUS, state=state))
+
+
+def test_the_chart_keeps_to_500_points_and_the_newest():
+    metrics = [
+        {"step": i, "critic_loss": float("nan") if i == 5 else i, "generator_loss": -i} for i in range(3000)
+    ]
+    points = chart._points(metrics, "critic_loss")
+    assert len(points) <= chart.POINTS and points[-1] == (2999, 2999)
+    assert "nan" not in chart.losses(metrics, 3000) and chart.qualities(metrics, 3000) == ""
+    assert "<svg" in chart.losses([], 0)
+
+
+def test_the_examples_are_the_folders_with_an_about(tmp_path):
+    make_pictures(tmp_path / "a", 3)
+    (tmp_path / "a/about.json").write_text('{"title": "A", "credit": "B"}')
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/about.json").write_text("{")
+    (one,) = examples.examples(tmp_path)
+    assert (one.title, one.credit, len(one.files)) == ("A", "B", 3) and one.collage().size[0] > 16
+    assert examples.examples(tmp_path / "none") == []
+
+
+# The door
+
+
+def test_an_error_is_told_and_escaped():
+    with pytest.raises(gr.Error) as caught, told():
+        raise DataError("<b> is bad.", "Rename it.")
+    assert "&lt;b&gt; is bad. Rename it." in str(caught.value)
+    with pytest.raises(ZeroDivisionError), told():
+        print(1 / 0)
+
+
+def test_a_visit_believes_nothing_the_browser_says():
+    for stored in (
+        None,
+        [],
+        "x",
+        {"visitor": "../../etc", "token": 3, "models": "abc"},
+        {"models": [None, "../x"]},
+    ):
+        visit = Visit.of(stored)
+        assert len(visit.visitor) == 22 and visit.token is None and visit.models == ()
+    visit = Visit.of(None).at("a" * 22).using("a" * 22).using("a" * 22)
+    assert Visit.of(visit.stored()) == visit and visit.models == ("a" * 22,)
+    assert visit.without("a" * 22).models == ()
+
+
+@pytest.mark.parametrize("ref", ["../weights/tiny", "/etc", "", "no", None])
+def test_a_path_is_no_model(page, ref):
+    with pytest.raises(Exception, match="There is no model"):
+        known_ref(page.studio, ref)
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.5, 2**31])
+def test_a_bad_seed_is_told(seed):
+    with pytest.raises(Exception, match="seed"):
+        checked_seed(seed)
+
+
+def test_no_files_are_told_of():
+    for nothing in (None, []):
+        with pytest.raises(DataError, match="no pictures yet"):
+            uploaded(nothing)
+
+
+# Sample
+
+
+def test_sample_gives_files_that_know_their_seed(page):
+    paths, sheet, archive, about = page.sample.draw("tiny", 7, 3, 0.7, "fixed")
+    assert [png_meta(Path(p))["seed"] for p in paths] == ["7", "8", "9"]
+    assert png_meta(Path(paths[0]))["psi"] == "0.7" and png_meta(Path(sheet))["model"] == "tiny"
+    with zipfile.ZipFile(archive) as opened:
+        assert opened.namelist() == ["tiny-7.png", "tiny-8.png", "tiny-9.png"]
+    assert "seeds 7 to 9" in about
+
+
+def test_a_locked_seed_stays(page):
+    assert page.sample.next_seed(5, True) == 5
+    assert 0 <= page.sample.next_seed(5, False) < 1_000_000
+
+
+# Interpolate
+
+
+def test_the_ends_of_the_slider_are_a_and_b(page, tmp_path):
+    picture = uploads(tmp_path, 1)[0]
+    ends = ("tiny", 1, None, 2, picture)
+    a, b, middle, strip = page.interpolate.show(*ends, 0.5)
+    assert page.interpolate.slide(*ends, 0).tobytes() == a.tobytes()
+    assert page.interpolate.slide(*ends, 1).tobytes() == b.tobytes() != middle.tobytes()
+    assert strip.width > 6 * a.width
+
+
+@pytest.mark.parametrize("kind", ["WebP", "MP4"])
+def test_a_clip_is_a_file(page, kind):
+    _, _, button = page.interpolate.clip_of("tiny", 1, None, 2, None, 12, kind, True)
+    assert Path(button.value["path"] if isinstance(button.value, dict) else button.value).stat().st_size > 100
+
+
+def test_a_bad_picture_is_told(page, tmp_path):
+    bad = tmp_path / "bad<i>.png"
+    bad.write_bytes(b"nothing")
+    with pytest.raises(gr.Error, match="bad&lt;i&gt;.png"):
+        page.interpolate.slide("tiny", 1, str(bad), 2, None, 0.5)
+
+
+# Transfer
+
+
+def test_the_whole_way_of_a_run(page, tmp_path):
+    tab = page.transfer
+    files = [*uploads(tmp_path / "a"), str(tmp_path / "notes.txt")]
+    Path(files[-1]).write_text("hello")
+    ready = checked(page, files)
+    stored, token = ready[tab.visit], ready[tab.visit]["token"]
+    assert "12 pictures can be used, 1 cannot" in ready[tab.summary] and "notes.txt" in ready[tab.report]
+    assert len(ready[tab.compared]) == 8 and ready[tab.train_part].visible
+
+    page.studio.desk.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
+    assert next(tab.follow(stored)) == {tab.message: ""}
+    carry_out(page.studio, token)
+    *_, last = tab.follow(stored)
+    assert "Done" in last[tab.status] and "<polyline" in last[tab.losses] and not last[tab.stop].visible
+    assert len(last[tab.previews]) == 16
+
+    result = tab.result(stored)
+    assert result[tab.result_part].visible and result[tab.use].visible
+    assert tab.reopen(stored)[tab.visit]["token"] == token  # a reload finds it
+    used, sample_model, *_ = page.use(stored)
+    assert (sample_model.value, used["models"]) == (token, [token])
+    assert len(page.sample.draw(token, 0, 2, 1, "none")[0]) == 2
+
+    forgotten = tab.forget(used)
+    assert forgotten[tab.visit]["token"] is None and forgotten[tab.visit]["models"] == []
+    with pytest.raises(gr.Error, match="no such run"):
+        page.sample.draw(token, 0, 2, 1, "none")
+
+
+def test_start_and_stop(page, tmp_path):
+    tab = page.transfer
+    stored = checked(page, uploads(tmp_path))[tab.visit]
+    assert tab.begin(stored, 30, "default")[tab.live_part].visible
+    assert page.studio.status(stored["token"]).state == "queued"
+    tab.halt(stored)
+    assert page.studio.status(stored["token"]).state == "prepared"
+    assert tab.result(stored) == {tab.message: ""}
+    tab.forget(stored)
+
+
+def test_two_visitors_do_not_see_each_others_runs(page, tmp_path):
+    tab = page.transfer
+    a = checked(page, uploads(tmp_path / "a"))[tab.visit]
+    b = checked(page, uploads(tmp_path / "b"))[tab.visit]
+    assert a["visitor"] != b["visitor"] and a["token"] != b["token"]
+    assert [run.token for run in page.studio.runs(a["visitor"])] == [a["token"]]
+    own_models = page.known_models(a | {"models": [b["token"]]})[0].choices
+    assert [ref for _, ref in own_models] == ["tiny"]  # somebody else's run is no model, even by token
+    tab.forget(a)
+    tab.forget(b)
+
+
+def test_looking_at_other_pictures_forgets_the_ones_before(page, tmp_path):
+    tab = page.transfer
+    first = checked(page, uploads(tmp_path / "a"))[tab.visit]
+    second = checked(page, uploads(tmp_path / "b", 3), first)[tab.visit]
+    assert [run.token for run in page.studio.runs(first["visitor"])] == [second["token"]]
+
+
+def test_a_run_that_is_gone_leaves_an_empty_page(page):
+    tab = page.transfer
+    stored = Visit.of(None).at("a" * 22).stored()
+    assert tab.reopen(stored)[tab.visit]["token"] is None
+    assert list(tab.follow(stored)) == [{tab.message: ""}]
+    with pytest.raises(gr.Error, match="no such run"):
+        tab.begin(stored, 30, "default")
+
+
+def test_too_many_files_are_refused_with_the_numbers(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(page.studio, "limits", replace(PUBLIC, files=5))
+    with pytest.raises(gr.Error, match=r"6 files, more than the 5 allowed"):
+        checked(page, uploads(tmp_path, 6))
+
+
+def test_pictures_that_are_none_are_told(page, tmp_path):
+    bad = tmp_path / "a.png"
+    bad.write_bytes(b"")
+    with pytest.raises(gr.Error, match="None of the pictures can be used"):
+        checked(page, [str(bad)])
+
+
+# The process
+
+
+def test_tidying_up_deletes_only_what_is_old(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    for name in ("made/old", "made/new"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "tmpabc").touch()
+    for name in ("made/old", "tmpabc"):
+        os.utime(tmp_path / name, (0, 0))
+    tidy(page.studio)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["made", "new"]
+
+
+def test_the_environment_calls_nobody_and_wipes_the_dead(tmp_path, monkeypatch):
+    for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_OFFLINE", "GRADIO_TEMP_DIR"):
+        monkeypatch.setenv(name, "before")  # so that they are put back
+        monkeypatch.delenv(name)
+    (tmp_path / "gradio/999999999").mkdir(parents=True)
+    set_environment(tmp_path)
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False" and os.environ["HF_HUB_OFFLINE"] == "1"
+    assert [p.name for p in (tmp_path / "gradio").iterdir()] == [str(os.getpid())]
+
+
+def test_the_shim_is_nothing_without_zerogpu(monkeypatch):
+    monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
+    assert zerogpu.gpu(len) is len
+
+
+def test_the_app_builds_on_zerogpu(tmp_path):
+    """With a stand-in for the package `spaces`, in a process of its own: app.py is what a Space imports."""
+    (tmp_path / "spaces.py").write_text(
+        "import functools, inspect\n"
+        "seen = []\n"
+        "def GPU(duration):\n"
+        "    def decorate(f):\n"
+        "        seen.append(f.__name__)\n"
+        "        @functools.wraps(f)\n"
+        "        def call(*a, **k): return f(*a, **k)\n"
+        "        @functools.wraps(f)\n"
+        "        def stream(*a, **k): yield from f(*a, **k)\n"
+        "        return stream if inspect.isgeneratorfunction(f) else call\n"
+        "    return decorate\n"
+    )
+    studio = make_studio(tmp_path)
+    env = os.environ | {
+        "SPACES_ZERO_GPU": "true", "SPACE_ID": "a/b", "MIND2MIND_WEIGHTS": str(studio.weights),
+        "MIND2MIND_HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
+    }  # fmt: skip
+    code = "import app, spaces; print(type(app.demo).__name__, app.studio.public, sorted(set(spaces.seen)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Blocks True")
+    for name in ("draw", "slide", "show", "clip_of", "check", "check_example", "preview", "result", "encode"):
+        assert f"'{name}'" in done.stdout
+
+
+def test_decorated_handlers_still_stream(monkeypatch):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "1")
+    monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=lambda duration: lambda f: f))
+
+    def stream():
+        yield 1
+
+    assert list(zerogpu.gpu(stream)()) == [1]
+
+
+def test_pictures_for_eyes_only_are_of_one_size():
+    from mind2mind.ui.common import pairs
+
+    (pair,) = pairs([(Image.new("RGB", (16, 16)), Image.new("RGB", (8, 8)))])
+    assert pair.width == 16 and pair.height >= 32

@@ -1,0 +1,86 @@
+"""A source model of 16 px that needs no training, and pictures for it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mind2mind import worker
+from mind2mind.alae import ALAE
+from mind2mind.cards import Card
+from mind2mind.checkpoints import save_source
+from mind2mind.config import LOCAL, Architecture, Recipe
+from mind2mind.intake import Prepared
+from mind2mind.studio import Studio
+
+SIZES = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
+
+
+RECIPE = Recipe(
+    name="tiny",
+    z_dim=8,
+    generator_widths=(16,),
+    critic_widths=(16,),
+    batch_size=16,
+    standardise=True,
+    ema_half_life=10,
+    decay_share=0.5,
+    held_out_share=0.1,
+    keep_best=True,
+)
+
+
+def make_weights(folder: Path, *, name: str = "tiny", seed: int = 0) -> Path:
+    """A catalogue folder with one source in it; gives the folder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        alae = ALAE(SIZES)
+        alae.w_avg.normal_()
+        for parameter_name, parameter in alae.named_parameters():
+            if "noise_weight" in parameter_name:
+                parameter.data.fill_(0.1)  # so that noise is seen
+    card = Card(
+        id=name, title="Tiny", knows="noise", credit="nobody", licence="none", numbers={"held_out_psnr": 20.0}
+    )
+    save_source(folder / name, alae, card)
+    return folder
+
+
+def make_pictures(folder: Path, count: int, *, seed: int = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(seed)
+    for i in range(count):
+        Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
+    return folder
+
+
+def make_studio(folder: Path, limits=LOCAL) -> Studio:
+    """A studio with a home and a catalogue of its own; nobody carries its runs out but `carry_out`."""
+    weights = folder / "weights" if (folder / "weights").exists() else make_weights(folder / "weights")
+    studio = Studio("cpu", folder / "home", limits, weights)
+    studio.desk.launcher.ensure = lambda run: None
+    return studio
+
+
+def carry_out(studio: Studio, token: str):
+    """What a worker does with a queued run, in this process; gives the run's status."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker; two are many times slower beside another process
+    try:
+        worker.carry_out(studio.desk.find(token), studio)
+    finally:
+        torch.set_num_threads(threads)
+    return studio.status(token)
+
+
+def prepared(studio: Studio, pictures: Path, **settings) -> str:
+    *_, last = studio.prepare([pictures], "tiny", **settings)
+    assert isinstance(last, Prepared)
+    return last.token
+
+
+def followed(studio: Studio, token: str):
+    """The last status of a run."""
+    *_, last = studio.attach(token, every=0.05)
+    return last
