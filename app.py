@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 
+from mind2mind.errors import Mind2MindError
 from mind2mind.ui import HOST, launch, make_demo, make_studio
 
 parser = argparse.ArgumentParser(description="Mind2Mind in the browser")
@@ -15,10 +16,13 @@ parser.add_argument(
 )
 options = parser.parse_args(sys.argv[1:] if __name__ == "__main__" else [])
 
-studio = make_studio(options.public)
-demo = make_demo(studio)
+logging.basicConfig(format="%(message)s")
+logging.getLogger("mind2mind").setLevel(logging.INFO)
 
-if __name__ == "__main__":
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("mind2mind").setLevel(logging.INFO)
-    launch(demo, studio, options.host, options.port)
+try:
+    studio = make_studio(options.public)
+    demo = make_demo(studio)
+    if __name__ == "__main__":
+        launch(demo, studio, options.host, options.port)
+except Mind2MindError as error:
+    sys.exit(f"error: {error}")

@@ -29,7 +29,7 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise DataError(
             f"{path} could not be written: {error.strerror or error}.",
@@ -58,8 +58,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} could not be read: {error}.", "Check the path, or make the file again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} could not be read: {error}.", "Check the path, or make the file again."
+        ) from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no JSON object.", "Make the file again.")
     return content

@@ -182,8 +182,9 @@ def rebuild(model: Model, pixels: Tensor) -> tuple[list[Image.Image], list[float
     """G(E(x)) of uint8 pictures (N, C, H, W) without noise: the pictures, and their PSNR in dB."""
     images: list[Image.Image] = []
     ratios: list[float] = []
-    for part in pixels.split(batch_size(model.alae)):
-        y, ratio = _reconstruct(model.alae, part)
+    size = batch_size(model.alae)
+    for i in range(0, len(pixels), size):
+        y, ratio = _reconstruct(model.alae, pixels[i : i + size])
         images += [to_image(picture) for picture in y]
         ratios += ratio.tolist()
     return images, ratios

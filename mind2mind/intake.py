@@ -16,7 +16,7 @@ from mind2mind.codes import Codes, EncodeProgress
 from mind2mind.config import Limits
 from mind2mind.datasets import Picture, Pictures, Report
 from mind2mind.errors import DataError
-from mind2mind.files import write_json
+from mind2mind.files import read_json, write_json
 from mind2mind.images import Crop, open_picture, to_image, to_tensor
 from mind2mind.runs import Run
 
@@ -102,6 +102,12 @@ def keep(
             **info,
         )
         yield Prepared(run.token, run.folder, report, len(made), event.psnr_mean, event.verdict)
+
+
+def kept(run: Run) -> Prepared:
+    """What `keep` has written, read back."""
+    info, report = run.info, Report.from_dict(read_json(run.folder / "report.json"))
+    return Prepared(run.token, run.folder, report, info["counts"]["used"], info["psnr_mean"], info["verdict"])
 
 
 def _why_none(report: Report) -> str:

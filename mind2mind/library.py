@@ -13,7 +13,7 @@ import torch
 from mind2mind import sources
 from mind2mind.cards import SOURCE, read_config
 from mind2mind.checkpoints import WEIGHTS, Model, load_source, load_transfer
-from mind2mind.errors import RunError, WeightsError
+from mind2mind.errors import ConfigError, RunError, WeightsError
 from mind2mind.runs import Run, find, is_token
 
 KEPT = 6  # models in memory; transfers share their source's networks
@@ -110,3 +110,22 @@ def _of_run(run: Run) -> tuple[Path, str]:
             f"The run is {run.state} and has no model yet.", "Wait for its end, or stop it and keep the work."
         )
     return run.bundle, info["model"]
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`.
+
+    Raises:
+        ConfigError: there is none of that name here.
+    """
+    if name == "auto":
+        mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"There is no device '{name}' here.", "Choose auto or cpu.") from error
+    if device.type == "meta":
+        raise ConfigError("The device 'meta' computes nothing.", "Choose auto or cpu.")
+    return device

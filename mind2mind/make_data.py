@@ -22,17 +22,25 @@ from PIL import Image
 from mind2mind.errors import ConfigError, DataError
 
 CREDIT = (
-    "Remix of ToonHead (https://www.figma.com/community/file/1589627891082866389) "
-    "by Johan Melin, CC BY 4.0"
+    "Remix of ToonHead (https://www.figma.com/community/file/1589627891082866389) by Johan Melin, CC BY 4.0"
 )
 
 NATURAL_SKIN = ("5c3829", "f1c3a5", "a36b4f", "c68e7a", "b98e6a")  # the style's own palette
 ALIEN_SKIN = ("8fd694", "5bb98c", "7ab8e0", "b79ad9")
 NATURAL_HAIR = ("2c1b18", "d6b370", "724133", "a55728", "b58143")  # the style's own palette
 NEON_HAIR = ("ff4fa3", "27c4f5", "7bd943", "8c5bff")
-CLOTHES_COLOURS = (
-    "151613 0b3286 545454 147f3c f97316 ec4899 731ac3 b11f1f e8e9e6 eab308".split()
-)  # the style's own palette
+CLOTHES_COLOURS = [
+    "151613",
+    "0b3286",
+    "545454",
+    "147f3c",
+    "f97316",
+    "ec4899",
+    "731ac3",
+    "b11f1f",
+    "e8e9e6",
+    "eab308",
+]  # the style's own palette
 BACKGROUNDS = ("b6e3f4", "c0aede", "d1d4f9", "ffd5dc", "ffdfbf", "c8e6c9")
 
 HAIR = ("bun", "sideComed", "spiky", "undercut")

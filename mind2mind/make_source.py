@@ -5,7 +5,6 @@ the prior that F is not yet trained to be, and writes the bundle with its card a
 """
 
 import copy
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,7 +145,7 @@ def _make(
     if kimg is None:
         assert minutes is not None
         kimg = kimg_for(copy.deepcopy(alae), training, recipe, minutes)
-    begun, finished = time.monotonic(), None
+    finished = None
     for event in pretrain(
         alae, training, held_out, recipe, total_kimg=kimg, out=out, seed=seed, resume=resume,
         should_stop=should_stop,

@@ -75,7 +75,8 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     cov_x, cov_y = torch.cov(x.T), torch.cov(y.T)
     eigenvalues = torch.linalg.eigvals(cov_x @ cov_y).real.clamp_min(0)
     means = (x.mean(dim=0) - y.mean(dim=0)).square().sum()
-    return (means + cov_x.trace() + cov_y.trace() - 2 * eigenvalues.sqrt().sum()).item()
+    covariances = cov_x.trace() + cov_y.trace() - 2 * eigenvalues.sqrt().sum()
+    return float(means + covariances)
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, slices: int = 256, seed: int = 0) -> float:
@@ -83,7 +84,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, slices: int = 256, seed: int = 0) -
     directions = torch.randn(x.shape[1], slices, generator=torch.Generator().manual_seed(seed))
     directions = (directions / directions.norm(dim=0)).to(x)
     q = torch.linspace(0, 1, 512).to(x)
-    return (torch.quantile(x @ directions, q, dim=0) - torch.quantile(y @ directions, q, dim=0)).abs().mean().item()
+    apart = torch.quantile(x @ directions, q, dim=0) - torch.quantile(y @ directions, q, dim=0)
+    return apart.abs().mean().item()
 
 
 class Coverage(NamedTuple):
@@ -97,7 +99,8 @@ class Coverage(NamedTuple):
 def coverage(real: Tensor, fake: Tensor, k: int = 3) -> Coverage:
     """Precision, recall and coverage of fake (M, d) against real (N, d); N, M > k."""
     radius_real, radius_fake = (
-        torch.cdist(a, a).kthvalue(k + 1, dim=1).values for a in (real, fake)  # + 1: itself
+        torch.cdist(a, a).kthvalue(k + 1, dim=1).values
+        for a in (real, fake)  # + 1: itself
     )
     distance = torch.cdist(real, fake)  # (N, M)
     in_real = distance <= radius_real[:, None]

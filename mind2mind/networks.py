@@ -11,6 +11,7 @@ Letters in the shapes: B batch, C channels, H and W pixels, L layer_count. Level
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 DECODER_EPS = 1e-8  # instance norm of the decoder (reference net.py)
 ENCODER_EPS = 1e-5  # instance norm of the encoder: the reference leaves torch's default here
 PIXEL_NORM_EPS = 1e-8
+MIN_VARIANCE = 1e-12  # ours: a flat map's deviation has an infinite gradient, which ended a training in nan
 FUSED_FROM = 128  # px: resampling is part of the convolution from 64 <-> 128 px upwards
 MAPPING_LRMUL = 0.1  # learning rate multiplier of F and D
 TO_RGB_GAIN = 0.03
@@ -210,7 +212,8 @@ class EncodeBlock(nn.Module):
     @staticmethod
     def _normalise(x: Tensor) -> tuple[Tensor, Tensor]:
         mean, var = _statistics(x)
-        stats = torch.cat([mean, var.sqrt()], dim=1).flatten(1)  # (B, 2C); no epsilon, as in the reference
+        std = var.clamp_min(MIN_VARIANCE).sqrt()  # else as in the reference, which adds no epsilon
+        stats = torch.cat([mean, std], dim=1).flatten(1)  # (B, 2C)
         return (x - mean) * torch.rsqrt(var + ENCODER_EPS), stats
 
 
@@ -347,9 +350,7 @@ class MappingD(nn.Module):
     def __init__(self, latent_size: int) -> None:
         super().__init__()
         sizes = [latent_size, latent_size, latent_size, 2 * latent_size]
-        self.map_blocks = nn.ModuleList(
-            linear(a, b, lrmul=MAPPING_LRMUL) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.map_blocks = nn.ModuleList(linear(a, b, lrmul=MAPPING_LRMUL) for a, b in pairwise(sizes))
         self.latent_size = latent_size
 
     def forward(self, w: Tensor) -> Tensor:

@@ -200,9 +200,12 @@ class _State:
             self.alae.load_state_dict(weights)
             for name, parameter in self.trained.items():
                 self.ema[name].copy_(tensors[f"ema.{name}"])
-                if f"adam.step.{name}" in tensors:  # the in- and outputs of lower levels of detail get no gradient
+                if (
+                    f"adam.step.{name}" in tensors
+                ):  # the in- and outputs of lower levels of detail get no gradient
                     self.optimiser.state[parameter] = {
-                        key: _like(tensors[f"adam.{key}.{name}"], parameter) for key in ("step", "exp_avg", "exp_avg_sq")
+                        key: _like(tensors[f"adam.{key}.{name}"], parameter)
+                        for key in ("step", "exp_avg", "exp_avg_sq")
                     }
         except (RuntimeError, KeyError) as error:
             raise TrainingError(

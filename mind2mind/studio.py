@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from PIL import Image
 from platformdirs import user_data_dir
 from torch import Tensor
@@ -26,7 +25,7 @@ from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
 from mind2mind.gallery import Endpoint, Endpoints
 from mind2mind.images import Crop
 from mind2mind.intake import Encoding, Prepared, Reconstruction
-from mind2mind.library import Library
+from mind2mind.library import Library, pick_device
 from mind2mind.runs import RunStatus
 from mind2mind.sources import ModelInfo
 
@@ -207,6 +206,10 @@ class Studio:
         info = {"model": source_ref, "crop": crop, "visitor": visitor, "title": title[:200]}
         return intake.keep(run, encoding, info)
 
+    def prepared(self, token: str) -> Prepared:
+        """What the check of a run's pictures found: the last event of its `prepare`, at any later time."""
+        return intake.kept(self.desk.find(token))
+
     def comparison(self, token: str, count: int = 8) -> list[tuple[Image.Image, Image.Image]]:
         """Some of a run's pictures (thumbnails), spread over all of them, each with its reconstruction."""
         return album.comparison(self.library, self.desk.find(token), count)
@@ -282,22 +285,3 @@ class Studio:
     def clean(self) -> int:
         """Deletes what visitors left more than `keep_hours` ago, where that is limited; gives how many."""
         return self.desk.clean()
-
-
-def pick_device(name: str) -> torch.device:
-    """The device called `name`.
-
-    Raises:
-        ConfigError: there is none of that name here.
-    """
-    if name == "auto":
-        mps = torch.backends.mps.is_available()
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"There is no device '{name}' here.", "Choose auto or cpu.") from error
-    if device.type == "meta":
-        raise ConfigError("The device 'meta' computes nothing.", "Choose auto or cpu.")
-    return device

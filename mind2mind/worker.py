@@ -21,7 +21,7 @@ import psutil
 import torch
 from filelock import FileLock, Timeout
 
-from mind2mind import bundles, codes, gallery, runs, transfer
+from mind2mind import bundles, codes, gallery, learner, runs, transfer
 from mind2mind.cards import Card
 from mind2mind.checkpoints import Model, load_transfer, save_transfer
 from mind2mind.config import Recipe
@@ -122,7 +122,7 @@ def _fail(run: Run, studio: Studio, error: Exception) -> None:
         advice = "This is a fault of the program: log.txt in the run's folder has the details."
     changes: dict[str, Any] = {}
     try:
-        if (run.folder / transfer.BEST).exists():
+        if (run.folder / learner.BEST).exists():
             changes = _bundle(run, studio.model(run.info["model"]))
     except Exception:
         log.exception("The last good weights could not be bundled.")
@@ -178,7 +178,7 @@ def _train(run: Run, studio: Studio) -> None:
     recipe = Recipe.from_dict(info["recipe"])
     steps = info["steps"] or transfer.steps_for(w, recipe, info["seconds"])
     run.update(steps=steps)
-    checkpoint = run.folder / transfer.LAST
+    checkpoint = run.folder / learner.LAST
     run.cut_back(read_meta(checkpoint)["step"] if checkpoint.exists() else None)
     stopper = _Stopper(run, info.get("deadline"))
     log.info("Training from step %s of %s.", "0" if not checkpoint.exists() else "the checkpoint", steps)
@@ -200,7 +200,7 @@ def _finish(run: Run, model: Model, finished: transfer.Finished, stopper: _Stopp
     if finished.stopped and not stopped:
         reason = f"Its time was up at step {finished.step} of {info['steps']}; all until there is kept."
     changes: dict[str, Any] = {}
-    if (run.folder / transfer.BEST).exists():
+    if (run.folder / learner.BEST).exists():
         changes = _bundle(run, model)
     elif not stopped:
         raise WeightsError("The training left no generator.", "Resume the run, or give it more time.")

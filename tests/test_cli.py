@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from mind2mind import checkpoints, make_source, ui
 from mind2mind.alae import ALAE
 from mind2mind.checkpoints import Card, save_source
-from mind2mind.cli import build, common, training
+from mind2mind.cli import COMMANDS, build, common, training
 from mind2mind.cli.arguments import seeds_of
 from mind2mind.config import LOCAL, PUBLIC, Architecture
 from mind2mind.errors import ConfigError, TrainingError
@@ -30,8 +30,8 @@ from mind2mind.studio import Studio
 TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
 CARD = Card(id="tiny", title="Tiny", knows="noise", credit="nobody", licence="CC0-1.0")
 PACKAGE = str(Path(__file__).resolve().parents[1])
-STEPS = 100  # of the transfers here
-MANY_STEPS = 500  # of the one that is stopped
+STEPS = 40  # of the transfers here
+MANY_STEPS = 300  # of the one that is stopped
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +106,11 @@ def test_seeds(text, count, seeds):
 @pytest.mark.parametrize(
     ("text", "count"),
     [
-        ("", None),
-        ("a", None),
-        ("-3", 1),
-        ("1,,2", None),
-        ("9-5", None),
-        ("1-2-3", None),
-        ("1.5", 1),
+        *((text, None) for text in ("", "a", "1,,2", "9-5", "1-2-3", "0-99999999")),
+        *((text, 1) for text in ("-3", "1.5", "99999999999", "\u0663")),
         ("3,4", 3),
-    ]
-    + [("4294967295", 2), ("0-99999999", None), ("99999999999", 1), ("٣", 1)],
+        ("4294967295", 2),
+    ],
 )
 def test_bad_seeds(text, count):
     with pytest.raises(ConfigError):
@@ -130,19 +125,8 @@ def test_help_needs_no_torch_and_shows_examples(cli):
     assert (
         subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": PACKAGE}).returncode == 0
     )
-    names = [
-        "sample",
-        "interpolate",
-        "reconstruct",
-        "encode",
-        "transfer",
-        "pretrain",
-        "models",
-        "convert",
-        "make-data",
-        "app",
-        "doctor",
-    ]
+    names = [command.name for _, commands in COMMANDS for command in commands]
+    assert len(names) == 11
     overview = cli("--help").stdout
     for name in names:
         assert f" {name} " in overview
@@ -310,7 +294,7 @@ def test_encode(cli, place):
     assert len(report["verdicts"]) == 25
     assert Path("codes.safetensors").stat().st_size > 24 * 16 * 4
     assert cli("encode", "lost", "-m", "tiny").exit_code == 2
-    assert cli("encode", pictures / "bad.png", "-m", "tiny").exit_code == 2
+    assert cli("encode", place / "pictures" / "bad.png", "-m", "tiny").exit_code == 2
 
 
 # Training
@@ -338,8 +322,6 @@ def test_transfer_then_sample_then_go_on(cli, place):
     assert Path("samples/seed-0000001.png").read_bytes() == Path("same/seed-0000001.png").read_bytes()
     again = cli(*arguments)
     assert again.exit_code == 2 and "already" in again.stderr
-    more = cli("transfer", "--resume", "--out", "run", "--steps", "50")
-    assert (more.exit_code, more.stdout.splitlines()) == (0, ["run/bundle/preview.png", "run/bundle"])
 
 
 def test_ctrl_c_keeps_the_work_and_resume_goes_on(cli, place, tmp_path):

@@ -9,19 +9,16 @@ PACKAGE = Path(__file__).parent.parent / "mind2mind"
 
 # From the bottom up. Modules of one line do not import each other.
 FLOORS = [
-    {"errors", "networks"},
-    {"config", "files"},
-    {"images", "metrics", "unpickle"},
-    {"clips"},
-    {"alae", "mindgan", "make_data"},
-    {"cards", "official", "datasets"},
-    {"checkpoints"},
-    {"codes", "sources", "gallery", "transfer", "pretrain"},
-    {"make_source", "runs"},
+    {"errors", "networks", "metrics"},
+    {"config", "files", "listing", "unpickle"},
+    {"alae", "mindgan", "make_data", "opening", "clips", "cards", "runs"},
+    {"images", "official", "sources", "learner", "launch"},
+    {"checkpoints", "datasets", "desk", "pretrain", "transfer"},
+    {"codes", "gallery", "bundles", "library", "make_source"},
+    {"intake", "album"},
     {"studio"},
-    {"experiment"},
-    {"worker"},
-    {"cli", "ui"},
+    {"experiment", "worker", "ui"},
+    {"cli"},  # one of its commands starts the app
     {"__main__"},
 ]
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}

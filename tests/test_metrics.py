@@ -24,7 +24,9 @@ def normal(n, d, seed=0, mean=0.0, std=1.0):
 
 def test_psnr_of_a_known_error():
     x = torch.zeros(2, 3, 8, 8)
-    y = torch.stack([torch.full((3, 8, 8), 0.2), torch.full((3, 8, 8), 0.02)])  # 0.1 and 0.01 of the range of 1
+    y = torch.stack(
+        [torch.full((3, 8, 8), 0.2), torch.full((3, 8, 8), 0.02)]
+    )  # 0.1 and 0.01 of the range of 1
     assert psnr(x, y).tolist() == pytest.approx([20, 40], abs=1e-3)
 
 
@@ -51,9 +53,9 @@ def test_frechet_distance_of_gaussians():
 
 def test_sliced_wasserstein_of_a_shift():
     # a shift by v moves the projection on a direction u by |u.v|; E|u_1| on the unit circle is 2 / pi
-    x = normal(20_000, 2, seed=3)
+    x = normal(5_000, 2, seed=3)
     shifted = x + torch.tensor([1.0, 0.0])
-    assert sliced_wasserstein(x, shifted, slices=2000) == pytest.approx(2 / math.pi, rel=0.05)
+    assert sliced_wasserstein(x, shifted, slices=500) == pytest.approx(2 / math.pi, rel=0.05)
 
 
 def test_coverage_tells_copies_collapse_and_outliers():

@@ -1,5 +1,4 @@
 import json
-import os
 import threading
 import time
 
@@ -131,7 +130,7 @@ def test_deleting_removes_a_runs_own_files_only(tmp_path):
     (run.folder / "bundle" / "config.json").touch()
     (run.folder / "mine.txt").touch()
     run.delete()
-    assert os.listdir(run.folder) == ["mine.txt"]
+    assert [path.name for path in run.folder.iterdir()] == ["mine.txt"]
     other = made(tmp_path)
     other.delete()
     assert not other.folder.exists()

@@ -23,6 +23,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studio")
     make_weights(folder / "weights")
     make_pictures(folder / "pictures", 120)
+    make_pictures(folder / "few", 6)
     return folder
 
 
@@ -284,7 +285,7 @@ def test_the_nearest_original_of_a_copy_is_itself(studio, done, monkeypatch):
     ],
 )
 def test_senseless_starts_are_refused(studio, place, settings):
-    token = prepared(studio, place / "pictures")
+    token = prepared(studio, place / "few")
     with pytest.raises(ConfigError):
         studio.start(token, **settings)
     assert studio.status(token).state == "prepared"
@@ -292,7 +293,7 @@ def test_senseless_starts_are_refused(studio, place, settings):
 
 
 def test_states_allow_what_makes_sense(studio, place, done):
-    token = prepared(studio, place / "pictures")
+    token = prepared(studio, place / "few")
     with pytest.raises(RunError, match="prepared"):
         studio.resume(token)
     studio.stop(token)
@@ -317,7 +318,7 @@ def test_attach_ends_with_the_run(studio, done):
 
 def test_a_run_in_a_folder_of_its_own(studio, place, tmp_path):
     out = tmp_path / "out"
-    token = prepared(studio, place / "pictures", folder=out)
+    token = prepared(studio, place / "few", folder=out)
     assert token == str(out)
     studio.start(token, recipe=RECIPE, steps=3)
     assert carry_out(studio, token).state == "done"
@@ -330,7 +331,7 @@ def test_a_run_in_a_folder_of_its_own(studio, place, tmp_path):
 
 
 def test_a_transfer_from_a_transfers_source(studio, place, done):
-    token = prepared(studio, place / "pictures")
+    token = prepared(studio, place / "few")
     *_, last = studio.prepare([place / "pictures"], done)
     run = studio.desk.find(last.token)
     assert (run.info["model"], run.info["source_id"]) == ("tiny", "tiny")
@@ -368,8 +369,8 @@ def test_a_zip_may_hold_the_bundle_in_a_folder_and_more(studio, done, tmp_path):
         for name in plain.namelist():
             more.writestr(f"ducks/{name}", plain.read(name))
     ref = studio.open_bundle(tmp_path / "more.zip")
-    names = sorted(os.listdir(studio.home / "models" / ref))
-    assert names == ["README.md", "config.json", "model.safetensors", "preview.png"]
+    names = {path.name for path in (studio.home / "models" / ref).iterdir()}
+    assert names == {"README.md", "config.json", "model.safetensors", "preview.png"}
 
 
 def _zip(path, **members):
@@ -380,7 +381,7 @@ def _zip(path, **members):
 
 
 def test_bad_bundles_are_refused_and_leave_nothing(studio, done, place, tmp_path):
-    before = sorted(os.listdir(studio.home / "models")) if (studio.home / "models").exists() else []
+    before = set((studio.home / "models").glob("*"))
     good = zipfile.ZipFile(studio.export(done, tmp_path / "good.zip"))
     config, weights = good.read("config.json"), good.read("model.safetensors")
     (tmp_path / "text.zip").write_text("no zip")
@@ -400,7 +401,7 @@ def test_bad_bundles_are_refused_and_leave_nothing(studio, done, place, tmp_path
     for path in bad:
         with pytest.raises(Mind2MindError):
             studio.open_bundle(path)
-    assert (sorted(os.listdir(studio.home / "models")) if (studio.home / "models").exists() else []) == before
+    assert set((studio.home / "models").glob("*")) == before
 
 
 def test_a_transfer_of_another_source_is_refused(studio, done, tmp_path):
@@ -423,14 +424,14 @@ def public(tmp_path, place):
 
 
 def test_visitors_see_their_own_runs_only(public, place):
-    a, b = (prepared(public, place / "pictures", visitor=visitor) for visitor in ("anna", "ben"))
+    a, b = (prepared(public, place / "few", visitor=visitor) for visitor in ("anna", "ben"))
     assert [run.token for run in public.runs("anna")] == [a]
     assert [run.token for run in public.runs("ben")] == [b]
     assert public.runs() == public.runs("carl") == []
 
 
 def test_one_run_at_a_time_per_visitor(public, place):
-    first, second, other = (prepared(public, place / "pictures", visitor=v) for v in ("anna", "anna", "ben"))
+    first, second, other = (prepared(public, place / "few", visitor=v) for v in ("anna", "anna", "ben"))
     public.start(first, recipe=RECIPE, steps=5)
     with pytest.raises(RunError, match="already have 1"):
         public.start(second, recipe=RECIPE, steps=5)
@@ -443,7 +444,7 @@ def test_one_run_at_a_time_per_visitor(public, place):
 def test_the_queue_is_finite(tmp_path, place):
     (tmp_path / "weights").symlink_to(place / "weights")
     studio = make_studio(tmp_path, replace(PUBLIC, queue=2))
-    tokens = [prepared(studio, place / "pictures", visitor=str(i)) for i in range(3)]
+    tokens = [prepared(studio, place / "few", visitor=str(i)) for i in range(3)]
     for token in tokens[:2]:
         studio.start(token, recipe=RECIPE, steps=5)
     with pytest.raises(RunError, match="2 runs are waiting"):
@@ -451,7 +452,7 @@ def test_the_queue_is_finite(tmp_path, place):
 
 
 def test_a_visitors_time_is_clamped(public, place):
-    token = prepared(public, place / "pictures", visitor="anna")
+    token = prepared(public, place / "few", visitor="anna")
     public.start(token, recipe=RECIPE, seconds=10_000)
     info = public.desk.find(token).info
     assert (info["seconds"], info["deadline"]) == (600, 900)
@@ -463,7 +464,7 @@ def test_a_visitors_time_is_clamped(public, place):
 def test_a_full_disk_is_told_of(tmp_path, place):
     (tmp_path / "weights").symlink_to(place / "weights")
     studio = make_studio(tmp_path, replace(PUBLIC, disk_bytes=10))
-    prepared(studio, place / "pictures", visitor="anna")
+    prepared(studio, place / "few", visitor="anna")
     with pytest.raises(DataError, match="disk is full"):
         studio.prepare([place / "pictures"], "tiny", visitor="anna")
 
@@ -477,7 +478,7 @@ def test_too_many_pictures_are_refused(tmp_path, place):
 def test_cleaning_takes_what_is_old_and_not_at_work(tmp_path, place, done, studio):
     (tmp_path / "weights").symlink_to(place / "weights")
     public = make_studio(tmp_path, replace(PUBLIC, keep_hours=1))
-    old, alive, new = (prepared(public, place / "pictures", visitor=v) for v in "abc")
+    old, alive, new = (prepared(public, place / "few", visitor=v) for v in "abc")
     public.start(alive, recipe=RECIPE, steps=5)
     bundle = public.open_bundle(studio.export(done, tmp_path / "x.zip"))
     for token in (old, alive):

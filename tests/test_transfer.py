@@ -1,5 +1,6 @@
 """The training loop: its events, its exact resume, its errors, and that it learns."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -8,19 +9,15 @@ import torch
 from mind2mind.config import DEFAULT, PAPER
 from mind2mind.errors import ConfigError, TrainingError, WeightsError
 from mind2mind.files import load_tensors
-from mind2mind.metrics import kernel_distance
+from mind2mind.learner import BEST, LAST, MIN_HELD_OUT_CODES, split
 from mind2mind.mindgan import draw_z
 from mind2mind.transfer import (
-    BEST,
-    LAST,
-    MIN_HELD_OUT_CODES,
     Finished,
     Preview,
     Progress,
     Saved,
     exported,
     mean_code,
-    split,
     steps_for,
     train,
 )
@@ -46,6 +43,12 @@ def finished(events):
     return last
 
 
+def polled(times):
+    """A should_stop that says yes after so many steps."""
+    calls = itertools.count()
+    return lambda: next(calls) >= times
+
+
 def test_events_come_in_order_and_end_with_finished(tmp_path):
     events = list(train(two_moons(), SMALL, 40, folder=tmp_path))
     assert isinstance(events[0], Preview)
@@ -62,15 +65,14 @@ def test_events_come_in_order_and_end_with_finished(tmp_path):
     assert (tmp_path / BEST).exists()
 
 
-@pytest.mark.parametrize("recipe", [SMALL, replace(SMALL, standardise=False, ema_half_life=0, keep_best=False)])
+@pytest.mark.parametrize(
+    "recipe", [SMALL, replace(SMALL, standardise=False, ema_half_life=0, keep_best=False)]
+)
 def test_a_resumed_run_equals_an_unkilled_one(tmp_path, recipe):
     codes, whole, parts = two_moons(), tmp_path / "whole", tmp_path / "parts"
     finished(train(codes, recipe, 60, folder=whole, seed=3))
     for stop_after in (1, 17, 33):  # as if killed: the state is saved at an arbitrary step
-        calls = iter(range(1000))
-        finished(
-            train(codes, recipe, 60, folder=parts, seed=3, resume=True, should_stop=lambda: next(calls) >= stop_after)
-        )
+        finished(train(codes, recipe, 60, folder=parts, seed=3, resume=True, should_stop=polled(stop_after)))
     finished(train(codes, recipe, 60, folder=parts, seed=3, resume=True))
     one, meta_one = load_tensors(whole / LAST)
     two, meta_two = load_tensors(parts / LAST)
@@ -78,6 +80,10 @@ def test_a_resumed_run_equals_an_unkilled_one(tmp_path, recipe):
     assert one.keys() == two.keys()
     for name in one:
         assert torch.equal(one[name], two[name]), name
+    timeless = {"seconds"}
+    assert {k: v for k, v in meta_one.items() if k not in timeless} == {
+        k: v for k, v in meta_two.items() if k not in timeless
+    }
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others():
@@ -88,25 +94,33 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others():
     assert losses(1) != losses(2)
 
 
-def test_it_learns_two_moons_better_than_a_gaussian(tmp_path):
-    codes, fresh = two_moons(600), two_moons(2000, seed=9)
-    recipe = replace(SMALL, generator_widths=(64, 64), critic_widths=(64, 64), critic_steps=5)
+def test_it_learns_clusters_that_no_gaussian_draws(tmp_path):
+    centres = torch.randn(5, 8, generator=torch.Generator().manual_seed(0)) * 10 + 3
+
+    def clusters(count, seed):
+        generator = torch.Generator().manual_seed(seed)
+        which = torch.randint(5, (count,), generator=generator)
+        return centres[which] + 0.5 * torch.randn(count, 8, generator=generator)
+
+    def distance(w):
+        return torch.cdist(w, centres).min(dim=1).values.median()
+
+    codes = clusters(600, 1)
+    recipe = replace(
+        SMALL, generator_widths=(128, 128), critic_widths=(128, 128), critic_steps=5, batch_size=64
+    )
     finished(train(codes, recipe, 800, folder=tmp_path))
     g, sizes, meta = exported(tmp_path)
     with torch.no_grad():
         samples = g(draw_z(2000, sizes.z_dim, torch.Generator().manual_seed(1)))
     gaussian = torch.distributions.MultivariateNormal(codes.mean(dim=0), torch.cov(codes.T)).sample((2000,))
-    nearest_to_arcs = torch.cdist(samples, fresh).min(dim=1).values.median()
-    gaussian_to_arcs = torch.cdist(gaussian, fresh).min(dim=1).values.median()
-    assert nearest_to_arcs < 0.5 * gaussian_to_arcs
-    assert abs(kernel_distance(samples / 5, fresh / 5)) < 0.2
+    assert distance(samples) < 0.6 * distance(gaussian)
     assert meta["quality"] is not None
-    torch.testing.assert_close(mean_code(g, sizes.z_dim), codes.mean(dim=0), atol=0.8, rtol=0)
+    torch.testing.assert_close(mean_code(g, sizes.z_dim), codes.mean(dim=0), atol=1.5, rtol=0)
 
 
 def test_stop_keeps_the_work(tmp_path):
-    calls = iter(range(100))
-    last = finished(train(two_moons(), SMALL, 1000, folder=tmp_path, should_stop=lambda: next(calls) >= 5))
+    last = finished(train(two_moons(), SMALL, 1000, folder=tmp_path, should_stop=polled(5)))
     assert last.stopped
     assert last.step == 5
     g, sizes, meta = exported(tmp_path)

@@ -20,12 +20,12 @@ from mind2mind.images import png_meta
 from mind2mind.runs import RunStatus
 from mind2mind.sources import ModelInfo
 from mind2mind.ui import chart, examples, set_environment, words, zerogpu
-from mind2mind.ui.assembly import Page, tidy
+from mind2mind.ui.assembly import Page, serve, tidy
 from mind2mind.ui.common import Visit, checked_seed, known_ref, told, uploaded
 
 ROOT = Path(__file__).resolve().parent.parent
 STATUS = RunStatus(
-    token="t" * 22, title="Aliens", state="running", step=50, total_steps=100, seconds=10.0, seconds_left=10.0,
+    token="t" * 22, title="Aliens", state="running", step=50, total_steps=100, seconds=9.0, seconds_left=9.0,
     metrics=[], preview_step=None, preview_steps=[], error=None, place_in_queue=None, reason=None,
     quality=None, floor=None, usable=False,
 )  # fmt: skip
@@ -194,7 +194,7 @@ def test_a_clip_is_a_file(page, kind):
 def test_a_bad_picture_is_told(page, tmp_path):
     bad = tmp_path / "bad<i>.png"
     bad.write_bytes(b"nothing")
-    with pytest.raises(gr.Error, match="bad&lt;i&gt;.png"):
+    with pytest.raises(gr.Error, match=r"bad&lt;i&gt;\.png"):
         page.interpolate.slide("tiny", 1, str(bad), 2, None, 0.5)
 
 
@@ -224,6 +224,9 @@ def test_the_whole_way_of_a_run(page, tmp_path):
     assert (sample_model.value, used["models"]) == (token, [token])
     assert len(page.sample.draw(token, 0, 2, 1, "none")[0]) == 2
 
+    again, *_ = page.open(None, result[tab.download].value["path"])
+    assert len(page.sample.draw(again["models"][0], 0, 2, 1, "none")[0]) == 2
+
     forgotten = tab.forget(used)
     assert forgotten[tab.visit]["token"] is None and forgotten[tab.visit]["models"] == []
     with pytest.raises(gr.Error, match="no such run"):
@@ -247,8 +250,8 @@ def test_two_visitors_do_not_see_each_others_runs(page, tmp_path):
     b = checked(page, uploads(tmp_path / "b"))[tab.visit]
     assert a["visitor"] != b["visitor"] and a["token"] != b["token"]
     assert [run.token for run in page.studio.runs(a["visitor"])] == [a["token"]]
-    own_models = page.known_models(a | {"models": [b["token"]]})[0].choices
-    assert [ref for _, ref in own_models] == ["tiny"]  # somebody else's run is no model, even by token
+    for stored in (a, b | {"models": [b["token"]]}):  # b's run has no model yet
+        assert [ref for _, ref in page.known_models(stored)[0].choices] == ["tiny"]
     tab.forget(a)
     tab.forget(b)
 
@@ -304,6 +307,18 @@ def test_the_environment_calls_nobody_and_wipes_the_dead(tmp_path, monkeypatch):
     set_environment(tmp_path)
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False" and os.environ["HF_HUB_OFFLINE"] == "1"
     assert [p.name for p in (tmp_path / "gradio").iterdir()] == [str(os.getpid())]
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_listening_to_others_is_warned_of(page, monkeypatch, caplog, host, warned):
+    seen = {}
+    monkeypatch.setattr(page.demo, "launch", lambda **options: seen.update(options))
+    monkeypatch.setattr(page.demo, "block_thread", lambda: None)
+    monkeypatch.setattr(page.demo, "local_url", "http://x/", raising=False)
+    monkeypatch.setattr("mind2mind.ui.assembly._tidy_for_ever", lambda studio: None)
+    serve(page.demo, page.studio, host, 7000)
+    assert ("without --public" in caplog.text.lower()) is warned
+    assert seen["server_name"] == host and not seen["share"] and not seen["run_history"]
 
 
 def test_the_shim_is_nothing_without_zerogpu(monkeypatch):

@@ -1,5 +1,6 @@
 """The command that opens the web app."""
 
+import contextlib
 import socket
 from typing import Annotated
 
@@ -30,7 +31,8 @@ def app(
     demo = make_demo(studio)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     terminal.note(f"The app is at {url} in a moment; Ctrl-C ends it.")
-    launch(demo, studio, host, port)  # comes back after Ctrl-C
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end it; Gradio itself swallows a later one
+        launch(demo, studio, host, port)
     return Result({"url": url, "public": public, "home": studio.home}, code=STOPPED)
 
 

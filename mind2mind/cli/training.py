@@ -72,7 +72,10 @@ def transfer(
     crop: CropOption = "centre",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> Result:
-    """Make a generator of a set of pictures. Ctrl-C stops, keeps the work, and --resume goes on."""
+    """Make a generator of a set of pictures. Ctrl-C stops, keeps the work, and --resume goes on.
+
+    --device is for the encoding; the training runs on one CPU core, in a process of its own.
+    """
     choice_of("recipe", recipe, RECIPES)
     if seconds is not None and steps is not None:
         raise ConfigError("Both --seconds and --steps are given.", "Give one of them.")
@@ -231,7 +234,7 @@ def _make(terminal: Terminal, events: "Iterator[MakeEvent]", stop: StopRequest, 
 
     made: Made | None = None
     kimg: float | None = None
-    with terminal.bar("Loading") as bar:
+    with terminal.bar("Preparing") as bar:
         for event in events:
             if isinstance(event, Loading):
                 bar.show(event.done, event.total, f"{event.done} of {event.total} pictures", "Loading")
@@ -249,7 +252,10 @@ def _make(terminal: Terminal, events: "Iterator[MakeEvent]", stop: StopRequest, 
             if stop() and isinstance(event, (Loading, PriorProgress)):
                 break  # the training itself looks at `stop`, and saves
     if made is None:
-        terminal.note(f"Stopped. What is in {out} is kept: the same command with --resume goes on.")
+        kept = (out / "last.safetensors").exists()
+        terminal.note(
+            "Stopped; the same command with --resume goes on." if kept else "Stopped before it began."
+        )
         return Result({"state": "stopped", "folder": out, "kimg": kimg}, code=STOPPED)
     preview = out / "preview.png"
     document = {"state": "done", "bundle": made.folder, "samples": preview, "numbers": made.card.numbers}

@@ -58,7 +58,7 @@ class Api:
                 gr.File(label="file"),
             )
         self._endpoint(button, gpu(self.sample), [chosen, seed, count, psi, noise], gallery)
-        self._endpoint(button, gpu(self.interpolate), [chosen, seed, seed_b, a, b, frames, kind], file)
+        self._endpoint(button, gpu(self.interpolate), [chosen, seed, seed_b, frames, kind, a, b], file)
         self._endpoint(button, gpu(self.encode), [pictures, chosen, crop], [file, told_of])
         button.click(
             self.transfer,
@@ -95,10 +95,10 @@ class Api:
         model: str,
         seed_a: int,
         seed_b: int,
-        picture_a: str | None,
-        picture_b: str | None,
         frames: int,
         kind: str,
+        picture_a: str | None = None,
+        picture_b: str | None = None,
     ) -> str:
         """Makes a clip of the way from A to B.
 
@@ -106,10 +106,10 @@ class Api:
             model: a model's id, or the token of a finished run.
             seed_a: the seed of A.
             seed_b: the seed of B.
-            picture_a: a picture to use for A instead of the seed.
-            picture_b: a picture to use for B instead of the seed.
             frames: 2 to 240, at 24 a second.
             kind: WebP or MP4.
+            picture_a: a picture to use for A instead of the seed.
+            picture_b: a picture to use for B instead of the seed.
 
         Returns:
             The clip.

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from mind2mind.errors import Mind2MindError, WeightsError
+from mind2mind.errors import ConfigError, Mind2MindError, WeightsError
 from mind2mind.ui import words
 from mind2mind.ui.api import Api
-from mind2mind.ui.common import PRIVATE, QUIET, Visit, model_choices, told
+from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, Visit, model_choices, told
 from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.look import CSS, THEME
 from mind2mind.ui.sample import SampleTab
 from mind2mind.ui.transfer import TransferTab
+from mind2mind.ui.zerogpu import gpu
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 STORED_AS = "mind2mind"  # in the browser; a fixed key, or nothing would survive a restart
 TIDY_EVERY = 600.0  # s
-KEPT = 3600.0  # s; files made for download, and uploads of a public server
+KEPT = 24 * 3600.0  # s; files made for download: a page may stay open for long
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,7 +46,7 @@ class Page:
             InterpolateTab(studio),
             TransferTab(studio),
         )
-        cache = (int(KEPT), studio.limits.keep_hours * 3600) if studio.limits.keep_hours else None
+        cache = (3600, studio.limits.keep_hours * 3600) if studio.limits.keep_hours else None
         with gr.Blocks(title="Mind2Mind", analytics_enabled=False, delete_cache=cache) as self.demo:
             self._build()
             self._wire()
@@ -73,7 +74,12 @@ class Page:
         self.demo.load(self.known_models, self.visit, models, **QUIET)
         opened = self.demo.load(self.transfer.reopen, self.visit, self.transfer.everything, **QUIET)
         self.transfer.follow_after(opened)
-        self.transfer.use.click(self.use, self.visit, [self.visit, *models, self.tabs], **PRIVATE)
+        self.transfer.unfollow()
+        shown = [self.visit, *models, self.tabs]
+        self.transfer.use.click(self.use, self.visit, shown, **PRIVATE)
+        self.sample.open.upload(
+            gpu(self.open), [self.visit, self.sample.open], shown, **PRIVATE, **MODEL_WORK
+        )
 
     def known_models(self, stored: Any) -> tuple[Any, Any]:
         """Everybody's models, and the runs that this browser uses as such."""
@@ -85,10 +91,17 @@ class Page:
         """Adds the run to this browser's models, and shows it in Sample."""
         with told():
             visit = Visit.of(stored)
-            token = visit.needed_token
-            visit = visit.using(token)
-            chosen: dict[str, Any] = {"choices": model_choices(self.studio, visit), "value": token}
-            return visit.stored(), gr.Dropdown(**chosen), gr.Dropdown(**chosen), gr.Tabs(selected="sample")
+            return self._using(visit, visit.needed_token)
+
+    def open(self, stored: Any, path: str) -> tuple[Any, ...]:
+        """The same with a model that was downloaded once."""
+        with told():
+            return self._using(Visit.of(stored), self.studio.open_bundle(Path(path)))
+
+    def _using(self, visit: Visit, token: str) -> tuple[Any, ...]:
+        visit = visit.using(token)
+        chosen: dict[str, Any] = {"choices": model_choices(self.studio, visit), "value": token}
+        return visit.stored(), gr.Dropdown(**chosen), gr.Dropdown(**chosen), gr.Tabs(selected="sample")
 
 
 def build(studio: "Studio") -> gr.Blocks:
@@ -119,11 +132,11 @@ def tidy(studio: "Studio", kept: float = KEPT) -> None:
 
 def _tidy_for_ever(studio: "Studio") -> None:
     while True:
-        time.sleep(TIDY_EVERY)
         try:
             tidy(studio)
         except Exception:  # the next round may do better
             log.exception("Tidying up failed.")
+        time.sleep(TIDY_EVERY)
 
 
 def serve(demo: gr.Blocks, studio: "Studio", host: str, port: int | None) -> None:
@@ -134,6 +147,9 @@ def serve(demo: gr.Blocks, studio: "Studio", host: str, port: int | None) -> Non
         studio: what it stands on.
         host: the address to listen on; anything but loopback is open to others, which is warned of.
         port: 0 to 65535; None takes the first free one from 7860 on.
+
+    Raises:
+        ConfigError: the port is taken.
     """
     if host not in LOOPBACK:
         log.warning("The app listens on %s: everybody who reaches this computer may use it.", host)
@@ -142,21 +158,26 @@ def serve(demo: gr.Blocks, studio: "Studio", host: str, port: int | None) -> Non
     warm_up(studio)
     threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()
     demo.queue(max_size=200)
-    demo.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        theme=THEME,
-        css=CSS,
-        run_history=False,
-        footer_links=["api"],
-        enable_monitoring=False,
-        max_threads=80,
-        quiet=True,
-        ssr_mode=False,
-        pwa=False,
-        max_file_size=studio.limits.total_bytes if studio.public else None,
-        prevent_thread_lock=True,
-    )
+    public_bytes = studio.limits.total_bytes if studio.public else None  # of one file: a zip may hold all
+    try:
+        demo.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            theme=THEME,
+            css=CSS,
+            run_history=False,
+            footer_links=["api"],
+            enable_monitoring=False,
+            max_threads=80,
+            quiet=True,
+            ssr_mode=False,
+            pwa=False,
+            max_file_size=public_bytes,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        problem = f"Nobody can listen on {host}, port {port or '7860 and above'}."
+        raise ConfigError(problem, "Choose another --port, or end what listens there.") from error
     log.info("Mind2Mind is at %s (Ctrl+C ends it)", demo.local_url)
     demo.block_thread()

@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,11 +98,12 @@ def is_key(value: object) -> bool:
 
 
 def model_choices(studio: Any, visit: Visit) -> list[tuple[str, str]]:
-    """The models everybody has, and the runs this visitor chose to use."""
-    own = {run.token: run.title for run in studio.runs(visit.visitor)} if visit.models else {}
-    return [(m.title, m.id) for m in studio.models()] + [
-        (own[token] or "Your run", token) for token in visit.models if token in own
-    ]
+    """The models everybody has, and those this visitor trained or opened, unless they are gone."""
+    own = []
+    for token in visit.models:
+        with suppress(Mind2MindError):
+            own.append((f"Yours: {studio.model(token).card.title}", token))
+    return [(m.title, m.id) for m in studio.models()] + own
 
 
 def known_ref(studio: Any, ref: str) -> str:

@@ -92,6 +92,9 @@ class SampleTab:
                         elem_id="sample-noise",
                         info="Decides the finest details.",
                     )
+                    self.open = gr.UploadButton(
+                        "Open a downloaded model …", file_types=[".zip"], size="sm", elem_id="sample-open"
+                    )
             with gr.Column(scale=2, min_width=320):
                 self.gallery = wall("sample-gallery", "m2m-tiles")
                 self.about = gr.HTML(elem_id="sample-about")

@@ -4,6 +4,7 @@ A run lives in the worker and in its folder. The page only follows it by its tok
 a closed tab loses nothing.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import gradio as gr
 from mind2mind.errors import RunError
 from mind2mind.intake import Prepared
 from mind2mind.ui import chart, words
-from mind2mind.ui.common import MODEL_WORK, QUIET, Visit, fresh, known_ref, pairs, told, uploaded
+from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, Visit, fresh, known_ref, pairs, told, uploaded
 from mind2mind.ui.transfer_page import SAMPLED, TransferPage
 from mind2mind.ui.zerogpu import gpu
 
@@ -33,6 +34,7 @@ class TransferTab(TransferPage):
     def __init__(self, studio: "Studio") -> None:
         super().__init__(studio)
         self.preview = gpu(studio.preview)
+        self.follows: list[Any] = []
 
     def wire(self) -> None:
         """The events."""
@@ -53,7 +55,13 @@ class TransferTab(TransferPage):
         """After what begins or opens a run: follow it to its end, then show what came of it."""
         outputs: dict[str, Any] = {"inputs": self.visit, "outputs": self.everything, **QUIET}
         followed = event.success(self.follow, concurrency_limit=None, **outputs)
+        self.follows.append(followed)
         followed.success(gpu(self.result), **outputs, **MODEL_WORK)
+
+    def unfollow(self) -> None:
+        """What turns to another run ends the following of the one before; call when all is wired."""
+        turns = [self.files.upload, self.folder.upload, self.sets.select, self.delete.click]
+        gr.on([*turns, self.earlier.input], None, cancels=self.follows, **PRIVATE)
 
     # Handlers
 
@@ -66,7 +74,9 @@ class TransferTab(TransferPage):
         """Step 1 with uploaded files: reads, checks and encodes them, and shows what can be rebuilt."""
         with told():
             paths = uploaded(files)
-            title = paths[0].stem if len(paths) == 1 else words.plural(len(paths), "file")
+            title = (
+                paths[0].stem if len(paths) == 1 else f"{len(paths)} files of {time.strftime('%d %b, %H:%M')}"
+            )
         yield from self._checked(stored, paths, source, crop, title)
 
     def _checked(
@@ -92,14 +102,9 @@ class TransferTab(TransferPage):
     def _ready(self, visit: Visit, prepared: Prepared) -> Updates:
         self._drop_unused(visit)
         visit = visit.at(prepared.token)
-        return self._compared(prepared.token) | {
+        return self._check(prepared) | {
             self.visit: visit.stored(),
             self.message: "",
-            self.summary: words.checked(
-                prepared.report, prepared.count, prepared.verdict, prepared.psnr_mean
-            ),
-            self.report: words.table(prepared.report),
-            self.report_part: gr.Accordion(visible=True),
             self.train_part: gr.Column(visible=True),
         }
 
@@ -108,9 +113,16 @@ class TransferTab(TransferPage):
         if visit.token and (status := self._status(visit.token)) and status.state == "prepared":
             self.studio.delete(visit.token)
 
-    def _compared(self, token: str) -> Updates:
-        couples = self.studio.comparison(token, count=COMPARED)
-        return {self.check_part: gr.Column(visible=True), self.compared: pairs(couples)}
+    def _check(self, prepared: Prepared) -> Updates:
+        couples = self.studio.comparison(prepared.token, count=COMPARED)
+        return {
+            self.check_part: gr.Column(visible=True),
+            self.summary: words.checked(
+                prepared.report, prepared.count, prepared.verdict, prepared.psnr_mean
+            ),
+            self.compared: pairs(couples),
+            self.report: words.table(prepared.report),
+        }
 
     def _status(self, token: str) -> "RunStatus | None":
         try:
@@ -153,15 +165,13 @@ class TransferTab(TransferPage):
             updates: Updates = {self.visit: visit.stored(), self.earlier: self._earlier(visit)}
             if status is None:
                 return updates
-            prepared = status.state == "prepared"
+            ready = status.state == "prepared"
             shown = {
-                self.report_part: gr.Accordion(visible=False),
-                self.summary: words.note(f"Your pictures: {status.title}"),
-                self.train_part: gr.Column(visible=prepared),
-                self.live_part: gr.Column(visible=not prepared),
+                self.train_part: gr.Column(visible=ready),
+                self.live_part: gr.Column(visible=not ready),
                 self.result_part: gr.Column(visible=False),
             }
-            return updates | self._compared(status.token) | shown
+            return updates | self._check(self.studio.prepared(status.token)) | shown
 
     def _earlier(self, visit: Visit) -> gr.Dropdown:
         runs = [r for r in self.studio.runs(visit.visitor) if r.state != "prepared"]

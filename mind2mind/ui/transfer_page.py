@@ -96,7 +96,7 @@ class TransferPage:
             )
         )
         self.compared = wall("transfer-compared", "m2m-pairs")
-        with gr.Accordion("Every file", open=False) as self.report_part:
+        with gr.Accordion("Every file", open=False):
             self.report = gr.HTML(elem_id="transfer-report")
 
     def _build_train(self) -> None:
@@ -136,7 +136,9 @@ class TransferPage:
             self.download = gr.DownloadButton("Download the model", elem_id="transfer-download")
         with gr.Row():
             self.go_on = gr.Button("Train longer", elem_id="transfer-go-on")
-            self.delete = gr.Button("Delete this run and its pictures", elem_id="transfer-delete")
+            self.delete = gr.Button(
+                "Delete this run and its pictures", variant="stop", elem_id="transfer-delete"
+            )
 
     @property
     def everything(self) -> list[Any]:
@@ -147,8 +149,6 @@ class TransferPage:
             self.summary,
             self.compared,
             self.report,
-            self.report_part,
-            self.start,
             self.status,
             self.stop,
             self.losses,

@@ -95,8 +95,9 @@ def checked(report: "Report", count: int, verdict: str, psnr: float | None) -> s
     sentences = [f"{number} x {reason}" for reason, number in report.reasons().most_common()]
     rebuilt = f"What the model can rebuild of them: {verdict}"
     if psnr is not None and psnr == psnr:
-        rebuilt += f" ({psnr:.1f} dB; more is better.)"
-    kind = "fair" if count < 20 else "good"
+        rebuilt += f" ({psnr:.1f} dB; more is better)."
+    kind = "poor" if verdict not in ("good", "usable") and not verdict.startswith("unknown") else "good"
+    kind = "fair" if kind == "good" and (count < 50 or verdict == "usable") else kind
     title = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
     return boxed(kind, title, "; ".join(sentences), report.advice(), rebuilt)
 
@@ -137,16 +138,13 @@ def _state(status: "RunStatus") -> tuple[str, str, list[str]]:
     left = f"about {clock(status.seconds_left)} left" if status.seconds_left is not None else ""
     stay = "You may close this page: the run goes on, and you find it here again."
     place = status.place_in_queue or 1
+    turn = f"Place {place} in the queue." if place > 1 else "Next in line: it starts as soon as it can."
     return {
         "prepared": ("good", "Ready to train", []),
-        "queued": (
-            "fair",
-            "Waiting",
-            [f"Place {place} in the queue.", stay] if place > 1 else ["Starting.", stay],
-        ),
+        "queued": ("fair", "Waiting", [turn, stay]),
         "running": ("good", "Training" + (f": {left}" if left else ""), [f"{at}.", stay]),
         "stopping": ("fair", "Stopping", ["The work so far is being saved."]),
-        "stopped": ("good", "Stopped", [f"{at}. The work so far is kept.", status.reason or ""]),
+        "stopped": ("good", "Stopped", [f"{at}. The work so far is kept."]),
         "done": ("good", f"Done in {clock(status.seconds)}", [f"{at}.", status.reason or ""]),
         "failed": ("poor", "The run failed", [status.error or "The cause is not known."]),
         "interrupted": ("fair", "The run was interrupted", [f"{at}. Nothing is lost: go on from there."]),
@@ -172,8 +170,8 @@ def quality(status: "RunStatus") -> str:
         else "still far"
     )
     return note(
-        f"Distance of new pictures to some of yours kept aside: {status.quality:.2f} ({far}).",
-        f"At the beginning it was {first:.2f}; your other pictures themselves are at {floor:.2f}.",
+        f"Distance of new pictures to some of yours kept aside: {status.quality:.3f} ({far}).",
+        f"At the beginning it was {first:.3f}; your other pictures themselves are at {floor:.3f}.",
     )
 
 

@@ -1,0 +1,232 @@
+"""MindGAN in training: the two networks, their optimisers and average, and the step that moves them.
+
+The codes stay in one tensor on the device and no step waits for it: whether a loss was a number is noted
+there and read when somebody looks. Everything random in step s is drawn from generators seeded by (seed, s)
+and schedules depend on steps alone, so that what is saved is all that a resumed training needs.
+"""
+
+import copy
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mind2mind.config import Recipe
+from mind2mind.errors import TrainingError
+from mind2mind.files import load_tensors, save_tensors
+from mind2mind.metrics import PrincipalAxes, energy_distance, standardisation
+from mind2mind.mindgan import MindGAN, Perceptron, critic_loss, draw_z, generator_loss
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+MIN_HELD_OUT_CODES = 100  # below this every code is trained on and quality is not measured
+HELD_OUT_LEAST, HELD_OUT_MOST = 32, 2000  # where anything is held out
+QUALITY_AXES = 32  # principal components that the energy distance is measured on
+QUALITY_SAMPLES = 2048
+_CPU = torch.device("cpu")
+
+
+class Learner:
+    """A MindGAN that learns codes (N, latent_size); `transfer.train` drives it and tells of it."""
+
+    def __init__(
+        self, codes: Tensor, recipe: Recipe, steps: int, seed: int = 0, device: torch.device = _CPU
+    ) -> None:
+        self.recipe, self.steps, self.seed, self.device = recipe, steps, seed, device
+        self.step, self.seconds = 0, 0.0
+        latent_size = codes.shape[1]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.gan = MindGAN(recipe.sizes(latent_size))
+        self.gan.to(device)
+        self.average = [p.detach().clone() for p in self.gan.generator.parameters()]
+        self.optimiser_g, self.optimiser_c = (
+            torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+            for net in (self.gan.generator, self.gan.critic)
+        )
+        train_codes, self.held_out = split(codes, recipe.held_out_share)
+        mean, std = standardisation(train_codes)
+        if not recipe.standardise:
+            mean, std = torch.zeros_like(mean), torch.ones_like(std)
+        self.mean, self.std = mean, std
+        self.real = ((train_codes - mean) / std).to(device)
+        self.axes = PrincipalAxes.of(train_codes, QUALITY_AXES)
+        self.floor = self._distance(train_codes) if len(self.held_out) else None
+        self.best_quality: float | None = None
+        self.best_step = 0
+        self.last_quality: float | None = None
+        self.bad_step = torch.full((), -1, device=device)  # the first step whose loss was not a number
+        self.sums = torch.zeros(4, device=device)  # of the losses since the last Progress
+        self.summed = 0
+
+    def advance(self) -> None:
+        """`critic_steps` steps of the critic on one real batch, one of the generator; nothing is read back."""
+        recipe, g, c = self.recipe, self.gan.generator, self.gan.critic
+        real = self._batch()
+        draw = torch.Generator(self.device).manual_seed(_mixed(self.seed, self.step))
+        z = draw_z((recipe.critic_steps + 1) * len(real), recipe.z_dim, draw)
+        *z_critic, z_generator = z.split(len(real))
+        t = torch.rand(recipe.critic_steps, len(real), 1, generator=draw, device=self.device)
+        self._set_learning_rate()
+        with torch.no_grad():
+            fakes = g(torch.cat(z_critic)).split(len(real))
+        for fake, t_step in zip(fakes, t, strict=True):
+            loss = critic_loss(c, real, fake, t_step, recipe.gradient_penalty, recipe.epsilon_penalty)
+            self.optimiser_c.zero_grad()
+            loss.total.backward()
+            self.optimiser_c.step()
+        c.requires_grad_(False)
+        loss_g = generator_loss(c, g(z_generator))
+        self.optimiser_g.zero_grad()
+        loss_g.backward()
+        self.optimiser_g.step()
+        c.requires_grad_(True)
+        losses = torch.stack([loss.total, loss_g, loss.gap, loss.gradient_penalty]).detach()
+        self.sums += losses
+        self.summed += 1
+        self._note_bad(losses.sum())
+        self.step += 1
+        self._average()
+
+    def _batch(self) -> Tensor:
+        """Shuffled anew each epoch; the last, smaller batch is used too, as in the reference."""
+        per_epoch = -(-len(self.real) // self.recipe.batch_size)
+        epoch, number = divmod(self.step, per_epoch)
+        if number == 0 or not hasattr(self, "_order"):
+            shuffle = torch.Generator().manual_seed(_mixed(self.seed, epoch) ^ 1)
+            self._order = torch.randperm(len(self.real), generator=shuffle).to(self.device)
+        return self.real[self._order[number * self.recipe.batch_size :][: self.recipe.batch_size]]
+
+    def _set_learning_rate(self) -> None:
+        left = self.steps - self.step
+        share = left / (self.steps * self.recipe.decay_share) if self.recipe.decay_share else 1.0
+        for optimiser in (self.optimiser_g, self.optimiser_c):
+            optimiser.param_groups[0]["lr"] = self.recipe.learning_rate * max(0.0, min(1.0, share))
+
+    def _note_bad(self, loss: Tensor) -> None:
+        first = (self.bad_step < 0) & ~torch.isfinite(loss)
+        self.bad_step = torch.where(first, self.step, self.bad_step)
+
+    def _average(self) -> None:
+        half_life = self.recipe.ema_half_life
+        beta = min(0.5 ** (1 / half_life), self.step / (self.step + 10)) if half_life else 0.0
+        now = [p.detach() for p in self.gan.generator.parameters()]
+        torch._foreach_lerp_(self.average, now, 1 - beta)
+
+    def check(self) -> None:
+        """Raises TrainingError if a loss was not a number; the one place that waits for the device."""
+        if (bad := int(self.bad_step)) >= 0:
+            raise TrainingError(
+                f"The loss became nan at step {bad}.",
+                f"The last good weights are kept. Lower the learning rate (now {self.recipe.learning_rate}) or "
+                f"raise the gradient penalty (now {self.recipe.gradient_penalty}).",
+            )
+
+    def generator(self) -> Perceptron:
+        """A copy of g with the averaged weights and the standardisation folded in, on the CPU."""
+        g = copy.deepcopy(self.gan.generator).cpu()
+        with torch.no_grad():
+            for parameter, value in zip(g.parameters(), self.average, strict=True):
+                parameter.copy_(value)
+        g.fold_affine(self.mean, self.std)
+        return g.eval()
+
+    @torch.no_grad()
+    def samples(self, count: int, seed: int) -> Tensor:
+        """(count, latent_size) on the CPU, the same z for the same seed."""
+        z = draw_z(count, self.recipe.z_dim, torch.Generator().manual_seed(seed))
+        w: Tensor = self.generator()(z)
+        return w
+
+    def quality(self) -> float | None:
+        """Energy distance of samples to the held-out codes; None where nothing is held out."""
+        return self._distance(self.samples(QUALITY_SAMPLES, seed=1)) if len(self.held_out) else None
+
+    def _distance(self, w: Tensor) -> float:
+        return energy_distance(self.axes.project(w[:QUALITY_SAMPLES]), self.axes.project(self.held_out))
+
+    def mean_losses(self) -> list[float]:
+        """Means since the last call: critic's loss, generator's, gap, gradient penalty."""
+        means: list[float] = (self.sums / max(1, self.summed)).tolist()
+        self.sums.zero_()
+        self.summed = 0
+        return means
+
+    def save(self, folder: Path) -> None:
+        tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
+        tensors |= {f"average.{i}": value for i, value in enumerate(self.average)}
+        for name, optimiser in (("g", self.optimiser_g), ("c", self.optimiser_c)):
+            for number, slots in optimiser.state_dict()["state"].items():
+                tensors |= {f"adam.{name}.{number}.{slot}": value for slot, value in slots.items()}
+        tensors["sums"] = self.sums
+        meta = {
+            "step": self.step,
+            "summed": self.summed,
+            "last_quality": self.last_quality,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "best_step": self.best_step,
+            "best_quality": self.best_quality,
+            "recipe": asdict(self.recipe),
+        }
+        save_tensors(folder / LAST, tensors, meta)
+
+    def save_best(self, folder: Path, quality: float | None) -> None:
+        meta = {
+            "sizes": asdict(self.gan.sizes),
+            "step": self.step,
+            "quality": quality,
+            "floor": self.floor,
+            "recipe": self.recipe.name,
+            "seed": self.seed,
+        }
+        save_tensors(folder / BEST, self.generator().state_dict(), meta)
+
+    def load(self, folder: Path) -> None:
+        tensors, meta = load_tensors(folder / LAST)
+        if Recipe.from_dict(meta["recipe"]) != self.recipe or meta["seed"] != self.seed:
+            raise TrainingError(
+                f"The run in {folder} was begun with other settings.",
+                "Resume it with its own recipe and seed, or begin a new run.",
+            )
+        try:
+            self._restore(tensors)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise TrainingError(
+                f"{folder / LAST} does not fit these codes: {error}.", "Resume with the run's own codes."
+            ) from error
+        self.step, self.seconds = meta["step"], meta["seconds"]
+        self.best_step, self.best_quality = meta["best_step"], meta["best_quality"]
+        self.summed, self.last_quality = meta["summed"], meta["last_quality"]
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        self.gan.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("gan.")})
+        self.sums.copy_(tensors["sums"])
+        for i, value in enumerate(self.average):
+            value.copy_(tensors[f"average.{i}"])
+        for name, optimiser in (("g", self.optimiser_g), ("c", self.optimiser_c)):
+            slots: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"adam.{name}."):
+                    _, _, number, slot = key.split(".")
+                    slots.setdefault(int(number), {})[slot] = value
+            optimiser.load_state_dict(
+                {"state": slots, "param_groups": optimiser.state_dict()["param_groups"]}
+            )
+
+
+def split(codes: Tensor, held_out_share: float) -> tuple[Tensor, Tensor]:
+    """Training and held-out codes, chosen the same way at each call; of fewer than 100 nothing is held out."""
+    count = 0
+    if held_out_share and len(codes) >= MIN_HELD_OUT_CODES:
+        count = min(max(HELD_OUT_LEAST, round(len(codes) * held_out_share)), HELD_OUT_MOST)
+    order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))
+    return codes[order[count:]].float().cpu(), codes[order[:count]].float().cpu()
+
+
+def _mixed(seed: int, number: int) -> int:
+    """One well spread 63 bit seed from two numbers (splitmix64)."""
+    x = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return (x ^ (x >> 31)) >> 1

@@ -1,0 +1,275 @@
+"""The app in a real browser: draw, drag, upload, train, use. Without Chromium skipped, except in CI."""
+
+import io
+import os
+import re
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from live import ROOT, live_app
+from PIL import Image
+from tiny import make_pictures, make_weights
+
+from mind2mind.images import png_meta
+
+if "CI" in os.environ:
+    from playwright import sync_api
+else:
+    sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+PATIENCE = 60_000  # ms: other work may be going on
+expect.set_options(timeout=PATIENCE)
+SHIPPED = ROOT / "weights"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    shipped = "MIND2MIND_WEIGHTS" in os.environ or any(SHIPPED.glob("*/config.json"))
+    with live_app(folder, None if shipped else make_weights(folder / "weights")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        assert "CI" not in os.environ, "CI needs Chromium: apt-get install chromium"
+        pytest.skip("no Chromium here")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory):
+    given = os.environ.get("MIND2MIND_SCREENSHOTS")
+    folder = Path(given) if given else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def visitor(app, chromium):
+    """Opens the page as a new visitor; at the end nothing may have gone wrong or outside in any of them."""
+    contexts, outside, errors = [], [], []
+
+    def guard(route):
+        if route.request.url.startswith((app.url, "data:", "blob:")):
+            route.continue_()
+        else:
+            outside.append(route.request.url)
+            route.abort()
+
+    def open_page(width=1280, theme="light"):
+        context = chromium.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
+        context.set_default_timeout(PATIENCE)
+        context.route("**/*", guard)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(error))
+        page.goto(f"{app.url}?__theme={theme}")
+        expect(page.locator("#sample-gallery img")).to_have_count(16)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not outside and not errors
+
+
+def tab(page, name):
+    page.get_by_role("tab", name=name).click()
+
+
+def pixels(page, image):
+    """What an <img> shows."""
+    data = page.request.get(page.locator(image).first.get_attribute("src")).body()
+    return Image.open(io.BytesIO(data)).convert("RGB").tobytes()
+
+
+def test_the_first_screen(visitor, app, shots):
+    begun = time.monotonic()
+    page = visitor()
+    took = time.monotonic() - begun
+    assert took < 30, "5 s on an idle machine with two cores; this bound is for busy ones"
+    expect(page.locator(".m2m-hero")).to_contain_text("knows")
+    expect(page.locator(".m2m-foot")).to_contain_text("trained on the art of others")
+    page.screenshot(path=shots / "sample.png", full_page=True)
+    assert app.connections == ""
+
+
+def test_samples_of_a_kept_seed_are_downloaded_with_their_provenance(visitor, tmp_path):
+    page = visitor()
+    page.locator("#sample-seed input").fill("42")
+    page.locator("#sample-seed input").press("Enter")
+    expect(page.locator("#sample-lock input")).to_be_checked()
+    expect(page.locator("#sample-about")).to_contain_text("seeds 42 to 57")
+    page.locator("#sample-go").click()
+    expect(page.locator("#sample-seed input")).to_have_value("42")
+    for button, ending in (("#sample-zip", ".zip"), ("#sample-sheet", ".png")):
+        with page.expect_download() as download:
+            page.locator(button).click()
+        download.value.save_as(tmp_path / f"file{ending}")
+    with zipfile.ZipFile(tmp_path / "file.zip") as archive:
+        assert len(archive.namelist()) == 16
+        archive.extract(archive.namelist()[0], tmp_path)
+        assert png_meta(tmp_path / archive.namelist()[0])["seed"] == "42"
+    assert png_meta(tmp_path / "file.png")["model"]
+
+
+def test_a_roll_of_the_dice_draws_others(visitor):
+    page = visitor()
+    before = pixels(page, "#sample-gallery img")
+    page.locator("#sample-dice").click()
+    expect(page.locator("#sample-about")).not_to_contain_text("seeds 0 to")
+    assert pixels(page, "#sample-gallery img") != before
+
+
+def test_the_slider_ends_on_its_last_value(visitor, shots):
+    page = visitor()
+    tab(page, "Interpolate")
+    expect(page.locator("#interpolate-strip img")).to_be_visible()
+    middle = pixels(page, "#interpolate-picture img")
+    bar = page.locator("#interpolate-t input[type=range]")
+    box = bar.bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, y)
+    page.mouse.down()
+    for i in range(40):
+        page.mouse.move(box["x"] + box["width"] * (0.5 + 0.5 * (i + 1) / 40) - 1, y)
+    page.mouse.up()
+    ends_as(page, "#end-b img")
+    page.screenshot(path=shots / "interpolate.png", full_page=True)
+    bar.press("Home")  # the keyboard too
+    ends_as(page, "#end-a img")
+    assert pixels(page, "#interpolate-picture img") != middle
+
+
+def ends_as(page, image):
+    deadline = time.monotonic() + 20
+    while pixels(page, "#interpolate-picture img") != pixels(page, image):
+        assert time.monotonic() < deadline, f"the picture never became {image}"
+        page.wait_for_timeout(100)
+
+
+def test_a_picture_of_ones_own_is_an_end_and_a_bad_one_is_told(visitor, tmp_path):
+    page = visitor()
+    tab(page, "Interpolate")
+    expect(page.locator("#interpolate-strip img")).to_be_visible()
+    before = pixels(page, "#end-a img")
+    (tmp_path / "bad.png").write_bytes(b"no picture at all")
+    for file in (tmp_path / "bad.png", next(make_pictures(tmp_path / "good", 1).iterdir())):
+        with page.expect_file_chooser() as chooser:
+            page.locator("#upload-a").click()
+        chooser.value.set_files(file)
+        if file.name == "bad.png":
+            expect(page.get_by_text(re.compile("bad.png.*Not a picture"))).to_be_visible()
+    deadline = time.monotonic() + 20
+    while pixels(page, "#end-a img") == before:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(100)
+
+
+def test_a_clip_is_made(visitor, tmp_path):
+    page = visitor()
+    tab(page, "Interpolate")
+    page.get_by_role("button", name="Make a clip").click()
+    page.locator("#clip-make").click()
+    with page.expect_download() as download:
+        page.locator("#clip-download").click()
+    download.value.save_as(tmp_path / "clip.webp")
+    assert Image.open(tmp_path / "clip.webp").n_frames == 60
+
+
+def pictures_to_learn(folder):
+    """30 pictures, and one file that is none."""
+    files = sorted((ROOT / "assets/aliens").glob("*.png"))[:30] or sorted(make_pictures(folder, 30).iterdir())
+    (folder / "notes.txt").parent.mkdir(parents=True, exist_ok=True)
+    (folder / "notes.txt").write_text("not a picture")
+    return [*files, folder / "notes.txt"]
+
+
+def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
+    """Upload, check, train ten seconds, lose the tab, find the run again, stop it, and sample the result."""
+    page, other = visitor(), visitor()
+    tab(page, "Transfer")
+    page.locator("#transfer-files input[type=file]").set_input_files(pictures_to_learn(tmp_path))
+    expect(page.locator("#transfer-summary")).to_contain_text("30 pictures can be used, 1 cannot")
+    expect(page.locator("#transfer-compared img")).to_have_count(8)
+    page.screenshot(path=shots / "transfer-check.png", full_page=True)
+    page.get_by_label("30 seconds").check()
+    page.locator("#transfer-start").click()
+    expect(page.locator("#transfer-status")).to_contain_text("Training")
+    begun = time.monotonic()
+    expect(page.locator("#transfer-previews img")).to_have_count(16)
+    expect(page.locator("#transfer-losses polyline")).to_have_count(2)
+    page.screenshot(path=shots / "transfer-live.png", full_page=True)
+
+    page.reload()
+    tab(page, "Transfer")
+    expect(page.locator("#transfer-previews img")).to_have_count(16)
+    page.wait_for_timeout(max(0.0, 10 - (time.monotonic() - begun)) * 1000)
+    page.locator("#transfer-stop").click()
+    expect(page.locator("#transfer-status")).to_contain_text("Stopped")
+    expect(page.locator("#transfer-samples img")).to_have_count(16)
+    page.screenshot(path=shots / "transfer-result.png", full_page=True)
+    with page.expect_download() as download:
+        page.locator("#transfer-download").click()
+    download.value.save_as(tmp_path / "model.zip")
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
+        assert any(name.endswith("model.safetensors") for name in archive.namelist())
+
+    before = pixels(page, "#sample-gallery img") if page.locator("#sample-gallery img").count() else None
+    page.locator("#transfer-use").click()
+    expect(page.locator("#sample-go")).to_be_visible()
+    expect(page.get_by_text("A model you trained")).to_be_visible()
+    page.locator("#sample-go").click()
+    expect(page.locator("#sample-about")).not_to_contain_text("seeds 0 to")
+    assert pixels(page, "#sample-gallery img") != before
+    page.screenshot(path=shots / "sample-of-the-result.png", full_page=True)
+
+    other.reload()  # somebody else sees nothing of it
+    other.locator("#sample-model input").click()
+    assert other.get_by_role("option").count() == len(list_of_models(page)) - 1
+    tab(other, "Transfer")
+    expect(other.locator("#transfer-files")).to_be_visible()
+    assert other.locator("#transfer-status").count() == 0
+
+
+def test_a_folder_and_a_zip_are_taken(visitor, tmp_path):
+    page = visitor()
+    tab(page, "Transfer")
+    folder = make_pictures(tmp_path / "set", 6)
+    with page.expect_file_chooser() as chooser:
+        page.locator("#transfer-folder").click()
+    chooser.value.set_files(folder)
+    expect(page.locator("#transfer-summary")).to_contain_text("6 pictures can be used")
+    shutil.make_archive(str(tmp_path / "set"), "zip", make_pictures(folder / "deeper", 3, seed=1).parent)
+    page.locator("#transfer-files input[type=file]").set_input_files(tmp_path / "set.zip")
+    expect(page.locator("#transfer-summary")).to_contain_text("9 pictures can be used")
+
+
+def list_of_models(page):
+    page.locator("#sample-model input").click()
+    return page.get_by_role("option").all_inner_texts()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_needs_no_sideways_scrolling(visitor, shots, theme):
+    page = visitor(width=390, theme=theme)
+    for name in ("Sample", "Interpolate", "Transfer"):
+        tab(page, name)
+        page.wait_for_timeout(800)
+        page.screenshot(path=shots / f"phone-{name.lower()}-{theme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,133 @@
+"""Training an autoencoder: its loss falls, it resumes exactly, it stops, and a bundle comes of it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+from mind2mind.alae import ALAE
+from mind2mind.checkpoints import Card, load_source
+from mind2mind.config import PRETRAIN_DEFAULT, Architecture
+from mind2mind.errors import ConfigError, DataError, TrainingError
+from mind2mind.files import load_tensors
+from mind2mind.make_source import Loading, Made, PriorProgress, make_source, new_alae
+from mind2mind.pretrain import (
+    CHECKPOINT,
+    PretrainFinished,
+    PretrainPreview,
+    PretrainProgress,
+    PretrainSaved,
+    pretrain,
+)
+
+TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
+RECIPE = replace(PRETRAIN_DEFAULT, batch_size=8, warmup_steps=5)
+
+
+@pytest.fixture(autouse=True)
+def _not_compiled(monkeypatch):
+    """Compiling takes longer than these trainings; `test_compiled_steps_are_the_same` does it once."""
+    monkeypatch.setattr("mind2mind.pretrain.compiled", lambda function: function)
+
+
+def discs(count, seed=0):
+    """uint8 pictures (count, 3, 16, 16): a coloured disc on a coloured ground."""
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    pictures = []
+    for _ in range(count):
+        cx, cy, r = (
+            torch.rand(3, generator=generator) * torch.tensor([8, 8, 3]) + torch.tensor([4, 4, 2])
+        ).tolist()
+        inside = ((x - cx) ** 2 + (y - cy) ** 2 < r**2)[None]
+        fore, ground = torch.rand(2, 3, 1, 1, generator=generator)
+        pictures.append((torch.where(inside, fore, ground) * 255).byte())
+    return torch.stack(pictures)
+
+
+def run(alae, out, **options):
+    settings = {"total_kimg": 0.8, "out": out, "log_every": 0.2, "seed": 1} | options
+    return list(pretrain(alae, discs(64), discs(8, seed=9), RECIPE, **settings))
+
+
+def test_it_learns_and_its_events_tell(tmp_path):
+    alae = new_alae(TINY, 0)
+    events = run(alae, tmp_path, total_kimg=3.2)
+    kinds = [type(event) for event in events]
+    assert kinds[:3] == [PretrainProgress, PretrainPreview, PretrainSaved]
+    assert kinds[-1] is PretrainFinished
+    progress = [event for event in events if isinstance(event, PretrainProgress)]
+    assert progress[-1].loss < 0.6 * progress[0].loss
+    assert progress[-1].held_out_psnr > progress[0].held_out_psnr + 2
+    with torch.no_grad():
+        x = discs(8, seed=9).float() / 127.5 - 1
+        mse = ((alae.reconstruct(x).clamp(-1, 1) - x) / 2).square().mean(dim=(1, 2, 3))
+    # the model is left with the averaged weights, the ones that were measured
+    assert (-10 * mse.log10()).mean().item() == pytest.approx(progress[-1].held_out_psnr, abs=0.05)
+
+
+def test_a_resumed_training_equals_an_unkilled_one(tmp_path):
+    run(new_alae(TINY, 0), tmp_path / "whole")
+    calls = iter(range(1000))
+    *_, last = run(new_alae(TINY, 0), tmp_path / "parts", should_stop=lambda: next(calls) >= 30)
+    assert last.stopped
+    run(new_alae(TINY, 5), tmp_path / "parts", resume=True)
+    one, _ = load_tensors(tmp_path / "whole" / CHECKPOINT)
+    two, _ = load_tensors(tmp_path / "parts" / CHECKPOINT)
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.equal(one[name], two[name]), name
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_the_same(tmp_path, monkeypatch):
+    plain = run(new_alae(TINY, 0), tmp_path / "plain", total_kimg=0.04, log_every=0.04)
+    monkeypatch.undo()
+    fast = run(new_alae(TINY, 0), tmp_path / "fast", total_kimg=0.04, log_every=0.04)
+    assert fast[0].loss == pytest.approx(plain[0].loss, rel=0.01)  # bfloat16, in another order
+
+
+def test_bad_input_is_refused_at_the_call(tmp_path):
+    alae = new_alae(TINY, 0)
+    with pytest.raises(DataError, match="wants"):
+        pretrain(alae, torch.zeros(64, 3, 32, 32).byte(), discs(2), RECIPE, total_kimg=1, out=tmp_path)
+    with pytest.raises(DataError, match="4 pictures"):
+        pretrain(alae, discs(4), discs(2), RECIPE, total_kimg=1, out=tmp_path)
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        run(alae, tmp_path, resume=True)
+
+
+def test_another_architecture_is_not_resumed(tmp_path):
+    run(new_alae(TINY, 0), tmp_path)
+    with pytest.raises(TrainingError, match="another architecture"):
+        run(ALAE(replace(TINY, latent_size=8)), tmp_path, resume=True)
+
+
+def test_nan_is_an_error_and_the_checkpoint_is_kept(tmp_path):
+    run(new_alae(TINY, 0), tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    broken = new_alae(TINY, 0)
+    with torch.no_grad():
+        broken.decoder.const.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="nan"):
+        run(broken, tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_from_a_folder_to_a_bundle(tmp_path):
+    folder, out = tmp_path / "pictures", tmp_path / "discs"
+    folder.mkdir()
+    for i, picture in enumerate(discs(120)):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{i:03d}.png")
+    card = Card(id="discs", title="Discs", knows="coloured discs", credit="us", licence="CC0")
+    events = list(make_source([folder], TINY, RECIPE, out, kimg=0.8, card=card, prior_steps=20))
+    kinds = {type(event) for event in events}
+    assert {Loading, PretrainProgress, PriorProgress, Made} <= kinds
+    model = load_source(out)
+    assert model.card.numbers["held_out_pictures"] == 6
+    assert model.card.numbers["training pictures"] == 114
+    assert model.prior == "uniform"  # a MindGAN stands in for F
+    assert (out / "preview.png").exists()
+    with pytest.raises(ConfigError, match="length"):
+        make_source([folder], TINY, RECIPE, out)
