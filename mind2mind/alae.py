@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mind2mind.config import Architecture
-from mind2mind.networks import Decoder, Encoder, MappingD, MappingF, Noise, no_noise
+from mind2mind.layers import Noise, no_noise
+from mind2mind.networks import Decoder, Encoder, MappingD, MappingF
 
 
 class ALAE(nn.Module):

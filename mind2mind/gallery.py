@@ -22,8 +22,8 @@ from mind2mind.checkpoints import Model
 from mind2mind.config import Limits
 from mind2mind.errors import ConfigError
 from mind2mind.images import Crop, from_uint8, grid, open_picture, save_png, to_image, to_tensor
+from mind2mind.layers import Noise, no_noise, noise_per_picture
 from mind2mind.metrics import psnr
-from mind2mind.networks import Noise, no_noise, noise_per_picture
 
 NOISES = ("none", "fixed", "random")
 NOISE_SEEDS = 2**32  # noise of seed s is drawn from s + this

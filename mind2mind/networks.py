@@ -9,13 +9,13 @@ Letters in the shapes: B batch, C channels, H and W pixels, L layer_count. Level
 4 * 2**l pixels a side; L - 1 is full size, 2**(L + 1).
 """
 
-import math
-from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mind2mind.layers import Blur, Down, Noise, Up, conv, linear, lrelu, no_noise, statistics
 
 DECODER_EPS = 1e-8  # instance norm of the decoder (reference net.py)
 ENCODER_EPS = 1e-5  # instance norm of the encoder: the reference leaves torch's default here
@@ -25,67 +25,10 @@ FUSED_FROM = 128  # px: resampling is part of the convolution from 64 <-> 128 px
 MAPPING_LRMUL = 0.1  # learning rate multiplier of F and D
 TO_RGB_GAIN = 0.03
 
-Noise = Callable[[Tensor, Tensor, int], Tensor]
-"""(x (B or 1, C, H, W), weight (1, C, 1, 1), block index) -> x with noise, (B or 1, C, H, W)."""
-
-
-def no_noise(x: Tensor, weight: Tensor, block: int) -> Tensor:
-    """No noise at all: what reconstructions and their numbers use."""
-    return x
-
-
-def bump_noise(x: Tensor, weight: Tensor, block: int) -> Tensor:
-    """The reference's `noise=False`, which is a fixed bump and not silence. For parity only."""
-    s = math.sqrt(block + 1)
-    return x + s * torch.exp(-(x**2) / (2 * s**2)) / math.sqrt(2 * math.pi) * 0.8
-
-
-def random_noise(generator: torch.Generator) -> Noise:
-    """The reference's `noise=True`: one map a picture, but block 0's first is shared by the batch."""
-
-    def noise(x: Tensor, weight: Tensor, block: int) -> Tensor:
-        return x + weight * _randn((x.shape[0], 1, *x.shape[2:]), generator, x)
-
-    return noise
-
-
-def shared_noise(generator: torch.Generator) -> Noise:
-    """The reference's `noise='batch_constant'`: each map is shared by the whole batch."""
-
-    def noise(x: Tensor, weight: Tensor, block: int) -> Tensor:
-        return x + weight * _randn((1, 1, *x.shape[2:]), generator, x)
-
-    return noise
-
-
-def noise_per_picture(generators: Sequence[torch.Generator]) -> Noise:
-    """One generator a picture, so that a picture is the same in any batch."""
-
-    def noise(x: Tensor, weight: Tensor, block: int) -> Tensor:
-        maps = [_randn((1, *x.shape[2:]), generator, x) for generator in generators]
-        return x + weight * torch.stack(maps)
-
-    return noise
-
-
-def _randn(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
-    drawn = torch.randn(shape, generator=generator, device=generator.device)
-    return drawn.to(device=like.device, dtype=like.dtype)
-
 
 def channels(layer_count: int, start_channels: int, max_channels: int) -> list[int]:
     """Widths c(0) .. c(L), from full size down: min(max_channels, start_channels * 2**i)."""
     return [min(max_channels, start_channels * 2**i) for i in range(layer_count + 1)]
-
-
-def _lrelu(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2)
-
-
-def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each picture's channels, (B, C, 1, 1) each."""
-    var, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
-    return mean, var
 
 
 def _lerp(a: Tensor, b: Tensor, t: float) -> Tensor:
@@ -96,89 +39,13 @@ def _check_blend(lod: int, blend: float) -> None:
     assert blend == 1 or lod >= 1, f"level of detail 0 has nothing below it to blend with (blend={blend})"
 
 
-def _init(weight: Tensor, fan_in: int, gain: float = math.sqrt(2), lrmul: float = 1.0) -> nn.Parameter:
-    """Equalised learning rate, implicit form: the deviation goes into the weight and, as `lr_coef`, the step."""
-    std = gain / math.sqrt(fan_in)
-    parameter = nn.Parameter(weight.normal_(0, std))
-    parameter.lr_coef = std * lrmul  # type: ignore[attr-defined]
-    return parameter
-
-
-def linear(n_in: int, n_out: int, gain: float = math.sqrt(2), lrmul: float = 1.0) -> nn.Linear:
-    """nn.Linear with ALAE's initialisation; each parameter carries its optimiser coefficient `lr_coef`."""
-    layer = nn.Linear(n_in, n_out)
-    layer.weight = _init(layer.weight.data, n_in, gain, lrmul)
-    nn.init.zeros_(layer.bias)
-    layer.bias.lr_coef = lrmul  # type: ignore[attr-defined, assignment]
-    return layer
-
-
-def conv(n_in: int, n_out: int, size: int, gain: float = math.sqrt(2), bias: bool = False) -> nn.Conv2d:
-    """nn.Conv2d that keeps the size, with ALAE's initialisation."""
-    layer = nn.Conv2d(n_in, n_out, size, padding=size // 2, bias=bias)
-    layer.weight = _init(layer.weight.data, size * size * n_in, gain)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-        layer.bias.lr_coef = 1.0  # type: ignore[attr-defined, assignment]
-    return layer
-
-
-def wide_kernel(weight: Tensor) -> Tensor:
-    """(.., 3, 3) -> (.., 4, 4): the full convolution with a 2x2 of ones."""
-    padded = F.pad(weight, (1, 1, 1, 1))
-    return padded[..., 1:, 1:] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., :-1, :-1]
-
-
-class Down(nn.Module):
-    """3x3 convolution and halving: (B, n_in, H, W) -> (B, n_out, H/2, W/2)."""
-
-    def __init__(self, n_in: int, n_out: int, fused: bool) -> None:
-        super().__init__()
-        self.fused = fused
-        self.weight = _init(torch.empty(n_out, n_in, 3, 3), 9 * n_in)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.fused:
-            return F.conv2d(x, wide_kernel(self.weight) * 0.25, stride=2, padding=1)
-        return F.avg_pool2d(F.conv2d(x, self.weight, padding=1), 2)
-
-
-class Up(nn.Module):
-    """Doubling and 3x3 convolution: (B, n_in, H, W) -> (B, n_out, 2H, 2W). Fused weights are (n_in, n_out, 3, 3)."""
-
-    def __init__(self, n_in: int, n_out: int, fused: bool) -> None:
-        super().__init__()
-        self.fused = fused
-        shape = (n_in, n_out, 3, 3) if fused else (n_out, n_in, 3, 3)
-        self.weight = _init(torch.empty(shape), 9 * n_in)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.fused:
-            return F.conv_transpose2d(x, wide_kernel(self.weight), stride=2, padding=1)
-        return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), self.weight, padding=1)
-
-
-class Blur(nn.Module):
-    """Depthwise [1, 2, 1] blur; a constant that the official files store all the same."""
-
-    weight: Tensor
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        row = torch.tensor([1.0, 2.0, 1.0])
-        self.register_buffer("weight", (torch.outer(row, row) / 16).repeat(n, 1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, padding=1, groups=x.shape[1])
-
-
 class FromRGB(nn.Module):
     def __init__(self, image_channels: int, n: int) -> None:
         super().__init__()
         self.from_rgb = conv(image_channels, n, 1, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _lrelu(_lrelu(self.from_rgb(x)))  # twice in the reference: the slope is 0.04
+        return lrelu(lrelu(self.from_rgb(x)))  # twice in the reference: the slope is 0.04
 
 
 class ToRGB(nn.Module):
@@ -205,13 +72,13 @@ class EncodeBlock(nn.Module):
         self.style_2 = linear(2 * n_out, latent_size)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x, stats_1 = self._normalise(_lrelu(self.conv_1(x) + self.bias_1))
-        x, stats_2 = self._normalise(_lrelu(self.conv_2(self.blur(x)) + self.bias_2))
+        x, stats_1 = self._normalise(lrelu(self.conv_1(x) + self.bias_1))
+        x, stats_2 = self._normalise(lrelu(self.conv_2(self.blur(x)) + self.bias_2))
         return x, self.style_1(stats_1) + self.style_2(stats_2)  # (B, n_out, H/2, W/2), (B, latent_size)
 
     @staticmethod
     def _normalise(x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, var = _statistics(x)
+        mean, var = statistics(x)
         std = var.clamp_min(MIN_VARIANCE).sqrt()  # else as in the reference, which adds no epsilon
         stats = torch.cat([mean, std], dim=1).flatten(1)  # (B, 2C)
         return (x - mean) * torch.rsqrt(var + ENCODER_EPS), stats
@@ -271,14 +138,14 @@ class DecodeBlock(nn.Module):
     def forward(self, x: Tensor, w_1: Tensor, w_2: Tensor, noise: Noise) -> Tensor:
         if self.index > 0:
             x = self.blur(self.conv_1(x))
-        x = _lrelu(noise(x, self.noise_weight_1, self.index) + self.bias_1)
+        x = lrelu(noise(x, self.noise_weight_1, self.index) + self.bias_1)
         x = self._modulate(x, self.style_1(w_1))  # block 0's batch of 1 becomes B here
-        x = _lrelu(noise(self.conv_2(x), self.noise_weight_2, self.index) + self.bias_2)
+        x = lrelu(noise(self.conv_2(x), self.noise_weight_2, self.index) + self.bias_2)
         return self._modulate(x, self.style_2(w_2))
 
     @staticmethod
     def _modulate(x: Tensor, style: Tensor) -> Tensor:
-        mean, var = _statistics(x)
+        mean, var = statistics(x)
         scale, shift = style[:, :, None, None].chunk(2, dim=1)  # (B, C, 1, 1) each
         return (x - mean) * torch.rsqrt(var + DECODER_EPS) * (scale + 1) + shift
 
@@ -323,7 +190,7 @@ class _MappingLayer(nn.Module):
         self.fc = linear(size, size, lrmul=MAPPING_LRMUL)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _lrelu(self.fc(x))
+        return lrelu(self.fc(x))
 
 
 class MappingF(nn.Module):

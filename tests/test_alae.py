@@ -10,7 +10,7 @@ from reference import SECTIONS, alae_of, close, config_of, drawn, image, load, s
 
 from mind2mind.alae import ALAE, mix
 from mind2mind.config import ARCHITECTURES, TOON64
-from mind2mind.networks import bump_noise, no_noise, random_noise
+from mind2mind.layers import bump_noise, no_noise, random_noise
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 

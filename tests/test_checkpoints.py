@@ -28,8 +28,8 @@ from mind2mind.checkpoints import (
 )
 from mind2mind.config import FFHQ, TOON64, Architecture, MindGANSizes
 from mind2mind.errors import WeightsError
+from mind2mind.layers import bump_noise
 from mind2mind.mindgan import MindGAN, Perceptron
-from mind2mind.networks import bump_noise
 
 CARD = Card("tiny", "Tiny", "nothing yet", "A. Author", "CC BY 4.0", {"PSNR (dB)": 20.1}, "A test.")
 SMALL = Architecture(layer_count=3, latent_size=16, start_channels=4, max_channels=16, mapping_layers=2)

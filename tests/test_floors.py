@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).parent.parent / "mind2mind"
 
 # From the bottom up. Modules of one line do not import each other.
 FLOORS = [
-    {"errors", "networks", "metrics"},
-    {"config", "files", "listing", "unpickle"},
+    {"errors", "layers", "metrics"},
+    {"networks", "config", "files", "listing", "unpickle"},
     {"alae", "mindgan", "make_data", "opening", "clips", "cards", "runs"},
     {"images", "official", "sources", "learner", "launch"},
     {"checkpoints", "datasets", "desk", "pretrain", "transfer"},

@@ -1,0 +1,86 @@
+"""The promise, kept on the bundled model: the aliens example set becomes a generator of aliens in a minute."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mind2mind import codes
+from mind2mind.config import ARCHITECTURES
+from mind2mind.images import png_meta, save_png
+from mind2mind.make_data import ALIEN_SKIN, NATURAL_SKIN
+from mind2mind.metrics import nearest, standardisation
+from mind2mind.studio import Prepared, Studio
+
+ROOT = Path(__file__).parent.parent
+SETS = ("aliens", "bearded", "neonhair")
+CHEEK = (41, slice(22, 28))  # row and columns whose pixels are skin in every toon head
+
+
+def skin_classes(images) -> np.ndarray:
+    """For each picture, whether its cheek is nearest to an alien skin's colour rather than to a natural one's."""
+    palette = np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in (*NATURAL_SKIN, *ALIEN_SKIN)])
+    cheeks = np.array([np.asarray(image.convert("RGB"), float)[CHEEK].mean(axis=0) for image in images])
+    distance = np.linalg.norm(cheeks[:, None] - palette[None], axis=2)
+    return distance.argmin(axis=1) >= len(NATURAL_SKIN)
+
+
+@pytest.fixture
+def studio(tmp_path):
+    return Studio("cpu", tmp_path / "home")
+
+
+def prepared(studio, name) -> Prepared:
+    *_, last = studio.prepare(sorted((ROOT / "assets" / name).glob("*.png")), "toon64", title=name)
+    return last
+
+
+def test_the_bundle_is_what_its_card_says(studio):
+    (info,) = [model for model in studio.models() if model.id == "toon64"]
+    assert info.resolution == 64
+    assert "Johan Melin, CC BY 4.0" in info.credit
+    assert info.numbers["held_out_psnr"] >= 28
+    assert studio.model("toon64").alae.architecture == ARCHITECTURES["toon64"]
+    for path in (ROOT / "weights" / "toon64").iterdir():
+        assert path.stat().st_size < 10_000_000, f"{path.name} is too large for plain git on Spaces"
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_model_knows_the_example_sets(studio, name):
+    ready = prepared(studio, name)
+    assert ready.count == 200
+    assert ready.verdict == "good"
+    assert ready.psnr_mean > 26
+
+
+def test_the_skin_is_read_right_on_the_originals(studio):
+    aliens = [Image.open(path) for path in sorted((ROOT / "assets" / "aliens").glob("*.png"))]
+    bearded = [Image.open(path) for path in sorted((ROOT / "assets" / "bearded").glob("*.png"))]
+    assert skin_classes(aliens).mean() > 0.99
+    assert skin_classes(bearded).mean() < 0.01
+
+
+@pytest.mark.slow
+def test_sixty_seconds_on_the_aliens_give_aliens(studio, tmp_path):
+    token = prepared(studio, "aliens").token
+    studio.start(token, seconds=60)
+    *_, status = studio.attach(token)
+    assert status.state == "done", status.error
+    seeds = range(64)
+    images = studio.sample(token, seeds, noise="none")
+    assert skin_classes(images).mean() >= 0.95
+
+    model, made = studio.model(token), codes.load(studio.home / "runs" / token / "codes.safetensors")
+    w = model.draw_w([torch.Generator().manual_seed(seed) for seed in seeds])
+    mean, std = standardisation(made.w)
+    real = (made.w - mean) / std
+    to_training, _ = nearest((w - mean) / std, real)
+    among_training = torch.cdist(real, real).fill_diagonal_(torch.inf).min(dim=1).values
+    # copies would lie on their originals; these lie about as far as the originals from each other
+    assert to_training.median() > 0.5 * among_training.median()
+    assert to_training.min() > 0.1 * among_training.median()
+
+    save_png(images[7], tmp_path / "seven.png", images[7].info)
+    assert png_meta(tmp_path / "seven.png")["seed"] == "7"
