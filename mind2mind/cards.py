@@ -92,6 +92,7 @@ def card_text(card: Card, kind: str, settings: Mapping[str, Any]) -> str:
     line = f'mind2mind.Studio().sample("path/to/{card.id}", seeds=range(16))'
     parts = [
         f"# {card.title}",
+        "![Samples](preview.png)",
         f"A {kind} model of Mind2Mind. It knows: {card.knows}.",
         f"Licence: {card.licence}. Credit: {card.credit}.",
         card.notes,

@@ -61,15 +61,17 @@ def pictures_for(model: Model, sources: Sequence[Path], crop: Crop, limits: Limi
     return Pictures(sources, resolution=a.resolution, channels=a.image_channels, crop=crop, limits=limits)
 
 
-def encode(model: Model, pictures: Pictures) -> Iterator[EncodeProgress | Encoding]:
-    """Encodes every picture and rebuilds some.
+def encode(
+    model: Model, pictures: Pictures, known: Codes | None = None
+) -> Iterator[EncodeProgress | Encoding]:
+    """Encodes every picture that is not among the `known` ones, and rebuilds some.
 
     Raises:
         DataError: none of them can be used.
     """
     some = _Some(pictures, max(8, min(CHECKED, 2 * gallery.batch_size(model.alae))))
     encoded: Codes | None = None
-    for event in codes.encode(model, some):
+    for event in codes.encode(model, some, known=known):
         if isinstance(event, codes.Encoded):
             encoded = event.codes
         else:

@@ -27,6 +27,7 @@ from mind2mind.pretrain import PretrainEvent, PretrainFinished, PretrainPreview,
 from mind2mind.transfer import Progress, exported, train
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 1000  # of the pictures, in the order of their names, from the end
+BASELINE_NUMBERS = 10**8  # of the training pictures that retrieval and PCA know: 8,000 of 64 px
 PRIOR_CODES = 20_000
 # Many codes and time: wider batches than a transfer's, and nothing held out
 PRIOR_RECIPE = replace(DEFAULT, name="prior", held_out_share=0.0)
@@ -190,7 +191,7 @@ def finish(
         if isinstance(event, Progress):
             yield PriorProgress(event.step, event.total_steps)
     prior, sizes, _ = exported(folder)
-    quality = reconstruction_numbers(alae, held_out)
+    quality = {**reconstruction_numbers(alae, held_out), **baselines(training, held_out)}
     card = replace(card, numbers={**numbers, **quality, "prior steps": prior_steps, **card.numbers})
     save_source(out, alae, card, prior=prior)
     z = draw_z(32, sizes.z_dim, torch.Generator().manual_seed(seed))
@@ -221,6 +222,31 @@ def reconstruction_numbers(alae: ALAE, held_out: Tensor) -> dict[str, float]:
         "held_out_psnr": round(values.mean().item(), 2),
         "held_out_psnr_p10": round(values.quantile(0.1).item(), 2),
     }
+
+
+@torch.no_grad()
+def baselines(training: Tensor, held_out: Tensor) -> dict[str, float]:
+    """What the held-out pictures lose if shown as the nearest training picture, or as their 64 first components.
+
+    Mean PSNR in dB; both know as many training pictures as BASELINE_NUMBERS allows.
+    """
+    known = training[: max(2, BASELINE_NUMBERS // training[0].numel())]
+    x, y = (from_uint8(pictures).flatten(1) for pictures in (known, held_out))
+    nearest_one = torch.cat([torch.cdist(part, x).argmin(dim=1) for part in y.split(64)])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        _, _, axes = torch.pca_lowrank(x, q=min(64, *x.shape), niter=4)
+    mean = x.mean(dim=0)
+    projected = (y - mean) @ axes @ axes.T + mean
+    as_pictures = held_out.shape
+    return {
+        "nearest_picture_psnr": _mean_psnr(x[nearest_one].view(as_pictures), y.view(as_pictures)),
+        "pca64_psnr": _mean_psnr(projected.clamp(-1, 1).view(as_pictures), y.view(as_pictures)),
+    }
+
+
+def _mean_psnr(x: Tensor, y: Tensor) -> float:
+    return round(psnr(x, y).mean().item(), 2)
 
 
 def save_pairs(originals: Tensor, reconstructions: Tensor, path: Path) -> None:

@@ -165,11 +165,15 @@ class Studio:
         return intake.reconstruct(self.library.source(ref), pictures, self.limits)
 
     def encode(
-        self, paths: Sequence[Path], ref: str, *, crop: Crop = "centre"
+        self, paths: Sequence[Path], ref: str, *, crop: Crop = "centre", known: Path | None = None
     ) -> Iterator[EncodeProgress | Encoding]:
-        """Encodes pictures; the last event holds codes, report and verdict. `codes.save` writes them."""
+        """Encodes pictures; the last event holds codes, report and verdict. `codes.save` writes them.
+
+        Pictures whose codes are in the file `known`, made by the same source, are not encoded again.
+        """
         model = self.library.source(ref)
-        return intake.encode(model, intake.pictures_for(model, paths, crop, self.limits))
+        before = codes.load(known) if known is not None else None
+        return intake.encode(model, intake.pictures_for(model, paths, crop, self.limits), before)
 
     # Runs
 

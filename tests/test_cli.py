@@ -297,6 +297,21 @@ def test_encode(cli, place):
     assert cli("encode", place / "pictures" / "bad.png", "-m", "tiny").exit_code == 2
 
 
+def test_encode_again_takes_what_is_known_and_never_replaces_another_file(cli, place, monkeypatch):
+    encode, counts = ALAE.encode, []
+    monkeypatch.setattr(
+        ALAE, "encode", lambda alae, x, *rest: counts.append(len(x)) or encode(alae, x, *rest)
+    )
+    assert cli("encode", place / "pictures", "-m", "tiny").exit_code == 0
+    first, count = Path("codes.safetensors").read_bytes(), sum(counts)
+    assert cli("encode", place / "pictures", "-m", "tiny").exit_code == 0
+    assert Path("codes.safetensors").read_bytes() == first
+    assert sum(counts) - count == count - 24  # the reconstructions that the check is made on, and no more
+    Path("diary.txt").write_text("dear diary")
+    assert cli("encode", place / "pictures", "-m", "tiny", "--out", "diary.txt").exit_code == 2
+    assert Path("diary.txt").read_text() == "dear diary"
+
+
 # Training
 
 

@@ -197,13 +197,17 @@ def encode(
     out: Annotated[Path, typer.Option(help="The file of codes.")] = Path("codes.safetensors"),
     report: Annotated[Path | None, typer.Option(help="A JSON file for what became of each picture.")] = None,
 ) -> Result:
-    """Encode pictures: a file of codes, and a report on each picture."""
+    """Encode pictures: a file of codes, and a report on each picture.
+
+    Pictures that --out already holds codes of are not encoded again.
+    """
     from mind2mind import codes, files
     from mind2mind.intake import Encoding
 
     made: Encoding | None = None
+    known = out if out.exists() else None
     with terminal.bar("Encoding") as bar:
-        for event in terminal.studio().encode(pictures, model, crop=crop):
+        for event in terminal.studio().encode(pictures, model, crop=crop, known=known):
             if isinstance(event, Encoding):
                 made = event
             else:
