@@ -6,7 +6,6 @@ neither paths nor sizes in it are believed. The preview is not taken over: whoev
 
 import json
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from mind2mind.cards import CARD, CONFIG
@@ -78,7 +77,9 @@ def _from_zip(source: Path) -> dict[str, bytes]:
                         found[name] = member.read(_CAPS[name] + 1)
                     if len(found[name]) > _CAPS[name]:
                         raise _too_large(name, _CAPS[name])
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged or hostile zip may raise anything
         raise WeightsError(
             f"{source.name} is no whole zip file: {error}.", "Export or download it again."
         ) from error

@@ -254,7 +254,9 @@ def convert(
 def _sizes(g: Perceptron) -> MindGANSizes:
     layers = [layer for layer in g.model if isinstance(layer, nn.Linear)]
     widths = tuple(layer.out_features for layer in layers)
-    return MindGANSizes(latent_size=widths[-1], z_dim=layers[0].in_features, generator_widths=widths[:-1])
+    return MindGANSizes(
+        latent_size=widths[-1], z_dim=layers[0].in_features, generator_widths=widths[:-1], critic_widths=()
+    )
 
 
 class _Held(nn.Module):

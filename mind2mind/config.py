@@ -109,14 +109,17 @@ class MindGANSizes(_Checked):
 
     def _complaints(self) -> list[str]:
         complaints = _not_positive(self, "latent_size", "z_dim")
-        if any(width < 1 for width in self.generator_widths + self.critic_widths):
-            complaints.append("a layer's width is below 1")
+        widths = self.generator_widths + self.critic_widths
+        if not all(isinstance(n, int) for n in (self.latent_size, self.z_dim, *widths)):
+            complaints.append("a size is no whole number")
+        elif not all(1 <= n <= 8192 for n in (self.latent_size, self.z_dim, *widths)) or len(widths) > 32:
+            complaints.append("a layer's width is not from 1 to 8192, or there are more than 32 layers")
         return complaints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe(_Checked):
-    """How a MindGAN is trained. `help` of each field is what UI, CLI and README show."""
+    """How a MindGAN is trained."""
 
     name: str
     z_dim: int = 128  # module_mind/train.py, like all down to critic_steps
@@ -186,7 +189,7 @@ class PretrainRecipe(_Checked):
         return complaints
 
 
-# The paper's algorithm and numbers: 300 epochs there, whatever steps are asked for here.
+# The paper's algorithm and numbers; it trains 300 epochs, here as many steps as are asked for.
 PAPER = Recipe(name="paper")
 DEFAULT = Recipe(
     name="default",
@@ -197,10 +200,9 @@ DEFAULT = Recipe(
     decay_share=0.5,
     held_out_share=0.1,
     keep_best=True,
-    patience=0,
+    patience=15,
 )
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
-PAPER_EPOCHS = 300  # module_mind/train.py
 
 PRETRAIN_DEFAULT = PretrainRecipe(name="default")
 PRETRAIN_RECIPES = {PRETRAIN_DEFAULT.name: PRETRAIN_DEFAULT}

@@ -50,6 +50,8 @@ class Desk:
         run = Run(Path(folder).absolute())
         if run.exists:
             raise RunError(f"There is already a run in {folder}.", "Resume it, or choose another folder.")
+        if runs.occupied(run.folder):
+            raise RunError(f"{folder} holds files of something else.", "Choose a new folder.")
         return run
 
     def start(

@@ -5,7 +5,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ def atomic(path: Path) -> Iterator[Path]:
             "Make room or choose another folder; what was there before is untouched.",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,7 +85,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         WeightsError: there is no such file, or it is no whole safetensors file.
     """
     try:
-        return load_file(path), read_meta(path)
+        # copies: the file is mapped into memory, and could not be replaced on Windows while it is
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}, read_meta(path)
     except (OSError, SafetensorError, ValueError) as error:
         raise WeightsError(
             f"{path} could not be read: {error}.",

@@ -41,9 +41,11 @@ class Launcher:
             if child is not None and child.poll() is None:
                 return
             failed = child is not None and child.returncode != 0
-            self._failures[target] = self._failures.get(target, 0) + 1 if failed else 0
-            if self._failures[target] >= ATTEMPTS:
-                self._give_up(run, target)
+            code = self.children.pop(target).returncode if child is not None else 0
+            if child is not None:
+                self._failures[target] = self._failures.get(target, 0) + 1 if failed else 0
+            if self._failures.get(target, 0) >= ATTEMPTS:
+                self._give_up(run, target, code)
             elif not is_held(lock):
                 self.children[target] = self._start(target, run.folder)
 
@@ -62,13 +64,12 @@ class Launcher:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                cwd=target,
+                cwd=package,  # never the run's folder: `-m` would import what lies there
                 start_new_session=os.name != "nt",
                 creationflags=DETACHED if os.name == "nt" else 0,
             )
 
-    def _give_up(self, run: Run, target: Path) -> None:
-        code = self.children.pop(target).returncode
+    def _give_up(self, run: Run, target: Path, code: int) -> None:
         self._failures[target] = 0
         try:
             with run.hold():

@@ -36,7 +36,7 @@ class Learner:
         self.step, self.seconds = 0, 0.0
         latent_size = codes.shape[1]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # and no other device's
             self.gan = MindGAN(recipe.sizes(latent_size))
         self.gan.to(device)
         self.average = [p.detach().clone() for p in self.gan.generator.parameters()]
@@ -114,8 +114,11 @@ class Learner:
         torch._foreach_lerp_(self.average, now, 1 - beta)
 
     def check(self) -> None:
-        """Raises TrainingError if a loss was not a number; the one place that waits for the device."""
-        if (bad := int(self.bad_step)) >= 0:
+        """Raises TrainingError if a loss or g is not finite; the one place that waits for the device."""
+        bad = int(self.bad_step)
+        if bad < 0 and not all(value.isfinite().all() for value in self.average):
+            bad = self.step
+        if bad >= 0:
             raise TrainingError(
                 f"The loss became nan at step {bad}.",
                 f"The last good weights are kept. Lower the learning rate (now {self.recipe.learning_rate}) or "

@@ -76,6 +76,8 @@ class Library:
         made_on = config.get("source")
         name = source_ref or (str(made_on.get("id", "")) if isinstance(made_on, dict) else "")
         try:
+            if source_ref is None and not sources.bundled(self.weights, name):  # a bundle names no folders
+                raise WeightsError("It is not in the catalogue.", "Copy its folder to weights/.")
             return self.model(name)
         except WeightsError as error:
             raise WeightsError(

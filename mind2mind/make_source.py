@@ -29,9 +29,13 @@ from mind2mind.transfer import Progress, exported, train
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 1000  # of the pictures, in the order of their names, from the end
 BASELINE_NUMBERS = 10**8  # of the training pictures that retrieval and PCA know: 8,000 of 64 px
 PRIOR_CODES = 20_000
-# Many codes and time: wider batches than a transfer's, and nothing held out
+# Of so many codes none needs to be held out
 PRIOR_RECIPE = replace(DEFAULT, name="prior", held_out_share=0.0)
-PRIOR_STEPS = 4000
+PRIOR_STEPS = 8000
+STAND_IN = (
+    "The encoder and the decoder were trained by the pixel term alone. F and D are as they were initialised: "
+    "a MindGAN trained on the codes of the training pictures draws the samples in F's place."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +164,14 @@ def _make(
         return
     yield from finish(
         alae, training, held_out, out, card, prior_steps=prior_steps, seed=seed,
-        numbers={"kimg": finished.kimg, "training pictures": len(training)},
+        numbers={"kimg": finished.kimg, "training_pictures": len(training)},
     )  # fmt: skip
 
 
 def new_alae(architecture: Architecture, seed: int) -> ALAE:
     """An untrained ALAE, the same for the same seed; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # and no other device's
         return ALAE(architecture)
 
 
@@ -192,7 +196,11 @@ def finish(
             yield PriorProgress(event.step, event.total_steps)
     prior, sizes, _ = exported(folder)
     quality = {**reconstruction_numbers(alae, held_out), **baselines(training, held_out)}
-    card = replace(card, numbers={**numbers, **quality, "prior steps": prior_steps, **card.numbers})
+    card = replace(
+        card,
+        numbers={**numbers, **quality, "prior_steps": prior_steps, **card.numbers},
+        notes=card.notes or STAND_IN,
+    )
     save_source(out, alae, card, prior=prior)
     z = draw_z(32, sizes.z_dim, torch.Generator().manual_seed(seed))
     with torch.no_grad():
@@ -234,7 +242,7 @@ def baselines(training: Tensor, held_out: Tensor) -> dict[str, float]:
     x, y = (from_uint8(pictures).flatten(1) for pictures in (known, held_out))
     nearest_one = torch.cat([torch.cdist(part, x).argmin(dim=1) for part in y.split(64)])
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         _, _, axes = torch.pca_lowrank(x, q=min(64, *x.shape), niter=4)
     mean = x.mean(dim=0)
     projected = (y - mean) @ axes @ axes.T + mean

@@ -6,6 +6,7 @@ own seed, so that a resumed training goes on as if nothing had happened.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -237,7 +238,7 @@ def _loop(
         since += 1
         if state.step % every == 0 or state.step == total_steps:
             mean_loss = loss_sum.item() / since
-            if mean_loss != mean_loss:
+            if not math.isfinite(mean_loss):
                 raise TrainingError(
                     f"The loss became nan before step {state.step}.",
                     f"Lower the learning rate (now {state.recipe.learning_rate}); {out / CHECKPOINT} is kept.",

@@ -70,10 +70,15 @@ def is_token(text: str) -> bool:
 def is_held(path: Path) -> bool:
     """Whether a process holds the lock file now."""
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(path, timeout=0.03, poll_interval=0.01):  # others may only be asking, too
             return False
     except Timeout:
         return True
+
+
+def occupied(folder: Path) -> bool:
+    """Whether a folder holds files that a run would take for its own."""
+    return any((folder / name).exists() for name in ("run.json", *_FILES, *_FOLDERS))
 
 
 class Run:

@@ -195,11 +195,11 @@ def _loop(
             reason = f"Quality has not improved since step {learner.best_step}."
             break
     learner.check()
-    if stopped and learner.step > 0:
-        _keep_best(learner, folder)
     if folder is not None:
         learner.save(folder)
         yield Saved(learner.step, folder / LAST)
+    if stopped and learner.step > 0:  # after the checkpoint: resumed, the run must equal an unstopped one
+        _keep_best(learner, folder)
     yield Finished(learner.step, stopped, reason, learner.best_step, learner.best_quality, learner.seconds)
 
 
@@ -222,7 +222,7 @@ def _keep_best(learner: Learner, folder: Path | None) -> None:
     """Measures g and exports it if it is the best so far; without `keep_best` or a measure the newest is."""
     quality = learner.last_quality = learner.quality()
     best = learner.best_quality if learner.recipe.keep_best else None
-    if quality is not None and best is not None and quality >= best:
+    if quality is not None and best is not None and not quality < best:
         return
     learner.best_quality, learner.best_step = quality, learner.step
     if folder is not None:

@@ -198,10 +198,15 @@ def _read_zip(path: Path, file: BinaryIO) -> WeightsFile:
             raise ValueError("it has no data.pkl of torch's")
         folder = names[0].partition("/")[0]
         order = f"{folder}/byteorder"
-        if order in archive.namelist() and archive.read(order) != b"little":
+        if order in archive.namelist() and _begins(archive, order) != b"little":
             raise ValueError("its numbers are big-endian")
         content = _Unpickler(io.BytesIO(archive.read(names[0]))).load()
     return WeightsFile(path, content, folder)
+
+
+def _begins(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as member:
+        return member.read(16)
 
 
 def _read_legacy(path: Path, file: BinaryIO) -> WeightsFile:

@@ -126,7 +126,7 @@ def test_from_a_folder_to_a_bundle(tmp_path):
     assert {Loading, PretrainProgress, PriorProgress, Made} <= kinds
     model = load_source(out)
     assert model.card.numbers["held_out_pictures"] == 6
-    assert model.card.numbers["training pictures"] == 114
+    assert model.card.numbers["training_pictures"] == 114
     assert model.prior == "uniform"  # a MindGAN stands in for F
     assert (out / "preview.png").exists()
     with pytest.raises(ConfigError, match="length"):

@@ -23,7 +23,13 @@ from mind2mind.transfer import (
 )
 
 SMALL = replace(
-    DEFAULT, z_dim=8, generator_widths=(32, 32), critic_widths=(32, 32), batch_size=32, critic_steps=2
+    DEFAULT,
+    z_dim=8,
+    generator_widths=(32, 32),
+    critic_widths=(32, 32),
+    batch_size=32,
+    critic_steps=2,
+    patience=0,
 )
 
 
@@ -126,6 +132,14 @@ def test_stop_keeps_the_work(tmp_path):
     g, sizes, meta = exported(tmp_path)
     assert meta["step"] == 5
     assert g(torch.zeros(1, sizes.z_dim)).shape == (1, 2)
+
+
+def test_it_ends_early_when_quality_no_longer_improves(tmp_path):
+    lame = replace(SMALL, learning_rate=1e-12, patience=3)
+    last = finished(train(two_moons(), lame, 400, folder=tmp_path))
+    assert not last.stopped
+    assert last.step < 200
+    assert "has not improved" in last.reason
 
 
 def test_nan_names_the_step_and_keeps_the_last_good_weights(tmp_path):
