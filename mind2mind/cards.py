@@ -63,10 +63,11 @@ def card_from(config: Mapping[str, Any], folder: Path) -> Card:
         raise WeightsError(f"{folder / CONFIG} lacks {error}.", AGAIN) from error
 
 
-def official_card(path: Path, what: str, credit: str) -> Card:
+def official_card(path: Path, out: Path, what: str, credit: str) -> Card:
+    """Of an official file that goes into the folder `out`, whose name is the model's id."""
     knows = "what it was trained on by its authors"
     return Card(
-        path.stem,
+        out.resolve().name,
         f"{what} ({path.name})",
         knows,
         credit,

@@ -30,7 +30,7 @@ from mind2mind.cards import (
     write_config,
 )
 from mind2mind.config import Architecture, MindGANSizes
-from mind2mind.errors import ConfigError, WeightsError
+from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import load_tensors, save_tensors, sha256
 from mind2mind.mindgan import Perceptron, draw_z
 from mind2mind.official import (
@@ -228,27 +228,46 @@ def convert(
 ) -> Path:
     """An official .pth file of either kind into a bundle in `out`; the file is not needed afterwards.
 
-    A source keeps float32. For a MindGAN, `source` is the converted ALAE it was trained on; without one
-    the bundle opens with any source of its latent size.
+    A source keeps float32. A MindGAN needs `source`, the converted ALAE it was trained on.
 
     Raises:
         WeightsError: the file cannot be read or does not fit.
-        DataError: `out` cannot be written.
+        ConfigError: a MindGAN without a source, or with one that cannot be its own.
+        DataError: `out` already holds a bundle, or cannot be written.
     """
     path, out = Path(path), Path(out)
+    if (out / CONFIG).exists() or (out / WEIGHTS).exists():
+        raise DataError(f"There is already a model in {out}.", "Choose another folder for the new one.")
     file = read_pth(path)
     if kind_of(file) == "mindgan":
         gan = mindgan_from(file, parameters)
+        _check_source(source, path, gan.sizes.latent_size)
         with torch.no_grad():
             w_avg = gan.generator(draw_z(4096, gan.sizes.z_dim, torch.Generator().manual_seed(0))).mean(dim=0)
-        card = card or official_card(path, "MindGAN", "Frégier and Gouray, Mind2Mind (arXiv 1906.11613)")
+        card = card or official_card(path, out, "MindGAN", "Frégier and Gouray, Mind2Mind (arXiv 1906.11613)")
         extra = {"converted from": path.name}
         save_transfer(out, gan.generator, w_avg, card, source=source, sizes=gan.sizes, extra=extra)
         return out
     alae = alae_from(file, architecture)
     credit = "Pidhorskyi, Adjeroh and Doretto, Adversarial Latent Autoencoders (arXiv 2004.04467)"
-    save_source(out, alae, card or official_card(path, "ALAE", credit), dtype=torch.float32)
+    save_source(out, alae, card or official_card(path, out, "ALAE", credit), dtype=torch.float32)
     return out
+
+
+def _check_source(source: Model | None, path: Path, latent_size: int) -> None:
+    if source is None:
+        raise ConfigError(
+            f"{path.name} is a MindGAN, which draws with the ALAE it was trained on.",
+            "Convert that one first, and give it as --source.",
+        )
+    if source.kind != "source":
+        raise ConfigError(f"'{source.card.id}' is a transfer itself.", "Give the converted ALAE as --source.")
+    size = source.alae.architecture.latent_size
+    if size != latent_size:
+        raise ConfigError(
+            f"{path.name} makes codes of {latent_size} numbers; those of '{source.card.id}' have {size}.",
+            "Give the ALAE it was trained on as --source.",
+        )
 
 
 def _sizes(g: Perceptron) -> MindGANSizes:

@@ -131,6 +131,9 @@ class Recipe(_Checked):
     gradient_penalty: float = 10.0
     epsilon_penalty: float = 1e-2
     critic_steps: int = 5  # on the same real batch
+    jitter: float = (
+        0.0  # ours: real codes move by this share of the difference of two others, against copying
+    )
     standardise: bool = False  # ours: per dimension, folded into g's last layer at export
     ema_half_life: int = 0  # ours: steps in which the average of g's weights forgets half; 0 is none
     decay_share: float = 0.0  # ours: the last share of the steps over which the learning rate falls to 0
@@ -148,8 +151,8 @@ class Recipe(_Checked):
             complaints.append(f"held_out_share is {self.held_out_share}, must be from 0 to 0.5")
         if not 0 <= self.decay_share <= 1:
             complaints.append(f"decay_share is {self.decay_share}, must be from 0 to 1")
-        if self.gradient_penalty < 0 or self.epsilon_penalty < 0:
-            complaints.append("a penalty is negative")
+        if min(self.gradient_penalty, self.epsilon_penalty, self.jitter) < 0:
+            complaints.append("a penalty or the jitter is negative")
         if self.ema_half_life < 0 or self.patience < 0:
             complaints.append("ema_half_life or patience is negative")
         return complaints
@@ -195,6 +198,7 @@ DEFAULT = Recipe(
     name="default",
     generator_widths=(256, 256),  # twice the steps in the same time, and better (CONTRIBUTING, "Recipes")
     critic_widths=(256, 256),
+    jitter=0.2,
     standardise=True,
     ema_half_life=100,
     decay_share=0.5,

@@ -74,6 +74,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | 
     with atomic(path) as temporary:
         try:
             save_file(whole, temporary, {"mind2mind": json.dumps(meta or {})})
+            temporary.chmod(0o644)  # safetensors writes for the owner's eyes only
         except SafetensorError as error:  # safetensors hides the OSError of a full disk
             raise OSError(str(error)) from error
 
@@ -88,19 +89,30 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # copies: the file is mapped into memory, and could not be replaced on Windows while it is
         return {name: tensor.clone() for name, tensor in load_file(path).items()}, read_meta(path)
     except (OSError, SafetensorError, ValueError) as error:
-        raise WeightsError(
-            f"{path} could not be read: {error}.",
-            "It is missing, cut off or no safetensors file: copy or make it again.",
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """The meta data of a safetensors file written by `save_tensors`, without its tensors."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(min(length, 100_000_000)))
-    meta: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("mind2mind", "{}"))
+    """The meta data of a safetensors file written by `save_tensors`, without its tensors.
+
+    Raises:
+        WeightsError: there is no such file, or its beginning is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, 100_000_000)))
+        meta: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("mind2mind", "{}"))
+    except (OSError, ValueError, struct.error, AttributeError) as error:
+        raise _unreadable(path, error) from error
     return meta
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{path} could not be read: {error}.",
+        "It is missing, cut off or no safetensors file: copy or make it again.",
+    )
 
 
 def sha256(path: Path) -> str:

@@ -102,7 +102,7 @@ def save_png(image: Image.Image, path: Path, meta: dict[str, str] | None = None)
     """Writes a PNG as a whole; `meta` (where the picture comes from) goes into its text chunks."""
     chunks = PngInfo()
     for key, value in (meta or {}).items():
-        chunks.add_text(key, value)
+        chunks.add_text(key, value.encode("utf-8", "backslashreplace").decode())  # file names hold any bytes
     with atomic(path) as temporary:
         image.save(temporary, format="PNG", pnginfo=chunks)
 

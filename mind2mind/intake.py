@@ -15,10 +15,10 @@ from mind2mind.checkpoints import Model
 from mind2mind.codes import Codes, EncodeProgress
 from mind2mind.config import Limits
 from mind2mind.datasets import Picture, Pictures, Report
-from mind2mind.errors import DataError
+from mind2mind.errors import DataError, RunError
 from mind2mind.files import read_json, write_json
 from mind2mind.images import Crop, open_picture, to_image, to_tensor
-from mind2mind.runs import Run
+from mind2mind.runs import Run, occupied
 
 CHECKED = 32  # pictures that the mean PSNR is measured on, drawn from all of them; fewer of large ones
 
@@ -93,16 +93,20 @@ def keep(
             yield event
             continue
         made, report = event.codes, event.report
-        codes.save(run.folder / "codes.safetensors", made)
-        write_json(run.folder / "report.json", report.to_dict())
-        run.create(
-            source_id=made.source_id,
-            source_hash=made.source_hash,
-            counts={"used": len(made), "skipped": len(report.skipped)},
-            psnr_mean=event.psnr_mean,
-            verdict=event.verdict,
-            **info,
-        )
+        run.folder.mkdir(parents=True, exist_ok=True)
+        with run.hold():
+            if occupied(run.folder):  # somebody was quicker
+                raise RunError(f"There is already a run in {run.folder}.", "Choose another folder.")
+            codes.save(run.folder / "codes.safetensors", made)
+            write_json(run.folder / "report.json", report.to_dict())
+            run.create(
+                source_id=made.source_id,
+                source_hash=made.source_hash,
+                counts={"used": len(made), "skipped": len(report.skipped)},
+                psnr_mean=event.psnr_mean,
+                verdict=event.verdict,
+                **info,
+            )
         yield Prepared(run.token, run.folder, report, len(made), event.psnr_mean, event.verdict)
 
 

@@ -62,8 +62,8 @@ class Learner:
     def advance(self) -> None:
         """`critic_steps` steps of the critic on one real batch, one of the generator; nothing is read back."""
         recipe, g, c = self.recipe, self.gan.generator, self.gan.critic
-        real = self._batch()
         draw = torch.Generator(self.device).manual_seed(_mixed(self.seed, self.step))
+        real = self._jittered(self._batch(), draw)
         z = draw_z((recipe.critic_steps + 1) * len(real), recipe.z_dim, draw)
         *z_critic, z_generator = z.split(len(real))
         t = torch.rand(recipe.critic_steps, len(real), 1, generator=draw, device=self.device)
@@ -96,6 +96,13 @@ class Learner:
             shuffle = torch.Generator().manual_seed(_mixed(self.seed, epoch) ^ 1)
             self._order = torch.randperm(len(self.real), generator=shuffle).to(self.device)
         return self.real[self._order[number * self.recipe.batch_size :][: self.recipe.batch_size]]
+
+    def _jittered(self, batch: Tensor, draw: torch.Generator) -> Tensor:
+        """Each code moved along the difference of two others: new ones within the set's own spread."""
+        if not self.recipe.jitter:
+            return batch
+        a, b = torch.randint(len(self.real), (2, len(batch)), generator=draw, device=self.device)
+        return batch + self.recipe.jitter * 0.5**0.5 * (self.real[a] - self.real[b])
 
     def _set_learning_rate(self) -> None:
         left = self.steps - self.step

@@ -75,6 +75,11 @@ class Library:
     def _source_of(self, config: dict[str, object], source_ref: str | None) -> Model:
         made_on = config.get("source")
         name = source_ref or (str(made_on.get("id", "")) if isinstance(made_on, dict) else "")
+        if not name:
+            raise WeightsError(
+                f"The card of '{config.get('id')}' does not say which source model it draws with.",
+                "Convert or make it again with its source (mind2mind convert FILE --source MODEL).",
+            )
         try:
             if source_ref is None and not sources.bundled(self.weights, name):  # a bundle names no folders
                 raise WeightsError("It is not in the catalogue.", "Copy its folder to weights/.")
@@ -90,16 +95,16 @@ class Library:
         ref = str(ref)
         if folder := sources.bundled(self.weights, ref):
             return folder, None
-        if is_token(ref):
-            if (self.home / "models" / ref).is_dir():
-                return self.home / "models" / ref, None
-            return _of_run(find(self.home, ref))
-        if self.folders and ref:
+        if self.folders and ref:  # before tokens: a folder's name may look like one
             folder = Path(ref)
             if (folder / "run.json").exists():
                 return _of_run(Run(folder))
             if (folder / "config.json").exists():
                 return folder, None
+        if is_token(ref):
+            if (self.home / "models" / ref).is_dir():
+                return self.home / "models" / ref, None
+            return _of_run(find(self.home, ref))
         known = ", ".join(info.id for info in sources.catalogue(self.weights)) or "none is installed"
         where = ", or give the folder of a model or of a run" if self.folders else ""
         raise WeightsError(f"There is no model '{ref}'.", f"Choose one of these: {known}{where}.")

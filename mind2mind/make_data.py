@@ -176,8 +176,14 @@ def toon(domain: str, count: int, size: int, seed: int, out: Path, processes: in
     """Writes `count` PNGs and `attributes.jsonl` (one JSON object a picture) into `out`; yields the number done.
 
     Picture i is face number seed + i of the domain.
+
+    Raises:
+        ConfigError: there is no such domain.
+        DataError: `out` already holds PNGs or attributes.
     """
     draw(domain, seed)  # complains about the domain at the call of next(), before any process starts
+    if (out / "attributes.jsonl").exists() or next(out.glob("*.png"), None):
+        raise DataError(f"{out} already holds pictures or their attributes.", "Choose a new folder.")
     out.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(processes) as pool, (out / "attributes.jsonl").open("w") as lines:
         rows = pool.map(partial(_write_one, out, domain, size), range(seed, seed + count), chunksize=32)

@@ -29,8 +29,8 @@ from mind2mind.transfer import Progress, exported, train
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 1000  # of the pictures, in the order of their names, from the end
 BASELINE_NUMBERS = 10**8  # of the training pictures that retrieval and PCA know: 8,000 of 64 px
 PRIOR_CODES = 20_000
-# Of so many codes none needs to be held out
-PRIOR_RECIPE = replace(DEFAULT, name="prior", held_out_share=0.0)
+# Of so many codes none needs to be held out, and none is learnt by heart
+PRIOR_RECIPE = replace(DEFAULT, name="prior", held_out_share=0.0, jitter=0.0)
 PRIOR_STEPS = 8000
 STAND_IN = (
     "The encoder and the decoder were trained by the pixel term alone. F and D are as they were initialised: "

@@ -81,6 +81,21 @@ def occupied(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("run.json", *_FILES, *_FOLDERS))
 
 
+def _sound(info: dict[str, Any]) -> bool:
+    """Whether a run.json holds what everything else relies on, in the right kinds."""
+    needed: dict[str, Any] = {"state": str, "created": (int, float), "updated": (int, float)}
+    optional: dict[str, Any] = {
+        "model": str,
+        "counts": dict,
+        "recipe": dict,
+        "steps": int,
+        "seconds": (int, float),
+    }
+    return all(isinstance(info.get(key), kind) for key, kind in needed.items()) and all(
+        info.get(key) is None or isinstance(info[key], kind) for key, kind in optional.items()
+    )
+
+
 class Run:
     """One run's folder. Nothing is kept in memory: each look reads the disk.
 
@@ -112,6 +127,8 @@ class Run:
         info = read_json(self._json)
         if info.get("version") != VERSION:
             raise RunError("This run was made by another version.", "Begin a new one with the same pictures.")
+        if not _sound(info):
+            raise RunError(f"{self._json} is damaged.", "Begin a new run with the same pictures.")
         return info
 
     def create(self, **info: Any) -> None:

@@ -6,7 +6,7 @@ id, which is the folder's name.
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def catalogue(weights: Path) -> list[ModelInfo]:
     found = []
     for config in sorted(weights.glob("*/config.json")):
         try:
-            found.append(describe(config.parent))
+            found.append(replace(describe(config.parent), id=config.parent.name))
         except WeightsError as error:  # noqa: PERF203
             log.warning("%s", error)
     return found

@@ -1,5 +1,6 @@
 """The named endpoints, called by gradio_client against the app in a process of its own."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,9 @@ def test_the_endpoints_and_their_parameters_stay(client):
         "/encode": ["pictures", "model", "crop"],
         "/transfer": ["pictures", "model", "seconds", "recipe", "crop"],
     }
-    assert all(e["description"] for e in endpoints.values())
+    for endpoint in endpoints.values():
+        for parameter in endpoint["parameters"]:
+            assert f"{parameter['parameter_name']}: " in endpoint["description"]
 
 
 def test_sample(client):
@@ -91,6 +94,21 @@ def test_transfer_streams_and_its_token_is_a_model(client, app, tmp_path):
     drawn = client.predict(model=told["token"], seed=0, count=2, api_name="/sample")
     assert len(drawn) == 2
     assert app.connections == ""
+
+
+def test_two_visitors_train_at_once_and_each_sees_its_own(app, client, tmp_path):
+    other = Client(app.url, verbose=False, download_files=tmp_path / "other")
+    jobs = [
+        one.submit(pictures=pictures(tmp_path / str(i), 12 + i), seconds=3, api_name="/transfer")
+        for i, one in enumerate((client, other))
+    ]
+    told = [[status for status, _ in job if "token" in status] for job in jobs]
+    tokens = [{status["token"] for status in statuses} for statuses in told]
+    assert [len(seen) for seen in tokens] == [1, 1] and tokens[0] != tokens[1]
+    assert [statuses[-1]["state"] for statuses in told] == ["done", "done"]
+    infos = [json.loads((app.home / "runs" / token / "run.json").read_text()) for (token,) in tokens]
+    assert [info["counts"]["used"] for info in infos] == [12, 13]
+    assert max(info["queued_at"] for info in infos) < min(info["updated"] for info in infos)  # at once
 
 
 def test_the_page_has_no_private_endpoint(client):

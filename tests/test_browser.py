@@ -99,10 +99,13 @@ def pixels(page, image):
 
 
 def test_the_first_screen(visitor, app, shots):
-    begun = time.monotonic()
-    page = visitor()
-    took = time.monotonic() - begun
-    assert took < 30, "5 s on an idle machine with two cores; this bound is for busy ones"
+    took = []
+    for _ in range(3):
+        begun = time.monotonic()
+        page = visitor()
+        took.append(round(time.monotonic() - begun, 1))
+    print(f"first samples after {took} s, load {os.getloadavg()}")
+    assert max(took) < 30, "5 s on an idle machine with two cores; this bound is for busy ones"
     expect(page.locator(".m2m-hero")).to_contain_text("knows")
     expect(page.locator(".m2m-foot")).to_contain_text("trained on the art of others")
     page.screenshot(path=shots / "sample.png", full_page=True)
@@ -245,6 +248,31 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     tab(other, "Transfer")
     expect(other.locator("#transfer-files")).to_be_visible()
     assert other.locator("#transfer-status").count() == 0
+
+
+def test_two_visitors_train_at_once_and_each_sees_its_own(visitor, tmp_path):
+    pages = [visitor(), visitor()]
+    for i, page in enumerate(pages):
+        tab(page, "Transfer")
+        files = sorted(make_pictures(tmp_path / str(i), 12 + i).iterdir())
+        page.locator("#transfer-files input[type=file]").set_input_files(files)
+        expect(page.locator("#transfer-summary")).to_contain_text(f"{12 + i} pictures can be used")
+        page.get_by_label("30 seconds").check()
+    for page in pages:
+        page.locator("#transfer-start").click()
+    for page in pages:
+        expect(page.locator("#transfer-status")).to_contain_text(re.compile("Training|Waiting"))
+    for i, page in enumerate(pages):  # one worker trains one after the other
+        expect(page.locator("#transfer-status")).to_contain_text("Training")
+        page.locator("#transfer-stop").click()
+        expect(page.locator("#transfer-status")).to_contain_text("Stopped")
+        page.reload()
+        tab(page, "Transfer")
+        expect(page.locator("#transfer-summary")).to_contain_text(f"{12 + i} pictures can be used")
+        page.get_by_role("button", name="More").last.click()
+        page.locator("#transfer-earlier input").click()
+        expect(page.get_by_role("option")).to_have_count(1)
+        expect(page.get_by_role("option")).to_contain_text(f"{12 + i} files")
 
 
 def test_a_folder_and_a_zip_are_taken(visitor, tmp_path):

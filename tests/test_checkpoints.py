@@ -27,7 +27,7 @@ from mind2mind.checkpoints import (
     save_transfer,
 )
 from mind2mind.config import FFHQ, TOON64, Architecture, MindGANSizes
-from mind2mind.errors import WeightsError
+from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.layers import bump_noise
 from mind2mind.mindgan import MindGAN, Perceptron
 
@@ -260,20 +260,34 @@ def test_convert_makes_the_file_needless(tmp_path, name, expected):
     model = load_source(out)
     check_official_alae(model.alae, config_of(expected), expected)
     assert same_state(model.alae, read_official_alae(PARITY / name))
-    assert model.card.id == "model_submitted"
+    assert model.card.id == "bundle"  # the folder's name, by which it is found
 
 
 def test_convert_a_mindgan(tmp_path, alae):
-    out = convert(PARITY / MINDGAN_FILES[0], tmp_path / "m", card=CARD)
     architecture = replace(SMALL, latent_size=512)
     save_source(tmp_path / "s", ALAE(architecture), replace(CARD, id="wide"))
     source = load_source(tmp_path / "s")
+    out = convert(PARITY / MINDGAN_FILES[0], tmp_path / "m", source=source)
     model = load_transfer(out, source)
+    assert (model.card.id, model.source_id) == ("m", "wide")
     assert same_state(model.g, read_official_mindgan(PARITY / MINDGAN_FILES[0]).generator)
     w = model.draw_w([torch.Generator().manual_seed(s) for s in range(512)])
     assert (w.mean(dim=0) - model.w_avg[0]).norm() < 0.2 * w.std(dim=0).norm()
     save_source(tmp_path / "narrow", alae, CARD)
-    fails(lambda: load_transfer(out, load_source(tmp_path / "narrow")), "latent size 512")
+    narrow = load_source(tmp_path / "narrow")
+    fails(lambda: load_transfer(out, narrow), "was made on the source 'wide'")
+    for source, word in ((None, "--source"), (narrow, "512 numbers"), (model, "a transfer itself")):
+        with pytest.raises(ConfigError, match=word):
+            convert(PARITY / MINDGAN_FILES[0], tmp_path / "none", source=source)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_convert_never_replaces_a_bundle(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(DataError, match="already a model"):
+        convert(PARITY / ALAE_FILES[0], tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
 
 
 # Variants of the official layout, written as the reference writes it

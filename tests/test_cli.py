@@ -3,11 +3,13 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +23,9 @@ from mind2mind.alae import ALAE
 from mind2mind.checkpoints import Card, save_source
 from mind2mind.cli import COMMANDS, build, common, training
 from mind2mind.cli.arguments import seeds_of
-from mind2mind.config import LOCAL, PUBLIC, Architecture
+from mind2mind.config import LOCAL, PRETRAIN_DEFAULT, PUBLIC, Architecture
 from mind2mind.errors import ConfigError, TrainingError
+from mind2mind.files import save_tensors
 from mind2mind.pretrain import PretrainProgress
 from mind2mind.runs import RunStatus
 from mind2mind.studio import Studio
@@ -142,6 +145,30 @@ def test_wrong_use_ends_with_2(cli):
     assert cli("sample", "-m", "tiny", "--psi", "3").exit_code == 2
     assert cli("sample", "-m", "tiny", "--noise", "loud").exit_code == 2
     assert cli("models", "--device", "abacus").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample",),
+        ("nonsense",),
+        ("--loud",),
+        ("sample", "-m", "tiny", "--loud"),
+        ("sample", "-m", "tiny", "--count", "0"),
+        ("sample", "-m", "tiny", "--psi", "9"),
+        ("sample", "-m", "tiny", "--psi", "nan"),
+        ("encode", "", "-m", "tiny"),
+        ("reconstruct", "", "-m", "tiny"),
+        ("transfer", "", "-m", "tiny", "--out", "run"),
+        ("pretrain", "", "--kimg", "1", "--out", "run"),
+    ],
+)
+def test_wrong_use_is_one_document_too(cli, arguments):
+    result = cli(*arguments, "--json")
+    assert result.exit_code == 2 and result.stderr
+    error = document(result)["error"]
+    assert error["problem"] and error["fix"]
+    assert cli(*arguments).stdout == ""
 
 
 def test_bad_input_tells_fact_and_remedy(cli):
@@ -265,9 +292,19 @@ def test_interpolate(cli, place, out):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("1",), ("1", "lost.png"), ("1", "2", "--out", "clip.avi"), ("1", "99999999999")]
+    "arguments",
+    [
+        ("1",),
+        ("1", ""),
+        ("1", "lost.png"),
+        ("1", "2", "--out", "clip.avi"),
+        ("1", "99999999999"),
+        ("1", "2", "3", "--frames", "2"),
+        ("1", "2", "--out", "folder.mp4"),
+    ],
 )
 def test_interpolate_of_nonsense(cli, arguments):
+    Path("folder.mp4").mkdir()
     assert cli("interpolate", *arguments, "-m", "tiny").exit_code == 2
 
 
@@ -282,6 +319,24 @@ def test_reconstruct_skips_what_is_no_picture(cli, place):
             told["pictures"][0]["psnr"], abs=0.01
         )
     assert cli("reconstruct", place / "pictures" / "bad.png", "-m", "tiny").exit_code == 2
+    missing = cli("reconstruct", place / "pictures", "lost", "-m", "tiny")
+    assert missing.exit_code == 2 and "lost" in missing.stderr
+
+
+def test_reconstruct_takes_zips_and_any_name(cli, place):
+    picture = place / "pictures" / "01.png"
+    with zipfile.ZipFile("two.zip", "w") as archive:
+        archive.write(picture, "one.png")
+        archive.write(place / "pictures" / "bad.png", "bad.png")
+    told = document(cli("reconstruct", "two.zip", "-m", "tiny", "--json"))
+    assert [row["name"] for row in told["pictures"]] == ["one.png"]
+    assert [row["name"] for row in told["skipped"]] == ["bad.png"]
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        shutil.copy(picture, name)
+    except OSError:
+        pytest.skip("this file system knows no such names")
+    assert len(document(cli("reconstruct", name, "-m", "tiny", "--json"))["pictures"]) == 1
 
 
 def test_encode(cli, place):
@@ -308,7 +363,8 @@ def test_encode_again_takes_what_is_known_and_never_replaces_another_file(cli, p
     assert Path("codes.safetensors").read_bytes() == first
     assert sum(counts) - count == count - 24  # the reconstructions that the check is made on, and no more
     Path("diary.txt").write_text("dear diary")
-    assert cli("encode", place / "pictures", "-m", "tiny", "--out", "diary.txt").exit_code == 2
+    refused = cli("encode", place / "pictures", "-m", "tiny", "--out", "diary.txt")
+    assert refused.exit_code == 2 and "diary.txt holds no codes and was left as it is" in refused.stderr
     assert Path("diary.txt").read_text() == "dear diary"
 
 
@@ -417,6 +473,37 @@ def test_how_a_run_ends(state, error, code, capsys):
     assert error is None or error in capsys.readouterr().err
 
 
+def test_a_killed_worker_is_told_of_whatever_the_options(capsys):
+    status = replace(STATUS, state="interrupted")
+    result = training._ended(common.Terminal(as_json=True, quiet=True), status, Path("run"), {})
+    error = result.document["error"]
+    assert "before its time" in error["problem"] and "--resume --out run" in error["fix"]
+    assert error["fix"] in capsys.readouterr().err
+
+
+class FollowedStudio:
+    """A run that goes on until it is stopped, watched by somebody who presses Ctrl-C twice."""
+
+    def __init__(self):
+        self.stopped = []
+
+    def attach(self, token, every):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        yield replace(STATUS, state="running")
+
+    def stop(self, token):
+        os.kill(os.getpid(), signal.SIGINT)  # a third one must not get in between
+        self.stopped.append(token)
+
+
+def test_who_leaves_at_once_stops_the_run_all_the_same():
+    studio = FollowedStudio()
+    with pytest.raises(KeyboardInterrupt):
+        training._follow(common.Terminal(quiet=True), studio, "token", Path("run"), {}, lambda: None)
+    assert studio.stopped == ["token"]
+
+
 @pytest.fixture
 def fake_source(monkeypatch):
     """`make_source` without its work; `heard` is what it was asked for."""
@@ -448,6 +535,15 @@ def test_pretrain(cli, fake_source):
     assert cli("pretrain", "pictures", "--kimg", "2", "--out", "source", "--seed", "14").exit_code == 2
 
 
+def test_a_stopped_pretrain_tells_what_its_checkpoint_holds(cli, fake_source):
+    Path("source").mkdir()
+    save_tensors(Path("source/last.safetensors"), {"x": torch.zeros(1)}, {"step": 500})
+    stopped = cli(
+        "pretrain", "pictures", "--kimg", "2", "--out", "source", "--seed", "13", "--resume", "--json"
+    )
+    assert document(stopped)["kimg"] == 500 * PRETRAIN_DEFAULT.batch_size / 1000
+
+
 def test_pretrain_of_nonsense(cli, fake_source):
     for arguments in ([], ["--kimg", 1, "--minutes", 1], ["--kimg", 1, "--architecture", "tower"]):
         assert cli("pretrain", "pictures", "--out", "source", *arguments).exit_code == 2
@@ -472,6 +568,8 @@ def test_make_data(cli):
     rows = [json.loads(line) for line in Path(told["attributes"]).read_text().splitlines()]
     assert [row["seed"] for row in rows] == [5, 6, 7]
     assert all(Path("faces", row["file"]).is_file() and row["beard"] for row in rows)
+    again = cli(*arguments, "--out", "faces")
+    assert again.exit_code == 2 and "already holds" in again.stderr
 
 
 @pytest.mark.parametrize("arguments", [("cartoons", "--out", "x"), ("toon", "--out", "x", "--domain", "x")])
@@ -485,11 +583,41 @@ def test_convert(cli, monkeypatch):
     assert cli("convert", "lost.pth", "--out", "bundle").exit_code == 2
     assert cli("convert", "file.pth", "--out", "bundle").exit_code == 2
     assert cli("convert", "file.pth", "--out", "bundle", "--architecture", "tower").exit_code == 2
+    Path("full").mkdir()
+    Path("full/config.json").write_text("precious")
+    full = cli("convert", "file.pth", "--out", "full")
+    assert full.exit_code == 2 and "already a model" in full.stderr
+    asked = []
+    disk_usage = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or disk_usage(path))
     heard = {}
     monkeypatch.setattr(checkpoints, "convert", lambda path, out, **options: heard.update(options) or out)
     result = cli("convert", "file.pth", "--out", "bundle", "--architecture", "mnist", "--source", "tiny")
     assert (result.exit_code, result.stdout.strip()) == (0, "bundle")
     assert heard["architecture"].latent_size == 32 and heard["source"].card.id == "tiny"
+    cli("convert", "file.pth", "--out", "full/new/bundle")
+    assert asked[-1] == Path("full").absolute()
+
+
+def test_what_convert_makes_can_be_used(cli, place, tmp_path, monkeypatch):
+    shutil.copytree(place / "weights", "weights")
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(tmp_path / "weights"))
+    parity = Path(PACKAGE) / "tests" / "parity"
+    assert cli("convert", parity / "official_layout_small.pth", "--out", "weights/small").exit_code == 0
+    assert [row["id"] for row in document(cli("models", "--json"))["models"]] == ["small", "tiny"]
+    assert cli("sample", "-m", "small", "--count", "1").exit_code == 0
+    alone = cli("convert", parity / "mindgan_official_layout.pth", "--out", "weights/gan")
+    assert alone.exit_code == 2 and "--source" in alone.stderr
+    assert not Path("weights/gan").exists()
+
+
+def test_a_folder_may_be_called_like_a_token(cli, place):
+    name = "abcdefghijklmnopqrstuv"
+    shutil.copytree(place / "weights" / "tiny", name)
+    assert cli("sample", "-m", name, "--count", "1").exit_code == 0
+    shutil.rmtree(name)
+    lost = cli("sample", "-m", name, "--count", "1")
+    assert lost.exit_code == 2 and "no such run" in lost.stderr
 
 
 def test_doctor(cli, place, tmp_path, monkeypatch):

@@ -368,3 +368,8 @@ def test_clips_that_cannot_be_written_leave_nothing(tmp_path):
         with pytest.raises(RuntimeError):
             save_clip(failing(), tmp_path / f"a.{ending}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_png_may_tell_of_a_name_that_is_no_utf8(tmp_path):
+    save_png(ramp(), tmp_path / "a.png", {"picture": "caf\udce9.png"})
+    assert png_meta(tmp_path / "a.png") == {"picture": "caf\\udce9.png"}

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mind2mind import make_data
-from mind2mind.errors import ConfigError
+from mind2mind.errors import ConfigError, DataError
 
 pytest.importorskip("resvg_py")
 pytest.importorskip("dicebear")
@@ -105,3 +105,11 @@ def test_the_command_writes_pictures_and_their_attributes(tmp_path):
         assert row == {"file": row["file"], "seed": row["seed"], "domain": "bearded"} | asdict(face)
         with Image.open(tmp_path / row["file"]) as image:
             assert image.tobytes() == make_data.render(face, 32).tobytes()
+
+
+@pytest.mark.parametrize("name", ["attributes.jsonl", "mine.png"])
+def test_a_folder_that_holds_pictures_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(DataError, match="already holds"):
+        next(make_data.toon("bearded", 3, 32, 40, tmp_path, processes=1))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]

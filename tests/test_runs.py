@@ -6,9 +6,20 @@ import pytest
 import torch
 from filelock import FileLock
 
-from mind2mind.errors import RunError
+from mind2mind.errors import DataError, RunError
 from mind2mind.files import save_tensors
-from mind2mind.runs import METRICS_SHOWN, Run, find, in_home, is_held, is_token, new_token, status, waiting
+from mind2mind.runs import (
+    METRICS_SHOWN,
+    Run,
+    find,
+    in_home,
+    is_held,
+    is_token,
+    new_token,
+    occupied,
+    status,
+    waiting,
+)
 
 
 def made(home, **info) -> Run:
@@ -163,3 +174,19 @@ def test_a_deleted_run_is_invisible_even_while_its_worker_hangs(tmp_path):
         assert run.discarded
         with pytest.raises(RunError):
             _ = run.info
+
+
+@pytest.mark.parametrize(
+    "edited",
+    ['{"version": 1}', '{"version": 1, "state": "stopped"}', '{"version": 1, "state": 7}', "[]", "{"],
+)
+def test_an_edited_run_json_is_told_of(tmp_path, edited):
+    (tmp_path / "run.json").write_text(edited)
+    with pytest.raises((RunError, DataError)):
+        _ = Run(tmp_path).info
+
+
+def test_a_folder_with_other_files_is_no_place_for_a_run(tmp_path):
+    assert not occupied(tmp_path)
+    (tmp_path / "report.json").write_text("mine")
+    assert occupied(tmp_path)

@@ -18,6 +18,12 @@ def test_the_catalogue_tells_what_the_cards_say(tmp_path):
     assert describe(tmp_path / "tiny").preview == tmp_path / "tiny" / "preview.png"
 
 
+def test_a_model_is_known_by_its_folders_name(tmp_path):
+    (make_weights(tmp_path) / "tiny").rename(tmp_path / "renamed")
+    assert [info.id for info in catalogue(tmp_path)] == ["renamed"]
+    assert bundled(tmp_path, "renamed") and not bundled(tmp_path, "tiny")
+
+
 def test_a_damaged_model_is_left_out_and_told_of(tmp_path, caplog):
     make_weights(tmp_path)
     for name, content in {"cut": "{", "foreign": '{"format": "other"}', "empty": "[]"}.items():

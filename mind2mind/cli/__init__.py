@@ -3,7 +3,7 @@
 import typer
 
 from mind2mind.cli import data, doctor, pictures, serve, training
-from mind2mind.cli.common import Command
+from mind2mind.cli.common import Command, Commands
 
 COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("Pictures", (pictures.sample, pictures.interpolate, pictures.reconstruct, pictures.encode)),
@@ -21,6 +21,7 @@ Exit codes: 0 done, 1 a fault of ours, 2 wrong use or bad input, 130 stopped wit
 def build() -> typer.Typer:
     """The app with all commands."""
     app = typer.Typer(
+        cls=Commands,
         help=HELP,
         add_completion=False,
         no_args_is_help=True,

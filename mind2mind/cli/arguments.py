@@ -32,8 +32,20 @@ CropOption = Annotated[
     Crop,
     typer.Option("--crop", help="How pictures become square: cut, or fitted with bars."),
 ]
+
+
+def picture_path(text: str | Path) -> Path:
+    """The path of an argument; an empty one would be the current folder, with all that lies in it."""
+    if not str(text):
+        raise typer.BadParameter("A picture's path is empty. For the current folder write a dot.")
+    return Path(text)
+
+
 PicturesArgument = Annotated[
-    list[Path], typer.Argument(metavar="PICTURES", help="Pictures, folders and zips.", show_default=False)
+    list[Path],
+    typer.Argument(
+        metavar="PICTURES", help="Pictures, folders and zips.", show_default=False, parser=picture_path
+    ),
 ]
 
 

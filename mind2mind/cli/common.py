@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mind2mind.cli.arguments import DeviceOption, JsonOption, QuietOption
 from mind2mind.errors import Mind2MindError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from mind2mind.studio import Studio
 
 STOPPED = 130
+JSON_ASKED = "mind2mind.json"
+USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]  # click's own, or that of the copy inside typer
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,32 @@ class Command:
     name: str
     function: Callable[..., None]
     epilog: str
+
+
+class Commands(TyperGroup):
+    """The group of all commands; with --json what typer itself complains of is a document, too."""
+
+    def parse_args(self, ctx: Any, args: Any) -> Any:
+        ctx.meta[JSON_ASKED] = "--json" in args
+        with _usage_errors_told(ctx):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _usage_errors_told(ctx):
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _usage_errors_told(ctx: Any) -> Iterator[None]:
+    try:
+        yield
+    except USAGE_ERROR as error:
+        if ctx.meta[JSON_ASKED]:
+            at = getattr(error, "ctx", None) or ctx
+            fix = f"{at.command_path} --help tells how it is used."
+            document = {"problem": error.format_message(), "fix": fix, "kind": "ConfigError"}
+            print(as_text({"error": document}), flush=True)
+        raise
 
 
 @dataclass(frozen=True)

@@ -87,14 +87,16 @@ def convert(
     ] = None,
     parameters: Annotated[Path | None, typer.Option(help="The parameters.json of a MindGAN.")] = None,
     source: Annotated[
-        str | None, typer.Option(help="Of a MindGAN: the converted ALAE that it was trained on.")
+        str | None,
+        typer.Option(help="Of a MindGAN, which needs it: the converted ALAE that it was trained on."),
     ] = None,
 ) -> Result:
     """Turn an official weights file into a bundle of ours."""
     sizes = None if architecture is None else choice_of("architecture", architecture, ARCHITECTURES)
     if not file.is_file():
         raise DataError(f"There is no file {file}.", "Give the path of a downloaded .pth file.")
-    needed, free = 2 * file.stat().st_size, shutil.disk_usage(file.parent).free
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    needed, free = 2 * file.stat().st_size, shutil.disk_usage(there).free
     if free < needed:
         raise DataError(f"Only {free >> 20} MiB are free and about {needed >> 20} are needed.", "Make room.")
     from mind2mind import checkpoints

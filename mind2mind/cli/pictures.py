@@ -17,7 +17,7 @@ from mind2mind.cli.arguments import (
     seeds_of,
 )
 from mind2mind.cli.common import Bar, Result, Terminal, door
-from mind2mind.errors import DataError
+from mind2mind.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -121,6 +121,12 @@ def interpolate(
         raise DataError(
             f"Clips do not end in {out.suffix}.", "Use .mp4, .webp, .gif, or no ending for a folder."
         )
+    if out.suffix and out.is_dir():
+        raise DataError(f"{out} is a folder.", "Choose another --out, or one without an ending for PNGs.")
+    if frames < len(endpoints):
+        raise ConfigError(
+            f"{frames} frames cannot show {len(endpoints)} ends.", f"Ask for {len(endpoints)} or more."
+        )
     ends = [endpoint_of(text) for text in endpoints]
     from mind2mind.clips import save_clip
 
@@ -146,27 +152,24 @@ def reconstruct(
     out: Annotated[Path, typer.Option(help="The folder for the pairs.")] = Path("reconstructions"),
 ) -> Result:
     """Show what a model can rebuild of pictures: each beside its reconstruction, with the PSNR in dB."""
-    from mind2mind import images
+    from mind2mind import gallery, images, intake
 
-    files = [file for path in pictures for file in _files(path)]
     studio = terminal.studio()
+    source = studio.library.source(model)
+    stream = intake.pictures_for(source, pictures, "centre", studio.limits)
     rows: list[dict[str, Any]] = []
-    skipped: list[dict[str, str]] = []
-    studio.model(model)
-    with terminal.bar("Rebuilding", len(files)) as bar:
-        for number, file in enumerate(files, start=1):
-            bar.show(number, note=f"{number} of {len(files)}")
-            try:
-                (pair,) = studio.reconstruct(model, [file])
-            except DataError as error:  # one bad picture does not stop the others
-                skipped.append({"name": str(file), "reason": error.problem})
-                terminal.note(f"skipped {file}: {error.problem}")
-                continue
-            stem = re.sub(r"[^\w.-]+", "_", file.stem)[:80]
+    with terminal.bar("Rebuilding", stream.count) as bar:
+        for number, picture in enumerate(stream, start=1):
+            bar.show(number, note=f"{number} of at most {stream.count}")
+            (rebuilt,), (ratio,) = gallery.rebuild(source, picture.pixels[None])
+            stem = re.sub(r"[^\w.-]+", "_", Path(picture.name).stem)[:80]
             path = folder_of(out) / f"{number:05d}-{stem}.png"
-            meta = {"model": model, "picture": pair.name, "psnr": f"{pair.psnr:.2f}"}
-            images.save_png(images.grid([pair.original, pair.rebuilt], 2), path, meta)
-            rows.append({"name": str(file), "psnr": float(pair.psnr), "path": path})
+            meta = {"model": model, "picture": picture.name, "psnr": f"{ratio:.2f}"}
+            images.save_png(images.grid([images.to_image(picture.pixels), rebuilt], 2), path, meta)
+            rows.append({"name": picture.name, "psnr": float(ratio), "path": path})
+    skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in stream.report.skipped]
+    for row in skipped:
+        terminal.note(f"skipped {row['name']}: {row['reason']}")
     if not rows:
         raise DataError(
             "None of these files is a picture that can be used.", "Give PNG, JPEG or WebP pictures."
@@ -175,14 +178,6 @@ def reconstruct(
     document = {"model": model, "pictures": rows, "skipped": skipped, "psnr_mean": mean}
     lines = [f"{row['path']}\t{row['psnr']:.2f} dB" for row in rows]
     return Result(document, [*lines, f"mean\t{mean:.2f} dB"])
-
-
-def _files(path: Path) -> list[Path]:
-    """The files of a folder, hidden ones left out, by name; a file is itself."""
-    if not path.is_dir():
-        return [path]
-    inside = (file for file in sorted(path.rglob("*")) if file.is_file())
-    return [f for f in inside if not any(part.startswith(".") for part in f.relative_to(path).parts)]
 
 
 @door(
@@ -206,6 +201,8 @@ def encode(
 
     made: Encoding | None = None
     known = out if out.exists() else None
+    if known is not None and not _holds_codes(known):
+        raise DataError(f"{out} holds no codes and was left as it is.", "Choose another --out.")
     with terminal.bar("Encoding") as bar:
         for event in terminal.studio().encode(pictures, model, crop=crop, known=known):
             if isinstance(event, Encoding):
@@ -218,6 +215,17 @@ def encode(
         files.write_json(report, made.report.to_dict())
     document = {"codes": out, "report": report, **told(terminal, made)}
     return Result(document, [str(path) for path in (out, report) if path is not None])
+
+
+def _holds_codes(path: Path) -> bool:
+    """Whether a file says that it is one of codes, whole or not."""
+    from mind2mind import codes, files
+
+    try:
+        meta: Any = files.read_meta(path)
+        return bool(meta["format"] == codes.FORMAT)
+    except Exception:  # it may be anything
+        return False
 
 
 def told(terminal: Terminal, made: "Encoding | Prepared") -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """Commands that train: transfer (a folder of pictures becomes a generator) and pretrain (a source model)."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mind2mind.cli.arguments import Crop, CropOption, PicturesArgument, choice_of, folder_of
+from mind2mind.cli.arguments import Crop, CropOption, PicturesArgument, choice_of, folder_of, picture_path
 from mind2mind.cli.common import STOPPED, Result, StopRequest, Terminal, door, stop_on_ctrl_c
 from mind2mind.cli.pictures import told
 from mind2mind.config import (
@@ -20,7 +21,7 @@ from mind2mind.config import (
     PRETRAIN_RECIPES,
     RECIPES,
 )
-from mind2mind.errors import ConfigError, RunError
+from mind2mind.errors import ConfigError, Mind2MindError, RunError
 
 if TYPE_CHECKING:
     from mind2mind.make_source import MakeEvent
@@ -55,7 +56,9 @@ def transfer(
     out: Annotated[Path, typer.Option(help="The folder of the run.", show_default=False)],
     pictures: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PICTURES", help="Pictures, folders, zips.", show_default=False),
+        typer.Argument(
+            metavar="PICTURES", help="Pictures, folders, zips.", show_default=False, parser=picture_path
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="The source: as `sample` takes it.")
@@ -132,15 +135,24 @@ def _follow(
     told_of: Mapping[str, Any],
     begin: Callable[[], object],
 ) -> Result:
-    """Sets a run going with `begin` and shows it until its end; Ctrl-C stops it and waits for the save."""
+    """Sets a run going with `begin` and shows it until its end; Ctrl-C stops it and waits for the save.
+
+    Another Ctrl-C does not wait; the run is asked to stop all the same.
+    """
     with stop_on_ctrl_c(terminal) as stop, terminal.bar("Training") as bar:
-        begin()
-        sent = False
-        for status in studio.attach(token, every=0.2):
-            if stop() and not sent:
+        try:
+            begin()
+            sent = False
+            for status in studio.attach(token, every=0.2):
+                if stop() and not sent:
+                    studio.stop(token)
+                    sent = True
+                bar.show(status.step, status.total_steps or None, _standing(status))
+        except KeyboardInterrupt:
+            with stop_on_ctrl_c(replace(terminal, quiet=True)), contextlib.suppress(Mind2MindError):
                 studio.stop(token)
-                sent = True
-            bar.show(status.step, status.total_steps or None, _standing(status))
+            terminal.note(f"The run saves its work and stops. {_go_on_hint(out)}")
+            raise
     return _ended(terminal, status, out, told_of)
 
 
@@ -167,8 +179,17 @@ def _ended(terminal: Terminal, status: "RunStatus", out: Path, told_of: Mapping[
         print(f"error: {status.error}", file=sys.stderr)
         document["error"] = {"problem": status.error, "fix": f"{out / 'log.txt'} tells more."}
         return Result(document, lines, 1 if FAULT in (status.error or "") else 2)
-    terminal.note(f"The run is {status.state} and kept. Go on with: mind2mind transfer --resume --out {out}")
-    return Result(document, lines, 1 if status.state == "interrupted" else STOPPED)
+    if status.state == "interrupted":
+        problem = f"The training's process ended at step {status.step}, before its time."
+        print(f"error: {problem}\n{_go_on_hint(out)}", file=sys.stderr)
+        document["error"] = {"problem": problem, "fix": _go_on_hint(out)}
+        return Result(document, lines, 1)
+    terminal.note(f"The run is {status.state} and kept. {_go_on_hint(out)}")
+    return Result(document, lines, STOPPED)
+
+
+def _go_on_hint(out: Path) -> str:
+    return f"Go on with: mind2mind transfer --resume --out {out}"
 
 
 def _standing(status: "RunStatus") -> str:
@@ -225,10 +246,13 @@ def pretrain(
             pictures, sizes, chosen, folder_of(out), kimg=kimg, minutes=minutes, seed=seed, resume=resume,
             device=pick_device(terminal.device), card=card, should_stop=stop,
         )  # fmt: skip
-        return _make(terminal, events, stop, out)
+        return _make(terminal, events, stop, out, chosen.batch_size)
 
 
-def _make(terminal: Terminal, events: "Iterator[MakeEvent]", stop: StopRequest, out: Path) -> Result:
+def _make(
+    terminal: Terminal, events: "Iterator[MakeEvent]", stop: StopRequest, out: Path, batch_size: int
+) -> Result:
+    from mind2mind.files import read_meta
     from mind2mind.make_source import Loading, Made, PriorProgress
     from mind2mind.pretrain import PretrainProgress
 
@@ -253,6 +277,8 @@ def _make(terminal: Terminal, events: "Iterator[MakeEvent]", stop: StopRequest, 
                 break  # the training itself looks at `stop`, and saves
     if made is None:
         kept = (out / "last.safetensors").exists()
+        if kept:  # more was trained since the last event
+            kimg = read_meta(out / "last.safetensors")["step"] * batch_size / 1000
         terminal.note(
             "Stopped; the same command with --resume goes on." if kept else "Stopped before it began."
         )

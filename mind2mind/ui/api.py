@@ -3,6 +3,7 @@
 They hang on components that nobody sees, so that their signatures do not move when the page does.
 """
 
+import inspect
 import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from mind2mind.ui.common import (
     uploaded,
 )
 from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoint
-from mind2mind.ui.zerogpu import gpu
+from mind2mind.ui.zerogpu import check_seconds, gpu
 
 if TYPE_CHECKING:
     from mind2mind.runs import RunStatus
@@ -37,7 +38,7 @@ class Api:
     def __init__(self, studio: "Studio", interpolate: InterpolateTab) -> None:
         self.studio = studio
         self.save_clip = interpolate.save
-        self.check = gpu(self._check)
+        self.check, self.export = gpu(self._check, check_seconds), gpu(studio.export)
 
     def build(self) -> None:
         """Inside the Blocks."""
@@ -59,17 +60,21 @@ class Api:
             )
         self._endpoint(button, gpu(self.sample), [chosen, seed, count, psi, noise], gallery)
         self._endpoint(button, gpu(self.interpolate), [chosen, seed, seed_b, frames, kind, a, b], file)
-        self._endpoint(button, gpu(self.encode), [pictures, chosen, crop], [file, told_of])
+        self._endpoint(button, gpu(self.encode, check_seconds), [pictures, chosen, crop], [file, told_of])
         button.click(
             self.transfer,
             [pictures, chosen, seconds, recipe, crop],
             [told_of, file],
             api_name="transfer",
+            api_description=inspect.getdoc(self.transfer),
             concurrency_limit=None,
         )
 
     def _endpoint(self, button: gr.Button, function: Any, inputs: list[Any], outputs: Any) -> None:
-        button.click(function, inputs, outputs, api_name=function.__name__, **MODEL_WORK)
+        said = inspect.getdoc(function)  # all of it: Gradio's own choice leaves the arguments out
+        button.click(
+            function, inputs, outputs, api_name=function.__name__, api_description=said, **MODEL_WORK
+        )
 
     def sample(self, model: str, seed: int, count: int, psi: float, noise: str) -> list[str]:
         """Draws new pictures.
@@ -88,7 +93,7 @@ class Api:
             first, number = checked_seed(seed), _in_range("count", count, 1, MOST_PICTURES)
             ref = known_ref(self.studio, model)
             images = self.studio.sample(ref, range(first, first + number), psi=psi, noise=noise)
-            return [str(path) for path in save_pictures(images, "sample")]
+            return [str(path) for path in save_pictures(images, "sample", ref)]
 
     def interpolate(
         self,
@@ -138,7 +143,7 @@ class Api:
         """
         with told():
             prepared = self._check(pictures, model, crop, "api")
-            path = fresh("codes.safetensors")
+            path = fresh("codes.safetensors", prepared.token)
             shutil.copy(prepared.folder / path.name, path)
             self.studio.delete(prepared.token)
             return str(path), prepared.report.to_dict()
@@ -154,7 +159,6 @@ class Api:
             seconds: how long to train.
             recipe: default or paper.
             crop: centre or fit.
-            request: given by Gradio.
 
         Returns:
             Where the run stands (its token is a model for /sample once it is done); at last the model's zip.
@@ -166,8 +170,8 @@ class Api:
             self.studio.start(prepared.token, seconds=_in_range("seconds", seconds, 1, 86_400), recipe=recipe)
             for status in self.studio.attach(prepared.token):
                 yield _brief(status), None
-            bundle = str(self.studio.export(status.token, fresh("model.zip"))) if status.usable else None
-            yield _brief(status), bundle
+            bundle = self.export(status.token, fresh("model.zip", status.token)) if status.usable else None
+            yield _brief(status), str(bundle) if bundle else None
 
     def _check(self, pictures: list[str], model: str, crop: Any, visitor: str) -> "Prepared":
         *_, prepared = self.studio.prepare(

@@ -19,7 +19,7 @@ from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.look import CSS, THEME
 from mind2mind.ui.sample import SampleTab
 from mind2mind.ui.transfer import TransferTab
-from mind2mind.ui.zerogpu import gpu
+from mind2mind.ui.zerogpu import gpu, on_zerogpu
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 STORED_AS = "mind2mind"  # in the browser; a fixed key, or nothing would survive a restart
 TIDY_EVERY = 600.0  # s
 KEPT = 24 * 3600.0  # s; files made for download: a page may stay open for long
+KEPT_IN_PUBLIC = 3600.0  # s; there they count against everybody's disk
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -46,6 +47,7 @@ class Page:
             InterpolateTab(studio),
             TransferTab(studio),
         )
+        self.open_bundle = gpu(studio.open_bundle)
         cache = (3600, studio.limits.keep_hours * 3600) if studio.limits.keep_hours else None
         with gr.Blocks(title="Mind2Mind", analytics_enabled=False, delete_cache=cache) as self.demo:
             self._build()
@@ -77,9 +79,7 @@ class Page:
         self.transfer.unfollow()
         shown = [self.visit, *models, self.tabs]
         self.transfer.use.click(self.use, self.visit, shown, **PRIVATE)
-        self.sample.open.upload(
-            gpu(self.open), [self.visit, self.sample.open], shown, **PRIVATE, **MODEL_WORK
-        )
+        self.sample.open.upload(self.open, [self.visit, self.sample.open], shown, **PRIVATE, **MODEL_WORK)
 
     def known_models(self, stored: Any) -> tuple[Any, Any]:
         """Everybody's models, and the runs that this browser uses as such."""
@@ -96,7 +96,7 @@ class Page:
     def open(self, stored: Any, path: str) -> tuple[Any, ...]:
         """The same with a model that was downloaded once."""
         with told():
-            return self._using(Visit.of(stored), self.studio.open_bundle(Path(path)))
+            return self._using(Visit.of(stored), self.open_bundle(Path(path)))
 
     def _using(self, visit: Visit, token: str) -> tuple[Any, ...]:
         visit = visit.using(token)
@@ -119,11 +119,11 @@ def warm_up(studio: "Studio") -> None:
     studio.sample(studio.models()[0].id, [0])
 
 
-def tidy(studio: "Studio", kept: float = KEPT) -> None:
+def tidy(studio: "Studio") -> None:
     """Deletes what the limits say, files made for download, and the empty files that Gradio leaves."""
     with contextlib.suppress(Mind2MindError):
         studio.clean()
-    cache, now = Path(get_upload_folder()), time.time()
+    cache, now, kept = Path(get_upload_folder()), time.time(), KEPT_IN_PUBLIC if studio.public else KEPT
     for path in [*cache.glob("made/*"), *cache.glob("tmp*")]:
         with contextlib.suppress(OSError):
             if now - path.stat().st_mtime > kept:
@@ -155,7 +155,8 @@ def serve(demo: gr.Blocks, studio: "Studio", host: str, port: int | None) -> Non
         log.warning("The app listens on %s: everybody who reaches this computer may use it.", host)
         if not studio.public:
             log.warning("Without --public there are no limits for visitors.")
-    warm_up(studio)
+    if not on_zerogpu():  # there a GPU is lent to visitors only
+        warm_up(studio)
     threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()
     demo.queue(max_size=200)
     public_bytes = studio.limits.total_bytes if studio.public else None  # of one file: a zip may hold all

@@ -1,9 +1,11 @@
 """What the tabs share: errors for the eye, a visitor's own things, files to hand out, checks at the door."""
 
+import hashlib
 import html
 import random
 import re
 import secrets
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,7 @@ from PIL.Image import Image
 
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
 from mind2mind.images import grid, save_png
+from mind2mind.sources import describe
 
 HIGHEST_SEED = 2**31 - 1
 MOST_PICTURES = 64
@@ -102,7 +105,7 @@ def model_choices(studio: Any, visit: Visit) -> list[tuple[str, str]]:
     own = []
     for token in visit.models:
         with suppress(Mind2MindError):
-            own.append((f"Yours: {studio.model(token).card.title}", token))
+            own.append((f"Yours: {describe(studio.library.locate(token)[0]).title}", token))
     return [(m.title, m.id) for m in studio.models()] + own
 
 
@@ -150,32 +153,42 @@ def uploaded(paths: Sequence[str] | str | None) -> list[Path]:
     return sorted(files, key=lambda p: (p.name, str(p)))
 
 
-def fresh(name: str) -> Path:
-    """A path of that name in a new folder among the files that Gradio may hand out."""
+def fresh(name: str, ref: str) -> Path:
+    """A path of that name in a new folder among the files that Gradio may hand out; `ref` made it."""
     made = Path(get_upload_folder()) / "made"
     made.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=made)) / name
+    return Path(tempfile.mkdtemp(prefix=_mark(ref), dir=made)) / name
 
 
-def save_pictures(images: Sequence[Image], stem: str) -> list[Path]:
+def forget_made(ref: str) -> None:
+    """Deletes the files that were made for download with this model."""
+    for folder in (Path(get_upload_folder()) / "made").glob(f"{_mark(ref)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mark(ref: str) -> str:
+    return hashlib.sha256(ref.encode()).hexdigest()[:16] + "-"  # a token opens a run: it is in no address
+
+
+def save_pictures(images: Sequence[Image], stem: str, ref: str) -> list[Path]:
     """Each picture as a PNG that says in itself which model and seed made it."""
-    folder = fresh("x").parent
+    folder = fresh("x", ref).parent
     paths = [folder / f"{stem}-{image.info.get('seed', i)}.png" for i, image in enumerate(images)]
     for image, path in zip(images, paths, strict=True):
         save_png(image, path, _meta(image))
     return paths
 
 
-def save_sheet(images: Sequence[Image], stem: str) -> Path:
+def save_sheet(images: Sequence[Image], stem: str, ref: str) -> Path:
     """All pictures in one PNG."""
-    path = fresh(f"{stem}.png")
+    path = fresh(f"{stem}.png", ref)
     save_png(grid(images), path, _meta(images[0]) | {"count": str(len(images))})
     return path
 
 
-def save_zip(paths: Sequence[Path], stem: str) -> Path:
+def save_zip(paths: Sequence[Path], stem: str, ref: str) -> Path:
     """Files in one zip, stored: PNGs do not get smaller."""
-    path = fresh(f"{stem}.zip")
+    path = fresh(f"{stem}.zip", ref)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for file in paths:
             archive.write(file, file.name)

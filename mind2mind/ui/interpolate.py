@@ -35,6 +35,7 @@ class InterpolateTab:
 
     def __init__(self, studio: "Studio") -> None:
         self.studio = studio
+        self.saved = gpu(self.save)
 
     def build(self) -> None:
         """The components; inside a gr.Tab."""
@@ -105,7 +106,7 @@ class InterpolateTab:
         self.t.input(gpu(self.slide), [*ends, self.t], self.picture, **LIVE, **MODEL_WORK)
         settings = [*ends, self.frames, self.kind, self.loop]
         shown = [self.clip, self.video, self.download]
-        self.make.click(gpu(self.clip_of), settings, shown, **PRIVATE, **MODEL_WORK)
+        self.make.click(self.clip_of, settings, shown, **PRIVATE, **MODEL_WORK)
 
     def show(
         self, model: str, a: float, a_path: str | None, b: float, b_path: str | None, t: float
@@ -139,7 +140,7 @@ class InterpolateTab:
     ) -> tuple[Any, ...]:
         """The clip in its player, and as a file."""
         with told():
-            path = str(self.save(model, [endpoint(a, a_path), endpoint(b, b_path)], int(frames), kind, loop))
+            path = str(self.saved(model, [endpoint(a, a_path), endpoint(b, b_path)], int(frames), kind, loop))
             film = kind == "MP4"
             return (
                 gr.Image(None if film else path, visible=not film),
@@ -149,8 +150,8 @@ class InterpolateTab:
 
     def save(self, model: str, ends: list[int | Path], frames: int, kind: str, loop: bool) -> Path:
         """The clip's file."""
-        path = fresh(f"interpolation.{kind.lower()}")
         ref = known_ref(self.studio, model)
+        path = fresh(f"interpolation.{kind.lower()}", ref)
         save_clip(self.studio.interpolate(ref, ends, frames=frames, loop=loop), path)
         return path
 

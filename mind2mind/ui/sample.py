@@ -141,10 +141,11 @@ class SampleTab:
             seeds = range(first, first + int(count))
             images = self.studio.sample(known_ref(self.studio, model), seeds, psi=psi, noise=noise)
             stem = model if model in self.titles else "mine"
-            paths = save_pictures(images, stem)
+            paths = save_pictures(images, stem, model)
             seeds_said = f"seed {first}" if count == 1 else f"seeds {first} to {seeds[-1]}"
             text = (
                 f"{words.plural(len(images), 'picture')}, {seeds_said}, in {time.monotonic() - begun:.1f} s."
             )
-            sheet, archive = save_sheet(images, f"{stem}-{first}-sheet"), save_zip(paths, f"{stem}-{first}")
+            sheet = save_sheet(images, f"{stem}-{first}-sheet", model)
+            archive = save_zip(paths, f"{stem}-{first}", model)
             return [str(p) for p in paths], str(sheet), str(archive), words.note(text)

@@ -10,17 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL.Image import Image
 
 from mind2mind.errors import RunError
 from mind2mind.intake import Prepared
 from mind2mind.ui import chart, words
-from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, Visit, fresh, known_ref, pairs, told, uploaded
+from mind2mind.ui.common import (
+    MODEL_WORK,
+    PRIVATE,
+    QUIET,
+    Visit,
+    forget_made,
+    fresh,
+    known_ref,
+    pairs,
+    told,
+    uploaded,
+)
 from mind2mind.ui.transfer_page import SAMPLED, TransferPage
-from mind2mind.ui.zerogpu import gpu
+from mind2mind.ui.zerogpu import check_seconds, gpu
 
 if TYPE_CHECKING:
     from mind2mind.runs import RunStatus
-    from mind2mind.studio import Studio
+    from mind2mind.studio import EncodeProgress, Studio
 
 ALIVE = ("queued", "running", "stopping")
 COMPARED = 8
@@ -33,18 +45,16 @@ class TransferTab(TransferPage):
 
     def __init__(self, studio: "Studio") -> None:
         super().__init__(studio)
-        self.preview = gpu(studio.preview)
+        self.read, self.harvest = gpu(self._read, check_seconds), gpu(self._harvest)
+        self.comparison, self.preview = gpu(studio.comparison), gpu(studio.preview)
         self.follows: list[Any] = []
 
     def wire(self) -> None:
         """The events."""
         outputs: dict[str, Any] = {"outputs": self.everything, **QUIET}
-        check = gpu(self.check)
         for box in (self.files, self.folder):
-            box.upload(check, [self.visit, box, self.source, self.crop], **outputs, **MODEL_WORK)
-        self.sets.select(
-            gpu(self.check_example), [self.visit, self.source, self.crop], **outputs, **MODEL_WORK
-        )
+            box.upload(self.check, [self.visit, box, self.source, self.crop], **outputs, **MODEL_WORK)
+        self.sets.select(self.check_example, [self.visit, self.source, self.crop], **outputs, **MODEL_WORK)
         self.follow_after(self.start.click(self.begin, [self.visit, self.seconds, self.recipe], **outputs))
         self.follow_after(self.go_on.click(self.train_on, self.visit, **outputs))
         self.follow_after(self.earlier.input(self.look_at, [self.visit, self.earlier], **outputs))
@@ -56,7 +66,7 @@ class TransferTab(TransferPage):
         outputs: dict[str, Any] = {"inputs": self.visit, "outputs": self.everything, **QUIET}
         followed = event.success(self.follow, concurrency_limit=None, **outputs)
         self.follows.append(followed)
-        followed.success(gpu(self.result), **outputs, **MODEL_WORK)
+        followed.success(self.result, **outputs, **MODEL_WORK)
 
     def unfollow(self) -> None:
         """What turns to another run ends the following of the one before; call when all is wired."""
@@ -93,11 +103,16 @@ class TransferTab(TransferPage):
         }
         with told():
             ref = known_ref(self.studio, source)
-            for event in self.studio.prepare(paths, ref, crop=crop, visitor=visit.visitor, title=title):
+            for event in self.read(paths, ref, crop, visit.visitor, title):
                 if isinstance(event, Prepared):
                     yield self._ready(visit, event)
                 else:
                     yield {self.message: words.note(f"Read {words.plural(event.done, 'picture')} …")}
+
+    def _read(
+        self, paths: Sequence[Path], ref: str, crop: Any, visitor: str, title: str
+    ) -> "Iterator[EncodeProgress | Prepared]":
+        yield from self.studio.prepare(paths, ref, crop=crop, visitor=visitor, title=title)
 
     def _ready(self, visit: Visit, prepared: Prepared) -> Updates:
         self._drop_unused(visit)
@@ -114,7 +129,7 @@ class TransferTab(TransferPage):
             self.studio.delete(visit.token)
 
     def _check(self, prepared: Prepared) -> Updates:
-        couples = self.studio.comparison(prepared.token, count=COMPARED)
+        couples = self.comparison(prepared.token, count=COMPARED)
         return {
             self.check_part: gr.Column(visible=True),
             self.summary: words.checked(
@@ -211,14 +226,7 @@ class TransferTab(TransferPage):
         if status is None or status.state == "prepared" or status.state in ALIVE:
             return {self.message: ""}
         with told():
-            couples = (
-                [(new, near) for new, near, _ in self.studio.nearest(status.token, RESULT_SEEDS)]
-                if status.usable
-                else []
-            )
-            bundle = (
-                str(self.studio.export(status.token, fresh("mind2mind-model.zip"))) if status.usable else None
-            )
+            couples, bundle = self.harvest(status.token) if status.usable else ([], None)
             return {
                 self.result_part: gr.Column(visible=True),
                 self.samples: gr.Gallery(pairs(couples), visible=status.usable),
@@ -227,6 +235,10 @@ class TransferTab(TransferPage):
                 self.go_on: "Train longer" if status.state == "done" else "Go on training",
                 self.earlier: self._earlier(visit),
             }
+
+    def _harvest(self, token: str) -> tuple[list[tuple[Image, Image]], str]:
+        couples = [(new, near) for new, near, _ in self.studio.nearest(token, RESULT_SEEDS)]
+        return couples, str(self.studio.export(token, fresh("mind2mind-model.zip", token)))
 
     def halt(self, stored: Any) -> Any:
         """Asks the run to stop; it saves its work first."""
@@ -239,6 +251,7 @@ class TransferTab(TransferPage):
         with told():
             visit = Visit.of(stored)
             self.studio.delete(visit.needed_token)
+            forget_made(visit.needed_token)
             visit = visit.without(visit.needed_token)
             parts = (self.check_part, self.train_part, self.live_part, self.result_part)
             return {
