@@ -102,7 +102,8 @@ class Learner:
         if not self.recipe.jitter:
             return batch
         a, b = torch.randint(len(self.real), (2, len(batch)), generator=draw, device=self.device)
-        return batch + self.recipe.jitter * 0.5**0.5 * (self.real[a] - self.real[b])
+        moved: Tensor = batch + self.recipe.jitter * 0.5**0.5 * (self.real[a] - self.real[b])
+        return moved
 
     def _set_learning_rate(self) -> None:
         left = self.steps - self.step

@@ -23,9 +23,10 @@ from mind2mind.alae import ALAE
 from mind2mind.checkpoints import Card, save_source
 from mind2mind.cli import COMMANDS, build, common, training
 from mind2mind.cli.arguments import seeds_of
-from mind2mind.config import LOCAL, PRETRAIN_DEFAULT, PUBLIC, Architecture
+from mind2mind.config import LOCAL, PRETRAIN_DEFAULT, PUBLIC, Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, TrainingError
 from mind2mind.files import save_tensors
+from mind2mind.mindgan import Perceptron
 from mind2mind.pretrain import PretrainProgress
 from mind2mind.runs import RunStatus
 from mind2mind.studio import Studio
@@ -609,6 +610,11 @@ def test_what_convert_makes_can_be_used(cli, place, tmp_path, monkeypatch):
     alone = cli("convert", parity / "mindgan_official_layout.pth", "--out", "weights/gan")
     assert alone.exit_code == 2 and "--source" in alone.stderr
     assert not Path("weights/gan").exists()
+    sizes = MindGANSizes(latent_size=16, z_dim=4, generator_widths=(8,), critic_widths=(8,))
+    g, nothing = Perceptron([4, 8, 16]), torch.zeros(16)
+    checkpoints.save_transfer(Path("orphan"), g, nothing, CARD, source=None, sizes=sizes, extra={})
+    orphan = cli("sample", "-m", "orphan")
+    assert orphan.exit_code == 2 and "--source" in orphan.stderr
 
 
 def test_a_folder_may_be_called_like_a_token(cli, place):
