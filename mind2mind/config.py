@@ -138,7 +138,7 @@ class Recipe(_Checked):
     ema_half_life: int = 0  # ours: steps in which the average of g's weights forgets half; 0 is none
     decay_share: float = 0.0  # ours: the last share of the steps over which the learning rate falls to 0
     held_out_share: float = 0.0  # ours: codes kept from training to measure quality by
-    keep_best: bool = False  # ours: the weights with the best held-out quality are what is exported
+    keep_best: bool = False  # ours: export the best by held-out quality, once the learning rate falls
     patience: int = 0  # ours: quality checks without a better one after which training ends; 0 is never
 
     def _complaints(self) -> list[str]:
@@ -204,7 +204,7 @@ DEFAULT = Recipe(
     decay_share=0.5,
     held_out_share=0.1,
     keep_best=True,
-    patience=15,
+    patience=10,
 )
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
 

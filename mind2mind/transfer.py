@@ -219,9 +219,14 @@ def _progress(learner: Learner) -> Progress:
 
 
 def _keep_best(learner: Learner, folder: Path | None) -> None:
-    """Measures g and exports it if it is the best so far; without `keep_best` or a measure the newest is."""
+    """Measures g and exports it if it is the best so far.
+
+    The newest is where nothing is measured, without `keep_best`, and until the learning rate begins to fall:
+    early samples are varied but blurred, which the few held-out codes do not tell.
+    """
     quality = learner.last_quality = learner.quality()
-    best = learner.best_quality if learner.recipe.keep_best else None
+    settling = learner.step > learner.steps * (1 - learner.recipe.decay_share)
+    best = learner.best_quality if learner.recipe.keep_best and settling else None
     if quality is not None and best is not None and not quality < best:
         return
     learner.best_quality, learner.best_step = quality, learner.step

@@ -138,7 +138,7 @@ def test_it_ends_early_when_quality_no_longer_improves(tmp_path):
     lame = replace(SMALL, learning_rate=1e-12, patience=3)
     last = finished(train(two_moons(), lame, 400, folder=tmp_path))
     assert not last.stopped
-    assert last.step < 200
+    assert 200 < last.step < 300  # the best is sought from half way on
     assert "has not improved" in last.reason
 
 
