@@ -654,3 +654,10 @@ def test_app(cli, monkeypatch):
         (PUBLIC, "127.0.0.1"),
         (LOCAL, "127.0.0.1"),
     ]
+
+
+def test_a_start_that_is_refused_leaves_the_folder_free(cli, place):
+    wrong = ("transfer", place / "pictures", "-m", "tiny", "--out", "free", "--steps", "999999999")
+    assert cli(*wrong).exit_code == 2
+    assert not Path("free/run.json").exists()
+    assert cli("encode", place / "pictures", "-m", "tiny", "--out", "free/codes.safetensors").exit_code == 0

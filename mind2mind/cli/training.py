@@ -99,7 +99,16 @@ def transfer(
         )
     studio = terminal.studio()
     token, told_of = _prepare(terminal, studio, pictures, model, crop, out)
-    return _follow(terminal, studio, token, out, told_of, partial(training.start, studio, token))
+    return _follow(terminal, studio, token, out, told_of, partial(_begin, training, studio, token))
+
+
+def _begin(training: Training, studio: "Studio", token: str) -> None:
+    """Starts a new run; one that cannot begin must not block the next try in the same folder."""
+    try:
+        training.start(studio, token)
+    except Mind2MindError:
+        studio.delete(token)
+        raise
 
 
 def _prepare(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from mind2mind.config import BUDGETS
-from mind2mind.errors import ConfigError
+from mind2mind.errors import ConfigError, Mind2MindError
 from mind2mind.ui.common import (
     MODEL_WORK,
     MOST_PICTURES,
@@ -167,7 +167,12 @@ class Api:
         with told():
             visitor = f"api {request.client.host}" if request.client else "api"
             prepared = self.check(pictures, model, crop, visitor)
-            self.studio.start(prepared.token, seconds=_in_range("seconds", seconds, 1, 86_400), recipe=recipe)
+            try:
+                budget = _in_range("seconds", seconds, 1, 86_400)
+                self.studio.start(prepared.token, seconds=budget, recipe=recipe)
+            except Mind2MindError:
+                self.studio.delete(prepared.token)  # nobody holds its token
+                raise
             for status in self.studio.attach(prepared.token):
                 yield _brief(status), None
             bundle = self.export(status.token, fresh("model.zip", status.token)) if status.usable else None

@@ -109,6 +109,7 @@ class TransferPage:
         self.start = gr.Button("Start", variant="primary", elem_id="transfer-start")
 
     def _build_live(self) -> None:
+        gr.HTML(words.step(3, "Training"))
         self.status = gr.HTML(elem_id="transfer-status")
         self.stop = gr.Button("Stop and keep the work", variant="stop", elem_id="transfer-stop")
         with gr.Row():
