@@ -3,7 +3,7 @@
 The art is DiceBear's `toon-head` style: "Remix of ToonHead
 (https://www.figma.com/community/file/1589627891082866389) by Johan Melin, CC BY 4.0". Attributes are drawn
 here, one independent draw each, and handed to the style as the only choice, so that what a picture shows
-is known and not guessed. The rendering packages are the extra `data`: pip install ".[data]".
+is known and not guessed. The rendering packages are the extra `data`: pip install -e ".[data]".
 """
 
 import io
@@ -131,7 +131,7 @@ def render(face: ToonFace, size: int = 64) -> Image.Image:
         from dicebear import Avatar
     except ImportError as error:
         raise DataError(
-            f"Drawing toon heads needs the package {error.name!r}.", 'Run: pip install ".[data]"'
+            f"Drawing toon heads needs the package {error.name!r}.", 'Run: pip install -e ".[data]"'
         ) from error
     svg = Avatar(_style(), _options(face, size)).to_string()
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
