@@ -10,14 +10,13 @@ import torch
 from PIL import Image
 
 from mind2mind import codes, gallery
-from mind2mind.alae import ALAE
 from mind2mind.checkpoints import Model
 from mind2mind.codes import Codes, EncodeProgress
 from mind2mind.config import Limits
 from mind2mind.datasets import Picture, Pictures, Report
 from mind2mind.errors import DataError, RunError
 from mind2mind.files import read_json, write_json
-from mind2mind.images import Crop, open_picture, to_image, to_tensor
+from mind2mind.images import Crop, to_image
 from mind2mind.runs import Run, occupied
 
 CHECKED = 32  # pictures that the mean PSNR is measured on, drawn from all of them; fewer of large ones
@@ -137,18 +136,9 @@ class _Some:
             yield picture
 
 
-def reconstruct(model: Model, pictures: Sequence[Path], limits: Limits) -> Iterator[Reconstruction]:
-    """Each picture beside what the model makes of it.
-
-    Raises:
-        DataError: a picture cannot be read.
-    """
-    for path in pictures:
-        image = open_picture(path, limits, path.name)
-        pixels = _pixels(model.alae, image)
-        (rebuilt,), (ratio,) = gallery.rebuild(model, pixels[None])
-        yield Reconstruction(path.name, to_image(pixels), rebuilt, ratio)
-
-
-def _pixels(alae: ALAE, image: Image.Image) -> torch.Tensor:
-    return to_tensor(image, alae.architecture.resolution, alae.architecture.image_channels, "centre")
+def reconstruct(model: Model, pictures: Pictures) -> Iterator[Reconstruction | Report]:
+    """Each usable picture beside what the model makes of it; the report on all files comes last."""
+    for picture in pictures:
+        (rebuilt,), (ratio,) = gallery.rebuild(model, picture.pixels[None])
+        yield Reconstruction(picture.name, to_image(picture.pixels), rebuilt, float(ratio))
+    yield pictures.report

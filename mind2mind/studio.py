@@ -20,6 +20,7 @@ from mind2mind import album, bundles, codes, gallery, intake, runs, sources
 from mind2mind.checkpoints import Model
 from mind2mind.codes import EncodeProgress
 from mind2mind.config import LOCAL, Limits, Recipe
+from mind2mind.datasets import Report
 from mind2mind.desk import Desk
 from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
 from mind2mind.gallery import Endpoint, Endpoints
@@ -160,9 +161,12 @@ class Studio:
         gallery.noise_of(noise, [])
         return gallery.film(model, gallery.way(stops, frames, loop), noise)
 
-    def reconstruct(self, ref: str, pictures: Sequence[Path]) -> Iterator[Reconstruction]:
-        """Each picture beside G(E(picture)), without noise."""
-        return intake.reconstruct(self.library.source(ref), pictures, self.limits)
+    def reconstruct(
+        self, ref: str, paths: Sequence[Path], *, crop: Crop = "centre"
+    ) -> Iterator[Reconstruction | Report]:
+        """Each picture of folders, zips and files beside G(E(picture)), without noise; the report last."""
+        model = self.library.source(ref)
+        return intake.reconstruct(model, intake.pictures_for(model, paths, crop, self.limits))
 
     def encode(
         self, paths: Sequence[Path], ref: str, *, crop: Crop = "centre", known: Path | None = None

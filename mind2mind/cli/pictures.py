@@ -152,22 +152,22 @@ def reconstruct(
     out: Annotated[Path, typer.Option(help="The folder for the pairs.")] = Path("reconstructions"),
 ) -> Result:
     """Show what a model can rebuild of pictures: each beside its reconstruction, with the PSNR in dB."""
-    from mind2mind import gallery, images, intake
+    from mind2mind import images
+    from mind2mind.datasets import Report
 
-    studio = terminal.studio()
-    source = studio.library.source(model)
-    stream = intake.pictures_for(source, pictures, "centre", studio.limits)
     rows: list[dict[str, Any]] = []
-    with terminal.bar("Rebuilding", stream.count) as bar:
-        for number, picture in enumerate(stream, start=1):
-            bar.show(number, note=f"{number} of at most {stream.count}")
-            (rebuilt,), (ratio,) = gallery.rebuild(source, picture.pixels[None])
-            stem = re.sub(r"[^\w.-]+", "_", Path(picture.name).stem)[:80]
+    skipped: list[dict[str, str]] = []
+    with terminal.bar("Rebuilding") as bar:
+        for number, made in enumerate(terminal.studio().reconstruct(model, pictures), start=1):
+            if isinstance(made, Report):
+                skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in made.skipped]
+                break
+            bar.show(number, note=f"{number} pictures")
+            stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem)[:80]
             path = folder_of(out) / f"{number:05d}-{stem}.png"
-            meta = {"model": model, "picture": picture.name, "psnr": f"{ratio:.2f}"}
-            images.save_png(images.grid([images.to_image(picture.pixels), rebuilt], 2), path, meta)
-            rows.append({"name": picture.name, "psnr": float(ratio), "path": path})
-    skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in stream.report.skipped]
+            meta = {"model": model, "picture": made.name, "psnr": f"{made.psnr:.2f}"}
+            images.save_png(images.grid([made.original, made.rebuilt], 2), path, meta)
+            rows.append({"name": made.name, "psnr": made.psnr, "path": path})
     for row in skipped:
         terminal.note(f"skipped {row['name']}: {row['reason']}")
     if not rows:
