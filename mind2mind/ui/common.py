@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import inspect
 import random
 import re
 import secrets
@@ -37,6 +38,11 @@ LIVE: dict[str, Any] = {
 }  # for what is dragged: the last value always wins
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+def described(text: str) -> dict[str, Any]:
+    """The alternative text of a `gr.Image`, for the versions of Gradio that take one (6.25 does not)."""
+    return {"alt_text": text} if "alt_text" in inspect.signature(gr.Image).parameters else {}
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from mind2mind.ui.common import (
     PRIVATE,
     QUIET,
     checked_seed,
+    described,
     fresh,
     known_ref,
     new_seed,
@@ -72,7 +73,7 @@ class InterpolateTab:
                 visible=False,
                 elem_id="clip-webp",
                 height=300,
-                alt_text="The clip from A to B",
+                **described("The clip from A to B"),
             )
             self.video = gr.Video(
                 label="Clip",
@@ -189,7 +190,7 @@ def _picture(label: str, elem_id: str, height: int | None, titled: bool = False)
         height=height,
         elem_id=elem_id,
         buttons=["download", "fullscreen"] if height else [],
-        alt_text=label,
+        **described(label),
         elem_classes="m2m-picture" if height else "m2m-strip",
     )
 
