@@ -257,6 +257,9 @@ class TransferTab(TransferPage):
             return {
                 self.visit: visit.stored(),
                 self.earlier: self._earlier(visit),
-                self.message: words.note("The run and its pictures are deleted."),
+                self.message: words.note(
+                    "The run is deleted, and its copies of your pictures. What you uploaded goes with the "
+                    "next clean-up: within a day on a public server, at home when the app is started again."
+                ),
                 **{part: gr.Column(visible=False) for part in parts},
             }
