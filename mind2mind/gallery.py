@@ -62,7 +62,7 @@ def codes_of(model: Model, seeds: Sequence[int]) -> Tensor:
 
 def pull(model: Model, w: Tensor, psi: float) -> Tensor:
     """Truncation: w (N, latent_size) pulled towards the mean code; psi 1 changes nothing."""
-    if not (math.isfinite(psi) and -2 <= psi <= 2):
+    if not isinstance(psi, int | float) or not -2 <= psi <= 2:  # from the API it may be anything
         raise ConfigError(f"psi is {psi}.", "Choose a number from -2 to 2; 1 changes nothing.")
     mean = model.w_avg.mean(dim=0).to(w)
     return w if psi == 1 else mean + psi * (w - mean)

@@ -493,3 +493,9 @@ def test_cleaning_takes_what_is_old_and_not_at_work(tmp_path, place, done, studi
     assert public.clean() == 3
     assert {run.name for run in (public.home / "runs").iterdir()} == {alive, new}
     assert make_studio(place, LOCAL).clean() == 0
+
+
+@pytest.mark.parametrize("psi", [None, "x", float("nan"), float("inf"), 9])
+def test_a_psi_that_is_none_is_told(studio, psi):
+    with pytest.raises(ConfigError, match="psi is"):
+        studio.sample("tiny", [0], psi=psi)
