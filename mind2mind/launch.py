@@ -40,12 +40,11 @@ class Launcher:
             child = self.children.get(target)
             if child is not None and child.poll() is None:
                 return
-            failed = child is not None and child.returncode != 0
-            code = self.children.pop(target).returncode if child is not None else 0
-            if child is not None:
-                self._failures[target] = self._failures.get(target, 0) + 1 if failed else 0
-            if self._failures.get(target, 0) >= ATTEMPTS:
-                self._give_up(run, target, code)
+            if child is not None:  # each end counts once
+                del self.children[target]
+                self._failures[target] = self._failures.get(target, 0) + 1 if child.returncode else 0
+            if child is not None and self._failures[target] >= ATTEMPTS:
+                self._give_up(run, target, child.returncode)
             elif not is_held(lock):
                 self.children[target] = self._start(target, run.folder)
 

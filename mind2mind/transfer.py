@@ -92,7 +92,7 @@ def train(
         codes: the encoded target.
         recipe: how to train.
         steps: generator steps in all, `recipe.critic_steps` critic steps each.
-        folder: where `last.safetensors` (the complete learner) and `best.safetensors` (g) are kept; None
+        folder: where `last.safetensors` (the complete state) and `best.safetensors` (g) are kept; None
             keeps nothing.
         resume: go on from `folder/last.safetensors`, where there is one.
         should_stop: polled every step; a stopped run is saved first.
