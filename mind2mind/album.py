@@ -24,6 +24,15 @@ def comparison(library: Library, run: Run, count: int) -> list[tuple[Image.Image
     return list(zip(originals, gallery.draw(model.alae, made.w[rows]), strict=True))
 
 
+def alignment(run: Run) -> list[Image.Image]:
+    """Some of a run's pictures above what aligning their faces makes of them; none where it changes nothing."""
+    couples = []
+    for path in sorted(run.alignment.glob("*.png")):
+        with Image.open(path) as couple:
+            couples.append(couple.convert("RGB"))
+    return couples
+
+
 def nearest(library: Library, run: Run, seeds: Sequence[int]) -> list[tuple[Image.Image, Image.Image, float]]:
     """Each seed's sample, the original nearest to it, and the distance of their standardised codes."""
     model, made = library.model(run.token), codes.load(run.folder / CODES)

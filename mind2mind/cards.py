@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mind2mind.config import Crop
 from mind2mind.errors import DataError, WeightsError
 from mind2mind.files import read_json, write_json, write_text
 
@@ -24,6 +25,7 @@ class Card:
     licence: str
     numbers: dict[str, Any] = field(default_factory=dict)  # name -> value, as measured
     notes: str = ""
+    crop: Crop = "centre"  # of the pictures it was trained on
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def expect(folder: Path, kind: str) -> dict[str, Any]:
 
 def card_from(config: Mapping[str, Any], folder: Path) -> Card:
     try:
-        return Card(**{f.name: config[f.name] for f in fields(Card)})
+        return Card(**{f.name: config[f.name] for f in fields(Card) if f.name != "crop" or "crop" in config})
     except KeyError as error:
         raise WeightsError(f"{folder / CONFIG} lacks {error}.", AGAIN) from error
 

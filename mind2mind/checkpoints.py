@@ -8,7 +8,7 @@ weight that half precision cannot hold is an error. In memory everything is floa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from mind2mind.cards import (
     read_config,
     write_config,
 )
-from mind2mind.config import Architecture, MindGANSizes
+from mind2mind.config import CELEBA_HQ256, FFHQ, Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import load_tensors, save_tensors, sha256
 from mind2mind.mindgan import Perceptron, draw_z
@@ -49,6 +49,7 @@ __all__ = ["CARD", "CONFIG", "SOURCE", "TRANSFER", "WEIGHTS", "Card", "Model", "
            "save_transfer"]  # fmt: skip
 
 WEIGHTS = "model.safetensors"
+ALIGNED_FACES = (FFHQ, CELEBA_HQ256)  # what official files of these sizes were trained on
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,12 +246,16 @@ def convert(
         with torch.no_grad():
             w_avg = gan.generator(draw_z(4096, gan.sizes.z_dim, torch.Generator().manual_seed(0))).mean(dim=0)
         card = card or official_card(path, out, "MindGAN", "Frégier and Gouray, Mind2Mind (arXiv 1906.11613)")
+        card = replace(card, crop=source.card.crop) if source else card
         extra = {"converted from": path.name}
         save_transfer(out, gan.generator, w_avg, card, source=source, sizes=gan.sizes, extra=extra)
         return out
     alae = alae_from(file, architecture)
     credit = "Pidhorskyi, Adjeroh and Doretto, Adversarial Latent Autoencoders (arXiv 2004.04467)"
-    save_source(out, alae, card or official_card(path, out, "ALAE", credit), dtype=torch.float32)
+    card = card or official_card(path, out, "ALAE", credit)
+    if alae.architecture in ALIGNED_FACES:
+        card = replace(card, crop="face")
+    save_source(out, alae, card, dtype=torch.float32)
     return out
 
 

@@ -5,11 +5,14 @@ visitor may ask for). Networks take plain ints; only facades and training see th
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from typing_extensions import Self
 
 from mind2mind.errors import ConfigError
+
+# How a picture becomes square: the middle, the whole with bars, or the largest face as FFHQ has it (`faces`)
+Crop = Literal["centre", "fit", "face"]
 
 
 class _Checked:
@@ -85,7 +88,10 @@ CELEBA = Architecture(layer_count=6, latent_size=256, start_channels=64, max_cha
 MNIST = Architecture(
     layer_count=4, latent_size=32, start_channels=64, max_channels=256, mapping_layers=4, image_channels=1
 )
-# Ours: the largest that two cores train in about an hour
+# Ours: the largest that two cores train in about an hour, and one for pictures such as MNIST's
+GREY32 = Architecture(
+    layer_count=4, latent_size=128, start_channels=16, max_channels=128, mapping_layers=4, image_channels=1
+)
 TOON64 = Architecture(layer_count=5, latent_size=128, start_channels=16, max_channels=128, mapping_layers=8)
 
 ARCHITECTURES = {
@@ -95,6 +101,7 @@ ARCHITECTURES = {
     "celeba": CELEBA,
     "mnist": MNIST,
     "toon64": TOON64,
+    "grey32": GREY32,
 }
 
 
@@ -171,11 +178,11 @@ class Recipe(_Checked):
 class PretrainRecipe(_Checked):
     """How an ALAE is trained on a folder of pictures by the pixel term.
 
-    The term is the mean absolute difference between x and G(E(x)), summed over the scales. On 8,000 toon
-    heads, held out: batches of 32 and one rate of 1.5e-3 for all 20.3 dB, batches of 16 21.0 dB, and with ALAE's
-    equalised rates (0.04 times each parameter's coefficient) 21.4 dB.
+    The term is the mean absolute difference between x and G(E(x)), summed over the scales, with the mean
+    squared difference and that of the fine detail on top. What each part bought is in CONTRIBUTING.
     """
 
+    trains_f: ClassVar[bool] = False  # F keeps its initial weights
     name: str
     batch_size: int = 16
     learning_rate: float = 0.04  # times each parameter's `lr_coef` (ALAE's equalised learning rate)
@@ -183,13 +190,85 @@ class PretrainRecipe(_Checked):
     warmup_steps: int = 100
     decay_share: float = 0.4  # the last share of the pictures over which the learning rate falls to 0
     scales: tuple[int, ...] = (1, 2, 4)  # of the pixel term: full, half and quarter size
+    squared: float = 10.0  # weight of the mean squared difference
+    detail: float = 1.0  # weight of the mean absolute difference of what a 5x5 blur takes away
+    latent_noise: float = 0.3  # added to each number of w while training, in its deviations over the batch
+    distorted: float = 0.0  # share of each batch that is distorted, to know more than the pictures given
     ema_kimg: float = 2.0  # thousands of pictures in which the average of the weights forgets half
 
     def _complaints(self) -> list[str]:
         complaints = _not_positive(self, "batch_size", "warmup_steps")
         if not (self.learning_rate > 0 and self.ema_kimg > 0):
             complaints.append("learning_rate and ema_kimg must be above 0")
+        if min(self.squared, self.detail, self.latent_noise) < 0:
+            complaints.append("squared, detail or latent_noise is negative")
+        if not 0 <= self.distorted <= 1:
+            complaints.append(f"distorted is {self.distorted}, must be from 0 to 1")
         return complaints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth(_Checked):
+    """How ALAE's own training grows from 4 px to full size, level of detail by level of detail.
+
+    The tables are indexed by level, and their last entry holds for all further ones. The defaults are those of
+    celeba.yaml on one GPU. Only the ratio of the epochs counts here: whoever trains says how many pictures
+    are seen in all, and each level below full size gets its published share of them.
+    """
+
+    epochs: int = 80  # TRAIN_EPOCHS
+    epochs_per_lod: int = 6  # EPOCHS_PER_LOD; 0 is full size from the start
+    batch_sizes: tuple[int, ...] = (128, 128, 128, 64, 32, 16)  # LOD_2_BATCH_1GPU
+    learning_rates: tuple[float, ...] = (1.5e-3,) * 6 + (2e-3, 3e-3, 3e-3)  # LEARNING_RATES
+
+    def _complaints(self) -> list[str]:
+        complaints = _not_positive(self, "epochs")
+        if self.epochs_per_lod < 0:
+            complaints.append(f"epochs_per_lod is {self.epochs_per_lod}, must be 0 or more")
+        if not (self.batch_sizes and min(self.batch_sizes) >= 1):
+            complaints.append(f"batch_sizes are {self.batch_sizes}, must be some numbers of 1 or more")
+        if not (self.learning_rates and min(self.learning_rates) > 0):
+            complaints.append(f"learning_rates are {self.learning_rates}, must be some numbers above 0")
+        return complaints
+
+
+# mnist.yaml's own batch sizes and rates are not known to us, nor bedroom.yaml's batch sizes: celeba.yaml's
+GROWTHS = {
+    FFHQ: Growth(epochs=300, epochs_per_lod=16, batch_sizes=(512, 256, 128, 64, 32, 16)),
+    CELEBA_HQ256: Growth(epochs=280, epochs_per_lod=30, learning_rates=(1.5e-3,) * 7 + (3e-3, 3e-3)),
+    BEDROOM: Growth(epochs=112, epochs_per_lod=2),
+    MNIST: Growth(epochs=60, epochs_per_lod=10),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperRecipe(_Checked):
+    """How an ALAE is trained in the paper (arXiv 2004.04467; reference train_alae.py, model.py, defaults.py)."""
+
+    trains_f: ClassVar[bool] = True  # the source is sampled through F as it comes out of the training
+    name: str
+    gamma: float = 10.0  # twice the weight of the R1 penalty (losses.py)
+    betas: tuple[float, float] = (0.0, 0.99)
+    style_mixing: float = 0.9  # probability (STYLE_MIXING_PROB)
+    w_avg_beta: float = 0.995  # DLATENT_AVG_BETA
+    z_regression: bool = False  # E finds z back instead of w (Z_REGRESSION)
+    ema_kimg: float = 10.0  # thousands of pictures in which the average of the weights forgets half
+    flip: bool = False  # half of the pictures mirrored (FLIP_IMAGES, a matter of the data)
+    growth: Growth | None = None  # None is the architecture's
+
+    def _complaints(self) -> list[str]:
+        complaints = []
+        if not (len(self.betas) == 2 and self.betas[0] == 0 and 0 <= self.betas[1] < 1):
+            complaints.append(f"betas are {self.betas}, must be 0 and a number from 0 to below 1")
+        if not (0 <= self.style_mixing <= 1 and 0 <= self.w_avg_beta <= 1):
+            complaints.append("style_mixing and w_avg_beta must be from 0 to 1")
+        if not (self.gamma >= 0 and self.ema_kimg > 0):
+            complaints.append("gamma must be 0 or more, ema_kimg above 0")
+        return complaints
+
+    def growth_of(self, architecture: Architecture) -> Growth:
+        """The recipe's own, else the published one, else that of celeba.yaml."""
+        return self.growth or GROWTHS.get(architecture, Growth())
 
 
 # The paper's algorithm and numbers; it trains 300 epochs, here as many steps as are asked for.
@@ -209,7 +288,11 @@ DEFAULT = Recipe(
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
 
 PRETRAIN_DEFAULT = PretrainRecipe(name="default")
-PRETRAIN_RECIPES = {PRETRAIN_DEFAULT.name: PRETRAIN_DEFAULT}
+PRETRAIN_BROAD = PretrainRecipe(name="broad", distorted=0.5)
+PRETRAIN_PAPER = PaperRecipe(name="paper")
+PRETRAIN_RECIPES: dict[str, PretrainRecipe | PaperRecipe] = {
+    recipe.name: recipe for recipe in (PRETRAIN_DEFAULT, PRETRAIN_BROAD, PRETRAIN_PAPER)
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

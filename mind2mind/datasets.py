@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from PIL import Image
 from torch import Tensor
 
-from mind2mind.config import LOCAL, Limits
+from mind2mind import faces
+from mind2mind.config import LOCAL, Crop, Limits
 from mind2mind.errors import DataError
-from mind2mind.images import Crop, check_crop, open_picture, to_tensor
+from mind2mind.images import check_crop, face_square, open_picture, to_tensor
 from mind2mind.listing import File, files_of
 from mind2mind.opening import check_bytes
 
@@ -52,6 +54,21 @@ class Report:
     def reasons(self) -> Counter[str]:
         """How many files were skipped for what: "Too small", "Duplicate", "The file is cut off."."""
         return Counter(v.reason.partition(":")[0] for v in self.skipped)
+
+    def faces(self) -> Counter[str]:
+        """How many used pictures have which remark on their face: "Face aligned", "Face not aligned"."""
+        remarks = (v.reason.partition(":")[0] for v in self.used)
+        return Counter(remark for remark in remarks if remark in faces.REMARKS)
+
+    @property
+    def not_aligned(self) -> int:
+        """Used pictures whose faces are not as the model needs them."""
+        return self.faces()[faces.NOT_ALIGNED.partition(":")[0]]
+
+    @property
+    def turned(self) -> int:
+        """Used pictures whose faces were aligned."""
+        return self.faces()["Face aligned"]
 
     def advice(self) -> str:
         """What to expect of so many pictures, in plain words."""
@@ -101,6 +118,7 @@ class Picture:
     name: str
     sha256: str  # of the pixels
     pixels: Tensor  # uint8 (C, H, W)
+    aligned: tuple[Image.Image, Image.Image] | None = None  # small: before and after, where that differs
 
 
 class Pictures:
@@ -110,11 +128,12 @@ class Pictures:
         sources: folders, zips, files; zips inside folders or zips are refused.
         resolution: pixels a side of the tensors.
         channels: 1 or 3.
-        crop: the square in the middle, or the whole picture with bars.
+        crop: the square in the middle, the whole picture with bars, or the largest face as FFHQ aligns it.
+        faces_wanted: whether to look for faces under another crop too, and remark on those not aligned.
         limits: how many files, bytes and pixels; what one file exceeds only costs that file.
 
     Raises:
-        ConfigError: there is no such crop.
+        ConfigError: there is no such crop; while reading, that the package that finds faces is missing.
         DataError: a source is missing or no zip, or there are more files or bytes than the limits allow.
     """
 
@@ -125,9 +144,11 @@ class Pictures:
         resolution: int,
         channels: int,
         crop: Crop = "centre",
+        faces_wanted: bool = False,
         limits: Limits = LOCAL,
     ) -> None:
         check_crop(crop)
+        self.looks = crop == "face" or (faces_wanted and faces.available())
         self.resolution, self.channels, self.crop, self.limits = resolution, channels, crop, limits
         self._files = files_of(sources)
         self._verdicts: list[Verdict] = []
@@ -160,9 +181,10 @@ class Pictures:
     ) -> tuple[Picture | None, Verdict]:
         try:
             source = _content(file, self.limits, archives, stack)
-            image = open_picture(source, self.limits, side=2 * self.resolution)
+            side = max(2 * faces.SEEN, 8 * self.resolution) if self.crop == "face" else 2 * self.resolution
+            image = open_picture(source, self.limits, side=side)
             width, height = image.info["size"]
-            pixels = to_tensor(image, self.resolution, self.channels, self.crop)
+            pixels, remark, aligned = self._square(image)
         except DataError as error:
             return None, Verdict(file.name, "skipped", error.problem)
         digest = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
@@ -170,8 +192,28 @@ class Pictures:
             reason = f"Duplicate: the same pixels as {first[digest]}."
             return None, Verdict(file.name, "skipped", reason, width, height, digest)
         first[digest] = file.name
-        remark = f"Enlarged to {self.resolution} pixels." if min(width, height) < self.resolution else ""
-        return Picture(file.name, digest, pixels), Verdict(file.name, "used", remark, width, height, digest)
+        if min(width, height) < self.resolution:
+            remark = f"{remark} Enlarged to {self.resolution} pixels.".lstrip()
+        verdict = Verdict(file.name, "used", remark, width, height, digest)
+        return Picture(file.name, digest, pixels, aligned), verdict
+
+    def _square(self, image: Image.Image) -> tuple[Tensor, str, tuple[Image.Image, Image.Image] | None]:
+        """The pixels, what is to be said of the face, and small pictures before and after its alignment."""
+        if not self.looks:
+            return to_tensor(image, self.resolution, self.channels, self.crop), "", None
+        try:
+            face = faces.look(image)
+        except DataError:
+            if self.crop == "face":
+                raise
+            return to_tensor(image, self.resolution, self.channels, self.crop), faces.NO_FACE, None
+        if self.crop == "face":
+            square = face_square(image, self.resolution, face)
+            pixels, remark = to_tensor(square, self.resolution, self.channels), face.said
+        else:
+            pixels = to_tensor(image, self.resolution, self.channels, self.crop)
+            remark = face.said if face.aligned else faces.NOT_ALIGNED
+        return pixels, remark, None if face.aligned else faces.before_and_after(image, face)
 
 
 def _content(

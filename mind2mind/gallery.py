@@ -6,7 +6,6 @@ in any batch. Truncation and interpolation are linear in w.
 """
 
 import hashlib
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -17,11 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mind2mind import faces
 from mind2mind.alae import ALAE
 from mind2mind.checkpoints import Model
-from mind2mind.config import Limits
+from mind2mind.config import Crop, Limits
 from mind2mind.errors import ConfigError
-from mind2mind.images import Crop, from_uint8, grid, open_picture, save_png, to_image, to_tensor
+from mind2mind.images import from_uint8, grid, open_picture, save_png, to_image, to_tensor
 from mind2mind.layers import Noise, no_noise, noise_per_picture
 from mind2mind.metrics import psnr
 
@@ -30,7 +30,6 @@ NOISE_SEEDS = 2**32  # noise of seed s is drawn from s + this
 SEEDS = 2**32  # seeds are below
 BATCH = 16
 CODES_KEPT = 64
-GOOD_DB, USABLE_DB = 3.0, 6.0  # below the source's own held-out PSNR
 
 
 def batch_size(alae: ALAE) -> int:
@@ -118,7 +117,7 @@ class Endpoints:
         """W of a seed or a picture, (1, latent_size), on the CPU.
 
         Raises:
-            DataError: the picture cannot be read.
+            DataError: the picture cannot be read, or shows no face where the model needs one.
             ConfigError: the seed is out of range.
         """
         if isinstance(endpoint, Path):
@@ -128,7 +127,10 @@ class Endpoints:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        w = encode(model, endpoint) if isinstance(endpoint, Image.Image) else codes_of(model, [endpoint])
+        if isinstance(endpoint, Image.Image):
+            w = encode(model, endpoint, model.card.crop)
+        else:
+            w = codes_of(model, [endpoint])
         with self._guard:
             self._kept[key] = w
             while len(self._kept) > CODES_KEPT:
@@ -157,6 +159,15 @@ def encode(model: Model, image: Image.Image, crop: Crop = "centre") -> Tensor:
         image = image.convert("RGB")
     x = to_tensor(image, architecture.resolution, architecture.image_channels, crop)
     return model.alae.encode(from_uint8(x[None]).to(model.alae.w_avg.device)).cpu()
+
+
+def aligned(model: Model, path: Path, limits: Limits) -> tuple[Image.Image, Image.Image] | None:
+    """A picture before and after its face is aligned, small; None where the model or the picture needs it not."""
+    if model.card.crop != "face":
+        return None
+    image = open_picture(path, limits, path.name)
+    face = faces.look(image)
+    return None if face.aligned else faces.before_and_after(image, face)
 
 
 def way(codes: Sequence[Tensor], frames: int, loop: bool) -> Tensor:
@@ -195,13 +206,3 @@ def _reconstruct(alae: ALAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
     x = from_uint8(pixels).to(alae.w_avg.device)
     y = alae.reconstruct(x)
     return y.cpu(), psnr(x, y.clamp(-1, 1)).cpu()
-
-
-def verdict(ratio: float, numbers: dict[str, Any]) -> str:
-    """How well the model knows pictures that it rebuilds at `ratio` dB, against its own held-out ones."""
-    own = numbers.get("held_out_psnr")
-    if not isinstance(own, int | float) or not math.isfinite(ratio):
-        return "unknown: this model's card has no number to compare with"
-    if ratio >= own - GOOD_DB:
-        return "good"
-    return "usable" if ratio >= own - USABLE_DB else "this model does not know such pictures"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -11,18 +11,18 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from mind2mind import faces
+from mind2mind.config import Crop
 from mind2mind.errors import ConfigError
 from mind2mind.files import atomic
 from mind2mind.opening import in_plain_words
 from mind2mind.opening import open_picture as open_picture  # belongs here for all who use pictures
 
-Crop = Literal["centre", "fit"]  # the largest square in the middle, or the whole picture with bars
-
 
 def check_crop(crop: str) -> None:
     """Raises ConfigError when there is no such crop."""
     if crop not in get_args(Crop):
-        raise ConfigError(f"There is no crop {crop!r}.", f"Choose {' or '.join(get_args(Crop))}.")
+        raise ConfigError(f"There is no crop {crop!r}.", f"Choose one of {', '.join(get_args(Crop))}.")
 
 
 def to_tensor(image: Image.Image, resolution: int, channels: int, crop: Crop = "centre") -> Tensor:
@@ -33,14 +33,15 @@ def to_tensor(image: Image.Image, resolution: int, channels: int, crop: Crop = "
         resolution: pixels a side.
         channels: 1 or 3; grey is repeated, colour is weighted to grey.
         crop: `centre` takes the largest square in the middle, `fit` the whole picture with bars in the mean
-            colour of its border.
+            colour of its border, `face` the largest face as FFHQ cuts it out (see `faces`).
 
     Raises:
-        ConfigError: there is no such crop.
+        ConfigError: there is no such crop, or the package that finds faces is not installed.
+        DataError: the crop is `face` and no face was found.
     """
     check_crop(crop)
     image = image.convert("RGB" if channels == 3 else "L")
-    square = _centre(image, resolution) if crop == "centre" else _fit(image, resolution)
+    square = {"centre": _centre, "fit": _fit, "face": face_square}[crop](image, resolution)
     array = np.array(square)
     return torch.from_numpy(array.reshape(resolution, resolution, channels)).permute(2, 0, 1).contiguous()
 
@@ -55,6 +56,16 @@ def _centre(image: Image.Image, resolution: int) -> Image.Image:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return _resize(image.crop((left, top, left + side, top + side)), (resolution, resolution))
+
+
+def face_square(image: Image.Image, resolution: int, face: faces.Face | None = None) -> Image.Image:
+    """The largest face as FFHQ cuts it out; of a picture that shows it so already the square in the middle.
+
+    Raises:
+        ConfigError, DataError: as `faces.look`, where no `face` is given.
+    """
+    face = face or faces.look(image)
+    return _centre(image, resolution) if face.aligned else faces.cut(image, face.quad, resolution)
 
 
 def _fit(image: Image.Image, resolution: int) -> Image.Image:

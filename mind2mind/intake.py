@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from PIL import Image
 
-from mind2mind import codes, gallery
+from mind2mind import codes, gallery, verdict
 from mind2mind.checkpoints import Model
 from mind2mind.codes import Codes, EncodeProgress
-from mind2mind.config import Limits
+from mind2mind.config import Crop, Limits
 from mind2mind.datasets import Picture, Pictures, Report
 from mind2mind.errors import DataError, RunError
 from mind2mind.files import read_json, write_json
-from mind2mind.images import Crop, to_image
+from mind2mind.images import grid, save_png, to_image
 from mind2mind.runs import Run, occupied
 
+SHOWN = 8  # pictures before and after their faces are aligned, at most
 CHECKED = 32  # pictures that the mean PSNR is measured on, drawn from all of them; fewer of large ones
 
 
@@ -29,7 +30,9 @@ class Encoding:
     codes: Codes
     report: Report
     psnr_mean: float  # dB, of the reconstructions of up to CHECKED pictures
-    verdict: str  # the same in words; see gallery.verdict
+    verdict: str  # whether the model knows them, in words
+    reason: str  # a sentence of why: see the module `verdict`
+    aligned: tuple[tuple[Image.Image, Image.Image], ...] = ()  # some, before and after; small
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,7 @@ class Prepared:
     count: int  # pictures that were encoded
     psnr_mean: float
     verdict: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +56,20 @@ class Reconstruction:
     original: Image.Image
     rebuilt: Image.Image
     psnr: float
+    aligned: tuple[Image.Image, Image.Image] | None = None  # small: before and after, where that differs
 
 
-def pictures_for(model: Model, sources: Sequence[Path], crop: Crop, limits: Limits) -> Pictures:
-    """The readable pictures among `sources`, at the model's size."""
+def pictures_for(model: Model, sources: Sequence[Path], crop: Crop | None, limits: Limits) -> Pictures:
+    """The readable pictures among `sources`, at the model's size; without a crop, cut as its card says."""
     a = model.alae.architecture
-    return Pictures(sources, resolution=a.resolution, channels=a.image_channels, crop=crop, limits=limits)
+    return Pictures(
+        sources,
+        resolution=a.resolution,
+        channels=a.image_channels,
+        crop=crop or model.card.crop,
+        faces_wanted=model.card.crop == "face",
+        limits=limits,
+    )
 
 
 def encode(
@@ -74,13 +86,16 @@ def encode(
         if isinstance(event, codes.Encoded):
             encoded = event.codes
         else:
-            yield event
+            yield EncodeProgress(event.done, pictures.count)
     report = pictures.report
     if encoded is None or not some.kept:
         raise DataError(_why_none(report), "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip.")
-    _, ratios = gallery.rebuild(model, torch.stack([picture.pixels for picture in some.kept]))
+    pixels = torch.stack([picture.pixels for picture in some.kept])
+    _, ratios = gallery.rebuild(model, pixels)
     mean = sum(ratios) / len(ratios)
-    yield Encoding(encoded, report, mean, gallery.verdict(mean, model.card.numbers))
+    judged = verdict.judge(verdict.scores(pixels, torch.tensor(ratios)), model.card.numbers)
+    aligned = tuple(picture.aligned for picture in some.kept if picture.aligned)[:SHOWN]
+    yield Encoding(encoded, report, mean, judged.word, judged.reason, aligned)
 
 
 def keep(
@@ -98,21 +113,32 @@ def keep(
                 raise RunError(f"There is already a run in {run.folder}.", "Choose another folder.")
             codes.save(run.folder / "codes.safetensors", made)
             write_json(run.folder / "report.json", report.to_dict())
+            for number, couple in enumerate(event.aligned):
+                save_png(grid(couple, columns=1), run.alignment / f"{number}.png")
             run.create(
                 source_id=made.source_id,
                 source_hash=made.source_hash,
                 counts={"used": len(made), "skipped": len(report.skipped)},
                 psnr_mean=event.psnr_mean,
                 verdict=event.verdict,
+                reason=event.reason,
                 **info,
             )
-        yield Prepared(run.token, run.folder, report, len(made), event.psnr_mean, event.verdict)
+        yield Prepared(run.token, run.folder, report, len(made), event.psnr_mean, event.verdict, event.reason)
 
 
 def kept(run: Run) -> Prepared:
     """What `keep` has written, read back."""
     info, report = run.info, Report.from_dict(read_json(run.folder / "report.json"))
-    return Prepared(run.token, run.folder, report, info["counts"]["used"], info["psnr_mean"], info["verdict"])
+    return Prepared(
+        run.token,
+        run.folder,
+        report,
+        info["counts"]["used"],
+        info["psnr_mean"],
+        info["verdict"],
+        info.get("reason", ""),  # runs of before know none
+    )
 
 
 def _why_none(report: Report) -> str:
@@ -140,5 +166,7 @@ def reconstruct(model: Model, pictures: Pictures) -> Iterator[Reconstruction | R
     """Each usable picture beside what the model makes of it; the report on all files comes last."""
     for picture in pictures:
         (rebuilt,), (ratio,) = gallery.rebuild(model, picture.pixels[None])
-        yield Reconstruction(picture.name, to_image(picture.pixels), rebuilt, float(ratio))
+        original = to_image(picture.pixels)
+        aligned = picture.aligned if pictures.crop == "face" else None  # else it is only what would be
+        yield Reconstruction(picture.name, original, rebuilt, float(ratio), aligned)
     yield pictures.report

@@ -54,6 +54,7 @@ class Launcher:
         environment = os.environ | {
             "OMP_NUM_THREADS": "1",
             "MIND2MIND_WEIGHTS": str(self.weights),
+            "MIND2MIND_HOME": str(self.home),  # its downloaded models
             "PYTHONPATH": os.pathsep.join(paths),
         }
         with (target / ("log.txt" if target == folder else "worker.log")).open("ab") as log:

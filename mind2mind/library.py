@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from mind2mind import sources
+from mind2mind import remote, sources
 from mind2mind.cards import SOURCE, read_config
 from mind2mind.checkpoints import WEIGHTS, Model, load_source, load_transfer
 from mind2mind.errors import ConfigError, RunError, WeightsError
@@ -23,13 +23,14 @@ class Library:
     """Models by reference.
 
     Args:
-        home: holds `runs/` and `models/`.
+        home: holds `runs/`, `models/` and `downloads/`.
         weights: the catalogue's folder.
         folders: whether a reference may be a folder.
     """
 
     def __init__(self, home: Path, weights: Path, device: torch.device, *, folders: bool) -> None:
-        self.home, self.weights, self.device, self.folders = home, weights, device, folders
+        self.home, self.device, self.folders = home, device, folders
+        self.shelves = (weights, sources.downloads_folder(home))
         self._kept: OrderedDict[tuple[str, int], Model] = OrderedDict()
         self._guard = threading.RLock()
 
@@ -81,8 +82,8 @@ class Library:
                 "Convert or make it again with its source (mind2mind convert FILE --source MODEL).",
             )
         try:
-            if source_ref is None and not sources.bundled(self.weights, name):  # a bundle names no folders
-                raise WeightsError("It is not in the catalogue.", "Copy its folder to weights/.")
+            if source_ref is None and not sources.shelved(self.shelves, name):  # a bundle names no folders
+                raise WeightsError("It is not in the catalogue.", remote.how_to_get(name))
             return self.model(name)
         except WeightsError as error:
             raise WeightsError(
@@ -93,7 +94,7 @@ class Library:
     def locate(self, ref: str) -> tuple[Path, str | None]:
         """The bundle's folder, and what its source is called if that is known without opening it."""
         ref = str(ref)
-        if folder := sources.bundled(self.weights, ref):
+        if folder := sources.shelved(self.shelves, ref):
             return folder, None
         if self.folders and ref:  # before tokens: a folder's name may look like one
             folder = Path(ref)
@@ -105,9 +106,12 @@ class Library:
             if (self.home / "models" / ref).is_dir():
                 return self.home / "models" / ref, None
             return _of_run(find(self.home, ref))
-        known = ", ".join(info.id for info in sources.catalogue(self.weights)) or "none is installed"
+        known = ", ".join(info.id for info in sources.catalogue(*self.shelves)) or "none is installed"
         where = ", or give the folder of a model or of a run" if self.folders else ""
-        raise WeightsError(f"There is no model '{ref}'.", f"Choose one of these: {known}{where}.")
+        fix = f"Choose one of these: {known}{where}."
+        if self.folders and (remote.hub_id(ref) or ref in remote.REMOTE):
+            raise WeightsError(f"The model '{ref}' is not here.", f"{remote.how_to_get(ref)} {fix}")
+        raise WeightsError(f"There is no model '{ref}'.", fix)
 
 
 def _of_run(run: Run) -> tuple[Path, str]:

@@ -126,16 +126,28 @@ def render(face: ToonFace, size: int = 64) -> Image.Image:
     Raises:
         DataError: the rendering packages are not installed.
     """
+    svg = svg_of(face, size)
+    import resvg_py
+
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
+    return Image.open(io.BytesIO(png)).convert("RGB")
+
+
+def svg_of(face: ToonFace, size: int = 64) -> str:
+    """The drawing of a face, as an SVG of `size` pixels a side.
+
+    Raises:
+        DataError: the rendering packages are not installed.
+    """
     try:
-        import resvg_py
+        import resvg_py  # noqa: F401  complained of here, with the other one
         from dicebear import Avatar
     except ImportError as error:
         raise DataError(
             f"Drawing toon heads needs the package {error.name!r}.", 'Run: pip install -e ".[data]"'
         ) from error
-    svg = Avatar(_style(), _options(face, size)).to_string()
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
-    return Image.open(io.BytesIO(png)).convert("RGB")
+    drawing: str = Avatar(_style(), _options(face, size)).to_string()
+    return drawing
 
 
 @cache
@@ -182,11 +194,16 @@ def toon(domain: str, count: int, size: int, seed: int, out: Path, processes: in
         DataError: `out` already holds PNGs or attributes.
     """
     draw(domain, seed)  # complains about the domain at the call of next(), before any process starts
-    if (out / "attributes.jsonl").exists() or next(out.glob("*.png"), None):
-        raise DataError(f"{out} already holds pictures or their attributes.", "Choose a new folder.")
+    check_empty(out)
     out.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(processes) as pool, (out / "attributes.jsonl").open("w") as lines:
         rows = pool.map(partial(_write_one, out, domain, size), range(seed, seed + count), chunksize=32)
         for done, row in enumerate(rows, start=1):
             lines.write(json.dumps(row) + "\n")
             yield done
+
+
+def check_empty(out: Path) -> None:
+    """Raises DataError when a folder already holds PNGs or attributes."""
+    if (out / "attributes.jsonl").exists() or next(out.glob("*.png"), None):
+        raise DataError(f"{out} already holds pictures or their attributes.", "Choose a new folder.")

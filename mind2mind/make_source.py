@@ -1,7 +1,7 @@
 """From a folder of pictures to the bundle of a source model.
 
 Loads the pictures, trains an ALAE on them (`pretrain`), encodes them, lets a MindGAN learn their codes as
-the prior that F is not yet trained to be, and writes the bundle with its card and preview.
+its prior where the recipe does not train F, and writes the bundle with its card and preview.
 """
 
 import copy
@@ -15,16 +15,16 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from mind2mind.alae import ALAE
-from mind2mind.checkpoints import Card, save_source
-from mind2mind.config import DEFAULT, LOCAL, Architecture, Limits, PretrainRecipe
+from mind2mind.checkpoints import Card, load_source, save_source
+from mind2mind.config import DEFAULT, LOCAL, Architecture, Limits, PaperRecipe, PretrainRecipe
 from mind2mind.datasets import Pictures
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import atomic
 from mind2mind.images import from_uint8, to_image
 from mind2mind.metrics import psnr
-from mind2mind.mindgan import draw_z
 from mind2mind.pretrain import PretrainEvent, PretrainFinished, PretrainPreview, kimg_for, pretrain
 from mind2mind.transfer import Progress, exported, train
+from mind2mind.verdict import own_numbers
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 1000  # of the pictures, in the order of their names, from the end
 BASELINE_NUMBERS = 10**8  # of the training pictures that retrieval and PCA know: 8,000 of 64 px
@@ -32,9 +32,10 @@ PRIOR_CODES = 20_000
 # Of so many codes none needs to be held out, and none is learnt by heart
 PRIOR_RECIPE = replace(DEFAULT, name="prior", held_out_share=0.0, jitter=0.0)
 PRIOR_STEPS = 8000
+PREVIEWED = 32
 STAND_IN = (
-    "The encoder and the decoder were trained by the pixel term alone. F and D are as they were initialised: "
-    "a MindGAN trained on the codes of the training pictures draws the samples in F's place."
+    "The encoder and the decoder were trained by the pixel term. F and D are as they were initialised: a MindGAN "
+    "trained on the codes of the training pictures draws the samples in F's place."
 )
 
 
@@ -68,7 +69,7 @@ MakeEvent = PretrainEvent | Loading | PriorProgress | Made
 def make_source(
     sources: Sequence[Path],
     architecture: Architecture,
-    recipe: PretrainRecipe,
+    recipe: PretrainRecipe | PaperRecipe,
     out: Path,
     *,
     kimg: float | None = None,
@@ -88,7 +89,7 @@ def make_source(
     Args:
         kimg, minutes: how long, exactly one of them; minutes become thousands of pictures in a warm-up.
         card: what to tell of the model; None takes its name from `out`.
-        prior_steps: generator steps of the MindGAN that stands in for F.
+        prior_steps: generator steps of the MindGAN that stands in for F where the recipe does not train it.
 
     Raises:
         ConfigError: not exactly one of kimg and minutes.
@@ -122,7 +123,7 @@ def _check_memory(architecture: Architecture, count: int) -> None:
 def _make(
     pictures: Pictures,
     architecture: Architecture,
-    recipe: PretrainRecipe,
+    recipe: PretrainRecipe | PaperRecipe,
     out: Path,
     kimg: float | None,
     minutes: float | None,
@@ -163,7 +164,7 @@ def _make(
     if finished is None or finished.stopped:
         return
     yield from finish(
-        alae, training, held_out, out, card, prior_steps=prior_steps, seed=seed,
+        alae, training, held_out, out, card, prior_steps=0 if recipe.trains_f else prior_steps, seed=seed,
         numbers={"kimg": finished.kimg, "training_pictures": len(training)},
     )  # fmt: skip
 
@@ -186,28 +187,34 @@ def finish(
     seed: int = 0,
     numbers: dict[str, float],
 ) -> Iterator[MakeEvent]:
-    """Encodes, trains the prior, measures, and writes the bundle of a trained autoencoder."""
+    """Measures a trained autoencoder and writes its bundle; with `prior_steps`, trains its prior first."""
     alae.eval()
-    codes = encode_all(alae, training[:PRIOR_CODES])
-    alae.w_avg.copy_(codes.mean(dim=0))
-    folder = out / "prior"
-    for event in train(codes, PRIOR_RECIPE, prior_steps, seed=seed, folder=folder, device=alae.w_avg.device):
-        if isinstance(event, Progress):
-            yield PriorProgress(event.step, event.total_steps)
-    prior, sizes, _ = exported(folder)
-    quality = {**reconstruction_numbers(alae, held_out), **baselines(training, held_out)}
-    card = replace(
-        card,
-        numbers={**numbers, **quality, "prior_steps": prior_steps, **card.numbers},
-        notes=card.notes or STAND_IN,
-    )
+    prior = None
+    if prior_steps:
+        codes = encode_all(alae, training[:PRIOR_CODES])
+        alae.w_avg.copy_(codes.mean(dim=0))
+        folder, device = out / "prior", alae.w_avg.device
+        for event in train(codes, PRIOR_RECIPE, prior_steps, seed=seed, folder=folder, device=device):
+            if isinstance(event, Progress):
+                yield PriorProgress(event.step, event.total_steps)
+        prior, _, _ = exported(folder)
+        numbers = {**numbers, "prior_steps": prior_steps}
+        card = replace(card, notes=card.notes or STAND_IN)
+    own = {**reconstruction_numbers(alae, held_out), **own_numbers(alae, held_out)}
+    card = replace(card, numbers={**numbers, **own, **baselines(training, held_out), **card.numbers})
     save_source(out, alae, card, prior=prior)
-    z = draw_z(32, sizes.z_dim, torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        samples = alae.decode(alae.styles(prior(z).to(alae.w_avg.device))).cpu()
+    _preview(out, alae.w_avg.device)
+    yield Made(out, card)
+
+
+@torch.no_grad()
+def _preview(out: Path, device: torch.device) -> None:
+    """The first seeds' pictures, as the bundle draws them."""
+    model = load_source(out, device)
+    w = model.draw_w([torch.Generator().manual_seed(seed) for seed in range(PREVIEWED)])
+    samples = model.alae.decode(model.alae.styles(w)).cpu()
     with atomic(out / "preview.png") as path:
         to_image(make_grid(samples.clamp(-1, 1), nrow=8, padding=0)).save(path, format="PNG")
-    yield Made(out, card)
 
 
 @torch.no_grad()

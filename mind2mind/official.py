@@ -227,7 +227,7 @@ def fill(
     if bad := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise WeightsError(f"{name} holds weights that are not finite numbers: {first(bad)}.", fix)
     coefficients = {key: vars(parameter).copy() for key, parameter in module.named_parameters()}
-    own = {key: tensor.to(device, torch.float32, copy=True) for key, tensor in tensors.items()}
+    own = {key: tensor.to(device, torch.float32) for key, tensor in tensors.items()}  # read for us alone
     module.load_state_dict(own, assign=True)
     for key, parameter in module.named_parameters():
         vars(parameter).update(coefficients[key])  # `lr_coef`, for those who train on

@@ -1,11 +1,9 @@
 """Trains an ALAE on any folder of pictures: how a source model comes to know its domain.
 
-The pixel term alone so far: E and G learn to rebuild, F and D keep their initial weights. The steps run
-compiled where there is a compiler, in bfloat16, without noise; everything random is drawn from the step's
-own seed, so that a resumed training goes on as if nothing had happened.
+One loop for every recipe: `pixelwise` (E and G learn to rebuild) and `adversarial` (ALAE's own training, which
+grows from 4 px) say what a step is. This file drives them, looks at held-out pictures and tells of it all.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,19 +12,20 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from mind2mind.adversarial import AdversarialTrainee
 from mind2mind.alae import ALAE
-from mind2mind.config import PretrainRecipe
+from mind2mind.config import PaperRecipe, PretrainRecipe
 from mind2mind.errors import DataError, TrainingError
-from mind2mind.files import load_tensors, save_tensors
 from mind2mind.images import from_uint8
 from mind2mind.metrics import psnr
-
-log = logging.getLogger(__name__)
+from mind2mind.pixelwise import PixelTrainee
+from mind2mind.trainee import Trainee
 
 CHECKPOINT = "last.safetensors"
-Step = Callable[[Tensor], Tensor]
+FEWEST_PICTURES = 16
+SHOWN = 32  # held-out pictures and samples in a preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +34,21 @@ class PretrainProgress:
 
     kimg: float  # thousands of pictures seen
     total_kimg: float
-    loss: float  # the pixel term, mean since the last event
-    held_out_psnr: float  # dB, mean over the held-out pictures, noise off
+    losses: dict[str, float]  # each term's mean since the last event
+    held_out_psnr: float  # dB, mean over the held-out pictures at this resolution, noise off
+    resolution: int  # px a side that are trained now; full size unless the recipe grows
     seconds: float  # since this call began
     seconds_left: float
 
 
 @dataclass(frozen=True, slots=True)
 class PretrainPreview:
-    """Held-out pictures and their reconstructions, (N, C, H, W) in [-1, 1], on the CPU."""
+    """Pictures (N, C, H, W) of full size, nominally in [-1, 1], on the CPU; of a lower level they are enlarged."""
 
     kimg: float
-    originals: Tensor
+    originals: Tensor  # held out
     reconstructions: Tensor
+    samples: Tensor | None  # F's, of the same z each time; None where the recipe does not train F
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def pretrain(
     alae: ALAE,
     pictures: Tensor,
     held_out: Tensor,
-    recipe: PretrainRecipe,
+    recipe: PretrainRecipe | PaperRecipe,
     *,
     total_kimg: float,
     out: Path,
@@ -81,13 +82,14 @@ def pretrain(
     log_every: float = 5.0,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[PretrainEvent]:
-    """Trains E and G in place and yields events; the checkpoint is `out/last.safetensors`.
+    """Trains the ALAE in place and yields events; the checkpoint is `out/last.safetensors`.
 
     Args:
         alae: the network, already on its device.
         pictures, held_out: uint8 (N, C, H, W) at the network's full size; `held_out` is never trained on.
-        total_kimg: thousands of pictures in all. A resumed training may be given another number: the
-            learning rate then follows the new schedule from there.
+        total_kimg: thousands of pictures in all, a batch more at most. A resumed training may be given
+            another number: the pixel term's learning rate then follows the new schedule from there, and ALAE's
+            own training stays longer at full size.
         log_every: thousands of pictures between two looks at the held-out ones; a checkpoint goes with each.
         should_stop: polled every step; a stopped training is saved first.
 
@@ -95,132 +97,59 @@ def pretrain(
         DataError: too few pictures, or of another size than the network's.
         TrainingError: there is nothing to resume, or the loss became nan (the last checkpoint is kept).
     """
-    shape = (alae.architecture.image_channels, alae.architecture.resolution, alae.architecture.resolution)
-    if len(pictures) < recipe.batch_size or len(held_out) < 1:
+    a = alae.architecture
+    shape = (a.image_channels, a.resolution, a.resolution)
+    if len(pictures) < FEWEST_PICTURES or len(held_out) < 1:
         raise DataError(
             f"There are {len(pictures)} pictures to train on and {len(held_out)} held out.",
-            f"A source model needs at least {recipe.batch_size} and 1; some thousands make a good one.",
+            f"A source model needs at least {FEWEST_PICTURES} and 1; some thousands make a good one.",
         )
     if tuple(pictures.shape[1:]) != shape or tuple(held_out.shape[1:]) != shape:
         raise DataError(
             f"The pictures are {tuple(pictures.shape[1:])}, the architecture wants {shape} (C, H, W).",
             "Choose the architecture of the pictures' size and channels.",
         )
-    state = _State(alae, recipe, seed)
+    trainee = new_trainee(alae, recipe, seed, max(1, round(total_kimg * 1000)))
     if resume:
-        state.load(out / CHECKPOINT)
-    return _loop(state, pictures, held_out, total_kimg, out, log_every, should_stop)
+        trainee.load(out / CHECKPOINT)
+    return _loop(trainee, pictures, held_out, total_kimg, out, log_every, should_stop)
 
 
-def kimg_for(alae: ALAE, pictures: Tensor, recipe: PretrainRecipe, minutes: float) -> float:
-    """How many thousands of pictures fit into `minutes` here and now; the given network is used up."""
-    state = _State(alae, recipe, seed=0)
-    loss_of = compiled(state.pixel_loss)
-    for _ in range(3):
-        state.advance(loss_of, pictures, 1_000_000)
-    begun, first = time.monotonic(), state.step
-    while state.step - first < 30 and time.monotonic() - begun < 20:
-        state.advance(loss_of, pictures, 1_000_000).item()
-    per_second = (state.step - first) * recipe.batch_size / (time.monotonic() - begun)
-    return max(recipe.batch_size / 1000, per_second * 60 * minutes / 1000)
+def new_trainee(alae: ALAE, recipe: PretrainRecipe | PaperRecipe, seed: int, total: int) -> Trainee:
+    """What trains the network by this recipe, on `total` pictures."""
+    if isinstance(recipe, PaperRecipe):
+        return AdversarialTrainee(alae, recipe, seed, total)
+    return PixelTrainee(alae, recipe, seed, total)
 
 
-class _State:
-    """Everything that a checkpoint must hold, and the step that moves it."""
+def kimg_for(
+    alae: ALAE,
+    pictures: Tensor,
+    recipe: PretrainRecipe | PaperRecipe,
+    minutes: float,
+    measuring: float = 20.0,
+) -> float:
+    """How many thousands of pictures fit into `minutes` here and now; the given network is used up.
 
-    def __init__(self, alae: ALAE, recipe: PretrainRecipe, seed: int) -> None:
-        self.alae, self.recipe, self.seed, self.step = alae, recipe, seed, 0
-        self.device = alae.w_avg.device
-        alae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.trained = {
-            name: parameter
-            for name, parameter in alae.named_parameters()
-            if name.startswith(("encoder.", "decoder.")) and "noise_weight" not in name
-        }
-        self.ema = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
-        groups: dict[float, list[nn.Parameter]] = {}
-        for parameter in self.trained.values():
-            groups.setdefault(getattr(parameter, "lr_coef", 1.0), []).append(parameter)
-        self.optimiser = torch.optim.Adam(
-            [{"params": group, "coefficient": coefficient} for coefficient, group in groups.items()],
-            betas=recipe.betas,
-            fused=True,
-        )
-
-    def pixel_loss(self, x: Tensor) -> Tensor:
-        y = self.alae.reconstruct(x)
-        scales = self.recipe.scales
-        return torch.stack([F.l1_loss(F.avg_pool2d(y, s), F.avg_pool2d(x, s)) for s in scales]).sum()
-
-    def advance(self, loss_of: Step, pictures: Tensor, total_steps: int) -> Tensor:
-        """One step; returns the loss, still on the device."""
-        draw = torch.Generator().manual_seed((self.seed << 32) + self.step)
-        chosen = torch.randint(0, len(pictures), (self.recipe.batch_size,), generator=draw)
-        x = from_uint8(pictures[chosen].to(self.device)).contiguous(memory_format=torch.channels_last)
-        learning_rate = self.recipe.learning_rate * self._schedule(total_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate * group["coefficient"]
-        with torch.autocast(self.device.type, torch.bfloat16):
-            loss = loss_of(x)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-        self.step += 1
-        half_lives = self.recipe.batch_size / (1000 * self.recipe.ema_kimg)
-        beta = min(0.5**half_lives, self.step / (self.step + 10))  # a short memory at first
-        torch._foreach_lerp_(list(self.ema.values()), [p.detach() for p in self.trained.values()], 1 - beta)
-        return loss.detach()
-
-    def _schedule(self, total_steps: int) -> float:
-        left = (total_steps - self.step) / max(1, total_steps * self.recipe.decay_share)
-        return min(1.0, (self.step + 1) / self.recipe.warmup_steps, max(left, 0.01))
-
-    def swap(self) -> None:
-        """Exchanges the weights with their average; twice is nothing."""
-        with torch.no_grad():
-            for name, parameter in self.trained.items():
-                now = parameter.detach().clone()
-                parameter.copy_(self.ema[name])
-                self.ema[name].copy_(now)
-
-    def save(self, path: Path) -> None:
-        tensors = {f"weights.{name}": p for name, p in self.alae.state_dict().items()}
-        tensors |= {f"ema.{name}": p for name, p in self.ema.items()}
-        for name, parameter in self.trained.items():
-            for key, value in self.optimiser.state[parameter].items():
-                tensors[f"adam.{key}.{name}"] = value
-        save_tensors(path, tensors, {"step": self.step, "seed": self.seed})
-
-    def load(self, path: Path) -> None:
-        if not path.exists():
-            raise TrainingError(f"There is no checkpoint {path}.", "Leave --resume out to begin anew.")
-        tensors, meta = load_tensors(path)
-        self.step, self.seed = meta["step"], meta["seed"]
-        weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
-        try:
-            self.alae.load_state_dict(weights)
-            for name, parameter in self.trained.items():
-                self.ema[name].copy_(tensors[f"ema.{name}"])
-                if (
-                    f"adam.step.{name}" in tensors
-                ):  # the in- and outputs of lower levels of detail get no gradient
-                    self.optimiser.state[parameter] = {
-                        key: _like(tensors[f"adam.{key}.{name}"], parameter)
-                        for key in ("step", "exp_avg", "exp_avg_sq")
-                    }
-        except (RuntimeError, KeyError) as error:
-            raise TrainingError(
-                f"{path} is of another architecture: {error}.", "Resume with the one it was begun with."
-            ) from error
-
-
-def _like(saved: Tensor, parameter: Tensor) -> Tensor:
-    value = saved.to(parameter.device)
-    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
+    Every stage of the training is tried, for about `measuring` seconds in all or for 30 steps each, but at least
+    for one step after a first that is not counted.
+    """
+    trainee = new_trainee(alae, recipe, 0, 10**9)
+    stages = trainee.stages()
+    seconds = 0.0  # that one picture takes, on average over the stages
+    for share, moment in stages:
+        trainee.seen = moment
+        trainee.advance(pictures).tolist()
+        begun, first, steps = time.monotonic(), trainee.seen, 0
+        while steps < 30 and (steps == 0 or time.monotonic() - begun < measuring / len(stages)):
+            trainee.advance(pictures).tolist()
+            steps += 1
+        seconds += share * (time.monotonic() - begun) / (trainee.seen - first)
+    return max(0.001, 60 * minutes / seconds / 1000)
 
 
 def _loop(
-    state: _State,
+    trainee: Trainee,
     pictures: Tensor,
     held_out: Tensor,
     total_kimg: float,
@@ -228,75 +157,66 @@ def _loop(
     log_every: float,
     should_stop: Callable[[], bool],
 ) -> Iterator[PretrainEvent]:
-    batch = state.recipe.batch_size
-    total_steps = max(1, round(total_kimg * 1000 / batch))
-    every = max(1, round(log_every * 1000 / batch))
-    loss_of, first_step, begun = compiled(state.pixel_loss), state.step, time.monotonic()
-    loss_sum, since, stopped = torch.zeros((), device=state.device), 0, False
-    while state.step < total_steps and not (stopped := should_stop()):
-        loss_sum += state.advance(loss_of, pictures, total_steps)
+    total, every = max(1, round(total_kimg * 1000)), max(1, round(log_every * 1000))
+    first, begun, stopped = trainee.seen, time.monotonic(), False
+    sums, since = torch.zeros(len(trainee.losses), device=trainee.device), 0
+    while trainee.seen < total and not (stopped := should_stop()):
+        before = trainee.seen // every
+        sums += trainee.advance(pictures)
         since += 1
-        if state.step % every == 0 or state.step == total_steps:
-            mean_loss = loss_sum.item() / since
-            if not math.isfinite(mean_loss):
-                raise TrainingError(
-                    f"The loss became nan before step {state.step}.",
-                    f"Lower the learning rate (now {state.recipe.learning_rate}); {out / CHECKPOINT} is kept.",
-                )
-            loss_sum.zero_()
+        if trainee.seen // every > before or trainee.seen >= total:
+            losses = _checked(trainee, sums / since, out)
+            sums.zero_()
             since = 0
-            preview, quality = _look(state, held_out)
+            preview, quality, resolution = _look(trainee, held_out)
             seconds = time.monotonic() - begun
-            left = seconds / (state.step - first_step) * (total_steps - state.step)
-            kimg = state.step * batch / 1000
-            yield PretrainProgress(kimg, total_kimg, mean_loss, quality, seconds, left)
+            done = trainee.work(trainee.seen)
+            left = seconds / (done - trainee.work(first)) * max(0.0, trainee.work(total) - done)
+            kimg = trainee.seen / 1000
+            yield PretrainProgress(kimg, total_kimg, losses, quality, resolution, seconds, left)
             yield preview
-            state.save(out / CHECKPOINT)
+            trainee.save(out / CHECKPOINT)
             yield PretrainSaved(kimg, out / CHECKPOINT)
     if stopped:
-        state.save(out / CHECKPOINT)
-        yield PretrainSaved(state.step * batch / 1000, out / CHECKPOINT)
-    state.swap()
-    yield PretrainFinished(state.step * batch / 1000, stopped, time.monotonic() - begun)
+        _checked(trainee, sums, out)
+        trainee.save(out / CHECKPOINT)
+        yield PretrainSaved(trainee.seen / 1000, out / CHECKPOINT)
+    trainee.swap()
+    yield PretrainFinished(trainee.seen / 1000, stopped, time.monotonic() - begun)
 
 
-def _look(state: _State, held_out: Tensor) -> tuple[PretrainPreview, float]:
-    """The averaged weights' reconstructions of the first held-out pictures and the mean PSNR of all."""
-    state.swap()
-    try:
-        quality, shown = held_out_psnr(state.alae, held_out), from_uint8(held_out[:32])
-        with torch.no_grad():
-            rebuilt = state.alae.reconstruct(shown.to(state.device)).float().cpu()
-    finally:
-        state.swap()
-    return PretrainPreview(state.step * state.recipe.batch_size / 1000, shown, rebuilt), quality
+def _checked(trainee: Trainee, losses: Tensor, out: Path) -> dict[str, float]:
+    """The losses by their names; raises TrainingError where one is no number."""
+    named = dict(zip(trainee.losses, losses.tolist(), strict=True))
+    if not all(map(math.isfinite, named.values())):
+        raise TrainingError(
+            f"The loss became nan before step {trainee.step}.",
+            f"{out / CHECKPOINT} is as it was. Begin anew with a lower learning rate or another seed.",
+        )
+    return named
 
 
 @torch.no_grad()
-def held_out_psnr(alae: ALAE, pictures: Tensor, batch_size: int = 64) -> float:
-    """Mean PSNR in dB of the reconstructions of uint8 pictures (N, C, H, W), noise off, clamped to [-1, 1]."""
-    values = []
-    for chunk in pictures.split(batch_size):
-        x = from_uint8(chunk.to(alae.w_avg.device))
-        values.append(psnr(alae.reconstruct(x).clamp(-1, 1), x))
-    return torch.cat(values).mean().item()
+def _look(trainee: Trainee, held_out: Tensor) -> tuple[PretrainPreview, float, int]:
+    """The averaged weights' work on held-out pictures, the mean PSNR of all in dB, and the pixels a side."""
+    trainee.swap()
+    try:
+        values: list[Tensor] = []
+        shown: list[Tensor] = []
+        for chunk in held_out.split(64):
+            x, y = trainee.look(from_uint8(chunk.to(trainee.device)))
+            values.append(psnr(y.float().clamp(-1, 1), x))
+            shown = shown or [x[:SHOWN], y[:SHOWN]]
+        samples = trainee.samples(SHOWN)
+    finally:
+        trainee.swap()
+    side = held_out.shape[-1]
+    originals, reconstructions = (_enlarged(x, side) for x in shown)
+    preview = PretrainPreview(
+        trainee.seen / 1000, originals, reconstructions, None if samples is None else _enlarged(samples, side)
+    )
+    return preview, torch.cat(values).mean().item(), shown[0].shape[-1]
 
 
-def compiled(function: Step) -> Step:
-    """The function through torch.compile where this machine can, else as it is."""
-    fast: Step = torch.compile(function)
-    tried = False
-
-    def call(x: Tensor) -> Tensor:
-        nonlocal fast, tried
-        if tried:
-            return fast(x)
-        tried = True
-        try:
-            return fast(x)
-        except Exception as error:  # no compiler, an unsupported platform: slower, not wrong
-            log.warning("torch.compile is of no use here (%s); going on without it.", type(error).__name__)
-            fast = function
-            return fast(x)
-
-    return call
+def _enlarged(x: Tensor, side: int) -> Tensor:
+    return F.interpolate(x.float(), size=side, mode="nearest").cpu()

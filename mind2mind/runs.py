@@ -33,7 +33,7 @@ _FILES = (
     "last.safetensors",
     "best.safetensors",
 )
-_FOLDERS = ("previews", "bundle", "bundle.new")
+_FOLDERS = ("previews", "alignment", "bundle", "bundle.new")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +221,11 @@ class Run:
                 with contextlib.suppress(ValueError):
                     values.append(json.loads(line))
         return values
+
+    @property
+    def alignment(self) -> Path:
+        """The folder with pictures before and after their faces were aligned."""
+        return self.folder / "alignment"
 
     def preview_path(self, step: int) -> Path:
         return self.folder / "previews" / f"{step:08d}.safetensors"

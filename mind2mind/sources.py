@@ -1,11 +1,13 @@
 """The catalogue of models: which there are, where they lie, and what their cards say.
 
-Bundled models are the folders of `weights/` beside the package that hold a bundle. A model is known by its
-id, which is the folder's name.
+Bundled models are the folders of `weights/` beside the package that hold a bundle, downloaded ones those of
+`downloads/` in the home. A model is known by its id, which is the folder's name (`owner--name` is the Hub's
+`owner/name`).
 """
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from mind2mind.cards import SOURCE, read_config
 from mind2mind.config import Architecture
 from mind2mind.errors import ConfigError, WeightsError
+from mind2mind.remote import folder_name, id_of
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ class ModelInfo:
     preview: Path | None
     folder: Path
     notes: str = ""
+    crop: str = "centre"  # of the pictures it was trained on
 
 
 def weights_folder() -> Path:
@@ -61,6 +65,7 @@ def describe(folder: Path) -> ModelInfo:
             preview=preview if preview.exists() else None,
             folder=folder,
             notes=str(config.get("notes", "")),
+            crop=str(config.get("crop", "centre")),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise WeightsError(
@@ -68,19 +73,31 @@ def describe(folder: Path) -> ModelInfo:
         ) from error
 
 
-def catalogue(weights: Path) -> list[ModelInfo]:
-    """The models in `weights`, by name; damaged ones are left out, with a warning in the log."""
-    found = []
-    for config in sorted(weights.glob("*/config.json")):
+def downloads_folder(home: Path) -> Path:
+    """Where downloaded models lie."""
+    return home / "downloads"
+
+
+def catalogue(*shelves: Path) -> list[ModelInfo]:
+    """The models in these folders, by name; damaged ones are left out, with a warning in the log."""
+    found: dict[str, ModelInfo] = {}
+    for config in (config for shelf in shelves for config in sorted(shelf.glob("*/config.json"))):
         try:
-            found.append(replace(describe(config.parent), id=config.parent.name))
+            model_id = id_of(config.parent.name)
+            found.setdefault(model_id, replace(describe(config.parent), id=model_id))
         except WeightsError as error:  # noqa: PERF203
             log.warning("%s", error)
-    return found
+    return list(found.values())
 
 
-def bundled(weights: Path, model_id: str) -> Path | None:
-    """The folder of a catalogue id, or None."""
-    plain = model_id == Path(model_id).name and not model_id.startswith(".")
-    folder = weights / model_id
+def bundled(shelf: Path, model_id: str) -> Path | None:
+    """The folder of a catalogue id in this folder, or None."""
+    name = folder_name(model_id)
+    plain = name == Path(name).name and not name.startswith(".")
+    folder = shelf / name
     return folder if plain and (folder / "config.json").exists() else None
+
+
+def shelved(shelves: Sequence[Path], model_id: str) -> Path | None:
+    """The folder of a catalogue id in the first of these folders that has it, or None."""
+    return next(filter(None, (bundled(shelf, model_id) for shelf in shelves)), None)

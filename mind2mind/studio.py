@@ -9,28 +9,30 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 from platformdirs import user_data_dir
 from torch import Tensor
 
-from mind2mind import album, bundles, codes, gallery, intake, runs, sources
+from mind2mind import album, bundles, codes, downloads, gallery, intake, memory, runs, sources
 from mind2mind.checkpoints import Model
 from mind2mind.codes import EncodeProgress
-from mind2mind.config import LOCAL, Limits, Recipe
+from mind2mind.config import LOCAL, Crop, Limits, Recipe
+from mind2mind.cost import Cost, Meter
 from mind2mind.datasets import Report
 from mind2mind.desk import Desk
 from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
 from mind2mind.gallery import Endpoint, Endpoints
-from mind2mind.images import Crop
 from mind2mind.intake import Encoding, Prepared, Reconstruction
 from mind2mind.library import Library, pick_device
+from mind2mind.remote import Remote
 from mind2mind.runs import RunStatus
 from mind2mind.sources import ModelInfo
 
 __all__ = [
+    "Cost",
     "EncodeProgress",
     "Encoding",
     "Endpoint",
@@ -63,20 +65,23 @@ class Studio:
         limits: Limits = LOCAL,
         weights: Path | None = None,
     ) -> None:
+        memory.keep_freed()
         self.device = pick_device(device)
         self.home = Path(home or os.environ.get("MIND2MIND_HOME") or user_data_dir("mind2mind")).absolute()
         self.limits = limits
         self.public = limits.keep_hours is not None
         self.weights = Path(weights or sources.weights_folder()).absolute()
         self.library = Library(self.home, self.weights, self.device, folders=not self.public)
+        self.downloads = downloads.Downloads(self.home, self.library)
         self.desk = Desk(self.home, self.weights, limits)
         self.endpoints = Endpoints(limits)
+        self.meter = Meter()
 
     # Models
 
     def models(self) -> list[ModelInfo]:
         """The catalogue."""
-        return sources.catalogue(self.weights)
+        return sources.catalogue(*self.library.shelves)
 
     def model(self, ref: str) -> Model:
         """A model by catalogue id, token or folder (a bundle's or a run's).
@@ -86,6 +91,33 @@ class Studio:
             RunError: it is a run that has no model yet.
         """
         return self.library.model(ref)
+
+    def available(self) -> list[Remote]:
+        """Published models that can be downloaded and are not here."""
+        return self.downloads.available()
+
+    def download(self, ref: str, *, accept_changed: bool = False) -> Generator[downloads.Event, None, None]:
+        """Brings a published model, or `owner/name[@revision]` of the Hub, into the catalogue; see Downloads.get.
+
+        Raises:
+            ConfigError: the server is public.
+        """
+        self._own("download")
+        return self.downloads.get(ref, accept_changed=accept_changed)
+
+    def remove_model(self, model_id: str) -> int:
+        """Deletes a downloaded model, or what a broken download left of it; gives the bytes freed.
+
+        Raises:
+            WeightsError: it was not downloaded.
+            ConfigError: the server is public.
+        """
+        self._own("remove")
+        return self.downloads.remove(model_id)
+
+    def _own(self, verb: str) -> None:
+        if self.public:
+            raise ConfigError(f"Visitors cannot {verb} models here.", "Run Mind2Mind on your own computer.")
 
     def export(self, token: str, path: Path) -> Path:
         """The bundle of a run (or of any other reference) as a zip; gives the file's path."""
@@ -113,6 +145,14 @@ class Studio:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return token
+
+    def cost(self, ref: str) -> Cost:
+        """What a picture of this model costs here; measured when it is first asked for."""
+        return self.meter.cost(self.model(ref))
+
+    def at_a_time(self, ref: str) -> int:
+        """Pictures decoded together: more are drawn as fast, and to the same bytes, in pieces of so many."""
+        return gallery.batch_size(self.model(ref).alae)
 
     # Pictures
 
@@ -162,17 +202,21 @@ class Studio:
         return gallery.film(model, gallery.way(stops, frames, loop), noise)
 
     def reconstruct(
-        self, ref: str, paths: Sequence[Path], *, crop: Crop = "centre"
+        self, ref: str, paths: Sequence[Path], *, crop: Crop | None = None
     ) -> Iterator[Reconstruction | Report]:
-        """Each picture of folders, zips and files beside G(E(picture)), without noise; the report last."""
+        """Each picture of folders, zips and files beside G(E(picture)), without noise; the report last.
+
+        Without a `crop` pictures are cut as the source's card says.
+        """
         model = self.library.source(ref)
         return intake.reconstruct(model, intake.pictures_for(model, paths, crop, self.limits))
 
     def encode(
-        self, paths: Sequence[Path], ref: str, *, crop: Crop = "centre", known: Path | None = None
+        self, paths: Sequence[Path], ref: str, *, crop: Crop | None = None, known: Path | None = None
     ) -> Iterator[EncodeProgress | Encoding]:
         """Encodes pictures; the last event holds codes, report and verdict. `codes.save` writes them.
 
+        Without a `crop` pictures are cut as the source's card says.
         Pictures whose codes are in the file `known`, made by the same source, are not encoded again.
         """
         model = self.library.source(ref)
@@ -186,7 +230,7 @@ class Studio:
         paths: Sequence[Path],
         ref: str,
         *,
-        crop: Crop = "centre",
+        crop: Crop | None = None,
         folder: Path | None = None,
         visitor: str | None = None,
         title: str = "",
@@ -196,7 +240,8 @@ class Studio:
         Args:
             paths: folders, zips and pictures; of the originals only thumbnails are kept.
             ref: the source (of a transfer, its source).
-            crop: `centre` takes the largest square, `fit` the whole picture with bars.
+            crop: `centre` takes the largest square, `fit` the whole picture with bars, `face` the largest
+                face as FFHQ aligns it; None is what the source's card says.
             folder: the run's folder; None is a new one in the home.
             visitor: whom `runs` shows it to.
             title: what the run and its model are called.
@@ -207,11 +252,17 @@ class Studio:
         """
         self.desk.check_disk()
         source_ref = self.library.source_ref(ref)
-        if not sources.bundled(self.weights, source_ref):  # a folder: the worker stands elsewhere
+        if not sources.shelved(self.library.shelves, source_ref):  # a folder: the worker stands elsewhere
             source_ref = str(Path(source_ref).absolute())
         run = self.desk.new(folder)
+        crop = crop or self.model(source_ref).card.crop
         encoding = self.encode(paths, source_ref, crop=crop)
-        info = {"model": source_ref, "crop": crop, "visitor": visitor, "title": title[:200]}
+        info = {
+            "model": source_ref,
+            "crop": crop,
+            "visitor": visitor,
+            "title": title[:200],
+        }
         return intake.keep(run, encoding, info)
 
     def prepared(self, token: str) -> Prepared:
@@ -221,6 +272,18 @@ class Studio:
     def comparison(self, token: str, count: int = 8) -> list[tuple[Image.Image, Image.Image]]:
         """Some of a run's pictures (thumbnails), spread over all of them, each with its reconstruction."""
         return album.comparison(self.library, self.desk.find(token), count)
+
+    def alignment(self, token: str) -> list[Image.Image]:
+        """Some of a run's pictures, each above what aligning its face makes (or, under another crop, made) of it."""
+        return album.alignment(self.desk.find(token))
+
+    def aligned(self, ref: str, path: Path) -> tuple[Image.Image, Image.Image] | None:
+        """A picture before and after its face is aligned (small), where the model needs that and it is not.
+
+        Raises:
+            DataError: the picture cannot be read, or shows no face.
+        """
+        return gallery.aligned(self.model(ref), path, self.limits)
 
     def nearest(self, token: str, seeds: Sequence[int]) -> list[tuple[Image.Image, Image.Image, float]]:
         """Each seed's sample, the original nearest to it, and their distance.
@@ -249,6 +312,7 @@ class Studio:
             ConfigError: the recipe, the budget or the seed makes no sense.
             RunError: the run is not a prepared one, or the limits allow no more runs now.
         """
+        memory.give_back()  # what the encoding took; the training is in another process
         return self.desk.start(token, recipe=recipe, seconds=seconds, steps=steps, seed=seed)
 
     def resume(self, token: str, extra_steps: int = 0) -> RunStatus:

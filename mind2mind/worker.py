@@ -231,6 +231,7 @@ def _bundle(run: Run, source: Model) -> dict[str, Any]:
         licence=source.card.licence,
         numbers=numbers,
         notes="Credit and licence are the source model's; the pictures it learnt from have their own.",
+        crop=info["crop"],
     )
     fresh = run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)

@@ -23,7 +23,7 @@ from mind2mind.alae import ALAE
 from mind2mind.checkpoints import Card, save_source
 from mind2mind.cli import COMMANDS, build, common, training
 from mind2mind.cli.arguments import seeds_of
-from mind2mind.config import LOCAL, PRETRAIN_DEFAULT, PUBLIC, Architecture, MindGANSizes
+from mind2mind.config import LOCAL, PUBLIC, Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, TrainingError
 from mind2mind.files import save_tensors
 from mind2mind.mindgan import Perceptron
@@ -517,7 +517,7 @@ def fake_source(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         if options["seed"] == 14:
             raise TrainingError("The loss became nan.", "Lower the learning rate.")
-        yield PretrainProgress(1.0, 2.0, 0.5, 20.0, 3.0, 3.0)
+        yield PretrainProgress(1.0, 2.0, {"pixel": 0.5}, 20.0, 16, 3.0, 3.0)
         if should_stop():
             return
         yield make_source.PriorProgress(3, 4)
@@ -538,11 +538,11 @@ def test_pretrain(cli, fake_source):
 
 def test_a_stopped_pretrain_tells_what_its_checkpoint_holds(cli, fake_source):
     Path("source").mkdir()
-    save_tensors(Path("source/last.safetensors"), {"x": torch.zeros(1)}, {"step": 500})
+    save_tensors(Path("source/last.safetensors"), {"x": torch.zeros(1)}, {"kimg": 8.0})
     stopped = cli(
         "pretrain", "pictures", "--kimg", "2", "--out", "source", "--seed", "13", "--resume", "--json"
     )
-    assert document(stopped)["kimg"] == 500 * PRETRAIN_DEFAULT.batch_size / 1000
+    assert document(stopped)["kimg"] == 8
 
 
 def test_pretrain_of_nonsense(cli, fake_source):
@@ -573,7 +573,34 @@ def test_make_data(cli):
     assert again.exit_code == 2 and "already holds" in again.stderr
 
 
-@pytest.mark.parametrize("arguments", [("cartoons", "--out", "x"), ("toon", "--out", "x", "--domain", "x")])
+def test_make_data_of_real_pictures(cli):
+    Path("set").mkdir()
+    for kind, shape in (("images-idx3", (20, 28, 28)), ("labels-idx1", (20,))):
+        head = bytes([0, 0, 8, len(shape)]) + b"".join(side.to_bytes(4, "big") for side in shape)
+        content = bytes(range(10)) * 2 if len(shape) == 1 else bytes(20 * 28 * 28)
+        Path(f"set/t10k-{kind}-ubyte").write_bytes(head + content)
+    arguments = ("make-data", "fashion", "--from", "set", "--split", "test", "--classes", "sneaker")
+    told = document(cli(*arguments, "--out", "sneakers", "--json"))
+    rows = [json.loads(line) for line in Path(told["attributes"]).read_text().splitlines()]
+    assert [row["index"] for row in rows] == [7, 17] and told["count"] == 2
+    assert all(Path("sneakers", row["file"]).is_file() for row in rows) and Path(told["about"]).is_file()
+    again = cli(*arguments, "--out", "sneakers")
+    assert again.exit_code == 2 and "already holds" in again.stderr
+    train = cli("make-data", "fashion", "--from", "set", "--out", "x")
+    assert train.exit_code == 2 and "train-images-idx3-ubyte" in train.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("cartoons", "--out", "x"),
+        ("toon", "--out", "x", "--domain", "x"),
+        ("toon", "--out", "x", "--split", "test"),
+        ("mnist", "--out", "x", "--from", ".", "--seed", "0"),
+        ("mnist", "--out", "x", "--from", ".", "--classes", "hat"),
+        ("mnist", "--out", "x", "--from", "."),
+    ],
+)
 def test_make_data_of_nonsense(cli, arguments):
     assert cli("make-data", *arguments).exit_code == 2
     assert not Path("x").exists()

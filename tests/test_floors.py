@@ -9,15 +9,17 @@ PACKAGE = Path(__file__).parent.parent / "mind2mind"
 
 # From the bottom up. Modules of one line do not import each other.
 FLOORS = [
-    {"errors", "layers", "metrics"},
-    {"networks", "config", "files", "listing", "unpickle"},
-    {"alae", "mindgan", "make_data", "opening", "clips", "cards", "runs"},
-    {"images", "official", "sources", "learner", "launch"},
-    {"checkpoints", "datasets", "desk", "pretrain", "transfer"},
-    {"codes", "gallery", "bundles", "library", "make_source"},
-    {"intake", "album"},
+    {"errors", "memory", "layers", "metrics", "seeds", "webpages"},
+    {"networks", "config", "files", "listing", "lreq", "unpickle", "idx"},
+    {"remote", "parts", "submitted"},
+    {"alae", "mindgan", "make_data", "opening", "faces", "clips", "cards", "runs", "growth"},
+    {"images", "make_mnist", "official", "sources", "learner", "launch", "objectives", "trainee", "fetch"},
+    {"checkpoints", "datasets", "desk", "transfer", "pixelwise", "adversarial", "hub", "verdict"},
+    {"codes", "gallery", "bundles", "library", "pretrain", "toon_layers"},
+    {"intake", "album", "cost", "make_source", "arrivals"},
+    {"downloads"},
     {"studio"},
-    {"experiment", "worker", "ui"},
+    {"experiment", "toon_reading", "worker", "ui"},
     {"cli"},  # one of its commands starts the app
     {"__main__"},
 ]

@@ -28,7 +28,7 @@ RECIPE = replace(PRETRAIN_DEFAULT, batch_size=8, warmup_steps=5)
 @pytest.fixture(autouse=True)
 def _not_compiled(monkeypatch):
     """Compiling takes longer than these trainings; `test_compiled_steps_are_the_same` does it once."""
-    monkeypatch.setattr("mind2mind.pretrain.compiled", lambda function: function)
+    monkeypatch.setattr("mind2mind.pixelwise.compiled", lambda function: function)
 
 
 def discs(count, seed=0):
@@ -58,7 +58,7 @@ def test_it_learns_and_its_events_tell(tmp_path):
     assert kinds[:3] == [PretrainProgress, PretrainPreview, PretrainSaved]
     assert kinds[-1] is PretrainFinished
     progress = [event for event in events if isinstance(event, PretrainProgress)]
-    assert progress[-1].loss < 0.6 * progress[0].loss
+    assert progress[-1].losses["pixel"] < 0.6 * progress[0].losses["pixel"]
     assert progress[-1].held_out_psnr > progress[0].held_out_psnr + 2
     with torch.no_grad():
         x = discs(8, seed=9).float() / 127.5 - 1
@@ -85,7 +85,9 @@ def test_a_compiled_step_is_the_same(tmp_path, monkeypatch):
     plain = run(new_alae(TINY, 0), tmp_path / "plain", total_kimg=0.04, log_every=0.04)
     monkeypatch.undo()
     fast = run(new_alae(TINY, 0), tmp_path / "fast", total_kimg=0.04, log_every=0.04)
-    assert fast[0].loss == pytest.approx(plain[0].loss, rel=0.01)  # bfloat16, in another order
+    assert fast[0].losses["pixel"] == pytest.approx(
+        plain[0].losses["pixel"], rel=0.01
+    )  # bfloat16, in another order
 
 
 def test_bad_input_is_refused_at_the_call(tmp_path):
@@ -112,6 +114,9 @@ def test_nan_is_an_error_and_the_checkpoint_is_kept(tmp_path):
         broken.decoder.const.fill_(torch.nan)
     with pytest.raises(TrainingError, match="nan"):
         run(broken, tmp_path)
+    calls = iter(range(9))
+    with pytest.raises(TrainingError, match="nan"):
+        run(broken, tmp_path, should_stop=lambda: next(calls) >= 3)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 

@@ -153,13 +153,6 @@ def test_drawing_from_many_threads(studio):
     assert all(same(image, expected) for image in drawn)
 
 
-def test_verdicts_compare_with_the_models_own_number():
-    numbers = {"held_out_psnr": 20.0}
-    words = [gallery.verdict(psnr, numbers) for psnr in (25, 17, 16.9, 14, 13.9)]
-    assert words == ["good", "good", "usable", "usable", "this model does not know such pictures"]
-    assert gallery.verdict(20, {}).startswith("unknown")
-
-
 # References
 
 
@@ -198,7 +191,9 @@ def test_preparing_tells_of_every_file(studio, place, tmp_path):
     assert isinstance(last, Prepared)
     assert (last.count, len(last.report.used), len(last.report.skipped)) == (5, 5, 1)
     assert progress[-1].done == 5
-    assert last.verdict in ("good", "usable", "this model does not know such pictures")
+    assert last.verdict == "this model does not know such pictures"  # it is untrained, and they are noise
+    assert last.reason.startswith("Of their contrast ")
+    assert studio.prepared(last.token).reason == last.reason
     status = studio.status(last.token)
     assert (status.state, status.title, status.usable) == ("prepared", "five", False)
     couples = studio.comparison(last.token, count=3)

@@ -1,5 +1,6 @@
 """The handlers of the app, called as what they are: functions. The studio is real, its model tiny."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tiny import RECIPE, carry_out, make_pictures, make_studio
 from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.datasets import Report, Verdict
 from mind2mind.errors import DataError
+from mind2mind.files import read_json
 from mind2mind.images import png_meta
 from mind2mind.runs import RunStatus
 from mind2mind.sources import ModelInfo
@@ -111,6 +113,30 @@ def test_the_examples_are_the_folders_with_an_about(tmp_path):
     (one,) = examples.examples(tmp_path)
     assert (one.title, one.credit, len(one.files)) == ("A", "B", 3) and one.collage().size[0] > 16
     assert examples.examples(tmp_path / "none") == []
+
+
+def test_an_example_brings_its_source_model(tmp_path):
+    make_pictures(tmp_path / "boots", 2)
+    (tmp_path / "boots/about.json").write_text('{"models": ["fashion", "mnist", "gone"]}')
+    there = {"toon", "mnist", "fashion"}
+    (boots,) = examples.examples(tmp_path, there)
+    assert boots.models == ("fashion", "mnist")
+    assert [boots.source(chosen) for chosen in ("toon", "mnist")] == ["fashion", "mnist"]
+    assert examples.examples(tmp_path, {"toon"}) == []
+    (tmp_path / "boots/about.json").write_text('{"title": "Boots"}')
+    (anything,) = examples.examples(tmp_path, {"toon"})
+    assert anything.source("toon") == "toon"
+
+
+def test_the_examples_in_assets_say_what_they_are():
+    """Each set's attributes name its pictures, and its story says how many there are and whose they are."""
+    for example in examples.examples():
+        folder = example.files[0].parent
+        told = read_json(folder / "about.json")
+        rows = [json.loads(line) for line in (folder / "attributes.jsonl").read_text().splitlines()]
+        assert sorted(row["file"] for row in rows) == [path.name for path in example.files]
+        assert told["pictures"] == len(rows) >= 100 and example.models
+        assert all(told[key] for key in ("title", "shows", "licence", "credit", "made_by"))
 
 
 # The door
@@ -397,6 +423,7 @@ torch.nn.Module.__call__ = guarded
 import app
 import gradio as gr
 from mind2mind.ui import launch
+from mind2mind.ui.examples import Example
 from tiny import RECIPE, carry_out
 
 studio, demo = app.studio, app.demo
@@ -416,7 +443,7 @@ token = stored["token"]
 assert len(ready[tab.compared]) == 8
 assert len(call["reopen"](stored)[tab.compared]) == 8
 example = type("Chosen", (), {"index": 0})
-tab.examples = [type("Example", (), {"files": [*map(str, pictures)], "title": "E"})]
+tab.examples = [Example(tuple(map(str, pictures)), "E", "")]
 *_, other = call["check_example"](None, "tiny", "centre", example)
 studio.desk.launcher.ensure = lambda run: None
 studio.desk.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)

@@ -13,7 +13,7 @@ LAST_SEED = 2**32 - 1  # the noise of seed s is drawn from s + 2**32
 MOST_SEEDS = 100_000
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Crop = Literal["centre", "fit"]
+Crop = Literal["centre", "fit", "face"]
 NoiseKind = Literal["none", "fixed", "random"]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, the rest on stderr.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the networks run.")]
@@ -29,8 +29,12 @@ NoiseOption = Annotated[
     NoiseKind, typer.Option("--noise", help="The decoder's noise: fine detail by chance.")
 ]
 CropOption = Annotated[
-    Crop,
-    typer.Option("--crop", help="How pictures become square: cut, or fitted with bars."),
+    Crop | None,
+    typer.Option(
+        "--crop",
+        help="How pictures become square: cut, fitted with bars, or faces aligned as FFHQ does.",
+        show_default="as the model's card says",
+    ),
 ]
 
 

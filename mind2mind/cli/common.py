@@ -103,15 +103,19 @@ class Terminal:
             print(text, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
-    def bar(self, description: str, total: float | None = None) -> Iterator[Bar]:
-        """A bar on stderr while the block lasts; `total` None: the end is not known."""
+    def bar(self, description: str, total: float | None = None, *, left: bool = False) -> Iterator[Bar]:
+        """A bar on stderr while the block lasts; `total` None: the end is not known.
+
+        `left` shows the time that is left, by the pace so far.
+        """
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
+            *((TextColumn("left:"), TimeRemainingColumn()) if left else ()),
             TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=Console(stderr=True), disable=self.quiet) as progress:

@@ -148,8 +148,10 @@ def _home(home: Path) -> Iterator[Check]:
 
 
 def _models(studio: "Studio") -> Iterator[Check]:
-    """Every bundle of the catalogue's folder is loaded, and draws a picture."""
-    folders = sorted(path.parent for path in studio.weights.glob("*/config.json"))
+    """Every bundle of the catalogue's folders is loaded, and draws a picture."""
+    folders = [
+        path.parent for shelf in studio.library.shelves for path in sorted(shelf.glob("*/config.json"))
+    ]
     if not folders:
         fix = "Copy the folder weights/ beside the package, or set MIND2MIND_WEIGHTS."
         yield Check("models", "bad", f"There is no model in {studio.weights}.", fix)

@@ -22,10 +22,10 @@ from mind2mind.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from mind2mind.datasets import Report
     from mind2mind.intake import Encoding, Prepared
 
 SAMPLES = 16  # when --count is left out
-AT_A_TIME = 16  # pictures; bounds memory, and is fixed so that the same command gives the same bytes
 IN_GRID = 64  # pictures of a grid, at most
 FRAMES = 60
 FRAMES_PER_SECOND = 24
@@ -56,9 +56,10 @@ def sample(
     studio = terminal.studio()
     shown: list[Image.Image] = []
     rows = []
-    with terminal.bar("Drawing", len(seeds)) as bar:
-        for first in range(0, len(seeds), AT_A_TIME):
-            chunk = seeds[first : first + AT_A_TIME]
+    step = studio.at_a_time(model)
+    with terminal.bar("Drawing", len(seeds), left=True) as bar:
+        for first in range(0, len(seeds), step):
+            chunk = seeds[first : first + step]
             pictures = studio.sample(model, chunk, psi=psi, noise=noise)
             folder_of(out)  # only now: a wrong model leaves no folder behind
             for number, picture in zip(chunk, pictures, strict=True):
@@ -131,7 +132,7 @@ def interpolate(
     from mind2mind.clips import save_clip
 
     walk = terminal.studio().interpolate(model, ends, frames=frames, psi=psi, noise=noise, loop=loop)
-    with terminal.bar("Drawing", frames) as bar:
+    with terminal.bar("Drawing", frames, left=True) as bar:
         folder_of(out.parent)
         save_clip(_counted(walk, bar), out, FRAMES_PER_SECOND)
     document = {"model": model, "ends": endpoints, "frames": frames, "psi": psi, "noise": noise, "path": out}
@@ -144,29 +145,38 @@ def _counted(frames: "Iterable[Image.Image]", bar: Bar) -> "Iterator[Image.Image
         yield frame
 
 
-@door("mind2mind reconstruct photos/ --model toon64 --out rebuilt")
+@door(
+    "mind2mind reconstruct photos/ --model toon64 --out rebuilt",
+    "mind2mind reconstruct me.jpg --model ffhq --crop face --out rebuilt",
+)
 def reconstruct(
     terminal: Terminal,
     pictures: PicturesArgument,
     model: ModelOption,
+    crop: CropOption = None,
     out: Annotated[Path, typer.Option(help="The folder for the pairs.")] = Path("reconstructions"),
 ) -> Result:
-    """Show what a model can rebuild of pictures: each beside its reconstruction, with the PSNR in dB."""
+    """Show what a model can rebuild of pictures: each beside its reconstruction, with the PSNR in dB.
+
+    Where a face was aligned, the picture before stands on the left.
+    """
     from mind2mind import images
     from mind2mind.datasets import Report
 
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     with terminal.bar("Rebuilding") as bar:
-        for number, made in enumerate(terminal.studio().reconstruct(model, pictures), start=1):
+        for number, made in enumerate(terminal.studio().reconstruct(model, pictures, crop=crop), start=1):
             if isinstance(made, Report):
                 skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in made.skipped]
+                tell_faces(terminal, made)
                 break
             bar.show(number, note=f"{number} pictures")
             stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem)[:80]
             path = folder_of(out) / f"{number:05d}-{stem}.png"
             meta = {"model": model, "picture": made.name, "psnr": f"{made.psnr:.2f}"}
-            images.save_png(images.grid([made.original, made.rebuilt], 2), path, meta)
+            before = [made.aligned[0].resize(made.original.size)] if made.aligned else []
+            images.save_png(images.grid([*before, made.original, made.rebuilt], 3), path, meta)
             rows.append({"name": made.name, "psnr": made.psnr, "path": path})
     for row in skipped:
         terminal.note(f"skipped {row['name']}: {row['reason']}")
@@ -188,7 +198,7 @@ def encode(
     terminal: Terminal,
     pictures: PicturesArgument,
     model: ModelOption,
-    crop: CropOption = "centre",
+    crop: CropOption = None,
     out: Annotated[Path, typer.Option(help="The file of codes.")] = Path("codes.safetensors"),
     report: Annotated[Path | None, typer.Option(help="A JSON file for what became of each picture.")] = None,
 ) -> Result:
@@ -203,12 +213,12 @@ def encode(
     known = out if out.exists() else None
     if known is not None and not _holds_codes(known):
         raise DataError(f"{out} holds no codes and was left as it is.", "Choose another --out.")
-    with terminal.bar("Encoding") as bar:
+    with terminal.bar("Encoding", left=True) as bar:
         for event in terminal.studio().encode(pictures, model, crop=crop, known=known):
             if isinstance(event, Encoding):
                 made = event
             else:
-                bar.show(event.done, note=f"{event.done} pictures")
+                bar.show(event.done, event.total, f"{event.done} pictures")
     assert made is not None  # the last event, or an exception
     codes.save(out, made.codes)
     if report is not None:
@@ -228,6 +238,14 @@ def _holds_codes(path: Path) -> bool:
         return False
 
 
+def tell_faces(terminal: Terminal, report: "Report") -> None:
+    """Says on stderr whose faces are aligned, and what helps those that are not."""
+    for remark, number in report.faces().items():
+        terminal.note(f"  {number} x {remark}")
+    if report.not_aligned:
+        terminal.note("This model knows faces aligned as FFHQ does: --crop face aligns and crops them.")
+
+
 def told(terminal: Terminal, made: "Encoding | Prepared") -> dict[str, Any]:
     """Says on stderr what became of the pictures; gives the same for the document."""
     report = made.report
@@ -235,12 +253,16 @@ def told(terminal: Terminal, made: "Encoding | Prepared") -> dict[str, Any]:
     terminal.note(f"{len(report.used)} pictures encoded, {len(report.skipped)} skipped.")
     for reason, number in reasons.items():
         terminal.note(f"  {number} x {reason}")
+    tell_faces(terminal, report)
     terminal.note(f"Their reconstructions reach {made.psnr_mean:.1f} dB: {made.verdict}.")
+    terminal.note(made.reason)
     terminal.note(report.advice())
     return {
         "pictures": len(report.used),
         "skipped": reasons,
+        "faces": dict(report.faces()),
         "psnr_mean": made.psnr_mean,
         "verdict": made.verdict,
+        "reason": made.reason,
         "advice": report.advice(),
     }

@@ -47,7 +47,7 @@ class Api:
             chosen, button = gr.Textbox(model, label="model"), gr.Button()
             seed, seed_b = gr.Number(0, label="seed", precision=0), gr.Number(1, label="seed_b", precision=0)
             count, psi = gr.Number(16, label="count", precision=0), gr.Number(1.0, label="psi")
-            noise, crop = gr.Textbox("random", label="noise"), gr.Textbox("centre", label="crop")
+            noise, crop = gr.Textbox("random", label="noise"), gr.Textbox("", label="crop")
             a, b = gr.File(label="picture_a"), gr.File(label="picture_b")
             frames, kind = gr.Number(60, label="frames", precision=0), gr.Textbox("WebP", label="kind")
             pictures = gr.File(file_count="multiple", label="pictures")
@@ -136,7 +136,7 @@ class Api:
         Args:
             pictures: picture files, or one zip.
             model: the id of a source model.
-            crop: centre or fit.
+            crop: centre, fit or face (aligned as FFHQ does); empty is what the model's card says.
 
         Returns:
             The codes (safetensors) and the report per file.
@@ -158,7 +158,7 @@ class Api:
             model: the id of a source model.
             seconds: how long to train.
             recipe: default or paper.
-            crop: centre or fit.
+            crop: centre, fit or face (aligned as FFHQ does); empty is what the model's card says.
 
         Returns:
             Where the run stands (its token is a model for /sample once it is done); at last the model's zip.
@@ -180,7 +180,11 @@ class Api:
 
     def _check(self, pictures: list[str], model: str, crop: Any, visitor: str) -> "Prepared":
         *_, prepared = self.studio.prepare(
-            uploaded(pictures), known_ref(self.studio, model), crop=crop, visitor=visitor, title="By the API"
+            uploaded(pictures),
+            known_ref(self.studio, model),
+            crop=crop or None,
+            visitor=visitor,
+            title="By the API",
         )
         return prepared  # type: ignore[return-value]  # the last event is the Prepared
 

@@ -17,6 +17,7 @@ from mind2mind.ui.api import Api
 from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, Visit, model_choices, told
 from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.look import CSS, THEME
+from mind2mind.ui.models import ModelsTab
 from mind2mind.ui.sample import SampleTab
 from mind2mind.ui.transfer import TransferTab
 from mind2mind.ui.zerogpu import gpu, on_zerogpu
@@ -47,6 +48,7 @@ class Page:
             InterpolateTab(studio),
             TransferTab(studio),
         )
+        self.models = ModelsTab(studio)
         self.open_bundle = gpu(studio.open_bundle)
         cache = (3600, studio.limits.keep_hours * 3600) if studio.limits.keep_hours else None
         with gr.Blocks(title="Mind2Mind", analytics_enabled=False, delete_cache=cache) as self.demo:
@@ -62,8 +64,10 @@ class Page:
                 self.sample.build()
             with gr.Tab("Interpolate", id="interpolate") as self.interpolate_tab:
                 self.interpolate.build()
-            with gr.Tab("Transfer", id="transfer"):
+            with gr.Tab("Transfer", id="transfer") as self.transfer_tab:
                 self.transfer.build(self.visit)
+            with gr.Tab("Models", id="models") as self.models_tab:
+                self.models.build()
         gr.HTML(words.footer(models))
         Api(self.studio, self.interpolate).build()
 
@@ -71,9 +75,15 @@ class Page:
         self.sample.wire()
         self.interpolate.wire(self.interpolate_tab)
         self.transfer.wire()
+        self.transfer.tell_price_on(self.transfer_tab.select)
         self.sample.draw_on(self.demo.load)
         models = [self.sample.model, self.interpolate.model]
         self.demo.load(self.known_models, self.visit, models, **QUIET)
+        self.demo.load(self.known_sources, None, self.transfer.source, **QUIET)
+        for event in self.models.wire(self.models_tab):
+            event.then(self.known_models, self.visit, models, **QUIET).then(
+                self.known_sources, None, self.transfer.source, **QUIET
+            )
         opened = self.demo.load(self.transfer.reopen, self.visit, self.transfer.everything, **QUIET)
         self.transfer.follow_after(opened)
         self.transfer.unfollow()
@@ -86,6 +96,11 @@ class Page:
         with told():
             choices = model_choices(self.studio, Visit.of(stored))
             return gr.Dropdown(choices=choices), gr.Dropdown(choices=choices)
+
+    def known_sources(self) -> Any:
+        """What a transfer can be made on."""
+        sources = [(m.title, m.id) for m in self.studio.models() if m.kind == "source"]
+        return gr.Dropdown(choices=sources, visible=len(sources) > 1)
 
     def use(self, stored: Any) -> tuple[Any, ...]:
         """Adds the run to this browser's models, and shows it in Sample."""

@@ -19,9 +19,11 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL.Image import Image
 
+from mind2mind.cost import Cost
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
 from mind2mind.images import grid, save_png
 from mind2mind.sources import describe
+from mind2mind.ui.zerogpu import on_zerogpu
 
 HIGHEST_SEED = 2**31 - 1
 MOST_PICTURES = 64
@@ -127,6 +129,39 @@ def known_ref(studio: Any, ref: str) -> str:
     raise ConfigError(
         f"There is no model {str(ref)[:80]!r}.", f"Choose one of {', '.join(ids)}, or a run's token."
     )
+
+
+def cost_of(studio: Any, ref: str) -> Cost | None:
+    """What a picture of this model costs here; None where that cannot be told."""
+    if on_zerogpu():  # each call would take of the visitor's GPU time
+        return None
+    with suppress(Mind2MindError):
+        cost: Cost = studio.cost(known_ref(studio, ref))
+        return cost
+    return None
+
+
+MOVING, LET_GO, SET_BY_US = "moving", "let go", "set"
+LETTING_GO = f"(...all) => [...all.slice(0, -1), '{LET_GO}']"  # JavaScript, as `holding` gives
+
+
+def holding(elem_id: str | None) -> str:
+    """JavaScript that puts into a handler's last argument what happens to the slider `elem_id`.
+
+    MOVING while the pointer holds it, SET_BY_US if the focus is elsewhere, else nothing: it was moved by a
+    key, or its number was typed.
+    """
+    return (
+        f"(...all) => {{ const box = document.getElementById('{elem_id}');"
+        f" const held = box.querySelector('input[type=range]:active') ? '{MOVING}'"
+        f" : box.contains(document.activeElement) ? '' : '{SET_BY_US}';"
+        " return [...all.slice(0, -1), held]; }"
+    )
+
+
+def wanted(held: str | None, live: bool) -> bool:
+    """Whether a slider's event is one to draw on: slow models wait until it is let go, others do not."""
+    return held not in (SET_BY_US, LET_GO if live else MOVING)
 
 
 def new_seed() -> int:

@@ -1,5 +1,6 @@
 """The tab Interpolate: on the way from one picture to another, each a seed or a picture of the user's."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,26 +8,32 @@ import gradio as gr
 from PIL.Image import Image
 
 from mind2mind.clips import save_clip
+from mind2mind.errors import Mind2MindError
 from mind2mind.images import grid
+from mind2mind.ui import words
 from mind2mind.ui.common import (
     HIGHEST_SEED,
+    LETTING_GO,
     LIVE,
     MODEL_WORK,
     PRIVATE,
     QUIET,
     checked_seed,
+    cost_of,
     described,
     fresh,
+    holding,
     known_ref,
     new_seed,
     told,
+    wanted,
 )
 from mind2mind.ui.zerogpu import gpu
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
 
-STRIP = 7
+STRIP, SLOW_STRIP = 7, 3  # pictures; the few where each takes long
 KINDS = ("WebP", "MP4")
 PICTURES = ["image", ".heic", ".heif"]  # what a phone offers to choose from
 
@@ -43,6 +50,8 @@ class InterpolateTab:
         models = self.studio.models()
         choices = [(m.title, m.id) for m in models]
         self.model = gr.Dropdown(choices, value=models[0].id, label="Model", elem_id="interpolate-model")
+        self.takes = gr.HTML(elem_id="interpolate-takes")
+        self.held = gr.Textbox(visible=False)
         with gr.Row():
             self.a = _End("A", 1)
             with gr.Column(scale=2, min_width=300):
@@ -65,6 +74,7 @@ class InterpolateTab:
                 )
                 self.kind = gr.Radio(KINDS, value="WebP", label="Kind", elem_id="clip-kind")
                 self.loop = gr.Checkbox(True, label="And back again, so that it loops", elem_id="clip-loop")
+            self.clip_takes = gr.HTML(elem_id="clip-takes")
             self.make = gr.Button("Make the clip", variant="primary", elem_id="clip-make")
             self.clip = gr.Image(
                 label="Clip",
@@ -104,7 +114,15 @@ class InterpolateTab:
                 **show, **QUIET
             )
             end.seed.input(lambda: None, None, end.path, **LIVE).then(**show, **QUIET)
-        self.t.input(gpu(self.slide), [*ends, self.t], self.picture, **LIVE, **MODEL_WORK)
+            aligned: dict[str, Any] = {"inputs": [self.model, end.path], "outputs": end.aligned, **MODEL_WORK}
+            gr.on([end.path.change, self.model.change], gpu(self.aligned), **aligned, **QUIET)
+        slide: dict[str, Any] = {"fn": gpu(self.slide), "outputs": self.picture, **LIVE, **MODEL_WORK}
+        slide["inputs"] = [*ends, self.t, self.held]
+        self.t.input(**slide, js=holding(self.t.elem_id))
+        self.t.release(**slide, js=LETTING_GO)
+        takes: dict[str, Any] = {"fn": self.price, "inputs": [self.model, self.frames]}
+        for event in (tab.select, self.model.change, self.frames.release, self.frames.input):
+            event(**takes, outputs=[self.takes, self.clip_takes], **LIVE)
         settings = [*ends, self.frames, self.kind, self.loop]
         shown = [self.clip, self.video, self.download]
         self.make.click(self.clip_of, settings, shown, **PRIVATE, **MODEL_WORK)
@@ -115,18 +133,40 @@ class InterpolateTab:
         """A, B, the picture between them, and the film strip."""
         with told():
             ref, ends = known_ref(self.studio, model), (endpoint(a, a_path), endpoint(b, b_path))
-            first, last, now = (self.studio.blend(ref, *ends, at) for at in (0.0, 1.0, t))
-            strip = list(self.studio.interpolate(ref, ends, frames=STRIP))
-            return first, last, now, grid(strip, columns=STRIP)
+            cost = cost_of(self.studio, ref)
+            columns = STRIP if cost is None or cost.live else SLOW_STRIP
+            strip = list(self.studio.interpolate(ref, ends, frames=columns))
+            return strip[0], strip[-1], self.studio.blend(ref, *ends, t), grid(strip, columns=columns)
+
+    def aligned(self, model: str, path: str | None) -> Any:
+        """A picture of the visitor's before and after its face is aligned, where the model needs that."""
+        couple = None
+        with suppress(Mind2MindError):  # `show` says what is wrong
+            couple = self.studio.aligned(known_ref(self.studio, model), Path(path)) if path else None
+        return gr.Image(grid(couple, columns=2) if couple else None, visible=couple is not None)
+
+    def price(self, model: str, frames: float) -> tuple[str, str]:
+        """What the chosen model costs, at the slider and for the clip."""
+        cost = cost_of(self.studio, model)
+        return words.sliding(cost), words.filming(cost, int(frames))
 
     def slide(
-        self, model: str, a: float, a_path: str | None, b: float, b_path: str | None, t: float
-    ) -> Image:
-        """The picture at t, from A at 0 to B at 1."""
+        self,
+        model: str,
+        a: float,
+        a_path: str | None,
+        b: float,
+        b_path: str | None,
+        t: float,
+        held: str | None = None,
+    ) -> Any:
+        """The picture at t, from A at 0 to B at 1; of a slow model only once the slider is let go."""
         with told():
-            return self.studio.blend(
-                known_ref(self.studio, model), endpoint(a, a_path), endpoint(b, b_path), t
-            )
+            cost = cost_of(self.studio, model)
+            if not wanted(held, cost is None or cost.live):
+                return gr.skip()
+            ref = known_ref(self.studio, model)
+            return self.studio.blend(ref, endpoint(a, a_path), endpoint(b, b_path), t)
 
     def clip_of(
         self,
@@ -177,12 +217,16 @@ class _End:
                 self.upload = gr.UploadButton(
                     "Your picture …", file_types=PICTURES, size="sm", min_width=100, elem_id=f"upload-{key}"
                 )
+            self.aligned = _picture("Your picture, and its face aligned", f"aligned-{key}", None, hidden=True)
             self.path = gr.State(None)
 
 
-def _picture(label: str, elem_id: str, height: int | None, titled: bool = False) -> gr.Image:
+def _picture(
+    label: str, elem_id: str, height: int | None, titled: bool = False, hidden: bool = False
+) -> gr.Image:
     return gr.Image(
         label=label,
+        visible=not hidden,
         show_label=titled,
         type="pil",
         format="png",

@@ -53,7 +53,17 @@ CSS = """
 .m2m-sets .caption-label { font-size: .75rem; max-width: 100%; left: 0; right: 0; bottom: 0; }
 .m2m-strip img { width: 100% !important; height: auto !important; }
 .m2m-side { align-items: center; }
+.m2m-cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)); }
+.m2m-card { display: flex; gap: .9rem; align-items: flex-start; overflow-wrap: anywhere; min-width: 0; }
+.m2m-cards .m2m-card { padding: .8rem; border: 1px solid var(--border-color-primary); border-radius: 8px; }
+.m2m-card > div { min-width: 0; } .m2m-card p { margin: .2rem 0; }
+.m2m-card h3 { margin: 0; font-size: 1.05rem; } .m2m-card summary { cursor: pointer; font-size: .92rem; }
+.m2m-card img { width: 128px; height: auto; border-radius: 6px; flex: none; margin: 0; }
+.m2m-offer { align-items: center; padding: .5rem 0; border-bottom: 1px solid var(--border-color-primary); }
 .m2m-foot { margin-top: 1.6rem; padding-top: .8rem; border-top: 1px solid var(--border-color-primary);
   font-size: .85rem; color: var(--body-text-color-subdued); }
-@media (max-width: 640px) { .m2m-hero h1 { font-size: 1.5rem; } }
+@media (max-width: 640px) { .m2m-hero h1 { font-size: 1.5rem; } .m2m-offer { flex-wrap: wrap !important; }
+  .m2m-offer > * { min-width: 100% !important; } .m2m-card img { width: 96px; }
+  .gradio-container, .gradio-container .main { min-width: 0 !important; }
+  #tabs .tab-container button { padding-left: .6rem; padding-right: .6rem; } }
 """

@@ -5,15 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from mind2mind.cost import FEW, MANY
 from mind2mind.ui import words
 from mind2mind.ui.common import (
     HIGHEST_SEED,
+    LETTING_GO,
     LIVE,
     MODEL_WORK,
     MOST_PICTURES,
     NOISES,
     PRIVATE,
     checked_seed,
+    cost_of,
+    holding,
+    is_key,
     known_ref,
     new_seed,
     save_pictures,
@@ -21,13 +26,13 @@ from mind2mind.ui.common import (
     save_zip,
     told,
     wall,
+    wanted,
 )
 from mind2mind.ui.zerogpu import gpu
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
 
-COUNT = 16
 FIRST_SEED = 0
 
 
@@ -36,11 +41,12 @@ class SampleTab:
 
     def __init__(self, studio: "Studio") -> None:
         self.studio = studio
-        self.titles = {m.id: m.title for m in studio.models()}
 
     def build(self) -> None:
         """The components; inside a gr.Tab."""
         models = self.studio.models()
+        cost = cost_of(self.studio, models[0].id)
+        self.held = gr.Textbox(visible=False)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 self.model = gr.Dropdown(
@@ -50,6 +56,7 @@ class SampleTab:
                     elem_id="sample-model",
                 )
                 self.knows = gr.HTML(words.knows(models[0]))
+                self.takes = gr.HTML(words.drawing(cost), elem_id="sample-takes")
                 self.seed = gr.Number(
                     FIRST_SEED,
                     label="Seed",
@@ -67,7 +74,7 @@ class SampleTab:
                 self.count = gr.Slider(
                     1,
                     MOST_PICTURES,
-                    COUNT,
+                    cost.count if cost else MANY,
                     step=1,
                     label="How many pictures",
                     elem_id="sample-count",
@@ -111,8 +118,14 @@ class SampleTab:
         seeds.then(**draw, show_progress_on=self.gallery, **PRIVATE)
         self.dice.click(new_seed, None, self.seed, **PRIVATE).then(**draw, **PRIVATE)
         self.seed.input(lambda: True, None, self.lock, **LIVE)
-        gr.on([self.seed.submit, self.count.change, self.psi.input, self.noise.input], **draw, **LIVE)
-        self.model.change(self.describe, self.model, self.knows, **LIVE).then(**draw, **PRIVATE)
+        gr.on([self.seed.submit, self.noise.input], **draw, **LIVE)
+        slid = draw | {"fn": gpu(self.draw_slid), "inputs": [*settings, self.held], **LIVE}
+        for slider, changed in ((self.count, self.count.change), (self.psi, self.psi.input)):
+            changed(**slid, js=holding(slider.elem_id))
+            slider.release(**slid, js=LETTING_GO)
+        self.model.change(self.describe, self.model, self.knows, **LIVE).then(
+            self.price, [self.model, self.count], [self.takes, self.count], **PRIVATE
+        ).then(**draw, **PRIVATE)
 
     def draw_on(self, event: Any) -> None:
         """Draws on one more event: the page's opening."""
@@ -134,13 +147,27 @@ class SampleTab:
         """What the chosen model knows."""
         return words.knows(next((m for m in self.studio.models() if m.id == model), None))
 
+    def price(self, model: str, count: float) -> tuple[str, Any]:
+        """What the chosen model costs, and how many pictures to ask for unless the visitor chose a number."""
+        cost = cost_of(self.studio, model)
+        own = count not in (MANY, FEW)
+        return words.drawing(cost), gr.skip() if own or cost is None else cost.count
+
+    def draw_slid(
+        self, model: str, seed: float, count: float, psi: float, noise: str, held: str | None
+    ) -> tuple[Any, ...]:
+        """As `draw`, for a slider: slow models wait until it is let go."""
+        cost = cost_of(self.studio, model)
+        live = cost is None or cost.count == MANY
+        return self.draw(model, seed, count, psi, noise) if wanted(held, live) else (gr.skip(),) * 4
+
     def draw(self, model: str, seed: float, count: float, psi: float, noise: str) -> tuple[Any, ...]:
         """Pictures of the seeds from `seed` on, and the files to download."""
         with told():
             first, begun = checked_seed(seed), time.monotonic()
             seeds = range(first, first + int(count))
             images = self.studio.sample(known_ref(self.studio, model), seeds, psi=psi, noise=noise)
-            stem = model if model in self.titles else "mine"
+            stem = "mine" if is_key(model) else model.replace("/", "-")
             paths = save_pictures(images, stem, model)
             seeds_said = f"seed {first}" if count == 1 else f"seeds {first} to {seeds[-1]}"
             text = (

@@ -16,10 +16,12 @@ from mind2mind.errors import RunError
 from mind2mind.intake import Prepared
 from mind2mind.ui import chart, words
 from mind2mind.ui.common import (
+    LIVE,
     MODEL_WORK,
     PRIVATE,
     QUIET,
     Visit,
+    cost_of,
     forget_made,
     fresh,
     known_ref,
@@ -52,6 +54,9 @@ class TransferTab(TransferPage):
     def wire(self) -> None:
         """The events."""
         outputs: dict[str, Any] = {"outputs": self.everything, **QUIET}
+        self.tell_price_on(self.source.change)
+        self.source.change(self.crop_of, self.source, self.crop, **LIVE)
+        self.align.click(self.align_faces, [self.visit, self.added, self.source], **outputs, **MODEL_WORK)
         for box in (self.files, self.folder):
             box.upload(self.check, [self.visit, box, self.source, self.crop], **outputs, **MODEL_WORK)
         self.sets.select(self.check_example, [self.visit, self.source, self.crop], **outputs, **MODEL_WORK)
@@ -60,6 +65,10 @@ class TransferTab(TransferPage):
         self.follow_after(self.earlier.input(self.look_at, [self.visit, self.earlier], **outputs))
         self.stop.click(self.halt, self.visit, self.stop, queue=False, **QUIET)
         self.delete.click(self.forget, self.visit, **outputs)
+
+    def tell_price_on(self, event: Any) -> None:
+        """Says what the chosen source costs on one more event: the tab's opening."""
+        event(self.price, self.source, self.takes, **LIVE)
 
     def follow_after(self, event: Any) -> None:
         """After what begins or opens a run: follow it to its end, then show what came of it."""
@@ -70,14 +79,21 @@ class TransferTab(TransferPage):
 
     def unfollow(self) -> None:
         """What turns to another run ends the following of the one before; call when all is wired."""
-        turns = [self.files.upload, self.folder.upload, self.sets.select, self.delete.click]
+        turns = [self.files.upload, self.folder.upload, self.sets.select, self.align.click, self.delete.click]
         gr.on([*turns, self.earlier.input], None, cancels=self.follows, **PRIVATE)
 
     # Handlers
 
+    def price(self, source: str) -> str:
+        """What reading pictures in with this source costs."""
+        return words.encoding(cost_of(self.studio, source))
+
     def check_example(self, stored: Any, source: str, crop: Any, chosen: gr.SelectData) -> Iterator[Updates]:
-        """Step 1 with an example set."""
+        """Step 1 with an example set; it brings its source model along if the chosen one does not suit it."""
         example = self.examples[chosen.index]
+        if (suited := example.source(source)) != source:
+            source, crop = suited, self.crop_of(suited)
+        yield {self.source: gr.Dropdown(value=source)}
         yield from self._checked(stored, example.files, source, crop, example.title)
 
     def check(self, stored: Any, files: list[str] | str | None, source: str, crop: Any) -> Iterator[Updates]:
@@ -88,6 +104,14 @@ class TransferTab(TransferPage):
                 paths[0].stem if len(paths) == 1 else f"{len(paths)} files of {time.strftime('%d %b, %H:%M')}"
             )
         yield from self._checked(stored, paths, source, crop, title)
+
+    def align_faces(self, stored: Any, added: tuple[str, list[str]] | None, source: str) -> Iterator[Updates]:
+        """Step 1 once more with the same pictures, their faces aligned."""
+        with told():
+            title, files = added or ("", [])
+            paths = uploaded(files)
+        yield {self.crop: "face"}
+        yield from self._checked(stored, paths, source, "face", title)
 
     def _checked(
         self, stored: Any, paths: Sequence[Path], source: str, crop: Any, title: str
@@ -105,9 +129,11 @@ class TransferTab(TransferPage):
             ref = known_ref(self.studio, source)
             for event in self.read(paths, ref, crop, visit.visitor, title):
                 if isinstance(event, Prepared):
-                    yield self._ready(visit, event)
+                    added = (title, [str(path) for path in paths])
+                    offered = gr.Button(visible=event.report.not_aligned > 0)
+                    yield self._ready(visit, event) | {self.added: added, self.align: offered}
                 else:
-                    yield {self.message: words.note(f"Read {words.plural(event.done, 'picture')} …")}
+                    yield {self.message: words.reading(event, cost_of(self.studio, source))}
 
     def _read(
         self, paths: Sequence[Path], ref: str, crop: Any, visitor: str, title: str
@@ -130,11 +156,15 @@ class TransferTab(TransferPage):
 
     def _check(self, prepared: Prepared) -> Updates:
         couples = self.comparison(prepared.token, count=COMPARED)
+        shown = self.studio.alignment(prepared.token)
         return {
             self.check_part: gr.Column(visible=True),
             self.summary: words.checked(
-                prepared.report, prepared.count, prepared.verdict, prepared.psnr_mean
+                prepared.report, prepared.count, prepared.verdict, prepared.psnr_mean, prepared.reason
             ),
+            self.faces: words.faces(prepared.report),
+            self.aligned: gr.Gallery(shown, visible=bool(shown)),
+            self.align: gr.Button(visible=False),
             self.compared: pairs(couples),
             self.report: words.table(prepared.report),
         }

@@ -20,7 +20,11 @@ class TransferPage:
 
     def __init__(self, studio: "Studio") -> None:
         self.studio = studio
-        self.examples = examples()
+        self.examples = examples(models={m.id for m in studio.models() if m.kind == "source"})
+
+    def crop_of(self, source: str) -> str:
+        """How this source's card says that pictures become square."""
+        return next((m.crop for m in self.studio.models() if m.id == source), "centre")
 
     def build(self, visit: gr.BrowserState) -> None:
         """The components; inside a gr.Tab."""
@@ -51,6 +55,7 @@ class TransferPage:
             elem_id="transfer-source",
             info="The model that already knows pictures like yours.",
         )
+        self.takes = gr.HTML(elem_id="transfer-takes")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 self.files = gr.File(
@@ -79,8 +84,13 @@ class TransferPage:
                 gr.HTML(words.credits(self.examples))
         with gr.Accordion("More", open=False):
             self.crop = gr.Radio(
-                [("the square in the middle", "centre"), ("the whole picture, with bars", "fit")],
-                value="centre",
+                [
+                    ("the square in the middle", "centre"),
+                    ("the whole picture, with bars", "fit"),
+                    ("the face, aligned and cropped", "face"),
+                ],
+                value=self.crop_of(sources[0][1]),
+                elem_id="transfer-crop",
                 label="Use of each picture",
                 info="Holds for the pictures you add from now on.",
             )
@@ -89,6 +99,10 @@ class TransferPage:
     def _build_check(self) -> None:
         gr.HTML(words.step(2, "What the model makes of them"))
         self.summary = gr.HTML(elem_id="transfer-summary")
+        self.faces = gr.HTML(elem_id="transfer-faces")
+        self.aligned = wall("transfer-aligned", "m2m-pairs")
+        self.align = gr.Button("Align and crop the faces", visible=False, elem_id="transfer-align")
+        self.added = gr.State(None)  # the title and the paths of the pictures last checked
         gr.HTML(
             words.note(
                 "Above your pictures, below what the model can rebuild of them. "
@@ -144,10 +158,23 @@ class TransferPage:
     @property
     def everything(self) -> list[Any]:
         """All that a handler may update."""
-        parts = [self.visit, self.message, self.check_part, self.train_part, self.live_part, self.result_part]
+        parts = [
+            self.visit,
+            self.source,
+            self.message,
+            self.check_part,
+            self.train_part,
+            self.live_part,
+            self.result_part,
+        ]
         return [
             *parts,
             self.summary,
+            self.crop,
+            self.faces,
+            self.aligned,
+            self.align,
+            self.added,
             self.compared,
             self.report,
             self.status,

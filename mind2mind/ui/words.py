@@ -5,13 +5,18 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mind2mind.cost import TOLD_SECONDS
+
 if TYPE_CHECKING:
+    from mind2mind.codes import EncodeProgress
+    from mind2mind.cost import Cost
     from mind2mind.datasets import Report, Verdict
     from mind2mind.runs import RunStatus
     from mind2mind.sources import ModelInfo
     from mind2mind.ui.examples import Example
 
 TABLE_ROWS = 500
+TOLD_BYTES = 5e8
 _URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)\]]")
 
 
@@ -89,7 +94,7 @@ def boxed(kind: str, title: str, *sentences: str) -> str:
     return f'<div class="m2m-{kind}" role="status"><b>{html.escape(title)}</b>{note(*sentences)}</div>'
 
 
-def checked(report: "Report", count: int, verdict: str, psnr: float | None) -> str:
+def checked(report: "Report", count: int, verdict: str, psnr: float | None, reason: str = "") -> str:
     """What came out of the check, before any training."""
     skipped = len(report.skipped)
     sentences = [f"{number} x {reason}" for reason, number in report.reasons().most_common()]
@@ -99,7 +104,25 @@ def checked(report: "Report", count: int, verdict: str, psnr: float | None) -> s
     kind = "poor" if verdict not in ("good", "usable") and not verdict.startswith("unknown") else "good"
     kind = "fair" if kind == "good" and (count < 50 or verdict == "usable") else kind
     title = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
-    return boxed(kind, title, "; ".join(sentences), report.advice(), rebuilt)
+    return boxed(kind, title, "; ".join(sentences), report.advice(), rebuilt, reason)
+
+
+def faces(report: "Report") -> str:
+    """What was found of faces, where somebody wants them aligned; it stands above the pictures that show it."""
+    found = report.faces()
+    if not found:
+        return ""
+    counts = "; ".join(f"{number} x {remark}" for remark, number in found.most_common())
+    if not report.not_aligned:
+        shown = "Above your pictures, below the faces as the model gets them." if report.turned else ""
+        return note(f"{counts}.", shown)
+    return boxed(
+        "fair",
+        f"{plural(report.not_aligned, 'face')} not aligned",
+        f"{counts}. This model knows faces only as FFHQ shows them: upright, eyes and mouth in their places.",
+        "Above your pictures, below what aligning makes of them: press the button below, "
+        "or choose the face under More and add the pictures again.",
+    )
 
 
 def table(report: "Report") -> str:
@@ -173,6 +196,58 @@ def quality(status: "RunStatus") -> str:
         f"Distance of new pictures to some of yours kept aside: {status.quality:.3f} ({far}).",
         f"At the beginning it was {first:.3f}; your other pictures themselves are at {floor:.3f}.",
     )
+
+
+def drawing(cost: "Cost | None") -> str:
+    """Under a choice of models: what drawing with the chosen one takes, where that is noticeable."""
+    if cost is None or cost.count * cost.draw_seconds < TOLD_SECONDS:
+        return ""
+    memory = f" and {cost.memory / 1e9:.1f} GB of memory" if cost.memory > TOLD_BYTES else ""
+    return note(
+        f"Large pictures: each takes about {brief(cost.draw_seconds)}{memory} here, {cost.count} of them about "
+        f"{clock(cost.count * cost.draw_seconds)}."
+    )
+
+
+def sliding(cost: "Cost | None") -> str:
+    """The same where a slider draws."""
+    if cost is None or cost.live:
+        return ""
+    return note(
+        f"A picture of this model takes about {brief(cost.draw_seconds)} here: "
+        "it is drawn when you let the slider go, or press an arrow key."
+    )
+
+
+def filming(cost: "Cost | None", frames: int) -> str:
+    """What a clip takes."""
+    seconds = frames * cost.draw_seconds if cost else 0.0
+    return note(f"{frames} frames take about {clock(seconds)} here.") if seconds > TOLD_SECONDS else ""
+
+
+def encoding(cost: "Cost | None", count: int = 20) -> str:
+    """What it takes to read `count` pictures in."""
+    seconds = count * cost.encode_seconds if cost else 0.0
+    if cost is None or seconds < TOLD_SECONDS:
+        return ""
+    return note(
+        f"This model reads a picture in about {brief(cost.encode_seconds)} here: "
+        f"{count:,} pictures take about {clock(seconds)}, before the training."
+    )
+
+
+def reading(progress: "EncodeProgress", cost: "Cost | None") -> str:
+    """How far the reading of pictures is, and how long it goes on where that is noticeable."""
+    if progress.total is None:
+        return note(f"Read {plural(progress.done, 'picture')} …")
+    left = (progress.total - progress.done) * cost.encode_seconds if cost else 0.0
+    more = f", about {clock(left)} left" if left > TOLD_SECONDS else ""
+    return note(f"Read {progress.done:,} of {plural(progress.total, 'picture')}{more} …")
+
+
+def brief(seconds: float) -> str:
+    """0.3 s, 12 s."""
+    return f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
 
 
 def clock(seconds: float) -> str:

@@ -1,0 +1,211 @@
+"""Faces as FFHQ shows them: found, and cut out turned and scaled so that eyes and mouth lie where FFHQ has them.
+
+The rule is published for CelebA-HQ (Karras et al., arXiv 1710.10196, appendix C), and FFHQ (arXiv 1812.04948)
+was made by it: from the eyes to the mouth runs y', from eye to eye x'; the square stands on x' - rot90(y'), its
+side is max(4 |x'|, 3.6 |y'|), and its centre lies 0.1 y' below the middle of the eyes. Eyes and mouth come from
+MTCNN (arXiv 1604.02878) as in the package facenet-pytorch, whose wheel brings the weights; FFHQ took dlib's.
+"""
+
+import importlib.util
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from mind2mind.errors import ConfigError, DataError
+
+LIBRARY = "facenet-pytorch>=2.5.3,!=2.6.0,<3"  # 2.6.0 asks for a torch below 2.3
+SEEN = 640  # px, the longer side of the copy that the detector looks at
+SMALLEST = 24  # px in that copy; smaller faces are not looked for
+SURE = 0.9  # the detector's own probability that this is a face
+CLOSER = 320  # px a side of the second look, at the face alone and upright: the corners of six photographs,
+# turned by up to 35 degrees, then agree within 0.027 of the side, 0.010 on average
+ALIGNED = 0.03  # of the side; twice what MTCNN and dlib differ by on faces cut by dlib (0.007 to 0.014)
+RAMP, BLUR = 0.05, 0.02  # of the side: beyond the picture its reflection is blurred, fully from RAMP on
+SHOWN = 256  # px a side of the small pictures before and after
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Face:
+    """The largest face of a picture."""
+
+    quad: Points  # (4, 2) px: the square's corners, upper left, lower left, lower right, upper right
+    off: float  # farthest an eye or a mouth corner of the centre square lies from its place, in sides
+    count: int  # faces in the picture
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the square in the middle already shows the face as FFHQ would."""
+        return self.off <= ALIGNED
+
+    @property
+    def turn(self) -> float:
+        """How far the face leans clockwise, in degrees."""
+        x, y = self.quad[3] - self.quad[0]
+        return math.degrees(math.atan2(y, x))
+
+    @property
+    def said(self) -> str:
+        """The remark on a picture whose face was cut out."""
+        if self.aligned:
+            return "Aligned already: used as it is."
+        largest = f", the largest of {self.count} faces" if self.count > 1 else ""
+        return f"Face aligned: it leant by {abs(self.turn):.0f} degrees{largest}."
+
+
+NOT_ALIGNED = "Face not aligned: the crop face would align it."  # the remark under another crop
+NO_FACE = "No face found: this model knows faces only."
+REMARKS = tuple(said.partition(":")[0] for said in ("Aligned already", "Face aligned", NOT_ALIGNED, NO_FACE))
+
+
+def available() -> bool:
+    """Whether the package that finds faces is installed."""
+    return importlib.util.find_spec("facenet_pytorch") is not None
+
+
+@cache
+def _detector() -> Any:
+    try:
+        from facenet_pytorch import MTCNN
+    except ImportError as error:
+        fix = f'Install it with `pip install "{LIBRARY}"`, or choose the crop centre.'
+        raise ConfigError("Finding faces needs the package facenet-pytorch.", fix) from error
+    with torch.random.fork_rng(devices=[]):  # its layers draw numbers before they are given their weights
+        return MTCNN(keep_all=True, min_face_size=SMALLEST)
+
+
+def find(image: Image.Image) -> list[Points]:
+    """Each face's left eye, right eye, left and right corner of the mouth as the viewer sees them.
+
+    Returns:
+        (4, 2) px each, the largest face first; faces leaning by over about 40 degrees are not found.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+    detector, scale = _detector(), SEEN / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    if min(width, height) < SMALLEST:
+        return []
+    copy = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    try:
+        boxes, sure, points = detector.detect(copy, landmarks=True)
+    except RuntimeError as error:  # the library joins nothing where no candidate lies inside the picture
+        if "non-empty" not in str(error):
+            raise
+        return []
+    if boxes is None:
+        return []
+    back = np.array(image.size) / (width, height)
+    found = [
+        p[[0, 1, 3, 4]].astype(np.float64) * back for p, s in zip(points, sure, strict=True) if s >= SURE
+    ]
+    return [marks for marks in found if np.linalg.norm(_axis(marks)) > 0]
+
+
+def _axis(marks: Points) -> Points:
+    """x' - rot90(y'): the direction that the square's upper edge takes, (2,)."""
+    across, (down_x, down_y) = marks[1] - marks[0], marks[2:].mean(0) - marks[:2].mean(0)
+    return np.array([across[0] + down_y, across[1] - down_x])
+
+
+def quad_of(marks: Points) -> Points:
+    """The corners, (4, 2), of FFHQ's square about a face's eyes and mouth, (4, 2)."""
+    eyes = marks[:2].mean(0)
+    down = marks[2:].mean(0) - eyes
+    half = max(2.0 * np.linalg.norm(marks[1] - marks[0]), 1.8 * np.linalg.norm(down))
+    x = _axis(marks)
+    x *= half / np.linalg.norm(x)
+    y = np.array([-x[1], x[0]])
+    centre = eyes + 0.1 * down
+    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+
+
+def look(image: Image.Image) -> Face:
+    """Finds the largest face, looks at it once more straightened, and measures how far it is from aligned.
+
+    Raises:
+        DataError: no face was found.
+        ConfigError: the package that finds faces is not installed.
+    """
+    found = find(image)
+    if not found:
+        raise DataError(
+            "No face was found: the crop centre takes such a picture as it is.",
+            "Give a picture of a face, seen from the front and upright, or choose the crop centre.",
+        )
+    marks = found[0]
+    quad = quad_of(marks)
+    closer = find(cut(image, quad, CLOSER))
+    if closer:
+        share = closer[0] / CLOSER
+        marks = quad[0] + share[:, :1] * (quad[3] - quad[0]) + share[:, 1:] * (quad[1] - quad[0])
+        quad = quad_of(marks)
+    return Face(quad, _off(marks, quad, image.size), len(found))
+
+
+def _off(marks: Points, quad: Points, size: tuple[int, int]) -> float:
+    """The largest distance of the marks' places in the centre square from those in the quad, in sides."""
+    side = min(size)
+    centred = (marks - (np.array(size) - side) / 2) / side
+    edges = np.stack([quad[3] - quad[0], quad[1] - quad[0]], axis=1)
+    placed = np.linalg.solve(edges, (marks - quad[0]).T).T
+    return float(np.linalg.norm(centred - placed, axis=1).max())
+
+
+def cut(image: Image.Image, quad: Points, side: int) -> Image.Image:
+    """What lies within the quad, (4, 2) px, as a square of `side` px; beyond the picture its blurred reflection."""
+    length = float(np.linalg.norm(quad[3] - quad[0]))
+    margin = max(3.0, 0.1 * length)
+    low = np.floor((quad.min(0) - margin).clip(0)).astype(int)
+    high = np.ceil((quad.max(0) + margin).clip(max=image.size)).astype(int)
+    part, quad = image.crop((*low, *high)), quad - low
+    if length > 2 * side:  # as many pixels as the result needs, twice over
+        width, height = (max(1, round(n * 2 * side / length)) for n in part.size)
+        quad = quad * (width / part.width, height / part.height)
+        part, length = part.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0), 2.0 * side
+    part, quad = _extended(part, quad, length)
+    drawn = 2 * side if length > side else side
+    flat = quad.flatten().tolist()
+    turned = part.transform((drawn, drawn), Image.Transform.QUAD, flat, Image.Resampling.BICUBIC)
+    return turned if drawn == side else turned.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _extended(image: Image.Image, quad: Points, length: float) -> tuple[Image.Image, Points]:
+    """The picture, reflected and blurred beyond its edges as far as the quad reaches, and the quad in it."""
+    left, top = np.ceil((-quad.min(0)).clip(0)).astype(int) + 2
+    right, bottom = np.ceil((quad.max(0) - image.size).clip(0)).astype(int) + 2
+    if max(left, top, right, bottom) <= 2:
+        return image, quad
+    pixels = np.asarray(image)
+    beyond = ((top, bottom), (left, right), *([(0, 0)] * (pixels.ndim - 2)))
+    padded = Image.fromarray(np.pad(pixels, beyond, mode="symmetric"))
+    outside = [
+        np.maximum(first - np.arange(n + first + last), np.arange(n + first + last) - (first + n - 1)).clip(0)
+        for n, first, last in ((image.height, top, bottom), (image.width, left, right))
+    ]
+    distance = np.maximum(outside[0][:, None], outside[1][None, :])
+    mask = Image.fromarray((255 * (distance / (RAMP * length)).clip(0, 1)).astype(np.uint8))
+    blurred = padded.filter(ImageFilter.GaussianBlur(BLUR * length))
+    return Image.composite(blurred, padded, mask), quad + np.array((left, top))
+
+
+def before_and_after(image: Image.Image, face: Face) -> tuple[Image.Image, Image.Image]:
+    """Small: the picture with the square drawn in, and what the square holds; SHOWN px a side each."""
+    scale = SHOWN / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    corner = ((SHOWN - width) // 2, (SHOWN - height) // 2)
+    before = Image.new("RGB", (SHOWN, SHOWN), "white")
+    before.paste(image.convert("RGB").resize((width, height), reducing_gap=3.0), corner)
+    outline = [tuple(point) for point in face.quad * scale + corner]
+    draw = ImageDraw.Draw(before)
+    draw.line([*outline, outline[0]], fill="white", width=5)
+    draw.line([*outline, outline[0]], fill="black", width=2)
+    return before, cut(image, face.quad, SHOWN).convert("RGB")

@@ -1,0 +1,133 @@
+"""ALAE trained by the pixel term alone: E and G learn to rebuild, F and D keep their initial weights.
+
+The steps run compiled where there is a compiler, in bfloat16, at full size from the start, without noise in the
+decoder. Noise on w makes the decoder forgive codes that are a little off, as samples' codes are.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mind2mind.alae import ALAE
+from mind2mind.config import PretrainRecipe
+from mind2mind.images import from_uint8
+from mind2mind.seeds import mixed
+from mind2mind.trainee import Trainee
+
+log = logging.getLogger(__name__)
+
+Step = Callable[[Tensor, Tensor], Tensor]
+DETAIL = 5  # px: the blur that fine detail is what it takes away
+
+
+class PixelTrainee(Trainee):
+    """E and G in training on `total` pictures; a schedule resumed with another total follows that one."""
+
+    losses = ("pixel",)
+
+    def __init__(self, alae: ALAE, recipe: PretrainRecipe, seed: int, total: int) -> None:
+        alae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        trained = {
+            name: parameter
+            for name, parameter in alae.named_parameters()
+            if name.startswith(("encoder.", "decoder.")) and "noise_weight" not in name
+        }
+        groups: dict[float, list[nn.Parameter]] = {}
+        for parameter in trained.values():
+            groups.setdefault(getattr(parameter, "lr_coef", 1.0), []).append(parameter)
+        self.optimiser = torch.optim.Adam(
+            [{"params": group, "coefficient": coefficient} for coefficient, group in groups.items()],
+            betas=recipe.betas,
+            fused=True,
+        )
+        super().__init__(alae, trained, [self.optimiser], seed)
+        self.recipe, self.total_steps = recipe, math.ceil(total / recipe.batch_size)
+        self._loss_of = compiled(self._pixel_loss)
+
+    def _pixel_loss(self, x: Tensor, noise: Tensor) -> Tensor:
+        w = self.alae.encode(x)
+        w = w + noise * w.detach().std(dim=0)
+        return pixel_term(self.alae.decode(self.alae.styles(w)), x, self.recipe)
+
+    def advance(self, pictures: Tensor) -> Tensor:
+        """One step; the loss, (1,)."""
+        draw = torch.Generator().manual_seed(mixed(self.seed, self.step))
+        chosen = torch.randint(0, len(pictures), (self.recipe.batch_size,), generator=draw)
+        x = from_uint8(pictures[chosen].to(self.device))
+        if self.recipe.distorted:
+            count = round(len(x) * self.recipe.distorted)
+            x = torch.cat([distort(x[:count], draw), x[count:]])
+        x = x.contiguous(memory_format=torch.channels_last)
+        latent_size = self.alae.architecture.latent_size
+        noise = self.recipe.latent_noise * torch.randn(len(x), latent_size, generator=draw).to(self.device)
+        learning_rate = self.recipe.learning_rate * self._schedule()
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate * group["coefficient"]
+        with torch.autocast(self.device.type, torch.bfloat16):
+            loss = self._loss_of(x, noise)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        self.seen += len(x)
+        half_lives = self.recipe.batch_size / (1000 * self.recipe.ema_kimg)
+        self.forget(min(0.5**half_lives, self.step / (self.step + 10)))  # a short memory at first
+        return loss.detach().view(1)
+
+    def _schedule(self) -> float:
+        left = (self.total_steps - self.step) / max(1, self.total_steps * self.recipe.decay_share)
+        return min(1.0, (self.step + 1) / self.recipe.warmup_steps, max(left, 0.01))
+
+
+def pixel_term(y: Tensor, x: Tensor, recipe: PretrainRecipe) -> Tensor:
+    """How far reconstructions y are from pictures x, (B, C, H, W) in [-1, 1]; 0-d."""
+    scaled = [F.l1_loss(F.avg_pool2d(y, s), F.avg_pool2d(x, s)) for s in recipe.scales]
+    error = y - x
+    fine = error - F.avg_pool2d(error, DETAIL, stride=1, padding=DETAIL // 2, count_include_pad=False)
+    term: Tensor = torch.stack(scaled).sum()
+    return term + recipe.squared * error.square().mean() + recipe.detail * fine.abs().mean()
+
+
+def distort(x: Tensor, draw: torch.Generator) -> Tensor:
+    """Pictures (B, C, H, W) in [-1, 1] turned, scaled and moved; a quarter outlined, a quarter laid over another.
+
+    `draw` is a generator of the CPU. What is moved in from outside is -1 (black).
+    """
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(len(x), *shape, generator=draw).to(x.device)
+
+    angle, scale = math.pi * (uniform() - 0.5), torch.exp(1.2 * (uniform() - 0.5))
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    shift = 0.6 * (uniform(2) - 0.5)
+    affine = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
+    grid = F.affine_grid(torch.cat([affine, shift[:, :, None]], dim=2), list(x.shape), align_corners=False)
+    y = F.grid_sample(x + 1, grid, align_corners=False)  # zeros outside are black
+    outlined = F.max_pool2d(y, 3, 1, 1) + F.max_pool2d(-y, 3, 1, 1)
+    kind = uniform(1, 1, 1)
+    laid = torch.maximum(y, y.roll(1, dims=0))
+    return torch.where(kind < 0.25, outlined, torch.where(kind < 0.5, laid, y)) - 1
+
+
+def compiled(function: Step) -> Step:
+    """The function through torch.compile where this machine can, else as it is."""
+    fast: Step = torch.compile(function)
+    tried = False
+
+    def call(x: Tensor, noise: Tensor) -> Tensor:
+        nonlocal fast, tried
+        if tried:
+            return fast(x, noise)
+        tried = True
+        try:
+            return fast(x, noise)
+        except Exception as error:  # no compiler, an unsupported platform: slower, not wrong
+            log.warning("torch.compile is of no use here (%s); going on without it.", type(error).__name__)
+            fast = function
+            return fast(x, noise)
+
+    return call

@@ -1,0 +1,206 @@
+"""ALAE's own training: its growing schedule in closed form, and a short one that runs through all levels."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from test_pretrain import TINY, discs
+from torch.nn import functional as F
+
+from mind2mind.adversarial import AdversarialTrainee
+from mind2mind.config import (
+    BEDROOM,
+    CELEBA,
+    CELEBA_HQ256,
+    FFHQ,
+    MNIST,
+    PRETRAIN_DEFAULT,
+    PRETRAIN_PAPER,
+    TOON64,
+    Growth,
+)
+from mind2mind.errors import ConfigError, TrainingError
+from mind2mind.files import load_tensors, read_meta
+from mind2mind.growth import Level, at_level, level_at, shares
+from mind2mind.images import from_uint8
+from mind2mind.make_source import new_alae
+from mind2mind.metrics import energy_distance
+from mind2mind.objectives import Chance
+from mind2mind.pretrain import (
+    CHECKPOINT,
+    PretrainFinished,
+    PretrainPreview,
+    PretrainProgress,
+    kimg_for,
+    pretrain,
+)
+
+# 24 steps: eight of each level, the first four of the upper two in transition
+GROWTH = Growth(epochs=12, epochs_per_lod=4, batch_sizes=(16,), learning_rates=(4e-3, 3e-3))
+RECIPE = replace(PRETRAIN_PAPER, growth=GROWTH, ema_kimg=0.2)
+
+
+def reference_schedule(growth, layer_count, epoch, seen_in_epoch, size):
+    """The reference's driver as its description has it: whole epochs, and the pictures seen in this one."""
+    per_lod = growth.epochs_per_lod
+    lod = min(layer_count - 1, epoch // per_lod)
+    if not (epoch % per_lod < per_lod // 2 and epoch // per_lod == lod and lod > 0):
+        return lod, 1.0
+    r = ((epoch % per_lod) * size + seen_in_epoch) / ((per_lod // 2) * size)
+    return lod, 0.5 + 0.5 * math.sin(math.pi * r - math.pi / 2)
+
+
+@pytest.mark.parametrize("architecture", [FFHQ, CELEBA_HQ256, BEDROOM, CELEBA, MNIST])
+def test_the_levels_are_those_of_the_reference(architecture):
+    growth, size = PRETRAIN_PAPER.growth_of(architecture), 2048
+    for epoch in range(growth.epochs):
+        for seen in range(0, size, 512):
+            level = level_at(growth, architecture.layer_count, epoch * size + seen, growth.epochs * size)
+            lod, blend = reference_schedule(growth, architecture.layer_count, epoch, seen, size)
+            assert level.lod == lod
+            assert level.blend == pytest.approx(blend, abs=1e-9)
+            assert (level.blend == 1) == (blend == 1)
+
+
+def test_the_published_tables():
+    def table(architecture):
+        growth = PRETRAIN_PAPER.growth_of(architecture)
+        starts = [
+            math.ceil(10**6 * growth.epochs_per_lod * i / growth.epochs)
+            for i in range(architecture.layer_count)
+        ]
+        levels = [level_at(growth, architecture.layer_count, start, 10**6) for start in starts]
+        assert [level.lod for level in levels] == list(range(architecture.layer_count))
+        return [level.batch_size for level in levels], [level.learning_rate for level in levels]
+
+    assert table(FFHQ) == ([512, 256, 128, 64, 32, 16, 16, 16, 16], [1.5e-3] * 6 + [2e-3, 3e-3, 3e-3])
+    assert table(CELEBA_HQ256) == ([128, 128, 128, 64, 32, 16, 16], [1.5e-3] * 7)
+    assert table(CELEBA) == ([128, 128, 128, 64, 32, 16], [1.5e-3] * 6)
+    assert table(TOON64) == ([128, 128, 128, 64, 32], [1.5e-3] * 5)
+    assert shares(PRETRAIN_PAPER.growth_of(CELEBA), 6) == pytest.approx([6 / 80] * 5 + [50 / 80])
+    assert shares(Growth(epochs_per_lod=0), 4) == [0, 0, 0, 1]
+    assert shares(Growth(epochs=3, epochs_per_lod=2), 4) == pytest.approx([2 / 3, 1 / 3, 0, 0])
+    assert level_at(Growth(epochs_per_lod=0), 4, 0, 10) == Level(3, 1.0, 64, 1.5e-3)
+    assert level_at(Growth(), 4, 10**6, 10).lod == 3  # beyond the end
+    with pytest.raises(ConfigError, match="batch_sizes"):
+        Growth(batch_sizes=())
+    with pytest.raises(ConfigError, match="betas"):
+        replace(PRETRAIN_PAPER, betas=(0.9, 0.99))
+
+
+def test_real_pictures_in_transition():
+    x = torch.rand(2, 3, 16, 16)
+    y = at_level(x, 3, Level(1, 0.25, 8, 1e-3))
+    assert y.shape == (2, 3, 8, 8)
+    own = x[:, :, :2, :2].mean(dim=(2, 3))
+    below = x[:, :, :4, :4].mean(dim=(2, 3))
+    assert torch.allclose(y[:, :, 0, 0], 0.25 * own + 0.75 * below, atol=1e-6)
+    assert torch.equal(at_level(x, 3, Level(2, 1.0, 8, 1e-3)), x)
+
+
+def run(alae, out, *, recipe=RECIPE, pictures=None, **options):
+    settings = {"total_kimg": 24 * 16 / 1000, "out": out, "log_every": 0.128, "seed": 1} | options
+    pictures = discs(50) if pictures is None else pictures
+    return list(pretrain(alae, pictures, discs(16, seed=9), recipe, **settings))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A short training in one go: its folder and its events."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run(new_alae(TINY, 0), folder)
+
+
+def test_it_grows_and_tells(whole):
+    folder, events = whole
+    progress = [event for event in events if isinstance(event, PretrainProgress)]
+    assert [event.resolution for event in progress] == [4, 8, 16]
+    assert all(set(event.losses) == {"d", "g", "ae"} for event in progress)
+    assert [event.seconds_left > 0 for event in progress] == [True, True, False]
+    previews = [event for event in events if isinstance(event, PretrainPreview)]
+    small = F.avg_pool2d(from_uint8(discs(16, seed=9)), 4)
+    assert torch.equal(previews[0].originals[:, :, ::4, ::4], small)
+    for preview in previews:
+        assert preview.originals.shape == preview.reconstructions.shape == (16, 3, 16, 16)
+        assert preview.samples.shape == (32, 3, 16, 16)
+    assert isinstance(events[-1], PretrainFinished)
+    assert events[-1].kimg == read_meta(folder / CHECKPOINT)["kimg"] == 0.384
+
+
+@pytest.mark.parametrize("stop_after", [8, 18])  # where a level begins, and in a transition
+def test_a_resumed_training_equals_an_unkilled_one(tmp_path, stop_after, whole):
+    calls = iter(range(100))
+    *_, last = run(new_alae(TINY, 0), tmp_path, should_stop=lambda: next(calls) >= stop_after)
+    assert last.stopped
+    run(new_alae(TINY, 5), tmp_path, seed=8, resume=True)  # what counts is the checkpoint
+    one, two = load_tensors(whole[0] / CHECKPOINT)[0], load_tensors(tmp_path / CHECKPOINT)[0]
+    assert one.keys() == two.keys()
+    assert "adam.exp_avg_sq.decoder.const" in one
+    for name in one:
+        assert torch.equal(one[name], two[name]), name
+
+
+def test_more_pictures_prolong_full_size(whole):
+    trainee = AdversarialTrainee(new_alae(TINY, 5), RECIPE, 0, 10_000)
+    trainee.load(whole[0] / CHECKPOINT)
+    trainee.advance(discs(50))
+    assert (trainee.level.lod, trainee.level.blend) == (2, 1.0)
+
+
+def test_another_recipe_is_not_resumed(whole):
+    with pytest.raises(TrainingError, match="another architecture or recipe"):
+        pretrain(
+            new_alae(TINY, 0), discs(50), discs(8), PRETRAIN_DEFAULT, total_kimg=1, out=whole[0], resume=True
+        )
+
+
+def test_every_picture_is_seen_once_in_an_epoch():
+    trainee = AdversarialTrainee(new_alae(TINY, 0), replace(RECIPE, growth=Growth(epochs_per_lod=0)), 0, 100)
+    pictures = torch.arange(50).view(50, 1, 1, 1).expand(50, 3, 16, 16).byte()
+    level, seen = replace(trainee.level, batch_size=20), []
+    for _ in range(5):  # the third batch ends in the second epoch
+        seen += trainee.batch(pictures, level, Chance.of(0))[:, 0, 0, 0].tolist()
+        trainee.seen += 20
+    ours = [round((x + 1) * 127.5) for x in seen]
+    assert sorted(ours[:50]) == sorted(ours[50:]) == list(range(50))
+    assert ours[:50] != ours[50:]
+
+
+def test_flipping_mirrors_about_half():
+    recipe = replace(RECIPE, flip=True, growth=Growth(epochs_per_lod=0))
+    trainee = AdversarialTrainee(new_alae(TINY, 0), recipe, 0, 100)
+    pictures = torch.arange(16).expand(50, 3, 16, 16).byte()
+    batch = trainee.batch(pictures, replace(trainee.level, batch_size=50), Chance.of(0))
+    mirrored = batch[:, 0, 0, 0] > batch[:, 0, 0, 15]
+    assert 10 < mirrored.sum() < 40
+    back = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+    assert torch.equal(back, from_uint8(pictures))
+
+
+def test_minutes_become_pictures():
+    recipe = replace(RECIPE, growth=replace(GROWTH, batch_sizes=(8,)))
+    one, ten = (kimg_for(new_alae(TINY, 0), discs(50), recipe, minutes, measuring=0.3) for minutes in (1, 10))
+    assert 4 < ten / one < 25  # in theory 10
+
+
+@pytest.mark.slow
+def test_it_learns(tmp_path):
+    """Samples from F come nearer to the pictures than those of an untrained one, and E finds their codes back."""
+
+    def measured():
+        z = torch.randn(256, TINY.latent_size, generator=torch.Generator().manual_seed(3))
+        with torch.no_grad():
+            w = alae.map(z)
+            x = alae.decode(alae.styles(w)).clamp(-1, 1)
+            error = (alae.encode(x) - w).square().mean() / w.var(dim=0).mean()
+        return energy_distance(x.flatten(1), from_uint8(discs(256, seed=9)).flatten(1)), error.item()
+
+    alae = new_alae(TINY, 0)
+    distance, error = measured()
+    growth = Growth(epochs=10, epochs_per_lod=2, batch_sizes=(16, 8), learning_rates=(4e-3,))
+    recipe = replace(RECIPE, growth=growth, ema_kimg=0.5)
+    run(alae, tmp_path, pictures=discs(512), total_kimg=6, log_every=100, recipe=recipe)
+    trained_distance, trained_error = measured()
+    assert trained_distance < 0.6 * distance
+    assert trained_error < 0.5 < error

@@ -1,0 +1,137 @@
+"""What a model costs here is measured once, told before, and decides what the app asks for and when it draws."""
+
+import subprocess
+import sys
+
+import gradio as gr
+import numpy as np
+import pytest
+from official_size import ROOT
+from tiny import make_studio
+
+from mind2mind import memory
+from mind2mind.codes import EncodeProgress
+from mind2mind.cost import FEW, MANY, Cost
+from mind2mind.ui import words
+from mind2mind.ui.assembly import Page
+from mind2mind.ui.common import LET_GO, MOVING, SET_BY_US, wanted
+
+QUICK, SLOW = Cost(0.01, 0.01, 10_000_000), Cost(1.1, 1.3, 900_000_000)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        yield make_studio(tmp_path_factory.mktemp("cost"))
+
+
+@pytest.fixture
+def slow(studio, monkeypatch):
+    """The page over a model that seems to take a second a picture."""
+    monkeypatch.setattr(studio.meter, "cost", lambda model: SLOW)
+    return Page(studio)
+
+
+def test_few_pictures_are_asked_for_where_each_takes_long():
+    assert (QUICK.count, SLOW.count) == (MANY, FEW) == (16, 4)
+    assert QUICK.live and not SLOW.live
+    assert Cost(0.2, 1, 0).live and not Cost(0.201, 1, 0).live  # the issue's number
+
+
+def test_a_model_is_measured_once(studio, monkeypatch):
+    first = studio.cost("tiny")
+    assert first.draw_seconds > 0 and first.encode_seconds > 0
+    weights = sum(4 * t.numel() for t in studio.model("tiny").alae.state_dict().values())
+    assert weights < first.memory < weights + 1_000_000
+    monkeypatch.setattr("mind2mind.cost.measure", lambda model: pytest.fail("measured again"))
+    assert studio.cost("tiny") is first
+
+
+def test_pieces_are_as_large_as_the_batches(studio):
+    assert studio.at_a_time("tiny") == 16
+
+
+AGAIN = """
+import resource, torch
+from mind2mind import memory
+if {kept}: memory.keep_freed()
+for _ in range(8):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(16, 1024, 1024).add_(1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not memory.keep_freed(), reason="not glibc")
+def test_freed_memory_is_used_again():
+    """A tensor of 64 MB has 16,384 pages; after some, those of the last one serve the next."""
+    faults = {
+        kept: int(subprocess.check_output([sys.executable, "-c", AGAIN.format(kept=kept)], cwd=ROOT))
+        for kept in (False, True)
+    }
+    assert faults[True] < 1000 < faults[False]
+
+
+# The app
+
+
+def test_a_slow_model_starts_with_four_pictures_and_says_why(slow):
+    assert slow.sample.count.value == FEW
+    assert "1.1 s and 0.9 GB of memory here, 4 of them about 4 s" in slow.sample.takes.value
+
+
+def test_a_number_that_the_visitor_chose_stays(slow, studio, monkeypatch):
+    assert slow.sample.price("tiny", MANY)[1] == FEW
+    assert slow.sample.price("tiny", 9)[1] == gr.skip()
+    monkeypatch.setattr(studio.meter, "cost", lambda model: QUICK)
+    assert slow.sample.price("tiny", FEW) == ("", MANY)
+
+
+def test_what_is_quick_is_not_talked_of():
+    assert words.drawing(QUICK) == words.sliding(QUICK) == words.encoding(QUICK) == words.drawing(None) == ""
+    assert words.filming(QUICK, 60) == "" and words.filming(None, 60) == ""
+
+
+def test_what_is_slow_is_told_before():
+    assert "60 frames take about 1 min 6 s" in words.filming(SLOW, 60)
+    assert "20 pictures take about 26 s" in words.encoding(SLOW)
+    assert "drawn when you let the slider go, or press an arrow key" in words.sliding(SLOW)
+    assert "Read 5 of 20 pictures, about 20 s left" in words.reading(EncodeProgress(5, 20), SLOW)
+    assert "Read 5 of 20 pictures …" in words.reading(EncodeProgress(5, 20), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("held", "live", "draws"),
+    [
+        (MOVING, True, True),
+        (LET_GO, True, False),  # drawn already
+        ("", True, True),
+        (MOVING, False, False),
+        (LET_GO, False, True),
+        ("", False, True),  # an arrow key, which is never let go
+        (None, False, True),
+        (SET_BY_US, True, False),
+        (SET_BY_US, False, False),
+    ],
+)
+def test_when_a_slider_draws(held, live, draws):
+    assert wanted(held, live) == draws
+
+
+def test_a_slow_models_slider_draws_once_it_is_let_go(slow, studio, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(studio, "blend", lambda *ends: drawn.append(ends[-1]))
+    for t, held in ((0.1, MOVING), (0.2, MOVING), (0.3, LET_GO), (0.4, "")):
+        slow.interpolate.slide("tiny", 1, None, 2, None, t, held)
+    assert drawn == [0.3, 0.4]
+    drawn = []
+    monkeypatch.setattr(studio, "sample", lambda *a, **k: drawn.append(a) or pytest.fail("drawn"))
+    assert slow.sample.draw_slid("tiny", 0, 4, 1.0, "none", MOVING) == (gr.skip(),) * 4
+
+
+def test_the_way_of_a_slow_model_has_few_pictures(slow, studio):
+    first, last, _, strip = slow.interpolate.show("tiny", 1, None, 2, None, 0.5)
+    assert strip.width == 3 * (first.width + 2) - 2
+    for end, t in ((first, 0.0), (last, 1.0)):
+        assert np.abs(np.int16(end) - np.int16(studio.blend("tiny", 1, 2, t))).max() <= 1

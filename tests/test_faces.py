@@ -1,0 +1,267 @@
+"""FFHQ's square: its closed form, a real face however it is turned, and what each door says of faces.
+
+The photograph is a part of NASA's portrait of Eileen Collins, which is in the public domain.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import SIZES, make_pictures, make_studio
+from typer.testing import CliRunner
+
+from mind2mind import faces
+from mind2mind.alae import ALAE
+from mind2mind.cards import Card
+from mind2mind.checkpoints import save_source
+from mind2mind.cli import build
+from mind2mind.datasets import Pictures
+from mind2mind.errors import ConfigError, DataError
+from mind2mind.images import face_square, to_tensor
+from mind2mind.sources import describe
+
+ASTRONAUT = Path(__file__).parent / "pictures/astronaut.jpg"
+# Eyes half the way down and a quarter of the side apart, the mouth a quarter below: 4 x 1/4 beats 3.6 x 1/4
+UPRIGHT = np.array([[0.375, 0.475], [0.625, 0.475], [0.4, 0.725], [0.6, 0.725]])
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    with Image.open(ASTRONAUT) as image:
+        return image.convert("RGB")
+
+
+@pytest.fixture(scope="module")
+def upright(portrait):
+    return face_square(portrait, 128)
+
+
+def turned(image, degrees, shift=(0, 0)):
+    """Clockwise, and then moved by a share of the side."""
+    move = [round(image.width * share) for share in shift]
+    return image.rotate(-degrees, Image.Resampling.BICUBIC, translate=move, fillcolor=(128, 128, 128))
+
+
+# The rule
+
+
+def test_the_square_of_upright_marks_is_the_picture():
+    corners = [[0, 0], [0, 1], [1, 1], [1, 0]]
+    assert np.allclose(faces.quad_of(UPRIGHT), corners)
+    assert faces._off(UPRIGHT * 100, faces.quad_of(UPRIGHT * 100), (100, 100)) < 1e-12
+
+
+@pytest.mark.parametrize("degrees", [-170, -30, 5, 90])
+def test_the_square_turns_grows_and_moves_with_the_marks(degrees):
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    where = lambda points: 37.0 * points @ turn + (200.0, -40.0)  # noqa: E731
+    quad = faces.quad_of(where(UPRIGHT))
+    assert np.allclose(quad, where(faces.quad_of(UPRIGHT)))
+    assert faces.Face(quad, 1.0, 1).turn == pytest.approx(degrees)
+
+
+def test_a_long_face_makes_the_square_larger():
+    marks = UPRIGHT.copy()
+    marks[2:, 1] = 0.475 + 0.5  # 3.6 x 0.5 beats 4 x 0.25
+    quad = faces.quad_of(marks)
+    assert np.linalg.norm(quad[3] - quad[0]) == pytest.approx(1.8)
+    assert np.allclose(quad.mean(0), (0.5, 0.475 + 0.1 * 0.5))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_cutting_a_square_out_is_cropping_it(mode):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), "uint8")).convert(mode)
+    quad = np.array([[20.0, 10.0], [20.0, 42.0], [52.0, 42.0], [52.0, 10.0]])
+    assert faces.cut(image, quad, 32).tobytes() == image.crop((20, 10, 52, 42)).tobytes()
+
+
+def test_beyond_the_picture_lies_its_reflection_and_nothing_black():
+    image = Image.new("RGB", (40, 40), (200, 150, 100))
+    quad = np.array([[-30.0, -30.0], [-30.0, 70.0], [70.0, 70.0], [70.0, -30.0]])
+    assert np.abs(np.asarray(faces.cut(image, quad, 50), int) - (200, 150, 100)).max() <= 1
+
+
+def test_a_huge_square_costs_no_more_memory_than_the_result_needs():
+    image = Image.new("L", (3000, 3000), 7)
+    quad = np.array([[-9000.0, -9000.0], [-9000.0, 12000.0], [12000.0, 12000.0], [12000.0, -9000.0]])
+    assert faces.cut(image, quad, 16).size == (16, 16)
+
+
+# A real face
+
+
+@pytest.mark.parametrize(("degrees", "shift"), [(20, (0.1, 0.05)), (-20, (-0.1, 0.1))])
+def test_a_turned_and_shifted_face_comes_out_like_the_upright_one(portrait, upright, degrees, shift):
+    copy = turned(portrait, degrees, shift)
+    face = faces.look(copy)
+    assert not face.aligned and face.turn == pytest.approx(degrees, abs=5)
+    small = [
+        np.asarray(x.resize((16, 16), Image.Resampling.BOX), float)
+        for x in (face_square(copy, 128, face), upright)
+    ]
+    centred = copy.resize((16, 16), Image.Resampling.BOX)
+    gap = np.abs(small[0] - small[1]).mean()
+    assert gap < 20 < 2 * 20 < np.abs(np.asarray(centred, float) - small[1]).mean()
+
+
+def test_an_aligned_face_is_known_and_left_as_it_is(upright):
+    face = faces.look(upright)
+    assert face.aligned and face.said == "Aligned already: used as it is."
+    assert torch.equal(to_tensor(upright, 128, 3, "face"), to_tensor(upright, 128, 3))
+
+
+def test_the_largest_of_two_faces(portrait):
+    both = Image.new("RGB", (500, 300), "grey")
+    both.paste(portrait.resize((150, 150)), (0, 0))
+    both.paste(portrait, (200, 0))
+    face = faces.look(both)
+    assert face.count == 2 and face.quad.mean(0)[0] > 200 and "the largest of 2 faces" in face.said
+
+
+def test_no_face():
+    for image in (Image.new("RGB", (64, 64)), Image.new("L", (640, 8)), Image.radial_gradient("L")):
+        with pytest.raises(DataError, match="No face was found"):
+            faces.look(image)
+
+
+def test_looking_leaves_torchs_random_numbers_alone(portrait):
+    faces._detector.cache_clear()
+    state = torch.get_rng_state()
+    faces.find(portrait)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_without_the_package(monkeypatch, portrait):
+    faces._detector.cache_clear()
+    monkeypatch.setitem(sys.modules, "facenet_pytorch", None)
+    with pytest.raises(ConfigError, match=r"facenet-pytorch. Install it with `pip install"):
+        faces.look(portrait)
+
+
+# The report
+
+
+def test_the_report_on_faces(tmp_path, portrait, upright):
+    turned(portrait, 15).save(tmp_path / "a.png")
+    upright.save(tmp_path / "b.png")
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "c.png")
+    pictures = Pictures([tmp_path], resolution=64, channels=3, crop="face")
+    read, (a, b, c) = list(pictures), pictures.report.verdicts
+    assert a.reason.startswith("Face aligned: it leant by") and b.reason == "Aligned already: used as it is."
+    assert c.status == "skipped" and c.reason.startswith("No face was found: the crop centre")
+    assert read[0].aligned is not None and read[1].aligned is None
+    assert pictures.report.faces() == {"Face aligned": 1, "Aligned already": 1}
+    pictures = Pictures([tmp_path], resolution=64, channels=3, faces_wanted=True)
+    read, (a, b, c) = list(pictures), pictures.report.verdicts
+    assert [v.reason for v in (a, c)] == [faces.NOT_ALIGNED, faces.NO_FACE] and b.status == "used"
+    assert pictures.report.not_aligned == 1 and read[0].aligned is not None
+
+
+# The doors
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        card = Card(
+            "people", "People", "aligned faces", "nobody", "none", {"held_out_psnr": 20.0}, crop="face"
+        )
+        save_source(folder / "weights/people", ALAE(replace(SIZES, layer_count=5)), card)
+    return make_studio(folder)
+
+
+@pytest.fixture
+def photos(tmp_path, portrait, upright):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    turned(portrait, 15).save(folder / "a.png")
+    upright.save(folder / "b.png")
+    return folder
+
+
+def test_a_card_says_how_its_pictures_are_cut_and_old_cards_do_not(studio, tmp_path):
+    folder = studio.weights / "people"
+    assert describe(folder).crop == "face" == studio.model("people").card.crop
+    old = json.loads((folder / "config.json").read_text())
+    del old["crop"]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert describe(tmp_path).crop == "centre"
+
+
+def test_a_run_keeps_before_and_after(studio, photos):
+    *_, prepared = studio.prepare([photos], "people")
+    assert prepared.report.faces()["Face aligned"] == 1
+    (couple,) = studio.alignment(prepared.token)
+    assert couple.size == (faces.SHOWN, 2 * faces.SHOWN + 2)
+    studio.delete(prepared.token)
+    assert not prepared.folder.exists()
+
+
+def test_an_endpoint_is_aligned_and_needs_a_face(studio, photos, portrait, tmp_path):
+    w = studio.code("people", photos / "a.png")
+    assert torch.equal(w, studio.model("people").alae.encode(
+        to_tensor(Image.open(photos / "a.png"), 64, 3, "face")[None] / 127.5 - 1
+    ))  # fmt: skip
+    assert studio.aligned("people", photos / "a.png") is not None
+    assert studio.aligned("people", photos / "b.png") is None
+    (plain,) = make_pictures(tmp_path / "noise", 1).iterdir()
+    with pytest.raises(DataError, match="No face"):
+        studio.code("people", plain)
+
+
+def test_the_command_line(studio, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(studio.weights))
+    monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
+
+    def called(*arguments):
+        result = CliRunner().invoke(build(), [*map(str, arguments), "--model", "people", "--json"])
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout), result.stderr
+
+    document, told = called("reconstruct", photos, "--crop", "face", "--out", tmp_path / "out")
+    assert "1 x Face aligned" in told
+    widths = [Image.open(row["path"]).width for row in document["pictures"]]
+    assert widths == [3 * 64 + 4, 2 * 64 + 2]  # before, aligned, rebuilt; aligned, rebuilt
+    document, told = called("encode", photos, "--crop", "centre", "--out", tmp_path / "codes.safetensors")
+    assert document["faces"] == {"Face not aligned": 1, "Aligned already": 1} and "--crop face" in told
+
+
+def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    from mind2mind.ui.assembly import Page
+
+    tab = Page(studio).transfer
+    assert tab.crop.value == "face" == tab.crop_of("people")
+    files = [str(path) for path in sorted(photos.iterdir())]
+    *_, last = tab.check(None, files, "people", "centre")
+    assert last[tab.align].visible and "1 face not aligned" in last[tab.faces]
+    assert len(last[tab.aligned].value) == 1
+    first, *_, last = tab.align_faces(last[tab.visit], last[tab.added], "people")
+    assert first == {tab.crop: "face"} and not last[tab.align].visible
+    assert "1 x Face aligned" in last[tab.faces] and "Above your pictures" in last[tab.faces]
+    again = tab.reopen(last[tab.visit])
+    assert len(again[tab.aligned].value) == 1 and not again[tab.align].visible
+
+
+def test_the_app_shows_an_end_before_and_after(studio, photos):
+    from mind2mind.ui.interpolate import InterpolateTab
+
+    tab = InterpolateTab(studio)
+    shown = [tab.aligned("people", path and str(photos / path)) for path in ("a.png", "b.png", None)]
+    assert [image.visible for image in shown] == [True, False, False]
+
+
+def test_official_files_of_faces_ask_for_alignment(tmp_path):
+    from mind2mind.checkpoints import ALIGNED_FACES
+    from mind2mind.config import BEDROOM, CELEBA, CELEBA_HQ256, FFHQ
+
+    assert FFHQ in ALIGNED_FACES and CELEBA_HQ256 in ALIGNED_FACES
+    assert BEDROOM not in ALIGNED_FACES and CELEBA not in ALIGNED_FACES
