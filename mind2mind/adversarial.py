@@ -46,7 +46,8 @@ class AdversarialTrainee(Trainee):
             [*alae.decoder.parameters(), *alae.mapping_f.parameters()], betas=recipe.betas
         )
         alae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().__init__(alae, dict(alae.named_parameters()), [self.optimiser_e, self.optimiser_g], seed)
+        optimisers = [self.optimiser_e, self.optimiser_g]
+        super().__init__(alae, dict(alae.named_parameters()), optimisers, recipe, seed)
         self.recipe, self.total, self.zero_gradients = recipe, total, zero_gradients
         self.growth = recipe.growth_of(alae.architecture)
         self.layer_count = alae.architecture.layer_count

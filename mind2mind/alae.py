@@ -64,6 +64,15 @@ class ALAE(nn.Module):
         """G(E(x)) at full size without noise."""
         return self.decode(self.styles(self.encode(x)))
 
+    def refine(self, w: Tensor, times: int = 1) -> Tensor:
+        """E(G(w)), `times` over: pulls w (B, latent_size) towards codes of pictures that the model knows.
+
+        A code between two pictures' codes is drawn as a mixture, and encoded as what that is most like.
+        """
+        for _ in range(times):
+            w = self.encode(self.decode(self.styles(w)).clamp(-1, 1))
+        return w
+
 
 def truncate(styles: Tensor, w_avg: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
     """styles (B, 2L, latent_size) pulled towards w_avg (2L, latent_size) by 1 - psi, in the first `cutoff`."""

@@ -1,31 +1,45 @@
 """What a run's folder has to show: its pictures beside their reconstructions, its previews, its originals."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+import torch
 from PIL import Image
 
-from mind2mind import codes, gallery
+from mind2mind import codes, gallery, originality, trained
 from mind2mind.files import load_tensors
-from mind2mind.images import to_image
+from mind2mind.images import grid, to_image
 from mind2mind.library import Library
-from mind2mind.metrics import nearest as nearest_of
-from mind2mind.metrics import standardisation
 from mind2mind.runs import Run
 
-CODES = "codes.safetensors"
+FPS = 8  # of the film
+HELD = 12  # frames: how long its end is seen
+BETWEEN = 1  # frames drawn between two previews of a small model
+SMOOTH_SIDE, WIDE_SIDE = 128, 512  # px: larger ones get no frames between; from there on 4 pictures a frame
 
 
-def comparison(library: Library, run: Run, count: int) -> list[tuple[Image.Image, Image.Image]]:
-    """`count` of a run's pictures (thumbnails), spread over all of them, each with its reconstruction."""
-    model, made = library.model(run.info["model"]), codes.load(run.folder / CODES)
+def comparison(
+    library: Library, run: Run, count: int, only: int | None = None
+) -> list[tuple[Image.Image, Image.Image]]:
+    """`count` of a run's pictures, spread over all, each with its reconstruction; `only` one of these."""
+    model, made = library.model(run.info["model"]), codes.of_run(run)
     count = min(count, len(made))
     rows = [i * len(made) // count for i in range(count)]
+    rows = rows if only is None else rows[only : only + 1]
     originals = [to_image(made.thumbnails[i]) for i in rows]
     return list(zip(originals, gallery.draw(model.alae, made.w[rows]), strict=True))
 
 
+def thumbnails(run: Run, first: int, count: int) -> list[tuple[str, Image.Image]]:
+    """Names and small copies of `count` of a run's pictures, excluded ones too, from number `first` on."""
+    made = codes.load(run.folder / codes.CODES)
+    rows = range(len(made))[first : first + count]
+    return [(made.names[row], to_image(made.thumbnails[row])) for row in rows]
+
+
 def alignment(run: Run) -> list[Image.Image]:
-    """Some of a run's pictures above what aligning their faces makes of them; none where it changes nothing."""
+    """Some of a run's pictures above what the crop makes of them; none where it changes nothing."""
     couples = []
     for path in sorted(run.alignment.glob("*.png")):
         with Image.open(path) as couple:
@@ -35,14 +49,11 @@ def alignment(run: Run) -> list[Image.Image]:
 
 def nearest(library: Library, run: Run, seeds: Sequence[int]) -> list[tuple[Image.Image, Image.Image, float]]:
     """Each seed's sample, the original nearest to it, and the distance of their standardised codes."""
-    model, made = library.model(run.token), codes.load(run.folder / CODES)
-    mean, std = standardisation(made.w)
-    w = gallery.codes_of(model, seeds)
-    distance, index = nearest_of((w - mean) / std, (made.w - mean) / std)
+    model, made = library.model(run.token), codes.of_run(run)
+    judged = originality.judge(gallery.codes_of(model, seeds), made.w)
     samples = gallery.sample(model, seeds, 1.0, "random")
-    originals = [to_image(made.thumbnails[int(i)]) for i in index]
-    distances = (distance / w.shape[1] ** 0.5).tolist()
-    return list(zip(samples, originals, distances, strict=True))
+    originals = [to_image(made.thumbnails[int(i)]) for i in judged.nearest]
+    return list(zip(samples, originals, judged.distance.tolist(), strict=True))
 
 
 def preview(library: Library, run: Run, step: int | None) -> list[Image.Image]:
@@ -52,3 +63,31 @@ def preview(library: Library, run: Run, step: int | None) -> list[Image.Image]:
         return []
     tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
     return gallery.draw(library.model(run.info["model"]).alae, tensors["w"])
+
+
+def trial(library: Library, run: Run, seeds: Sequence[int]) -> tuple[list[Image.Image], int]:
+    """Pictures of these seeds by the generator as the run saved it last, and of which step that is."""
+    g, sizes, step = trained.current(run.folder)
+    source = library.model(run.info["model"])
+    now = replace(source, g=g.to(source.w_avg.device), prior="uniform", z_dim=sizes.z_dim)
+    return gallery.sample(now, seeds, 1.0, "random"), step
+
+
+def film(library: Library, run: Run) -> Iterator[Image.Image]:
+    """The previews from first to last, a sheet a frame, at FPS frames a second; the last one is held.
+
+    Between two previews of a small model some frames are drawn on the straight lines between their codes.
+    """
+    alae = library.model(run.info["model"]).alae
+    side = alae.architecture.resolution
+    count, between = 4 if side >= WIDE_SIDE else 16, BETWEEN if side <= SMOOTH_SIDE else 0
+    stops = [load_tensors(run.preview_path(step))[0]["w"][:count] for step in run.preview_steps()]
+    ways = stops[:1]
+    for a, b in itertools.pairwise(stops):
+        ways += [torch.lerp(a, b, i / (between + 1)) for i in range(1, between + 2)]
+    sheet = None
+    for w in ways:
+        sheet = grid(gallery.draw(alae, w))
+        yield sheet
+    if sheet is not None:
+        yield from [sheet] * HELD

@@ -14,6 +14,7 @@ from mind2mind.errors import WeightsError
 from mind2mind.files import atomic
 
 PREVIEW = "preview.png"
+PARTS = (CONFIG, CARD, PREVIEW, WEIGHTS)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bundle gives the same bytes
 _CAPS = {CONFIG: 1_000_000, CARD: 1_000_000, WEIGHTS: 200_000_000}  # bytes
 
@@ -23,7 +24,7 @@ def pack(folder: Path, path: Path) -> Path:
     if path.suffix.lower() != ".zip":
         path = path.with_name(path.name + ".zip")
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in (CONFIG, CARD, PREVIEW, WEIGHTS):
+        for name in PARTS:
             if (folder / name).exists():
                 entry = zipfile.ZipInfo(name, _EPOCH)
                 entry.compress_type = zipfile.ZIP_DEFLATED

@@ -1,9 +1,10 @@
 """What a bundle says of itself: config.json for programs, README.md (the card) for people."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mind2mind.config import Crop
 from mind2mind.errors import DataError, WeightsError
@@ -11,6 +12,7 @@ from mind2mind.files import read_json, write_json, write_text
 
 CONFIG, CARD = "config.json", "README.md"
 SOURCE, TRANSFER, VERSION = "mind2mind/source", "mind2mind/transfer", 1
+LONGEST = 200  # characters of an id or a title
 AGAIN = "Download or make the model again."
 
 
@@ -60,9 +62,18 @@ def expect(folder: Path, kind: str) -> dict[str, Any]:
 
 def card_from(config: Mapping[str, Any], folder: Path) -> Card:
     try:
-        return Card(**{f.name: config[f.name] for f in fields(Card) if f.name != "crop" or "crop" in config})
+        card = Card(**{f.name: config[f.name] for f in fields(Card) if f.name != "crop" or "crop" in config})
     except KeyError as error:
         raise WeightsError(f"{folder / CONFIG} lacks {error}.", AGAIN) from error
+    texts = (card.id, card.title, card.knows, card.credit, card.licence, card.notes)
+    if (
+        not all(isinstance(text, str) for text in texts)
+        or max(map(len, texts[:2])) > LONGEST
+        or not isinstance(card.numbers, dict)
+        or card.crop not in get_args(Crop)
+    ):
+        raise WeightsError(f"The card in {folder / CONFIG} is damaged.", AGAIN)
+    return card
 
 
 def official_card(path: Path, out: Path, what: str, credit: str) -> Card:
@@ -85,6 +96,11 @@ def write_config(
     write_text(folder / CARD, card_text(card, kind.partition("/")[2], settings))
 
 
+def usage(ref: str) -> str:
+    """The line of Python that draws with a model by its folder, or by its id in the catalogue."""
+    return f"pictures = mind2mind.Studio().sample({json.dumps(ref)}, seeds=range(16))"
+
+
 def card_text(card: Card, kind: str, settings: Mapping[str, Any]) -> str:
     """A bundle's README.md."""
 
@@ -92,7 +108,6 @@ def card_text(card: Card, kind: str, settings: Mapping[str, Any]) -> str:
         lines = [f"| {name} | {value} |" for name, value in rows.items()]
         return "\n".join([f"## {head}", "", "| | |", "|---|---|", *lines]) if lines else ""
 
-    line = f'mind2mind.Studio().sample("path/to/{card.id}", seeds=range(16))'
     parts = [
         f"# {card.title}",
         "![Samples](preview.png)",
@@ -101,6 +116,27 @@ def card_text(card: Card, kind: str, settings: Mapping[str, Any]) -> str:
         card.notes,
         table("Numbers", card.numbers),
         table("Settings", settings),
-        f"## Use\n\n```python\nimport mind2mind\n\n{line}\n```",
+        f"## Use\n\nIn the folder that holds this model's folder:\n\n"
+        f"```python\nimport mind2mind\n\n{usage(card.id)}\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def slug(title: str) -> str:
+    """A title as an id: letters, digits and hyphens, at most 40."""
+    plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in title.lower())
+    return "-".join(part for part in plain.split("-") if part)[:40].strip("-") or "transfer"
+
+
+def transfer_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card of a transfer lists as its settings, from its config.json."""
+    sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in config["sizes"].items()}
+    return {"source model": config["source"]["id"] or "not recorded", **sizes, **config["extra"]}
+
+
+def retitle(folder: Path, title: str) -> None:
+    """Gives the bundle of a transfer another title and id, in its config and on its card."""
+    config = expect(folder, TRANSFER)
+    card = replace(card_from(config, folder), title=title, id=slug(title))
+    rest = {name: config[name] for name in ("sizes", "source", "extra")}
+    write_config(folder, TRANSFER, card, rest, transfer_settings(config))

@@ -27,6 +27,7 @@ from mind2mind.cards import (
     expect,
     official_card,
     read_config,
+    transfer_settings,
     write_config,
 )
 from mind2mind.config import CELEBA_HQ256, FFHQ, Architecture, MindGANSizes
@@ -49,6 +50,7 @@ __all__ = ["CARD", "CONFIG", "SOURCE", "TRANSFER", "WEIGHTS", "Card", "Model", "
            "save_transfer"]  # fmt: skip
 
 WEIGHTS = "model.safetensors"
+MOST_REFINEMENTS = 8  # a bundle asks for no more
 ALIGNED_FACES = (FFHQ, CELEBA_HQ256)  # what official files of these sizes were trained on
 
 
@@ -66,6 +68,12 @@ class Model:
     w_avg: Tensor  # (2L, latent_size)
     source_id: str  # its own for a source
     source_hash: str
+    refinements: int = 0  # of each sample's code, see `ALAE.refine`; what the source's bundle says
+
+    @torch.no_grad()
+    def refined(self, w: Tensor) -> Tensor:
+        """Codes (N, latent_size) of g as they are drawn."""
+        return self.alae.refine(w.to(self.w_avg.device), self.refinements)
 
     @torch.no_grad()
     def draw_w(self, generators: Sequence[torch.Generator]) -> Tensor:
@@ -74,8 +82,7 @@ class Model:
             z = torch.cat([draw_z(1, self.z_dim, generator) for generator in generators])
         else:
             z = torch.cat([torch.randn(1, self.z_dim, generator=generator) for generator in generators])
-        w: Tensor = self.g(z.to(self.w_avg.device))
-        return w
+        return self.refined(self.g(z.to(self.w_avg.device)))
 
 
 def save_source(
@@ -84,9 +91,12 @@ def save_source(
     card: Card,
     *,
     prior: Perceptron | None = None,
+    refinements: int = 0,
     dtype: torch.dtype = torch.float16,
 ) -> None:
     """Writes the bundle of a source; without `prior`, F with a normal z is what draws its codes.
+
+    `refinements` is how often each sample's code is refined, those of transfers on this source too.
 
     Raises:
         WeightsError: a weight is not finite, or too large for `dtype`.
@@ -104,7 +114,8 @@ def save_source(
     save_tensors(folder / WEIGHTS, stored)
     architecture = asdict(alae.architecture)
     settings = {**architecture, "stored as": str(dtype).removeprefix("torch.")}
-    write_config(folder, SOURCE, card, {"architecture": architecture, "prior": sizes}, settings)
+    rest = {"architecture": architecture, "prior": sizes, "refinements": refinements}
+    write_config(folder, SOURCE, card, rest, settings)
 
 
 def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
@@ -119,7 +130,8 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
     try:
         architecture = Architecture.from_dict(config["architecture"])
         sizes = MindGANSizes.from_dict(config["prior"]) if config["prior"] else None
-    except (KeyError, ConfigError) as error:
+        refinements = min(max(0, int(config.get("refinements", 0))), MOST_REFINEMENTS)
+    except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise WeightsError(f"{folder / CONFIG} is damaged: {error}.", AGAIN) from error
     with torch.device("meta"):
         alae = ALAE(architecture)
@@ -145,6 +157,7 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
         w_avg=alae.w_avg,
         source_id=card.id,
         source_hash=digest,
+        refinements=refinements,
     )
 
 
@@ -176,8 +189,7 @@ def save_transfer(
     save_tensors(folder / WEIGHTS, {**state, "w_avg": w_avg.float()})
     made_on = {"id": source.card.id if source else "", "hash": source.hash if source else ""}
     config = {"sizes": asdict(sizes), "source": made_on, "extra": dict(extra)}
-    settings = {"source model": made_on["id"] or "not recorded", **asdict(sizes), **extra}
-    write_config(folder, TRANSFER, card, config, settings)
+    write_config(folder, TRANSFER, card, config, transfer_settings(config))
 
 
 def load_transfer(folder: Path, source: Model) -> Model:
@@ -215,6 +227,7 @@ def load_transfer(folder: Path, source: Model) -> Model:
         w_avg=held.w_avg.expand(source.alae.architecture.style_count, -1),
         source_id=source.card.id,
         source_hash=source.hash,
+        refinements=source.refinements,
     )
 
 

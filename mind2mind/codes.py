@@ -6,7 +6,7 @@ the source model, since codes mean nothing to another one. Small copies of the p
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from mind2mind.datasets import Picture
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import load_tensors, save_tensors
 from mind2mind.images import from_uint8
+from mind2mind.runs import Run
 
 FORMAT, VERSION = "mind2mind/codes", 1
+CODES = "codes.safetensors"  # in a run's folder
 THUMBNAIL = 128  # px a side at most
 BATCH_PIXELS = 16 * 256**2  # of a batch: 1 picture of 1024 px; 2 were no faster and took 300 MB more
 
@@ -187,6 +189,40 @@ def load(path: Path) -> Codes:
     if complaint := _complaint(codes):
         raise DataError(f"{path} is damaged: {complaint}.", "Make it again with the command encode.")
     return codes
+
+
+def of_run(run: Run) -> Codes:
+    """What a run learns from: its pictures but the excluded ones."""
+    made, excluded = load(run.folder / CODES), set(run.info.get("excluded") or ())
+    rows = [row for row, name in enumerate(made.names) if name not in excluded]
+    return made if len(rows) == len(made) else _rows(made, rows)
+
+
+def _rows(made: Codes, rows: list[int]) -> Codes:
+    return replace(
+        made,
+        w=made.w[rows],
+        names=tuple(made.names[row] for row in rows),
+        hashes=tuple(made.hashes[row] for row in rows),
+        thumbnails=made.thumbnails[rows],
+    )
+
+
+def join(a: Codes, b: Codes) -> Codes:
+    """Two sets of one source model as one.
+
+    Raises:
+        DataError: they are of two.
+    """
+    if a.source_hash != b.source_hash:
+        raise DataError("These codes are of another source model.", "Read all pictures again with one.")
+    return replace(
+        a,
+        w=torch.cat([a.w, b.w]),
+        names=a.names + b.names,
+        hashes=a.hashes + b.hashes,
+        thumbnails=torch.cat([a.thumbnails, b.thumbnails]),
+    )
 
 
 def _complaint(codes: Codes) -> str:

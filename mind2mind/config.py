@@ -4,7 +4,7 @@ Architectures (sizes of a network), recipes (how it is trained), budgets (how lo
 visitor may ask for). Networks take plain ints; only facades and training see these classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from typing_extensions import Self
@@ -124,29 +124,79 @@ class MindGANSizes(_Checked):
         return complaints
 
 
+def _setting(
+    default: Any, help: str, least: float | None = None, most: float | None = None, step: float | None = None
+) -> Any:
+    """A field that users may change within `least` and `most`; the module `settings` shows it to them."""
+    return field(default=default, metadata={"help": help, "least": least, "most": most, "step": step})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe(_Checked):
-    """How a MindGAN is trained."""
+    """How a MindGAN is trained.
+
+    The defaults down to `critic_steps` are module_mind/train.py's; what follows is ours, and off by default.
+    """
 
     name: str
-    z_dim: int = 128  # module_mind/train.py, like all down to critic_steps
-    generator_widths: tuple[int, ...] = (128, 256, 512)
-    critic_widths: tuple[int, ...] = (512, 256, 128)
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.0, 0.5)
-    batch_size: int = 128  # the paper's README says 256; the released parameters.json decides
-    gradient_penalty: float = 10.0
-    epsilon_penalty: float = 1e-2
-    critic_steps: int = 5  # on the same real batch
-    jitter: float = (
-        0.0  # ours: real codes move by this share of the difference of two others, against copying
+    z_dim: int = _setting(128, "Random numbers that a picture is drawn from.", 2, 512, 1)
+    generator_widths: tuple[int, ...] = _setting(
+        (128, 256, 512), "Widths of the generator's hidden layers; wider is slower.", 8, 1024
     )
-    standardise: bool = False  # ours: per dimension, folded into g's last layer at export
-    ema_half_life: int = 0  # ours: steps in which the average of g's weights forgets half; 0 is none
-    decay_share: float = 0.0  # ours: the last share of the steps over which the learning rate falls to 0
-    held_out_share: float = 0.0  # ours: codes kept from training to measure quality by
-    keep_best: bool = False  # ours: export the best by held-out quality, once the learning rate falls
-    patience: int = 0  # ours: quality checks without a better one after which training ends; 0 is never
+    critic_widths: tuple[int, ...] = _setting(
+        (512, 256, 128), "Widths of the critic's hidden layers; wider is slower.", 8, 1024
+    )
+    learning_rate: float = _setting(
+        1e-3, "How far each step goes; lower it if the training collapses.", 1e-5, 1e-1, 1e-4
+    )
+    betas: tuple[float, float] = _setting((0.0, 0.5), "Adam's two decay rates.", 0, 0.9999)
+    # the paper's README says 256; the released parameters.json decides
+    batch_size: int = _setting(128, "Pictures in a step; more is steadier and slower.", 2, 1024, 1)
+    gradient_penalty: float = _setting(
+        10.0,
+        "Weight of the penalty that keeps the critic smooth; raise it if the training collapses.",
+        0,
+        100,
+        0.5,
+    )
+    epsilon_penalty: float = _setting(1e-2, "Weight of the penalty that keeps the critic near 0.", 0, 1, 0.01)
+    critic_steps: int = _setting(
+        5, "Steps of the critic, on the same pictures, for one of the generator.", 1, 20, 1
+    )
+    jitter: float = _setting(
+        0.0,
+        "Codes are moved by this share of the difference of two others: more is freer, less keeps closer to "
+        "your pictures.",
+        0,
+        1,
+        0.05,
+    )
+    standardise: bool = _setting(False, "Bring all dimensions of the codes to one size.")
+    ema_half_life: int = _setting(
+        0,
+        "Steps in which the average of the generator's weights forgets half; 0 is no average.",
+        0,
+        10_000,
+        10,
+    )
+    decay_share: float = _setting(
+        0.0, "The last share of the steps, over which the learning rate falls to 0.", 0, 1, 0.05
+    )
+    held_out_share: float = _setting(
+        0.0,
+        "Share of the pictures that is kept aside to measure the quality by; of fewer than 100 none is.",
+        0,
+        0.5,
+        0.05,
+    )
+    keep_best: bool = _setting(False, "Keep the best generator by quality instead of the last one.")
+    patience: int = _setting(
+        0,
+        "Looks at the quality, of 40 in a run, without a better one after which it ends; 0 is never.",
+        0,
+        40,
+        1,
+    )
 
     def _complaints(self) -> list[str]:
         complaints = _not_positive(self, "z_dim", "batch_size", "critic_steps")
@@ -192,16 +242,17 @@ class PretrainRecipe(_Checked):
     scales: tuple[int, ...] = (1, 2, 4)  # of the pixel term: full, half and quarter size
     squared: float = 10.0  # weight of the mean squared difference
     detail: float = 1.0  # weight of the mean absolute difference of what a 5x5 blur takes away
-    latent_noise: float = 0.3  # added to each number of w while training, in its deviations over the batch
+    latent_noise: float = 0.2  # added to each number of w while training, in its deviations over the batch
     distorted: float = 0.0  # share of each batch that is distorted, to know more than the pictures given
+    refinements: int = 1  # of each sample's code by E(G(w)), when the finished model draws
     ema_kimg: float = 2.0  # thousands of pictures in which the average of the weights forgets half
 
     def _complaints(self) -> list[str]:
         complaints = _not_positive(self, "batch_size", "warmup_steps")
         if not (self.learning_rate > 0 and self.ema_kimg > 0):
             complaints.append("learning_rate and ema_kimg must be above 0")
-        if min(self.squared, self.detail, self.latent_noise) < 0:
-            complaints.append("squared, detail or latent_noise is negative")
+        if min(self.squared, self.detail, self.latent_noise, self.refinements) < 0:
+            complaints.append("squared, detail, latent_noise or refinements is negative")
         if not 0 <= self.distorted <= 1:
             complaints.append(f"distorted is {self.distorted}, must be from 0 to 1")
         return complaints
@@ -246,6 +297,7 @@ class PaperRecipe(_Checked):
     """How an ALAE is trained in the paper (arXiv 2004.04467; reference train_alae.py, model.py, defaults.py)."""
 
     trains_f: ClassVar[bool] = True  # the source is sampled through F as it comes out of the training
+    refinements: ClassVar[int] = 0  # as in the paper: samples are drawn from the codes as F gives them
     name: str
     gamma: float = 10.0  # twice the weight of the R1 penalty (losses.py)
     betas: tuple[float, float] = (0.0, 0.99)
@@ -288,10 +340,11 @@ DEFAULT = Recipe(
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
 
 PRETRAIN_DEFAULT = PretrainRecipe(name="default")
-PRETRAIN_BROAD = PretrainRecipe(name="broad", distorted=0.5)
+PRETRAIN_PLAIN = PretrainRecipe(name="plain", squared=0.0, detail=0.0, latent_noise=0.0, refinements=0)
+PRETRAIN_BROAD = PretrainRecipe(name="broad", latent_noise=0.3, distorted=0.5, refinements=0)
 PRETRAIN_PAPER = PaperRecipe(name="paper")
 PRETRAIN_RECIPES: dict[str, PretrainRecipe | PaperRecipe] = {
-    recipe.name: recipe for recipe in (PRETRAIN_DEFAULT, PRETRAIN_BROAD, PRETRAIN_PAPER)
+    recipe.name: recipe for recipe in (PRETRAIN_DEFAULT, PRETRAIN_PLAIN, PRETRAIN_BROAD, PRETRAIN_PAPER)
 }
 
 
@@ -302,6 +355,7 @@ class Budget:
     name: str
     seconds: int
     help: str
+    measured: str = ""  # what it came to on the example sets: `python -m mind2mind.experiment budgets`
 
 
 BUDGETS = {
@@ -325,6 +379,7 @@ class Limits:
     smallest_side: int = 8  # px; less shows nothing
     run_seconds: int | None = None
     runs_per_visitor: int | None = None  # alive at a time
+    runs_per_address: int | None = None  # of the API's callers, who name themselves
     queue: int | None = None
     disk_bytes: int | None = None  # of everything together
     keep_hours: int | None = None  # then everything of a visitor is deleted
@@ -338,6 +393,7 @@ PUBLIC = Limits(
     pixels=40_000_000,
     run_seconds=600,
     runs_per_visitor=1,
+    runs_per_address=4,
     queue=20,
     disk_bytes=5_000_000_000,
     keep_hours=24,

@@ -8,8 +8,9 @@ Two pictures are duplicates when the model would see the same pixels.
 import hashlib
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from torch import Tensor
 from mind2mind import faces
 from mind2mind.config import LOCAL, Crop, Limits
 from mind2mind.errors import DataError
-from mind2mind.images import check_crop, face_square, open_picture, to_tensor
+from mind2mind.images import check_crop, face_square, in_a_square, open_picture, to_image, to_tensor
 from mind2mind.listing import File, files_of
 from mind2mind.opening import check_bytes
 
@@ -35,6 +36,7 @@ class Verdict:
     width: int = 0  # px, upright; 0 where unknown
     height: int = 0
     sha256: str = ""  # of the pixels as the model sees them
+    size: int = 0  # bytes of the file
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ class Report:
         """Used pictures whose faces were aligned."""
         return self.faces()["Face aligned"]
 
+    def sizes(self) -> dict[str, int]:
+        """How many used pictures have a shorter side of so many pixels: {"64 to 127": 3, "128 to 255": 20}."""
+        powers = Counter(min(v.width, v.height).bit_length() - 1 for v in self.used if v.width and v.height)
+        span = range(min(powers), max(powers) + 1) if powers else ()
+        return {f"{2**power} to {2 ** (power + 1) - 1}": powers[power] for power in span}
+
     def advice(self) -> str:
         """What to expect of so many pictures, in plain words."""
         return advice(len(self.used))
@@ -88,6 +96,10 @@ class Report:
             raise DataError(
                 f"This is no report on pictures ({error}).", "Read the pictures again."
             ) from error
+
+
+NOTHING = Report()
+SMALL = 256  # px a side of the pictures before and after the crop
 
 
 def advice(count: int) -> str:
@@ -131,6 +143,7 @@ class Pictures:
         crop: the square in the middle, the whole picture with bars, or the largest face as FFHQ aligns it.
         faces_wanted: whether to look for faces under another crop too, and remark on those not aligned.
         limits: how many files, bytes and pixels; what one file exceeds only costs that file.
+        before: what was read into the same set: it counts for the limits, and its pictures are not taken again.
 
     Raises:
         ConfigError: there is no such crop; while reading, that the package that finds faces is missing.
@@ -146,13 +159,15 @@ class Pictures:
         crop: Crop = "centre",
         faces_wanted: bool = False,
         limits: Limits = LOCAL,
+        before: Report = NOTHING,
     ) -> None:
         check_crop(crop)
         self.looks = crop == "face" or (faces_wanted and faces.available())
         self.resolution, self.channels, self.crop, self.limits = resolution, channels, crop, limits
-        self._files = files_of(sources)
+        self.before = before
+        self._files = files_of(sources, {v.name for v in before.verdicts})
         self._verdicts: list[Verdict] = []
-        _check_totals(self._files, limits)
+        _check_totals(self._files, limits, before)
 
     @property
     def count(self) -> int:
@@ -164,10 +179,36 @@ class Pictures:
         """The verdicts so far; complete once the stream has ended."""
         return Report(tuple(self._verdicts))
 
+    def again(
+        self, names: Collection[str], *, resolution: int, channels: int, crop: Crop | None = None
+    ) -> "Pictures":
+        """Those of these names, for a model of another size; under another crop, if given."""
+        other = copy(self)
+        other.resolution, other.channels, other.crop = resolution, channels, crop or self.crop
+        other.looks, other.before, other._verdicts = other.crop == "face", NOTHING, []
+        wanted = set(names)
+        other._files = [file for file in self._files if file.name in wanted]
+        return other
+
+    def before_and_after(self, names: Collection[str]) -> list[tuple[Image.Image, Image.Image]]:
+        """These pictures as they are, and the square that the model gets of them; small."""
+        couples = []
+        with ExitStack() as stack:
+            archives: dict[Path, zipfile.ZipFile] = {}
+            for file in self._files:
+                if file.name not in names:
+                    continue
+                with suppress(DataError):
+                    source = _content(file, self.limits, archives, stack)
+                    image = open_picture(source, self.limits, side=SMALL).convert("RGB")
+                    after = to_image(to_tensor(image, SMALL, 3, self.crop))
+                    couples.append((in_a_square(image, SMALL), after))
+        return couples
+
     def __iter__(self) -> Iterator[Picture]:
         """Reads from the beginning, one file at a time."""
         self._verdicts = []
-        first: dict[str, str] = {}  # hash -> name
+        first = {v.sha256: v.name for v in self.before.used}  # hash -> name
         with ExitStack() as stack:
             archives: dict[Path, zipfile.ZipFile] = {}
             for file in self._files:
@@ -186,15 +227,15 @@ class Pictures:
             width, height = image.info["size"]
             pixels, remark, aligned = self._square(image)
         except DataError as error:
-            return None, Verdict(file.name, "skipped", error.problem)
+            return None, Verdict(file.name, "skipped", error.problem, size=file.size)
         digest = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
         if digest in first:
             reason = f"Duplicate: the same pixels as {first[digest]}."
-            return None, Verdict(file.name, "skipped", reason, width, height, digest)
+            return None, Verdict(file.name, "skipped", reason, width, height, digest, file.size)
         first[digest] = file.name
         if min(width, height) < self.resolution:
             remark = f"{remark} Enlarged to {self.resolution} pixels.".lstrip()
-        verdict = Verdict(file.name, "used", remark, width, height, digest)
+        verdict = Verdict(file.name, "used", remark, width, height, digest, file.size)
         return Picture(file.name, digest, pixels, aligned), verdict
 
     def _square(self, image: Image.Image) -> tuple[Tensor, str, tuple[Image.Image, Image.Image] | None]:
@@ -233,12 +274,15 @@ def _content(
         raise DataError("The file is damaged in its zip.", "Make the zip again.") from error
 
 
-def _check_totals(files: list[File], limits: Limits) -> None:
-    if len(files) > limits.files:
+def _check_totals(files: list[File], limits: Limits, before: Report) -> None:
+    """Files that are too large by themselves are not read, and so their bytes do not count."""
+    count = len(files) + len(before.verdicts)
+    if count > limits.files:
         raise DataError(
-            f"There are {len(files):,} files, more than the {limits.files:,} allowed.", "Leave some out."
+            f"There are {count:,} files, more than the {limits.files:,} allowed.", "Leave some out."
         )
-    total = sum(file.size for file in files if file.size <= limits.file_bytes)  # the others are not read
+    sizes = [*(file.size for file in files), *(verdict.size for verdict in before.verdicts)]
+    total = sum(size for size in sizes if size <= limits.file_bytes)
     if total > limits.total_bytes:
         have, most = f"{total / 1e6:,.1f} MB", f"{limits.total_bytes / 1e6:,.0f} MB"
         raise DataError(f"The files have {have} in all, more than the {most} allowed.", "Leave some out.")

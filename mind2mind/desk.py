@@ -58,7 +58,7 @@ class Desk:
         self, token: str, *, recipe: str | Recipe, seconds: float | None, steps: int | None, seed: int
     ) -> RunStatus:
         """Queues a prepared run; see Studio.start."""
-        chosen = _recipe(recipe)
+        chosen = named_recipe(recipe)
         if seconds is None and steps is None:
             seconds = BUDGETS["Standard"].seconds
         if (seconds is not None and not 0 < seconds < 1e7) or (steps is not None and not 0 < steps < 1e8):
@@ -109,12 +109,17 @@ class Desk:
                 run.request_stop(False)
                 ended = {"error": None, "advice": None, "reason": None}
                 run.update(state="queued", before=state, queued_at=time.time(), **ended, **settings)
+        if self._at_home(run):
+            (self.home / runs.WAKE).touch()
         return self.status(run.token)
+
+    def _at_home(self, run: Run) -> bool:
+        return run.folder.parent == self.home / "runs"
 
     @contextlib.contextmanager
     def _gate(self, run: Run) -> Iterator[None]:
         """One decision at a time for the home's runs; a run elsewhere has no queue."""
-        if run.folder.parent != self.home / "runs":
+        if not self._at_home(run):
             yield
             return
         gate = FileLock(self.home / "gate.lock")
@@ -131,16 +136,18 @@ class Desk:
         limits = self.limits
         if limits.queue is None and limits.runs_per_visitor is None:
             return
-        visitor, queued, own = run.info.get("visitor"), 0, 0
+        info, queued, own, near = run.info, 0, 0, 0
         for other in runs.in_home(self.home):
             with contextlib.suppress(RunError, DataError):
-                state = other.state
+                state, known = other.state, other.info
                 queued += state == "queued"
-                own += (
-                    state in runs.ALIVE and other.info.get("visitor") == visitor and other.token != run.token
-                )
+                if state in runs.ALIVE and other.token != run.token:
+                    own += known.get("visitor") == info.get("visitor")
+                    near += known.get("address") is not None and known["address"] == info.get("address")
         if limits.runs_per_visitor is not None and own >= limits.runs_per_visitor:
             raise RunError(f"You already have {own} run at work or waiting.", "Wait for its end, or stop it.")
+        if limits.runs_per_address is not None and near >= limits.runs_per_address:
+            raise RunError(f"{near} runs of your address are at work or waiting.", "Wait for one to end.")
         if limits.queue is not None and queued >= limits.queue:
             raise RunError(f"{queued} runs are waiting, more are not taken.", "Try again in some minutes.")
 
@@ -160,7 +167,7 @@ class Desk:
         run = self.find(token)
         if run.state == "queued":
             self.launcher.ensure(run)
-        return runs.status(run, runs.waiting(self.home) if run.folder.parent == self.home / "runs" else [])
+        return runs.status(run, runs.waiting(self.home) if self._at_home(run) else [])
 
     def check_disk(self) -> None:
         """DataError if the home already holds as much as the limits allow."""
@@ -215,7 +222,12 @@ _ADVICE = {
 }
 
 
-def _recipe(recipe: str | Recipe) -> Recipe:
+def named_recipe(recipe: str | Recipe) -> Recipe:
+    """The recipe of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if isinstance(recipe, Recipe):
         return recipe
     if recipe not in RECIPES:

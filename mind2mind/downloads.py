@@ -19,11 +19,12 @@ from mind2mind import arrivals, hub, sources
 from mind2mind.cards import CONFIG, SOURCE, read_config
 from mind2mind.checkpoints import Model, load_source, load_transfer
 from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
-from mind2mind.fetch import Fetched, FetchProgress, Wanted, fetch
+from mind2mind.fetch import Fetched, FetchProgress, fetch
 from mind2mind.files import read_json, write_json
 from mind2mind.library import Library
 from mind2mind.remote import REMOTE, HubId, Remote, folder_name, hub_id, is_repository, size_text
 from mind2mind.unpickle import LEGACY_MAGIC
+from mind2mind.wanted import Wanted
 
 ZIP = b"PK\x03\x04"
 RECORD = "downloads.json"
@@ -157,7 +158,7 @@ class Downloads:
             remote.id, remote.title, fetch(Wanted(remote.url, file, magics, room=remote.kept_bytes))
         )
         before = self._noted(remote.id)
-        if not accept_changed and before and fetched.sha256 != before["sha256"]:
+        if not accept_changed and before.get("sha256", fetched.sha256) != fetched.sha256:
             shutil.rmtree(parts, ignore_errors=True)
             raise WeightsError(
                 f"{remote.url} is not the file that was downloaded at {before.get('when')}: its SHA-256 is "
@@ -183,7 +184,7 @@ class Downloads:
             rest = sum(f.bytes for f in state.files) - file.bytes
             fetched = yield from _told(repository, file.name, hub.fetch_file(state, file, work, rest))
             if file.name == CONFIG:
-                needs = _source_id(read_config(work))
+                needs = sources.named_source(read_config(work))
                 source = (yield from self._source(needs, repository)) if needs is not None else None
         assert fetched is not None  # look_up promises the weights, and they come last
         yield Converting(repository)
@@ -218,13 +219,13 @@ class Downloads:
         """The bundle into the catalogue, the rest away; its preview is drawn if it has none."""
         folder = self.folder / folder_name(model_id)
         try:
-            shutil.rmtree(folder, ignore_errors=True)  # something without a config.json
-            bundle.replace(folder)
-            with FileLock(self.folder / ".record.lock", timeout=10):
+            with FileLock(self.folder / ".record.lock", timeout=10):  # first: a model is never without it
                 path = self.folder / RECORD
                 record = read_json(path) if path.exists() else {}
                 when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
                 write_json(path, record | {model_id: note | {"when": when}})
+            shutil.rmtree(folder, ignore_errors=True)  # something without a config.json
+            bundle.replace(folder)
         except (OSError, Timeout) as error:
             raise DataError(
                 f"{folder} could not be written: {error}.", "Make room, then try again."
@@ -271,11 +272,3 @@ def _told(
             yield Downloading(model_id, name, event.done, event.total, event.rate)
     assert fetched is not None  # or there is an exception
     return fetched
-
-
-def _source_id(config: dict[str, Any]) -> str | None:
-    """The id of the source that a transfer names, "" if it names none; None for a source."""
-    if config["format"] == SOURCE:
-        return None
-    made_on = config.get("source")
-    return str(made_on.get("id", "")) if isinstance(made_on, dict) else ""

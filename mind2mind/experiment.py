@@ -1,24 +1,27 @@
-"""Which way of learning codes is best: the figures behind the recipe `default`.
+"""Which way of learning codes is best, and what each budget buys: the figures behind `config`.
 
-`python -m mind2mind.experiment TRAINING TEST` encodes both folders and lets each contestant learn the
+`python -m mind2mind.experiment ways TRAINING TEST` encodes both folders and lets each contestant learn the
 training codes: a full-covariance Gaussian in w, the recipe `paper`, the recipe `default` on PCA codes, and
-`default`. All are judged by distances to the test codes, which nobody trained on, in the space of the test
-codes' standardised principal components.
+`default`. `python -m mind2mind.experiment budgets` learns each example set of cartoon heads with each budget.
+All are judged by distances to test codes, which nobody trained on, in the space of the test codes' standardised
+principal components.
 """
 
 import argparse
 import json
+import logging
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mind2mind import codes
-from mind2mind.config import DEFAULT, PAPER, Recipe
+from mind2mind import codes, make_data
+from mind2mind.config import BUDGETS, DEFAULT, PAPER, Recipe
 from mind2mind.learner import QUALITY_AXES
 from mind2mind.metrics import (
     PrincipalAxes,
@@ -32,10 +35,16 @@ from mind2mind.metrics import (
 )
 from mind2mind.mindgan import draw_z
 from mind2mind.studio import Studio
-from mind2mind.transfer import exported, steps_for, train
+from mind2mind.trained import exported
+from mind2mind.transfer import steps_for, train
 
+SETS = ("aliens", "bearded", "neonhair")  # of cartoon heads, in assets/
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+TEST_PICTURES, TEST_SIZE, TEST_SEED = 1000, 64, 20_000_000  # no set holds pictures of these seeds
 SAMPLES = 2048
 PCA_SHARE = 0.99  # of the variance that PCA codes keep
+
+log = logging.getLogger(__name__)
 
 Way = Callable[[Tensor, float, int], Tensor]
 """(codes (N, d), seconds of training, seed) -> samples (SAMPLES, d)."""
@@ -122,17 +131,60 @@ def compare(training: Tensor, test: Tensor, seconds: float, seeds: int) -> dict[
     return table
 
 
+MEASURED = ("energy x1000", "precision", "coverage", "copies")
+
+
+def budgets(studio: Studio, model: str, sets: Sequence[Path], seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What each budget comes to on each set of cartoon heads, and a sentence on it for `config.BUDGETS`.
+
+    A set is judged by TEST_PICTURES others of its domain, drawn with seeds that no set has.
+    """
+    table: dict[str, Any] = {name: {} for name in seconds}
+    for folder in sets:
+        training, test = _codes(studio, folder, model), _others(studio, folder.name, model)
+        for name, budget in seconds.items():
+            begun = time.monotonic()
+            row = judge(by_recipe(DEFAULT)(training, budget, 0), training, test)
+            table[name][folder.name] = {key: row[key] for key in MEASURED} | {
+                "seconds": time.monotonic() - begun
+            }
+            log.warning("%s, %s: %s", name, folder.name, table[name][folder.name])
+    for rows in table.values():
+        mean = {key: statistics.fmean(row[key] for row in rows.values()) for key in MEASURED}
+        rows["measured"] = (
+            f"on the example sets {mean['precision']:.0%} of the new pictures were like real ones, and "
+            f"{mean['coverage']:.0%} of the real ones had a new one like them."
+        )
+    return table
+
+
+def _others(studio: Studio, domain: str, model: str) -> Tensor:
+    with TemporaryDirectory() as folder:
+        for _ in make_data.toon(domain, TEST_PICTURES, TEST_SIZE, TEST_SEED, Path(folder)):
+            pass
+        return _codes(studio, Path(folder), model)
+
+
 def main() -> None:
     """Prints the table as JSON."""
     parser = argparse.ArgumentParser(prog="python -m mind2mind.experiment", description=__doc__)
-    parser.add_argument("training", type=Path, help="folder of pictures to learn")
-    parser.add_argument("test", type=Path, help="folder of other pictures of the same kind")
     parser.add_argument("--model", default="toon64")
-    parser.add_argument("--seconds", type=float, default=60, help="of training, for each contestant")
-    parser.add_argument("--seeds", type=int, default=3)
+    commands = parser.add_subparsers(required=True, dest="command")
+    ways = commands.add_parser("ways", help="compare ways of learning codes")
+    ways.add_argument("training", type=Path, help="folder of pictures to learn")
+    ways.add_argument("test", type=Path, help="folder of other pictures of the same kind")
+    ways.add_argument("--seconds", type=float, default=60, help="of training, for each contestant")
+    ways.add_argument("--seeds", type=int, default=3)
+    bought = commands.add_parser("budgets", help="measure what each budget comes to")
+    bought.add_argument("--only", choices=[*BUDGETS], action="append", help="a budget; all if none is given")
+    bought.add_argument("--sets", type=Path, nargs="+", default=[ASSETS / name for name in SETS])
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the worker does
     studio = Studio()
+    if options.command == "budgets":
+        seconds = {name: BUDGETS[name].seconds for name in options.only or BUDGETS}
+        print(json.dumps(budgets(studio, options.model, options.sets, seconds), indent=1))
+        return
     training, test = (_codes(studio, folder, options.model) for folder in (options.training, options.test))
     print(json.dumps(compare(training, test, options.seconds, options.seeds), indent=1))
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import secrets
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -113,6 +114,20 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
         f"{path} could not be read: {error}.",
         "It is missing, cut off or no safetensors file: copy or make it again.",
     )
+
+
+def kept_secret(path: Path) -> str:
+    """A random text that only the owner may read, made at the first call and the same ever after.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    with suppress(FileNotFoundError):
+        return path.read_text(encoding="utf-8")
+    mode = os.O_WRONLY | os.O_CREAT
+    with atomic(path) as temporary, os.fdopen(os.open(temporary, mode, 0o600), "w", encoding="utf-8") as file:
+        file.write(secrets.token_urlsafe(32))
+    return path.read_text(encoding="utf-8")
 
 
 def sha256(path: Path) -> str:

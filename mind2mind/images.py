@@ -81,6 +81,17 @@ def _fit(image: Image.Image, resolution: int) -> Image.Image:
     return canvas
 
 
+def in_a_square(image: Image.Image, side: int) -> Image.Image:
+    """The whole picture, `side` pixels at most, in the middle of a white square."""
+    canvas = Image.new("RGB", (side, side), "white")
+    scale = side / max(image.size)
+    small = _resize(
+        image.convert("RGB"), (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    )
+    canvas.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
+    return canvas
+
+
 def from_uint8(x: Tensor) -> Tensor:
     """uint8 (.., C, H, W) -> float32 in [-1, 1]: x / 127.5 - 1, as in the reference."""
     return x.float().div_(127.5).sub_(1)

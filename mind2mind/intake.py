@@ -1,10 +1,10 @@
 """From a user's pictures to codes: encoded once, and checked against what the model can rebuild."""
 
 import random
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -13,13 +13,11 @@ from mind2mind import codes, gallery, verdict
 from mind2mind.checkpoints import Model
 from mind2mind.codes import Codes, EncodeProgress
 from mind2mind.config import Crop, Limits
-from mind2mind.datasets import Picture, Pictures, Report
-from mind2mind.errors import DataError, RunError
-from mind2mind.files import read_json, write_json
-from mind2mind.images import grid, save_png, to_image
-from mind2mind.runs import Run, occupied
+from mind2mind.datasets import NOTHING, Picture, Pictures, Report
+from mind2mind.errors import DataError
+from mind2mind.images import to_image
 
-SHOWN = 8  # pictures before and after their faces are aligned, at most
+SHOWN = 8  # pictures before and after the crop, at most
 CHECKED = 32  # pictures that the mean PSNR is measured on, drawn from all of them; fewer of large ones
 
 
@@ -32,7 +30,9 @@ class Encoding:
     psnr_mean: float  # dB, of the reconstructions of up to CHECKED pictures
     verdict: str  # whether the model knows them, in words
     reason: str  # a sentence of why: see the module `verdict`
-    aligned: tuple[tuple[Image.Image, Image.Image], ...] = ()  # some, before and after; small
+    aligned: tuple[tuple[Image.Image, Image.Image], ...] = ()  # some, before and after the crop; small
+    judged: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name: PSNR, score; dB
+    seconds: float = 0.0  # reading and encoding took
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +42,17 @@ class Prepared:
     token: str  # what the run is called by from now on
     folder: Path
     report: Report
-    count: int  # pictures that were encoded
+    count: int  # pictures that will be trained on
     psnr_mean: float
     verdict: str
     reason: str
+    model: str = ""  # the source: a catalogue id or a folder
+    crop: str = "centre"
+    excluded: tuple[str, ...] = ()  # names of pictures that are not trained on
+    near: tuple[tuple[str, str], ...] = ()  # names: a near duplicate, and the picture it is like
+    judged: int = 0  # pictures that the verdict rests on
+    seconds: float = 0.0  # reading and encoding took
+    others: tuple[Mapping[str, str], ...] = ()  # models that know them better: id, title, verdict, reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +66,9 @@ class Reconstruction:
     aligned: tuple[Image.Image, Image.Image] | None = None  # small: before and after, where that differs
 
 
-def pictures_for(model: Model, sources: Sequence[Path], crop: Crop | None, limits: Limits) -> Pictures:
+def pictures_for(
+    model: Model, sources: Sequence[Path], crop: Crop | None, limits: Limits, before: Report = NOTHING
+) -> Pictures:
     """The readable pictures among `sources`, at the model's size; without a crop, cut as its card says."""
     a = model.alae.architecture
     return Pictures(
@@ -69,6 +78,7 @@ def pictures_for(model: Model, sources: Sequence[Path], crop: Crop | None, limit
         crop=crop or model.card.crop,
         faces_wanted=model.card.crop == "face",
         limits=limits,
+        before=before,
     )
 
 
@@ -82,6 +92,7 @@ def encode(
     """
     some = _Some(pictures, max(8, min(CHECKED, 2 * gallery.batch_size(model.alae))))
     encoded: Codes | None = None
+    begun = time.monotonic()
     for event in codes.encode(model, some, known=known):
         if isinstance(event, codes.Encoded):
             encoded = event.codes
@@ -93,52 +104,23 @@ def encode(
     pixels = torch.stack([picture.pixels for picture in some.kept])
     _, ratios = gallery.rebuild(model, pixels)
     mean = sum(ratios) / len(ratios)
-    judged = verdict.judge(verdict.scores(pixels, torch.tensor(ratios)), model.card.numbers)
-    aligned = tuple(picture.aligned for picture in some.kept if picture.aligned)[:SHOWN]
-    yield Encoding(encoded, report, mean, judged.word, judged.reason, aligned)
+    values = verdict.scores(pixels, torch.tensor(ratios))
+    judged = verdict.judge(values, model.card.numbers)
+    scored = {p.name: (float(r), float(v)) for p, r, v in zip(some.kept, ratios, values, strict=True)}
+    seconds = time.monotonic() - begun
+    aligned = _cropped(pictures, some.kept, report)
+    yield Encoding(encoded, report, mean, judged.word, judged.reason, aligned, scored, seconds)
 
 
-def keep(
-    run: Run, encoding: Iterator[EncodeProgress | Encoding], info: Mapping[str, Any]
-) -> Iterator[EncodeProgress | Prepared]:
-    """Writes what an encoding ends with into the run's folder; nothing is written before that."""
-    for event in encoding:
-        if isinstance(event, EncodeProgress):
-            yield event
-            continue
-        made, report = event.codes, event.report
-        run.folder.mkdir(parents=True, exist_ok=True)
-        with run.hold():
-            if occupied(run.folder):  # somebody was quicker
-                raise RunError(f"There is already a run in {run.folder}.", "Choose another folder.")
-            codes.save(run.folder / "codes.safetensors", made)
-            write_json(run.folder / "report.json", report.to_dict())
-            for number, couple in enumerate(event.aligned):
-                save_png(grid(couple, columns=1), run.alignment / f"{number}.png")
-            run.create(
-                source_id=made.source_id,
-                source_hash=made.source_hash,
-                counts={"used": len(made), "skipped": len(report.skipped)},
-                psnr_mean=event.psnr_mean,
-                verdict=event.verdict,
-                reason=event.reason,
-                **info,
-            )
-        yield Prepared(run.token, run.folder, report, len(made), event.psnr_mean, event.verdict, event.reason)
-
-
-def kept(run: Run) -> Prepared:
-    """What `keep` has written, read back."""
-    info, report = run.info, Report.from_dict(read_json(run.folder / "report.json"))
-    return Prepared(
-        run.token,
-        run.folder,
-        report,
-        info["counts"]["used"],
-        info["psnr_mean"],
-        info["verdict"],
-        info.get("reason", ""),  # runs of before know none
-    )
+def _cropped(
+    pictures: Pictures, kept: Sequence[Picture], report: Report
+) -> tuple[tuple[Image.Image, Image.Image], ...]:
+    """Some before and after the crop, where it changes anything."""
+    if pictures.looks:
+        return tuple(picture.aligned for picture in kept if picture.aligned)[:SHOWN]
+    oblong = {v.name for v in report.used if v.width != v.height}
+    names = [picture.name for picture in kept if picture.name in oblong]
+    return tuple(pictures.before_and_after(names[:SHOWN]))
 
 
 def _why_none(report: Report) -> str:

@@ -1,17 +1,27 @@
 """Starts worker processes, one for the app's home or for a run's own folder; notices when they fail."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import psutil
+
 from mind2mind.errors import Mind2MindError, RunError
 from mind2mind.runs import Run, is_held
 
-IDLE_SECONDS = 60.0  # a worker of the home without anything to do ends itself
+IDLE_SECONDS = 180.0  # a worker of the home without anything to do ends itself
+NICENESS = 10  # so that the app beside it stays quick
 ATTEMPTS = 3
 DETACHED = 0x00000208  # Windows: DETACHED_PROCESS and CREATE_NEW_PROCESS_GROUP
+
+
+def be_modest(pid: int | None = None) -> None:
+    """Gives a process (None is this one) less of the processor than others get."""
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process(pid).nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else NICENESS)
 
 
 class Launcher:
@@ -29,6 +39,16 @@ class Launcher:
         self._failures: dict[Path, int] = {}
         self._guard = threading.Lock()
 
+    def warm(self) -> None:
+        """Starts the home's worker ahead of a run, unless one is there: its imports take seconds."""
+        with self._guard:
+            child = self.children.get(self.home)
+            if child is not None and (child.poll() is None or child.returncode):
+                return  # `ensure` counts the ends that were errors
+            self.home.mkdir(parents=True, exist_ok=True)
+            if not is_held(self.home / "worker.lock"):
+                self.children[self.home] = self._start(self.home, self.home / "worker.log")
+
     def ensure(self, run: Run) -> None:
         """Starts a worker for the queued `run` unless one is there.
 
@@ -36,6 +56,7 @@ class Launcher:
         """
         in_home = run.folder.parent == self.home / "runs"
         target, lock = (self.home, self.home / "worker.lock") if in_home else (run.folder, run.lock)
+        log = self.home / "worker.log" if in_home else run.folder / "log.txt"
         with self._guard:
             child = self.children.get(target)
             if child is not None and child.poll() is None:
@@ -46,9 +67,9 @@ class Launcher:
             if child is not None and self._failures[target] >= ATTEMPTS:
                 self._give_up(run, target, child.returncode)
             elif not is_held(lock):
-                self.children[target] = self._start(target, run.folder)
+                self.children[target] = self._start(target, log)
 
-    def _start(self, target: Path, folder: Path) -> subprocess.Popen[bytes]:
+    def _start(self, target: Path, log_path: Path) -> subprocess.Popen[bytes]:
         package = str(Path(__file__).resolve().parent.parent)
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {
@@ -57,8 +78,8 @@ class Launcher:
             "MIND2MIND_HOME": str(self.home),  # its downloaded models
             "PYTHONPATH": os.pathsep.join(paths),
         }
-        with (target / ("log.txt" if target == folder else "worker.log")).open("ab") as log:
-            return subprocess.Popen(
+        with log_path.open("ab") as log:
+            child = subprocess.Popen(
                 [*self.command, str(target), str(self.idle_seconds)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -68,6 +89,8 @@ class Launcher:
                 start_new_session=os.name != "nt",
                 creationflags=DETACHED if os.name == "nt" else 0,
             )
+        be_modest(child.pid)
+        return child
 
     def _give_up(self, run: Run, target: Path, code: int) -> None:
         self._failures[target] = 0

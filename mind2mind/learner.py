@@ -17,12 +17,16 @@ from mind2mind.errors import TrainingError
 from mind2mind.files import load_tensors, save_tensors
 from mind2mind.metrics import PrincipalAxes, energy_distance, standardisation
 from mind2mind.mindgan import MindGAN, Perceptron, critic_loss, draw_z, generator_loss
+from mind2mind.seeds import mixed
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 MIN_HELD_OUT_CODES = 100  # below this every code is trained on and quality is not measured
 HELD_OUT_LEAST, HELD_OUT_MOST = 32, 2000  # where anything is held out
 QUALITY_AXES = 32  # principal components that the energy distance is measured on
 QUALITY_SAMPLES = 2048
+# Of relative energy distances. Samples that are all one picture, in the middle of the codes, have 0.29 (in many
+# dimensions 1 - 1/sqrt(2)); a training that goes well ends below 0.05.
+NOT_SEEN, FAR, SOUND = 1.0, 0.25, 0.1
 _CPU = torch.device("cpu")
 
 
@@ -51,10 +55,14 @@ class Learner:
         self.mean, self.std = mean, std
         self.real = ((train_codes - mean) / std).to(device)
         self.axes = PrincipalAxes.of(train_codes, QUALITY_AXES)
-        self.floor = self._distance(train_codes) if len(self.held_out) else None
+        measured = len(self.held_out) > 0
+        self.reference = self.held_out if measured else train_codes[:QUALITY_SAMPLES]
+        self.floor = self._distance(train_codes) if measured else None
         self.best_quality: float | None = None
         self.best_step = 0
         self.last_quality: float | None = None
+        self.nearest = NOT_SEEN  # the smallest distance seen
+        self.far_looks = 0  # in a row, at which the samples were far from what they had been
         self.bad_step = torch.full((), -1, device=device)  # the first step whose loss was not a number
         self.sums = torch.zeros(4, device=device)  # of the losses since the last Progress
         self.summed = 0
@@ -62,7 +70,7 @@ class Learner:
     def advance(self) -> None:
         """`critic_steps` steps of the critic on one real batch, one of the generator; nothing is read back."""
         recipe, g, c = self.recipe, self.gan.generator, self.gan.critic
-        draw = torch.Generator(self.device).manual_seed(_mixed(self.seed, self.step))
+        draw = torch.Generator(self.device).manual_seed(mixed(self.seed, self.step))
         real = self._jittered(self._batch(), draw)
         z = draw_z((recipe.critic_steps + 1) * len(real), recipe.z_dim, draw)
         *z_critic, z_generator = z.split(len(real))
@@ -93,7 +101,7 @@ class Learner:
         per_epoch = -(-len(self.real) // self.recipe.batch_size)
         epoch, number = divmod(self.step, per_epoch)
         if number == 0 or not hasattr(self, "_order"):
-            shuffle = torch.Generator().manual_seed(_mixed(self.seed, epoch) ^ 1)
+            shuffle = torch.Generator().manual_seed(mixed(self.seed, epoch) ^ 1)
             self._order = torch.randperm(len(self.real), generator=shuffle).to(self.device)
         return self.real[self._order[number * self.recipe.batch_size :][: self.recipe.batch_size]]
 
@@ -149,12 +157,22 @@ class Learner:
         w: Tensor = self.generator()(z)
         return w
 
-    def quality(self) -> float | None:
-        """Energy distance of samples to the held-out codes; None where nothing is held out."""
-        return self._distance(self.samples(QUALITY_SAMPLES, seed=1)) if len(self.held_out) else None
+    def look(self) -> bool:
+        """Measures the samples; gives whether they are still like the codes.
+
+        Their energy distance to the held-out codes is the quality. Where nothing is held out it is that to the
+        training codes, which only tells whether the training collapsed: whether samples that had been nearer
+        than SOUND are now further than FAR.
+        """
+        distance = self._distance(self.samples(QUALITY_SAMPLES, seed=1))
+        self.last_quality = distance if self.floor is not None else None
+        far = self.nearest < SOUND and not distance < FAR
+        self.far_looks = self.far_looks + 1 if far else 0
+        self.nearest = min(self.nearest, distance)
+        return not far
 
     def _distance(self, w: Tensor) -> float:
-        return energy_distance(self.axes.project(w[:QUALITY_SAMPLES]), self.axes.project(self.held_out))
+        return energy_distance(self.axes.project(w[:QUALITY_SAMPLES]), self.axes.project(self.reference))
 
     def mean_losses(self) -> list[float]:
         """Means since the last call: critic's loss, generator's, gap, gradient penalty."""
@@ -169,11 +187,14 @@ class Learner:
         for name, optimiser in (("g", self.optimiser_g), ("c", self.optimiser_c)):
             for number, slots in optimiser.state_dict()["state"].items():
                 tensors |= {f"adam.{name}.{number}.{slot}": value for slot, value in slots.items()}
-        tensors["sums"] = self.sums
+        tensors |= {"sums": self.sums, "mean": self.mean, "std": self.std}
         meta = {
             "step": self.step,
             "summed": self.summed,
             "last_quality": self.last_quality,
+            "nearest": self.nearest,
+            "far_looks": self.far_looks,
+            "sizes": asdict(self.gan.sizes),
             "seconds": self.seconds,
             "seed": self.seed,
             "best_step": self.best_step,
@@ -209,6 +230,7 @@ class Learner:
         self.step, self.seconds = meta["step"], meta["seconds"]
         self.best_step, self.best_quality = meta["best_step"], meta["best_quality"]
         self.summed, self.last_quality = meta["summed"], meta["last_quality"]
+        self.nearest, self.far_looks = meta.get("nearest", NOT_SEEN), meta.get("far_looks", 0)
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:
         self.gan.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("gan.")})
@@ -233,11 +255,3 @@ def split(codes: Tensor, held_out_share: float) -> tuple[Tensor, Tensor]:
         count = min(max(HELD_OUT_LEAST, round(len(codes) * held_out_share)), HELD_OUT_MOST)
     order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))
     return codes[order[count:]].float().cpu(), codes[order[:count]].float().cpu()
-
-
-def _mixed(seed: int, number: int) -> int:
-    """One well spread 63 bit seed from two numbers (splitmix64)."""
-    x = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
-    return (x ^ (x >> 31)) >> 1

@@ -7,6 +7,7 @@ public, a folder: a bundle's or a run's.
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -58,10 +59,8 @@ class Library:
     def source_ref(self, ref: str) -> str:
         """The reference of the source that `ref` was made on; `ref` itself if it is a source."""
         folder, hint = self.locate(ref)
-        config = read_config(folder)
-        if config["format"] == SOURCE:
-            return ref
-        return hint or str(config.get("source", {}).get("id", ""))
+        named = sources.named_source(read_config(folder))
+        return ref if named is None else hint or named
 
     def source(self, ref: str) -> Model:
         """The source of `ref`."""
@@ -73,9 +72,8 @@ class Library:
             return load_source(folder, self.device)
         return load_transfer(folder, self._source_of(config, source_ref))
 
-    def _source_of(self, config: dict[str, object], source_ref: str | None) -> Model:
-        made_on = config.get("source")
-        name = source_ref or (str(made_on.get("id", "")) if isinstance(made_on, dict) else "")
+    def _source_of(self, config: dict[str, Any], source_ref: str | None) -> Model:
+        name = source_ref or sources.named_source(config)
         if not name:
             raise WeightsError(
                 f"The card of '{config.get('id')}' does not say which source model it draws with.",

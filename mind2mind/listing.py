@@ -3,7 +3,7 @@
 import os
 import stat
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,13 +21,13 @@ class File:
     refusal: str = ""
 
 
-def files_of(sources: Sequence[Path]) -> list[File]:
-    """The files of all sources, hidden ones left out; by name within each source.
+def files_of(sources: Sequence[Path], taken: Collection[str] = ()) -> list[File]:
+    """The files of all sources, hidden ones left out; by name within each source, none of them `taken`.
 
     Raises:
         DataError: a source is missing or no zip.
     """
-    return _unique([file for source in sources for file in _list(Path(source), len(sources) > 1)])
+    return _unique([file for source in sources for file in _list(Path(source), len(sources) > 1)], taken)
 
 
 def _list(source: Path, prefixed: bool) -> list[File]:
@@ -107,9 +107,9 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _unique(files: list[File]) -> list[File]:
+def _unique(files: list[File], taken_before: Collection[str]) -> list[File]:
     """Uploads lose their folders, so that names may collide: the second a.png becomes a (2).png."""
-    taken: set[str] = set()
+    taken = set(taken_before)
     result = []
     for file in files:
         name, copy = file.name, 1

@@ -74,8 +74,8 @@ COLLECTIONS = {
         "Kuzushiji-MNIST",
         ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
         "CC BY-SA 4.0",
-        "KMNIST (http://codh.rois.ac.jp/kmnist/) by ROIS-DS CODH, adapted from the Kuzushiji Dataset by NIJL, "
-        "CC BY-SA 4.0",
+        "KMNIST Dataset (http://codh.rois.ac.jp/kmnist/), created by CODH, adapted from the Kuzushiji Dataset, "
+        "created by NIJL and others, doi:10.20676/00000341, CC BY-SA 4.0",
         "KMNIST",
         f"No package is known to hold it: {FILES}.",
     ),
@@ -121,7 +121,11 @@ def fetch(collection: str, kept: Path) -> Path:
         kept.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=kept, prefix=".") as new:
             getattr(datasets, asked.torchvision)(new, download=True)
-            (Path(new) / asked.torchvision / "raw").rename(target)
+            try:
+                (Path(new) / asked.torchvision / "raw").rename(target)
+            except OSError:
+                if not target.is_dir():  # else another process was faster
+                    raise
     except (OSError, RuntimeError, ValueError, EOFError, HTTPException) as error:
         reason = re.sub(r"\s+", " ", str(error)).strip()
         raise DataError(f"{asked.title} could not be downloaded. {reason}", asked.offline) from error

@@ -4,10 +4,10 @@ Loads the pictures, trains an ALAE on them (`pretrain`), encodes them, lets a Mi
 its prior where the recipe does not train F, and writes the bundle with its card and preview.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -15,15 +15,23 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from mind2mind.alae import ALAE
-from mind2mind.checkpoints import Card, load_source, save_source
+from mind2mind.checkpoints import Card, Model, load_source, save_source
 from mind2mind.config import DEFAULT, LOCAL, Architecture, Limits, PaperRecipe, PretrainRecipe
 from mind2mind.datasets import Pictures
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import atomic
 from mind2mind.images import from_uint8, to_image
 from mind2mind.metrics import psnr
-from mind2mind.pretrain import PretrainEvent, PretrainFinished, PretrainPreview, kimg_for, pretrain
-from mind2mind.transfer import Progress, exported, train
+from mind2mind.pretrain import (
+    PretrainEvent,
+    PretrainFinished,
+    PretrainPreview,
+    check_resumable,
+    kimg_for,
+    pretrain,
+)
+from mind2mind.trained import exported
+from mind2mind.transfer import Progress, train
 from mind2mind.verdict import own_numbers
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 1000  # of the pictures, in the order of their names, from the end
@@ -76,6 +84,7 @@ def make_source(
     minutes: float | None = None,
     seed: int = 0,
     resume: bool = False,
+    start: Path | None = None,
     device: str | torch.device = "cpu",
     limits: Limits = LOCAL,
     card: Card | None = None,
@@ -84,29 +93,45 @@ def make_source(
 ) -> Iterator[MakeEvent]:
     """Trains a source model and writes its bundle into `out`; yields events, `Made` last.
 
-    A stopped training is saved (`out/last.safetensors`) and no bundle is written: resume it.
+    While it trains, `out/reconstructions.png` shows held-out pictures beside what becomes of them, and where the
+    recipe trains F `out/samples.png` shows its samples. A stopped training is saved (`out/last.safetensors`) and
+    no bundle is written: resume it.
 
     Args:
         kimg, minutes: how long, exactly one of them; minutes become thousands of pictures in a warm-up.
+        start: the bundle of a source of this architecture whose weights the training begins with.
         card: what to tell of the model; None takes its name from `out`.
         prior_steps: generator steps of the MindGAN that stands in for F where the recipe does not train it.
 
     Raises:
-        ConfigError: not exactly one of kimg and minutes.
+        ConfigError: not exactly one of kimg and minutes, or `start` is of another architecture.
         DataError: too few usable pictures, or more than fit into memory.
         TrainingError: see `pretrain`.
     """
     if (kimg is None) == (minutes is None):
         raise ConfigError("The length of the training is not clear.", "Give either --kimg or --minutes.")
+    if resume:
+        check_resumable(out)  # not only after an hour of reading pictures
+    begun = _begun(start, architecture) if start else None
     pictures = Pictures(
         sources, resolution=architecture.resolution, channels=architecture.image_channels, limits=limits
     )
     _check_memory(architecture, pictures.count)
     return _make(
-        pictures, architecture, recipe, out, kimg, minutes, seed, resume, torch.device(device),
+        pictures, architecture, recipe, out, kimg, minutes, seed, resume, begun, torch.device(device),
         card or Card(id=out.name, title=out.name, knows="what it was trained on", credit="", licence=""),
         prior_steps, should_stop,
     )  # fmt: skip
+
+
+def _begun(start: Path, architecture: Architecture) -> Model:
+    model = load_source(start)
+    if model.alae.architecture != architecture:
+        raise ConfigError(
+            f"'{model.card.id}' is of another architecture than the model to be.",
+            f"Give the architecture of {start}, or leave it out.",
+        )
+    return model
 
 
 def _check_memory(architecture: Architecture, count: int) -> None:
@@ -129,28 +154,33 @@ def _make(
     minutes: float | None,
     seed: int,
     resume: bool,
+    begun: Model | None,
     device: torch.device,
     card: Card,
     prior_steps: int,
     should_stop: Callable[[], bool],
 ) -> Iterator[MakeEvent]:
-    loaded = []
+    side, count = architecture.resolution, 0
+    pixels = torch.empty(pictures.count, architecture.image_channels, side, side, dtype=torch.uint8)
     for picture in pictures:
-        loaded.append(picture.pixels)
-        if len(loaded) % 100 == 0:
-            yield Loading(len(loaded), pictures.count)
-    held = min(HELD_OUT_MOST, round(len(loaded) * HELD_OUT_SHARE))
+        pixels[count] = picture.pixels
+        count += 1
+        if count % 100 == 0:
+            yield Loading(count, pictures.count)
+    held = min(HELD_OUT_MOST, round(count * HELD_OUT_SHARE))
     if held < 1:
         raise DataError(
-            f"Only {len(loaded)} pictures can be used.", "A source model needs some thousands of one kind."
+            f"Only {count} pictures can be used.", "A source model needs some thousands of one kind."
         )
-    pixels = torch.stack(loaded)
-    del loaded
-    training, held_out = pixels[:-held], pixels[-held:]
+    training, held_out = pixels[: count - held], pixels[count - held : count]
     alae = new_alae(architecture, seed).to(device)
+    numbers: dict[str, Any] = {}
+    if begun:
+        alae.load_state_dict(begun.alae.state_dict())
+        numbers["started_from"] = f"{begun.card.id} ({begun.card.numbers.get('kimg', 'unknown')} kimg)"
     if kimg is None:
         assert minutes is not None
-        kimg = kimg_for(copy.deepcopy(alae), training, recipe, minutes)
+        kimg = kimg_for(new_alae(architecture, seed).to(device), training, recipe, minutes)
     finished = None
     for event in pretrain(
         alae, training, held_out, recipe, total_kimg=kimg, out=out, seed=seed, resume=resume,
@@ -159,13 +189,17 @@ def _make(
         yield event
         if isinstance(event, PretrainPreview):
             save_pairs(event.originals, event.reconstructions, out / "reconstructions.png")
+            if event.samples is not None:
+                save_grid(event.samples, out / "samples.png")
         if isinstance(event, PretrainFinished):
             finished = event
     if finished is None or finished.stopped:
         return
     yield from finish(
-        alae, training, held_out, out, card, prior_steps=0 if recipe.trains_f else prior_steps, seed=seed,
-        numbers={"kimg": finished.kimg, "training_pictures": len(training)},
+        alae, training, held_out, out, card, seed=seed,
+        prior_steps=0 if recipe.trains_f else prior_steps,
+        refinements=recipe.refinements,
+        numbers={**numbers, "kimg": finished.kimg, "training_pictures": len(training)},
     )  # fmt: skip
 
 
@@ -184,8 +218,9 @@ def finish(
     card: Card,
     *,
     prior_steps: int,
+    refinements: int = 0,
     seed: int = 0,
-    numbers: dict[str, float],
+    numbers: dict[str, Any],
 ) -> Iterator[MakeEvent]:
     """Measures a trained autoencoder and writes its bundle; with `prior_steps`, trains its prior first."""
     alae.eval()
@@ -202,7 +237,7 @@ def finish(
         card = replace(card, notes=card.notes or STAND_IN)
     own = {**reconstruction_numbers(alae, held_out), **own_numbers(alae, held_out)}
     card = replace(card, numbers={**numbers, **own, **baselines(training, held_out), **card.numbers})
-    save_source(out, alae, card, prior=prior)
+    save_source(out, alae, card, prior=prior, refinements=refinements)
     _preview(out, alae.w_avg.device)
     yield Made(out, card)
 
@@ -213,8 +248,7 @@ def _preview(out: Path, device: torch.device) -> None:
     model = load_source(out, device)
     w = model.draw_w([torch.Generator().manual_seed(seed) for seed in range(PREVIEWED)])
     samples = model.alae.decode(model.alae.styles(w)).cpu()
-    with atomic(out / "preview.png") as path:
-        to_image(make_grid(samples.clamp(-1, 1), nrow=8, padding=0)).save(path, format="PNG")
+    save_grid(samples, out / "preview.png")
 
 
 @torch.no_grad()
@@ -266,6 +300,10 @@ def _mean_psnr(x: Tensor, y: Tensor) -> float:
 
 def save_pairs(originals: Tensor, reconstructions: Tensor, path: Path) -> None:
     """A grid of original and reconstruction side by side, (N, C, H, W) each in [-1, 1]."""
-    pairs = torch.cat([originals, reconstructions.clamp(-1, 1)], dim=3)
+    save_grid(torch.cat([originals, reconstructions], dim=3), path)
+
+
+def save_grid(pictures: Tensor, path: Path) -> None:
+    """Pictures (N, C, H, W), nominally in [-1, 1], eight in a row."""
     with atomic(path) as temporary:
-        to_image(make_grid(pairs, nrow=8, padding=0)).save(temporary, format="PNG")
+        to_image(make_grid(pictures.clamp(-1, 1), nrow=8, padding=0)).save(temporary, format="PNG")

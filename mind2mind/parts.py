@@ -11,6 +11,8 @@ from pathlib import Path
 from mind2mind.errors import DataError
 from mind2mind.files import read_json, write_json
 
+_COUNT = r"(\d{1,18})"  # of bytes, in a header
+
 
 class Part:
     """The beginning of the file at `url`, which will lie at `path`.
@@ -46,15 +48,16 @@ class Part:
 
     def begin(self, code: int, headers: Mapping[str, str]) -> bool:
         """Takes an answer's code and headers: its body is the rest, or a new beginning. False: it is neither."""
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
+        match = re.fullmatch(rf"bytes {_COUNT}-\d+/{_COUNT}", headers.get("Content-Range", ""), re.ASCII)
         if code == 206 and match and int(match[1]) == self.bytes and self.total in (None, int(match[2])):
             self.total = int(match[2])
             return True
         self.forget()
         if code != 200:
             return False
-        length, etag = headers.get("Content-Length", ""), headers.get("ETag", "")
-        self.total = int(length) if length.isdigit() else None
+        length = re.fullmatch(_COUNT, headers.get("Content-Length", ""), re.ASCII)
+        self.total = int(length[1]) if length else None
+        etag = headers.get("ETag", "")
         self.tag = etag if etag.startswith('"') else headers.get("Last-Modified")  # a weak ETag does not do
         return True
 

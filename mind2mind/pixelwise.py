@@ -44,7 +44,7 @@ class PixelTrainee(Trainee):
             betas=recipe.betas,
             fused=True,
         )
-        super().__init__(alae, trained, [self.optimiser], seed)
+        super().__init__(alae, trained, [self.optimiser], recipe, seed)
         self.recipe, self.total_steps = recipe, math.ceil(total / recipe.batch_size)
         self._loss_of = compiled(self._pixel_loss)
 

@@ -111,8 +111,17 @@ def pretrain(
         )
     trainee = new_trainee(alae, recipe, seed, max(1, round(total_kimg * 1000)))
     if resume:
+        check_resumable(out)
         trainee.load(out / CHECKPOINT)
     return _loop(trainee, pictures, held_out, total_kimg, out, log_every, should_stop)
+
+
+def check_resumable(out: Path) -> None:
+    """Raises TrainingError where there is nothing to go on from."""
+    if not (out / CHECKPOINT).exists():
+        raise TrainingError(
+            f"There is no checkpoint {out / CHECKPOINT}.", "Leave --resume out to begin anew."
+        )
 
 
 def new_trainee(alae: ALAE, recipe: PretrainRecipe | PaperRecipe, seed: int, total: int) -> Trainee:

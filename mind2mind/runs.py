@@ -22,9 +22,11 @@ from mind2mind.errors import DataError, RunError
 from mind2mind.files import read_json, write_json, write_text
 
 VERSION = 1
+WAKE = "wake"  # a file in the home, touched when a run is queued: the worker sees it at once
 STATES = ("prepared", "queued", "running", "stopping", "stopped", "done", "failed", "interrupted")
 ALIVE = ("queued", "running", "stopping")
 METRICS_SHOWN = 500  # points of a curve; more cannot be seen
+LOG_LINES, LOG_BYTES = 30, 4000  # of the end of a failed run's log
 _FILES = (
     "codes.safetensors",
     "report.json",
@@ -56,6 +58,8 @@ class RunStatus:
     quality: float | None
     floor: float | None
     usable: bool  # there is a bundle to sample from
+    recipe: str = ""  # its name, with what was changed in it; empty before the start
+    log: str = ""  # the end of its log.txt, if it failed
 
 
 def new_token() -> str:
@@ -227,6 +231,13 @@ class Run:
         """The folder with pictures before and after their faces were aligned."""
         return self.folder / "alignment"
 
+    def log_tail(self) -> str:
+        """The last lines of log.txt."""
+        with contextlib.suppress(OSError), (self.folder / "log.txt").open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - LOG_BYTES))
+            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:])
+        return ""
+
     def preview_path(self, step: int) -> Path:
         return self.folder / "previews" / f"{step:08d}.safetensors"
 
@@ -270,6 +281,8 @@ def status(run: Run, waiting: Sequence[Run] = ()) -> RunStatus:
         quality=info.get("quality", last.get("quality")),
         floor=info.get("floor", last.get("floor")),
         usable=(run.bundle / "config.json").exists(),
+        recipe=(info.get("recipe") or {}).get("name", ""),
+        log=run.log_tail() if state == "failed" else "",
     )
 
 

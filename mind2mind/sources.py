@@ -7,7 +7,7 @@ Bundled models are the folders of `weights/` beside the package that hold a bund
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from mind2mind.errors import ConfigError, WeightsError
 from mind2mind.remote import folder_name, id_of
 
 log = logging.getLogger(__name__)
+
+FIRST = "toon64"  # the model that the app begins with
+MOST_TOLD = 1000  # characters of each line of a card
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def describe(folder: Path) -> ModelInfo:
         architecture = Architecture.from_dict(config["architecture"]) if is_source else None
         preview = folder / "preview.png"
         return ModelInfo(
-            **{name: str(config[name]) for name in ("id", "title", "knows", "credit", "licence")},
+            **{name: _line(config[name]) for name in ("id", "title", "knows", "credit", "licence")},
             kind="source" if is_source else "transfer",
             resolution=architecture.resolution if architecture else None,
             channels=architecture.image_channels if architecture else None,
@@ -73,13 +76,27 @@ def describe(folder: Path) -> ModelInfo:
         ) from error
 
 
+def _line(value: object) -> str:
+    """One line for a page or a terminal, whatever a stranger wrote on the card."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value)[:MOST_TOLD])
+    return " ".join(text.split())
+
+
+def named_source(config: Mapping[str, Any]) -> str | None:
+    """The id of the source that a transfer's config names, "" if it names none; None for a source."""
+    if config["format"] == SOURCE:
+        return None
+    made_on = config.get("source")
+    return str(made_on.get("id", "")) if isinstance(made_on, dict) else ""
+
+
 def downloads_folder(home: Path) -> Path:
     """Where downloaded models lie."""
     return home / "downloads"
 
 
 def catalogue(*shelves: Path) -> list[ModelInfo]:
-    """The models in these folders, by name; damaged ones are left out, with a warning in the log."""
+    """The models in these folders, FIRST and then by name; damaged ones are left out, with a warning in the log."""
     found: dict[str, ModelInfo] = {}
     for config in (config for shelf in shelves for config in sorted(shelf.glob("*/config.json"))):
         try:
@@ -87,13 +104,13 @@ def catalogue(*shelves: Path) -> list[ModelInfo]:
             found.setdefault(model_id, replace(describe(config.parent), id=model_id))
         except WeightsError as error:  # noqa: PERF203
             log.warning("%s", error)
-    return list(found.values())
+    return sorted(found.values(), key=lambda info: info.id != FIRST)  # the others stay as they are
 
 
 def bundled(shelf: Path, model_id: str) -> Path | None:
     """The folder of a catalogue id in this folder, or None."""
     name = folder_name(model_id)
-    plain = name == Path(name).name and not name.startswith(".")
+    plain = name == Path(name).name and not name.startswith(".") and len(name) < 200 and "\0" not in name
     folder = shelf / name
     return folder if plain and (folder / "config.json").exists() else None
 

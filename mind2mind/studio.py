@@ -9,24 +9,45 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 from platformdirs import user_data_dir
 from torch import Tensor
 
-from mind2mind import album, bundles, codes, downloads, gallery, intake, memory, runs, sources
+from mind2mind import (
+    album,
+    bundles,
+    clips,
+    codes,
+    downloads,
+    gallery,
+    intake,
+    ledger,
+    memory,
+    outcome,
+    parcel,
+    preflight,
+    publish,
+    runs,
+    selection,
+    sources,
+    transfer,
+)
 from mind2mind.checkpoints import Model
 from mind2mind.codes import EncodeProgress
-from mind2mind.config import LOCAL, Crop, Limits, Recipe
+from mind2mind.config import BUDGETS, LOCAL, Crop, Limits, Recipe
 from mind2mind.cost import Cost, Meter
 from mind2mind.datasets import Report
-from mind2mind.desk import Desk
+from mind2mind.desk import Desk, named_recipe
 from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
+from mind2mind.files import kept_secret
 from mind2mind.gallery import Endpoint, Endpoints
 from mind2mind.intake import Encoding, Prepared, Reconstruction
+from mind2mind.ledger import Entry
 from mind2mind.library import Library, pick_device
+from mind2mind.outcome import Outcome
 from mind2mind.remote import Remote
 from mind2mind.runs import RunStatus
 from mind2mind.sources import ModelInfo
@@ -36,7 +57,9 @@ __all__ = [
     "EncodeProgress",
     "Encoding",
     "Endpoint",
+    "Entry",
     "ModelInfo",
+    "Outcome",
     "Prepared",
     "Reconstruction",
     "RunStatus",
@@ -233,6 +256,7 @@ class Studio:
         crop: Crop | None = None,
         folder: Path | None = None,
         visitor: str | None = None,
+        address: str | None = None,
         title: str = "",
     ) -> Iterator[EncodeProgress | Prepared]:
         """Checks and encodes pictures into a new run, which then waits for its start.
@@ -244,6 +268,7 @@ class Studio:
                 face as FFHQ aligns it; None is what the source's card says.
             folder: the run's folder; None is a new one in the home.
             visitor: whom `runs` shows it to.
+            address: where a caller who names itself calls from: the limits count that, too.
             title: what the run and its model are called.
 
         Raises:
@@ -256,22 +281,66 @@ class Studio:
             source_ref = str(Path(source_ref).absolute())
         run = self.desk.new(folder)
         crop = crop or self.model(source_ref).card.crop
-        encoding = self.encode(paths, source_ref, crop=crop)
+        model = self.library.source(source_ref)
+        pictures = intake.pictures_for(model, paths, crop, self.limits)
+
+        def survey(made: Encoding) -> list[dict[str, str]]:
+            models = [info for info in self.models() if info.id != source_ref]
+            return preflight.others(self.library, models, pictures, list(made.judged), made.verdict)
+
         info = {
             "model": source_ref,
             "crop": crop,
             "visitor": visitor,
+            "address": address,
             "title": title[:200],
         }
-        return intake.keep(run, encoding, info)
+        return selection.keep(run, intake.encode(model, pictures), info, survey)
+
+    def add(self, token: str, paths: Sequence[Path]) -> Iterator[EncodeProgress | Prepared]:
+        """Adds pictures to a run that waits for its start; read as the ones it has, and counted with them.
+
+        Raises:
+            DataError: none of the new ones can be used, or the disk is full.
+            RunError: the run has been started.
+        """
+        self.desk.check_disk()
+        run = self.desk.find(token)
+        model, before = self.library.source(run.info["model"]), selection.kept(run).report
+        pictures = intake.pictures_for(model, paths, run.info["crop"], self.limits, before)
+        return selection.add(run, intake.encode(model, pictures), model.card.numbers)
+
+    def exclude(self, token: str, names: Collection[str]) -> Prepared:
+        """Leaves pictures of these names out of the training, and no others; they stay in the run's folder.
+
+        Raises:
+            DataError: there is no picture of such a name.
+            RunError: the run has been started.
+        """
+        run = self.desk.find(token)
+        return selection.exclude(run, names, self.model(run.info["model"]).card.numbers)
+
+    def thumbnails(self, token: str, first: int = 0, count: int = 200) -> list[tuple[str, Image.Image]]:
+        """A run's pictures, excluded ones too, by name; `count` of them from number `first` on."""
+        return album.thumbnails(self.desk.find(token), first, count)
+
+    def pace(self, token: str, recipe: str | Recipe = "default") -> float:
+        """Steps a second that training on a run's pictures makes here; about, by a short warm-up."""
+        w, seconds = codes.of_run(self.desk.find(token)).w, BUDGETS["Standard"].seconds
+        return transfer.steps_for(w, named_recipe(recipe), seconds) / seconds
 
     def prepared(self, token: str) -> Prepared:
         """What the check of a run's pictures found: the last event of its `prepare`, at any later time."""
-        return intake.kept(self.desk.find(token))
+        return selection.kept(self.desk.find(token))
 
-    def comparison(self, token: str, count: int = 8) -> list[tuple[Image.Image, Image.Image]]:
-        """Some of a run's pictures (thumbnails), spread over all of them, each with its reconstruction."""
-        return album.comparison(self.library, self.desk.find(token), count)
+    def comparison(
+        self, token: str, count: int = 8, only: int | None = None
+    ) -> list[tuple[Image.Image, Image.Image]]:
+        """Some of a run's pictures (thumbnails), spread over all of them, each with its reconstruction.
+
+        `only` is the number of the one that is wanted of these, from 0.
+        """
+        return album.comparison(self.library, self.desk.find(token), count, only)
 
     def alignment(self, token: str) -> list[Image.Image]:
         """Some of a run's pictures, each above what aligning its face makes (or, under another crop, made) of it."""
@@ -296,6 +365,25 @@ class Studio:
     def preview(self, token: str, step: int | None = None) -> list[Image.Image]:
         """A run's samples of the same z at `step` (the newest when None); none before the first preview."""
         return album.preview(self.library, self.desk.find(token), step)
+
+    def trial(self, token: str, seeds: Sequence[int]) -> tuple[list[Image.Image], int]:
+        """Pictures of these seeds by a run as it stands, at work or not, and of which step they are.
+
+        While it trains that is at most some seconds old.
+
+        Raises:
+            WeightsError: the run has saved nothing yet.
+        """
+        return album.trial(self.library, self.desk.find(token), seeds)
+
+    @property
+    def secret(self) -> str:
+        """What the app hides in browsers is hidden with; kept with the data, so that it outlives a restart."""
+        return kept_secret(self.home / "browser.key")
+
+    def warm_up(self) -> None:
+        """Starts the worker process ahead of a run, so that it is there when the run is."""
+        self.desk.launcher.warm()
 
     def start(
         self,
@@ -353,6 +441,63 @@ class Studio:
                 if visitor is None or run.info.get("visitor") == visitor:
                     found.append(self.status(run.token))
         return found
+
+    # Results
+
+    def outcome(self, token: str) -> Outcome:
+        """What came of a run: samples and the nearest originals, quality, originality, how to repeat it.
+
+        Raises:
+            RunError: it has no model yet.
+        """
+        return outcome.outcome(self.library, self.desk.find(token), self.status(token))
+
+    def film(self, token: str, path: Path) -> Path:
+        """The previews of a run as a clip (see `clips`); gives its path.
+
+        Raises:
+            DataError: there are none.
+        """
+        clips.save_clip(album.film(self.library, self.desk.find(token)), Path(path), album.FPS)
+        return Path(path)
+
+    def everything(self, token: str, path: Path) -> Path:
+        """All of a run that has a model in one zip, samples and film included; gives the file's path."""
+        return parcel.pack(self.library, self.desk.find(token), Path(path))
+
+    def card_for(self, ref: str, repository: str) -> str:
+        """The card with which `publish` would send a transfer to the Hub's repository `owner/name`."""
+        return publish.card_for(self.library.locate(ref)[0], repository)
+
+    def publish(self, ref: str, repository: str, token: str | None = None, *, private: bool = True) -> str:
+        """Sends a transfer (a run, an opened bundle) to a new repository on the Hub; gives its address.
+
+        Args:
+            ref: the transfer.
+            repository: `owner/name`.
+            token: of the Hub; None is the one kept by `hf auth login`, which is never used for visitors.
+            private: only its owner sees it.
+        """
+        if token is None:
+            self._own("publish")
+        return publish.publish(self.library.locate(ref)[0], repository, token, private=private)
+
+    def entries(self, visitor: str | None = None) -> list[Entry]:
+        """The home's runs as a list, the newest first: a visitor's, or on a server that is not public all."""
+        return [] if visitor is None and self.public else ledger.entries(self.home, self.limits, visitor)
+
+    def rename(self, token: str, title: str) -> None:
+        """Gives a run and its model another title.
+
+        Raises:
+            ConfigError: the title is empty or too long.
+            RunError: the run is at work.
+        """
+        ledger.rename(self.desk.find(token), title)
+
+    def delete_all(self, visitor: str, models: Sequence[str] = ()) -> int:
+        """Deletes all runs of a visitor, and the opened bundles of these tokens, at once; gives how many."""
+        return ledger.delete_all(self.home, visitor, models)
 
     def clean(self) -> int:
         """Deletes what visitors left more than `keep_hours` ago, where that is limited; gives how many."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mind2mind.alae import ALAE
+from mind2mind.config import PaperRecipe, PretrainRecipe
 from mind2mind.errors import TrainingError
 from mind2mind.files import load_tensors, save_tensors
 
@@ -25,6 +26,7 @@ class Trainee(ABC):
         alae: the network, already on its device; trained in place.
         trained: the parameters that move, by name; their average is what comes of the training.
         optimisers: of disjoint parts of them.
+        recipe: its name goes into the checkpoint.
         seed: of all that is random.
     """
 
@@ -35,9 +37,10 @@ class Trainee(ABC):
         alae: ALAE,
         trained: Mapping[str, nn.Parameter],
         optimisers: Sequence[torch.optim.Optimizer],
+        recipe: PretrainRecipe | PaperRecipe,
         seed: int,
     ) -> None:
-        self.alae, self.trained, self.seed = alae, dict(trained), seed
+        self.alae, self.trained, self.seed, self.recipe_name = alae, dict(trained), seed, recipe.name
         self.device = alae.w_avg.device
         owner = {id(p): o for o in optimisers for group in o.param_groups for p in group["params"]}
         self.optimisers = {name: owner[id(parameter)] for name, parameter in self.trained.items()}
@@ -90,10 +93,9 @@ class Trainee(ABC):
         """Goes on from a checkpoint.
 
         Raises:
-            TrainingError: there is none, or it is of another architecture or recipe.
+            TrainingError: it is of another architecture or recipe.
+            WeightsError: it cannot be read.
         """
-        if not path.exists():
-            raise TrainingError(f"There is no checkpoint {path}.", "Leave --resume out to begin anew.")
         tensors, meta = load_tensors(path)
         try:
             self._restore_meta(meta)
@@ -105,11 +107,14 @@ class Trainee(ABC):
             ) from error
 
     def _meta(self) -> dict[str, Any]:
-        return {"step": self.step, "seed": self.seed, "kimg": self.seen / 1000, "losses": list(self.losses)}
+        kept = {"step": self.step, "seed": self.seed, "kimg": self.seen / 1000}
+        return kept | {"losses": list(self.losses), "recipe": self.recipe_name}
 
     def _restore_meta(self, meta: dict[str, Any]) -> None:
         if meta["losses"] != list(self.losses):
             raise RuntimeError(f"it minimises {', '.join(meta['losses'])}")
+        if meta.get("recipe", self.recipe_name) != self.recipe_name:  # the first checkpoints do not say
+            raise RuntimeError(f"its recipe is {meta['recipe']}, not {self.recipe_name}")
         self.step, self.seed, self.seen = meta["step"], meta["seed"], round(meta["kimg"] * 1000)
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:

@@ -8,21 +8,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from mind2mind.config import MindGANSizes, Recipe
-from mind2mind.errors import ConfigError, TrainingError, WeightsError
-from mind2mind.files import load_tensors
-from mind2mind.learner import BEST, LAST, Learner
-from mind2mind.mindgan import MindGAN, Perceptron, draw_z
+from mind2mind.config import Recipe
+from mind2mind.errors import ConfigError, TrainingError
+from mind2mind.learner import LAST, Learner
 
 LOOKS = 40  # at the quality, in a run
 LOGS = 200
 PREVIEWS = 20
 SAVE_SECONDS = 5.0
+WARM_UP_SECONDS = 0.5
+FAR_LOOKS = 2  # in a row that end a training: one may be chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,44 +119,19 @@ def train(
     return _loop(learner, folder, should_stop, preview_count)
 
 
-def exported(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
-    """The run's best generator (z -> w of the source), its sizes and how good it is.
-
-    Raises:
-        WeightsError: the run has saved none yet.
-    """
-    if not (folder / BEST).exists():
-        raise WeightsError(
-            f"The run in {folder} has saved no generator yet.", "Let it train a little longer."
-        )
-    tensors, meta = load_tensors(folder / BEST)
-    sizes = MindGANSizes.from_dict(meta["sizes"])
-    with torch.device("meta"):
-        g = MindGAN(sizes).generator
-    g.load_state_dict(tensors, assign=True)
-    return g.eval(), sizes, meta
-
-
-@torch.no_grad()
-def mean_code(g: Perceptron, z_dim: int, count: int = 4096) -> Tensor:
-    """w_avg of a transfer: the mean of `count` samples of g, (latent_size,)."""
-    w: Tensor = g(draw_z(count, z_dim, torch.Generator().manual_seed(0)))
-    return w.mean(dim=0)
-
-
 def steps_for(codes: Tensor, recipe: Recipe, seconds: float, *, device: str | torch.device = "cpu") -> int:
-    """How many steps, looks at the quality included, fit into `seconds`; by a warm-up of at most 2 seconds."""
+    """How many steps, looks at the quality included, fit into `seconds`; by a warm-up of WARM_UP_SECONDS at most."""
     learner = Learner(codes, recipe, 1_000_000, 0, torch.device(device))
     for _ in range(3):
         learner.advance()
     learner.check()  # waits for the device
     begun, learner.step = time.monotonic(), 0
-    while learner.step < 200 and time.monotonic() - begun < min(2.0, seconds / 10):
+    while learner.step < 200 and time.monotonic() - begun < min(WARM_UP_SECONDS, seconds / 10):
         learner.advance()
         learner.check()
     a_step = (time.monotonic() - begun) / learner.step
     begun = time.monotonic()
-    learner.quality()
+    learner.look()
     looks = LOOKS * (time.monotonic() - begun)
     return max(1, int(max(seconds - looks, 0.5 * seconds) / a_step))
 
@@ -168,10 +142,10 @@ def _loop(
     """Advances, looks, saves and tells. A checkpoint is only written after the losses were found good."""
     steps, begun, saved = learner.steps, time.monotonic() - learner.seconds, time.monotonic()
     log_every, look_every, preview_every = (max(1, steps // n) for n in (LOGS, LOOKS, PREVIEWS))
-    stopped, reason = False, "It went through all its steps."
+    stopped, reason = False, ""
     if learner.step == 0:
         yield Preview(0, learner.samples(preview_count, seed=0))
-    while learner.step < steps:
+    while learner.step < steps and not reason:
         if stopped := should_stop():
             reason = "It was stopped."
             break
@@ -180,26 +154,30 @@ def _loop(
         learner.seconds = time.monotonic() - begun
         if looks or last:
             learner.check()
-            _keep_best(learner, folder)
+            if learner.look():
+                _keep_best(learner, folder)
         if learner.step % log_every == 0 or last:
             learner.check()
             yield _progress(learner)
         if learner.step % preview_every == 0 or last:
             yield Preview(learner.step, learner.samples(preview_count, seed=0))
-        if folder is not None and time.monotonic() - saved > SAVE_SECONDS:
+        reason = _why_over(learner, look_every)
+        if folder is not None and not learner.far_looks and time.monotonic() - saved > SAVE_SECONDS:
             learner.check()
             learner.save(folder)
             saved = time.monotonic()
             yield Saved(learner.step, folder / LAST)
-        if _exhausted(learner, look_every):
-            reason = f"Quality has not improved since step {learner.best_step}."
-            break
     learner.check()
-    if folder is not None:
+    if (
+        folder is not None and not learner.far_looks
+    ):  # else the checkpoint before is the better one to go on from
         learner.save(folder)
         yield Saved(learner.step, folder / LAST)
-    if stopped and learner.step > 0:  # after the checkpoint: resumed, the run must equal an unstopped one
+    if (
+        stopped and learner.step > 0 and learner.look()
+    ):  # after the checkpoint: resumed, it must equal another
         _keep_best(learner, folder)
+    reason = reason or "It went through all its steps."
     yield Finished(learner.step, stopped, reason, learner.best_step, learner.best_quality, learner.seconds)
 
 
@@ -219,12 +197,12 @@ def _progress(learner: Learner) -> Progress:
 
 
 def _keep_best(learner: Learner, folder: Path | None) -> None:
-    """Measures g and exports it if it is the best so far.
+    """Exports g if it is the best so far.
 
     The newest is where nothing is measured, without `keep_best`, and until the learning rate begins to fall:
     early samples are varied but blurred, which the few held-out codes do not tell.
     """
-    quality = learner.last_quality = learner.quality()
+    quality = learner.last_quality
     settling = learner.step > learner.steps * (1 - learner.recipe.decay_share)
     best = learner.best_quality if learner.recipe.keep_best and settling else None
     if quality is not None and best is not None and not quality < best:
@@ -234,8 +212,19 @@ def _keep_best(learner: Learner, folder: Path | None) -> None:
         learner.save_best(folder, quality)
 
 
-def _exhausted(learner: Learner, look_every: int) -> bool:
+def _why_over(learner: Learner, look_every: int) -> str:
+    """Why the training ends before its last step; empty if it goes on."""
+    if learner.far_looks == FAR_LOOKS:
+        return (
+            f"The training collapsed before step {learner.step}: the new pictures were no longer like yours. "
+            f"The generator of step {learner.best_step} is kept. "
+            "If it is not good enough, begin again with a lower learning rate or a higher gradient penalty."
+        )
     patience = learner.recipe.patience
-    if not patience or learner.best_quality is None:
-        return False
-    return learner.step - learner.best_step > patience * look_every
+    if (
+        patience
+        and learner.best_quality is not None
+        and learner.step - learner.best_step > patience * look_every
+    ):
+        return f"Quality has not improved since step {learner.best_step}; the generator of that step is kept."
+    return ""

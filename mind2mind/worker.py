@@ -8,7 +8,6 @@ from its last checkpoint to the same numbers.
 
 import contextlib
 import logging
-import os
 import shutil
 import sys
 import time
@@ -17,42 +16,37 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from filelock import FileLock, Timeout
 
-from mind2mind import bundles, codes, gallery, learner, runs, transfer
-from mind2mind.cards import Card
+from mind2mind import bundles, codes, gallery, learner, originality, outcome, runs, trained, transfer
+from mind2mind.cards import Card, slug
 from mind2mind.checkpoints import Model, load_transfer, save_transfer
 from mind2mind.config import Recipe
 from mind2mind.errors import Mind2MindError, RunError, WeightsError
 from mind2mind.files import read_meta, save_tensors
-from mind2mind.launch import IDLE_SECONDS
+from mind2mind.launch import IDLE_SECONDS, be_modest
 from mind2mind.runs import Run
 from mind2mind.studio import Studio
 
 log = logging.getLogger("mind2mind.worker")  # its __name__ is __main__
 
 LOOK_SECONDS = 0.5  # between two looks at the queue
+WAKE_SECONDS = 0.05  # between two looks whether to look at once
+JUDGED = 1000  # samples that are compared with the originals
 STOP_SECONDS = 0.1  # between two looks for a stop
 
 
 def main() -> int:
     """Serves the folder given on the command line."""
     folder = Path(sys.argv[1])
-    _be_modest()
+    be_modest()
+    torch.set_num_threads(1)
     if (folder / "run.json").exists():
         carry_out(Run(folder), Studio("cpu"))
     else:
         serve(folder, float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_SECONDS)
     return 0
-
-
-def _be_modest() -> None:
-    torch.set_num_threads(1)
-    with contextlib.suppress(psutil.Error, OSError):
-        process = psutil.Process()
-        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10)
 
 
 def serve(home: Path, idle_seconds: float) -> None:
@@ -78,7 +72,30 @@ def _serve(studio: Studio, idle_seconds: float) -> None:
             carry_out(queue[0], studio)
             idle_since = time.monotonic()
         else:
-            time.sleep(LOOK_SECONDS)
+            _prepare(studio)
+            _wait(studio.home / runs.WAKE)
+
+
+def _prepare(studio: Studio) -> None:
+    """Loads the source of the newest run that waits for its start: it is likely the next one."""
+    for run in reversed(runs.in_home(studio.home)):
+        with contextlib.suppress(Mind2MindError):
+            if run.info["state"] == "prepared":
+                studio.model(run.info["model"])
+                return
+
+
+def _wait(wake: Path) -> None:
+    """LOOK_SECONDS, or until `wake` is touched."""
+    until, before = time.monotonic() + LOOK_SECONDS, _touched(wake)
+    while time.monotonic() < until and _touched(wake) == before:
+        time.sleep(WAKE_SECONDS)
+
+
+def _touched(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns
+    return 0
 
 
 def carry_out(run: Run, studio: Studio) -> None:
@@ -174,7 +191,7 @@ def _train(run: Run, studio: Studio) -> None:
             f"The model '{info['model']}' is another one now than when the pictures were encoded.",
             "Put the old one back, or begin a new run with the same pictures.",
         )
-    w = codes.load(run.folder / "codes.safetensors").w
+    w = codes.of_run(run).w
     recipe = Recipe.from_dict(info["recipe"])
     steps = info["steps"] or transfer.steps_for(w, recipe, info["seconds"])
     run.update(steps=steps)
@@ -210,7 +227,7 @@ def _finish(run: Run, model: Model, finished: transfer.Finished, stopper: _Stopp
 
 def _bundle(run: Run, source: Model) -> dict[str, Any]:
     """Writes the run's bundle, reloads it, draws its preview, moves it in; gives its numbers."""
-    g, sizes, meta = transfer.exported(run.folder)
+    g, sizes, meta = trained.exported(run.folder)
     info, last = run.info, (run.metrics() or [{}])[-1]
     numbers = {
         "pictures": info["counts"]["used"],
@@ -218,25 +235,30 @@ def _bundle(run: Run, source: Model) -> dict[str, Any]:
         "best_step": meta["step"],
         "steps": last.get("step", meta["step"]),
         "seconds": round(last.get("seconds", 0.0), 1),
-        "quality": meta["quality"],
-        "floor": meta["floor"],
+        "quality": _rounded(meta["quality"]),
+        "floor": _rounded(meta["floor"]),
         "recipe": meta["recipe"],
     }
+    originals = codes.of_run(run).w
+    judged = originality.judge(trained.samples(g, sizes.z_dim, JUDGED), originals)
+    if judged.bound is not None:
+        numbers["near_copies"] = round(judged.share, 3)
     title = info["title"] or "A transfer"
     card = Card(
-        id=_slug(title),
+        id=slug(title),
         title=title,
         knows=f"what {info['counts']['used']} pictures have in common, as {source.card.title} sees them",
         credit=source.card.credit,
         licence=source.card.licence,
         numbers=numbers,
-        notes="Credit and licence are the source model's; the pictures it learnt from have their own.",
+        notes="Credit and licence are the source model's; the pictures it learnt from have their own.\n\n"
+        f"Made by `{outcome.command(info, out=slug(title))}`.",
         crop=info["crop"],
     )
     fresh = run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)
     extra = {"recipe": meta["recipe"], "seed": info["seed"], "crop": info["crop"]}
-    w_avg = transfer.mean_code(g, sizes.z_dim)
+    w_avg = trained.mean_code(g, sizes.z_dim)
     save_transfer(fresh, g, w_avg, card, source=source, sizes=sizes, extra=extra)
     model = load_transfer(fresh, source)
     gallery.save_sheet(model, fresh / bundles.PREVIEW)
@@ -245,9 +267,8 @@ def _bundle(run: Run, source: Model) -> dict[str, Any]:
     return {"quality": meta["quality"], "floor": meta["floor"], "best_step": meta["step"]}
 
 
-def _slug(title: str) -> str:
-    plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in title.lower())
-    return "-".join(part for part in plain.split("-") if part)[:40] or "transfer"
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,32 @@
 """The named endpoints, called by gradio_client against the app in a process of its own."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from live import live_app
+from live import ROOT, live_app
 from PIL import Image
-from tiny import make_pictures, make_weights
+from tiny import make_pictures, make_studio, make_weights, prepared
+from web import serving
 
 from mind2mind import codes
+from mind2mind.config import PUBLIC
+from mind2mind.errors import RunError
 from mind2mind.images import png_meta
+from mind2mind.ui.api_runs import _caller
 
 pytestmark = pytest.mark.slow
 
@@ -32,17 +47,30 @@ def pictures(folder, count):
     return [handle_file(str(p)) for p in sorted(make_pictures(folder, count).iterdir())]
 
 
-def test_the_endpoints_and_their_parameters_stay(client):
-    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert {name: [p["parameter_name"] for p in e["parameters"]] for name, e in endpoints.items()} == {
-        "/sample": ["model", "seed", "count", "psi", "noise"],
-        "/interpolate": ["model", "seed_a", "seed_b", "frames", "kind", "picture_a", "picture_b"],
-        "/encode": ["pictures", "model", "crop"],
-        "/transfer": ["pictures", "model", "seconds", "recipe", "crop"],
-    }
+ENDPOINTS = {
+    "/sample": ["model", "seed", "count", "psi", "noise"],
+    "/interpolate": ["model", "seed_a", "seed_b", "frames", "kind", "picture_a", "picture_b"],
+    "/encode": ["pictures", "model", "crop"],
+    "/submit": ["pictures", "model", "seconds", "steps", "recipe", "crop", "seed", "visitor"],
+    "/status": ["token", "follow"],
+    "/stop": ["token"],
+    "/result": ["token"],
+}
+
+
+def test_the_public_endpoints_are_the_documented_ones(app, client):
+    info = client.view_api(return_format="dict", print_info=False)
+    endpoints = info["named_endpoints"]
+    assert not info["unnamed_endpoints"]
+    named = {name: [p["parameter_name"] for p in e["parameters"]] for name, e in endpoints.items()}
+    assert named == ENDPOINTS
     for endpoint in endpoints.values():
+        assert "Returns:" in endpoint["description"]
         for parameter in endpoint["parameters"]:
             assert f"{parameter['parameter_name']}: " in endpoint["description"]
+            assert parameter["python_type"]["type"] != "Any"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in readme for name in ENDPOINTS)
 
 
 def test_sample(client):
@@ -58,7 +86,7 @@ def test_sample(client):
     [
         ({"model": "/etc"}, "There is no model"),
         ({"model": "../weights/tiny"}, "There is no model"),
-        ({"count": 65}, "Choose from 1 to 64"),
+        ({"count": 65}, "from 1 to 64"),
         ({"seed": -1}, "seed"),
         ({"noise": "loud"}, "noise"),
         ({"psi": 99}, "psi"),
@@ -83,32 +111,185 @@ def test_encode(client, app, tmp_path):
     assert not list((app.home / "runs").glob("*"))  # nothing of the visitor's is kept
 
 
-def test_transfer_streams_and_its_token_is_a_model(client, app, tmp_path):
-    job = client.submit(pictures=pictures(tmp_path / "in", 24), seconds=2, api_name="/transfer")
-    seen = list(job)
-    states = [told["state"] for told, _ in seen]
-    assert states[0] == "reading" and states[-1] == "done", seen[-1]
-    assert Path(seen[-1][1]).stat().st_size > 1000
-    told = seen[-1][0]
-    assert told["step"] > 0 and len(told["token"]) == 22
-    drawn = client.predict(model=told["token"], seed=0, count=2, api_name="/sample")
-    assert len(drawn) == 2
+def test_the_example_of_the_readme(app, tmp_path):
+    """Exactly what is printed there, but for the address; and the token is a model."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = [block for block in blocks if "gradio_client" in block]
+    assert "http://127.0.0.1:7860" in code and "seconds=30" in code
+    make_pictures(tmp_path / "photos", 24)
+    code = code.replace("http://127.0.0.1:7860", app.url).replace("seconds=30", "seconds=2")
+    env = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    said = ran.stdout.splitlines()
+    assert any(line.startswith("24 pictures: ") for line in said)
+    assert any(line.startswith("done ") for line in said)
+    bundle = said[-1].rpartition(" ")[0]
+    with zipfile.ZipFile(bundle) as archive:
+        assert any(name.endswith("model.safetensors") for name in archive.namelist())
     assert app.connections == ""
 
 
-def test_two_visitors_train_at_once_and_each_sees_its_own(app, client, tmp_path):
-    other = Client(app.url, verbose=False, download_files=tmp_path / "other")
-    jobs = [
-        one.submit(pictures=pictures(tmp_path / str(i), 12 + i), seconds=3, api_name="/transfer")
-        for i, one in enumerate((client, other))
-    ]
-    told = [[status for status, _ in job if "token" in status] for job in jobs]
-    tokens = [{status["token"] for status in statuses} for statuses in told]
-    assert [len(seen) for seen in tokens] == [1, 1] and tokens[0] != tokens[1]
-    assert [statuses[-1]["state"] for statuses in told] == ["done", "done"]
-    infos = [json.loads((app.home / "runs" / token / "run.json").read_text()) for (token,) in tokens]
-    assert [info["counts"]["used"] for info in infos] == [12, 13]
-    assert max(info["queued_at"] for info in infos) < min(info["updated"] for info in infos)  # at once
+def test_a_run_is_followed_stopped_and_fetched(client, tmp_path):
+    job = client.submit(pictures(tmp_path / "in", 24), seconds=600, seed=7, api_name="/submit")
+    *read, told = list(job)
+    assert all(value["state"] == "reading" for value in read)
+    assert (told["used"], told["skipped"], len(told["report"])) == (24, 0, 24)
+    assert told["verdict"] and told["reason"]
+    token = told["token"]
+    with pytest.raises(AppError, match="no model yet"):
+        client.predict(token, api_name="/result")
+    seen = []
+    for status in client.submit(token, api_name="/status"):
+        seen.append(status)
+        if status["step"] and not any(s["state"] == "stopping" for s in seen):
+            begun = time.monotonic()
+            assert client.predict(token, api_name="/stop")["state"] in ("stopping", "stopped")
+            assert time.monotonic() - begun < 5  # the run would take 600
+    assert seen[-1]["state"] == "stopped" and seen[-1]["usable"]
+    assert client.predict(token, follow=False, api_name="/status") == seen[-1]
+    samples, bundle, facts = client.predict(token, api_name="/result")
+    assert [png_meta(Path(item["image"]))["seed"] for item in samples] == [str(i) for i in range(64)]
+    assert Path(bundle).stat().st_size > 1000
+    assert len(facts["nearest"]) == 64 and min(facts["nearest"]) > 0
+    drawn = client.predict(model=token, seed=0, count=2, api_name="/sample")
+    assert Image.open(drawn[1]["image"]).tobytes() == Image.open(samples[1]["image"]).tobytes()
+
+
+def test_the_same_seed_and_steps_give_the_same_model(client, tmp_path):
+    names, weights = pictures(tmp_path / "in", 12), []
+    for i in range(2):
+        token = client.predict(names, steps=20, seed=3, visitor=str(i), api_name="/submit")["token"]
+        assert list(client.submit(token, api_name="/status"))[-1]["step"] == 20
+        with zipfile.ZipFile(client.predict(token, api_name="/result")[1]) as archive:
+            (name,) = [n for n in archive.namelist() if n.endswith("model.safetensors")]
+            weights.append(archive.read(name))
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("name", ["/status", "/stop", "/result"])
+@pytest.mark.parametrize("token", ["", "A" * 22, "../../etc", "HOME"])
+def test_a_wrong_token_opens_nothing(client, app, name, token):
+    token = str(next((app.home / "runs").iterdir())) if token == "HOME" else token  # a run by its path
+    with pytest.raises(AppError, match="There is no such run"):
+        client.predict(token, api_name=name)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"pictures": []}, "no pictures"),
+        ({"model": "/etc"}, "There is no model"),
+        ({"model": ["tiny"]}, "There is no model"),
+        ({"seconds": 0}, "seconds is 0"),
+        ({"seconds": -5}, "seconds is -5"),
+        ({"seconds": "many"}, "seconds is many"),
+        ({"seconds": 1e300}, "seconds is 1e"),
+        ({"seconds": None}, "seconds is None"),
+        ({"steps": 2.5}, "steps is 2.5"),
+        ({"steps": -1}, "steps is -1"),
+        ({"steps": [9]}, "steps is"),
+        ({"seed": 2**40}, "seed is"),
+        ({"seed": {"a": 1}}, "seed is"),
+        ({"recipe": "../paper"}, "There is no recipe"),
+        ({"crop": "round"}, "round"),
+    ],
+)
+def test_wrong_arguments_of_a_run_are_told_and_leave_nothing(app, client, tmp_path, wrong, words):
+    before = set((app.home / "runs").glob("*"))
+    right = {"pictures": pictures(tmp_path / "in", 3), "model": "tiny", "seconds": 5}
+    with pytest.raises(AppError, match=words):
+        client.predict(**(right | wrong), api_name="/submit")
+    assert set((app.home / "runs").glob("*")) == before
+
+
+def test_one_picture_is_refused_and_kept_nowhere(app, client, tmp_path):
+    before = set((app.home / "runs").glob("*"))
+    with pytest.raises(AppError, match="only one picture"):
+        client.predict(pictures(tmp_path / "in", 1), api_name="/submit")
+    assert set((app.home / "runs").glob("*")) == before
+
+
+def posted(app, name, *values) -> str:
+    """What plain HTTP gets back; `gradio_client` would upload a path first."""
+    body = json.dumps({"data": values}).encode()
+    address = f"{app.url}gradio_api/call/{name}"
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            event = json.load(answer)["event_id"]
+        with urllib.request.urlopen(f"{address}/{event}", timeout=60) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return f"event: error {error.code}"
+
+
+@pytest.mark.parametrize("where", ["here", "home", "climbing", "file:", "web", "as url", "bare"])
+def test_no_path_of_the_server_is_read(app, tmp_path, where):
+    """Not a picture that lies on its disk, nor one elsewhere that it would have to fetch."""
+    settings = ("tiny", 5, 0, "default", "centre", 0, "")
+    picture = next(make_pictures(tmp_path / "private", 1).iterdir())
+    mine = app.home / "runs" / "picture.png"
+    shutil.copy(picture, mine)
+    cache = next((app.home / "gradio").iterdir())
+    with serving() as site:
+        remote = site.put("/picture.png", picture.read_bytes())
+        path = {
+            "here": str(picture),
+            "home": str(mine),
+            "climbing": f"{cache}/../../runs/picture.png",
+            "file:": picture.as_uri(),
+            "web": remote,
+            "as url": str(picture),
+            "bare": str(picture),
+        }[where]
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        if where == "as url":
+            file["url"] = remote
+        said = [
+            posted(app, "encode", path if where == "bare" else [file], "tiny", "centre"),
+            posted(app, "submit", path if where == "bare" else [file] * 2, *settings),
+            posted(app, "interpolate", "tiny", 0, 1, 12, "WebP", path if where == "bare" else file, None),
+        ]
+        assert not site.asked
+    mine.unlink()
+    assert all("event: error" in answer and "event: complete" not in answer for answer in said), said
+    if where == "web":
+        assert all("web addresses are not followed" in answer for answer in said), said
+
+
+def test_numbers_that_are_none(app):
+    """JSON has no nan, but Python reads it."""
+    for number in ("NaN", "Infinity", "-Infinity"):
+        assert "event: error" in posted(app, "sample", "tiny", float(number), 1, 1.0, "none")
+        assert "event: error" in posted(app, "sample", "tiny", 0, 1, float(number), "none")
+
+
+def test_callers_of_one_address_are_told_apart_by_their_names():
+    def caller(host, name):
+        return _caller(SimpleNamespace(client=SimpleNamespace(host=host)), name)
+
+    (me, here), (you, there) = caller("192.0.2.1", "a"), caller("192.0.2.1", "b")
+    assert me != you and here == there and caller("192.0.2.1", "a") == (me, here)
+    assert caller("192.0.2.2", "a")[0] != me  # a name holds within its address
+    assert caller("2001:db8::1", "")[1] == caller("2001:db8::9:2", "")[1] != caller("2001:db8:1::1", "")[1]
+    assert caller("no address", None) == _caller(SimpleNamespace(client=None), None)
+
+
+def test_an_address_has_only_so_many_runs_whatever_its_callers_call_themselves(tmp_path):
+    limits = replace(PUBLIC, runs_per_address=2)
+    studio, folder = make_studio(tmp_path, limits), make_pictures(tmp_path / "in", 4)
+    tokens = [prepared(studio, folder, visitor=f"api {i}", address="api 192.0.2.1") for i in range(3)]
+    again = prepared(studio, folder, visitor="api 0", address="api 192.0.2.1")
+    elsewhere = prepared(studio, folder, visitor="api 3", address="api 192.0.2.2")
+    studio.start(tokens[0], steps=1)
+    with pytest.raises(RunError, match="You already have 1 run"):
+        studio.start(again, steps=1)
+    studio.start(tokens[1], steps=1)
+    with pytest.raises(RunError, match="2 runs of your address"):
+        studio.start(tokens[2], steps=1)
+    studio.start(elsewhere, steps=1)
+    studio.start(prepared(studio, folder, visitor="a browser"), steps=1)  # no address: not counted
 
 
 def test_the_page_has_no_private_endpoint(client):

@@ -105,6 +105,26 @@ def test_a_source_with_a_prior(tmp_path, alae):
     assert (model.prior, model.z_dim) == ("uniform", 5)
 
 
+def test_samples_are_refined_as_often_as_the_bundle_says(tmp_path, alae):
+    for times in (0, 2):
+        save_source(tmp_path / f"s{times}", alae, CARD, refinements=times, dtype=torch.float32)
+    plain, twice = (load_source(tmp_path / f"s{times}") for times in (0, 2))
+    generators = [torch.Generator().manual_seed(3)]
+    w = plain.draw_w(generators)
+    with torch.no_grad():
+        for _ in range(2):
+            w = alae.encode(alae.decode(alae.styles(w)).clamp(-1, 1))
+    assert torch.allclose(twice.draw_w([torch.Generator().manual_seed(3)]), w, rtol=1e-4, atol=1e-5)
+    save_transfer(
+        tmp_path / "t", Perceptron([5, 8, 16]), torch.zeros(16), CARD, source=twice, sizes=SIZES, extra={}
+    )
+    assert load_transfer(tmp_path / "t", twice).refinements == 2  # a transfer draws as its source does
+    config = json.loads((tmp_path / "s2" / "config.json").read_text())
+    del config["refinements"]  # a bundle of before
+    (tmp_path / "s2" / "config.json").write_text(json.dumps(config))
+    assert load_source(tmp_path / "s2").refinements == 0
+
+
 @pytest.mark.parametrize("with_prior", [True, False])
 def test_a_code_depends_on_its_own_generator_alone(tmp_path, alae, with_prior):
     save_source(tmp_path, alae, CARD, prior=Perceptron([5, 8, 16]) if with_prior else None)

@@ -130,7 +130,7 @@ def test_help_needs_no_torch_and_shows_examples(cli):
         subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": PACKAGE}).returncode == 0
     )
     names = [command.name for _, commands in COMMANDS for command in commands]
-    assert len(names) == 11
+    assert len(names) == 15
     overview = cli("--help").stdout
     for name in names:
         assert f" {name} " in overview
@@ -447,6 +447,21 @@ def test_transfer_of_nonsense(cli, place, arguments):
     result = cli("transfer", *arguments)
     assert result.exit_code == 2 and "error:" in result.stderr
     assert not Path("run/run.json").exists()
+
+
+def test_pictures_are_left_out(cli, place, tmp_path):
+    shutil.copytree(place / "pictures", tmp_path / "set")
+    with Image.open(tmp_path / "set/03.png") as image:
+        image.point(lambda value: min(255, value + 2)).save(tmp_path / "set/copy.png")
+    common = ("transfer", tmp_path / "set", "-m", "tiny", "--steps", 5, "--json")
+    told = document(cli(*common, "--out", "a", "--without", "00.png", "--without", "01.png"))
+    assert told["excluded"] == ["00.png", "01.png"]
+    assert told["near_duplicates"] == [{"name": "copy.png", "like": "03.png"}]
+    told = document(cli(*common, "--out", "b", "--without-near-duplicates"))
+    assert told["excluded"] == ["copy.png"] and told["near_duplicates"] == []
+    wrong = cli(*common, "--out", "c", "--without", "gone.png")
+    assert wrong.exit_code == 2 and "no picture 'gone.png'" in wrong.stderr
+    assert not Path("c/run.json").exists()
 
 
 STATUS = RunStatus(

@@ -17,7 +17,7 @@ from reference import PARITY
 from tiny import SIZES, make_studio, make_weights
 from web import COMMIT, closed_port, put_on_hub, serving
 
-from mind2mind import downloads, fetch, hub, submitted
+from mind2mind import arrivals, fetch, hub, wanted
 from mind2mind.alae import ALAE
 from mind2mind.cards import Card
 from mind2mind.checkpoints import load_source, save_source, save_transfer
@@ -134,7 +134,7 @@ def test_an_official_file_becomes_a_model(web, studio, file):
     assert (info.id, info.title, info.kind, info.resolution) == ("small", "ALAE FFHQ", "source", 32)
     assert digest in info.notes and "Apache-2.0" in info.licence
     with Image.open(info.preview) as preview:
-        assert max(preview.size) <= 2 * downloads.arrivals.PREVIEW_SIDE + 2
+        assert max(preview.size) <= 2 * arrivals.PREVIEW_SIDE + 2
     assert len(studio.sample("small", [0])) == 1
     assert sorted(p.name for p in last.folder.iterdir()) == [
         "README.md",
@@ -237,7 +237,7 @@ def test_a_full_disk(web, studio, monkeypatch):
     web.put("/small.pth", SMALL.read_bytes())
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10))
-    needed = SMALL.stat().st_size + REMOTE["small"].kept_bytes + fetch.SPARE
+    needed = SMALL.stat().st_size + REMOTE["small"].kept_bytes + wanted.SPARE
     assert f"{needed:,} bytes are needed" in fails(studio, "small", DataError)
 
 
@@ -248,7 +248,7 @@ def test_a_conversion_that_was_broken_off_needs_no_second_download(web, studio, 
         raise DataError("The disk is full.", "Make room.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(downloads.arrivals, "convert", full)
+        patch.setattr(arrivals, "convert", full)
         fails(studio, "small", DataError)
     got(studio, "small")
     assert len(web.asked) == 1
@@ -336,17 +336,17 @@ def test_a_zip_that_holds_no_mindgan(web, studio, wide, monkeypatch):
     damaged[50_000:60_000] = bytes(10_000)
     web.put("/uc?id=1", bytes(damaged))
     assert "no whole zip" in fails(studio, "gan")
-    monkeypatch.setattr(submitted, "MOST_WEIGHTS", 100_000)
+    monkeypatch.setattr(arrivals, "MOST_WEIGHTS", 100_000)
     web.put("/uc?id=1", mindgan_zip())
     assert "larger than 100,000" in fails(studio, "gan")  # told of by what is read, not by what the zip says
 
 
 def test_a_zip_bomb_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(submitted, "MOST_WEIGHTS", 10**6)
+    monkeypatch.setattr(arrivals, "MOST_WEIGHTS", 10**6)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("submitted/model299.pth", bytes(10**8))
     with pytest.raises(WeightsError, match="larger than 1,000,000"):
-        submitted.take_out(tmp_path / "bomb.zip", tmp_path / "out")
+        arrivals.take_out(tmp_path / "bomb.zip", tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -405,6 +405,20 @@ def test_revisions_are_pinned(web, studio, theirs):
     assert OTHER_COMMIT in text and "--remove me/toys" in text
     studio.remove_model("me/toys")
     assert got(studio, "me/toys@v1").commit == COMMIT
+
+
+def test_an_answer_that_a_killed_call_left_is_not_believed(web, studio, theirs):
+    put_on_hub(web, "me/toys", theirs)
+    left = studio.downloads.folder / ".parts" / "me--toys" / "revision.json"
+    left.parent.mkdir(parents=True)
+    left.write_text(json.dumps({"sha": OTHER_COMMIT, "siblings": []}))
+    assert got(studio, "me/toys").commit == COMMIT
+
+
+def test_an_answer_without_end_is_cut_off(web, studio, theirs, monkeypatch):
+    monkeypatch.setattr(hub, "MOST_TOLD", 100)
+    put_on_hub(web, "me/toys", theirs)
+    assert "at most 100" in fails(studio, "me/toys")
 
 
 def test_a_broken_download_from_the_hub_goes_on(web, studio, theirs):
@@ -550,8 +564,11 @@ def test_a_model_that_is_not_here_says_how_to_get_it(studio):
 def test_a_damaged_note_of_downloads_does_not_stop_what_is_here(web, studio):
     web.put("/small.pth", SMALL.read_bytes())
     got(studio, "small")
-    (studio.downloads.folder / "downloads.json").write_text('{"small": 7}')
-    assert studio.model("small").card.id == "small" and not got(studio, "small").new
+    for note in ("7", "{}"):
+        (studio.downloads.folder / "downloads.json").write_text(f'{{"small": {note}}}')
+        assert studio.model("small").card.id == "small" and not got(studio, "small").new
+        studio.remove_model("small")
+        assert got(studio, "small").new
 
 
 def test_a_lock_that_was_left_is_no_hindrance(web, studio):

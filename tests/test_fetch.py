@@ -13,9 +13,10 @@ from web import closed_port, serving
 
 from mind2mind import fetch as fetching
 from mind2mind import parts
+from mind2mind import wanted as wanting
 from mind2mind.errors import ConfigError, DataError, WeightsError
-from mind2mind.fetch import Fetched, FetchProgress, Wanted, fetch
-from mind2mind.webpages import confirmation, title
+from mind2mind.fetch import Fetched, FetchProgress, fetch
+from mind2mind.wanted import Wanted, confirmation, title
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 4000  # 1 MB
 HASH = hashlib.sha256(CONTENT).hexdigest()
@@ -175,10 +176,9 @@ def test_the_wrong_size(web, path):
     assert "5,000" in fails(url, path, bytes=5000) and left(path) == []
 
 
-def test_an_endless_file_ends(web, path, monkeypatch):
-    monkeypatch.setattr(fetching, "MOST", 100_000)
-    assert "at most 100,000" in fails(web.put("/file", CONTENT, told=-1), path)
-    assert "at most 100,000" in fails(web.put("/file", CONTENT), path)
+def test_an_endless_file_ends(web, path):
+    assert "at most 100,000" in fails(web.put("/file", CONTENT, told=-1), path, most=100_000)
+    assert "at most 100,000" in fails(web.put("/file", CONTENT), path, most=100_000)
     assert left(path) == []
 
 
@@ -236,10 +236,12 @@ def test_a_question_never_leads_elsewhere():
         "http://drive.example/get",
         "file:///etc/passwd",
         "//evil.example",
+        "http://[",
     ):
         assert confirmation(form.format(action), own) is None
     assert confirmation("<form action='/log-in'>", own) is None
     assert title("<title></title>") == title("no page") == ""
+    assert title("<title>red \x1b[31m &#27;]0;x</title>") == "red [31m ]0;x"
 
 
 @pytest.mark.parametrize(
@@ -294,14 +296,14 @@ def test_from_encryption_to_none(web, path, monkeypatch):
 
     plain = httpx.Response(200, request=httpx.Request("GET", "http://portal.example/log-in"))
     with pytest.raises(WeightsError, match=r"portal\.example, without encryption"):
-        fetching._check_answer(Wanted("https://bucket.example/file", path), plain)
+        wanting.check_answer(Wanted("https://bucket.example/file", path), plain)
 
 
 def test_a_full_disk_is_told_before(web, path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 5000, 5000))
     text = fails(web.put("/file", CONTENT), path, DataError, room=10**6)
-    assert f"{len(CONTENT) + 10**6 + fetching.SPARE:,} bytes are needed" in text and "5,000 are free" in text
+    assert f"{len(CONTENT) + 10**6 + wanting.SPARE:,} bytes are needed" in text and "5,000 are free" in text
     assert "MIND2MIND_HOME" in text and left(path) == []
 
 
@@ -312,7 +314,7 @@ def test_a_disk_that_fills_up_in_between(web, path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fetching, "_check_kind", full)
+        patch.setattr(wanting, "check_kind", full)
         text = fails(url, path, DataError)
     assert "the disk is full" in text
     *_, last = fetch(Wanted(url, path, MAGICS))
@@ -328,6 +330,19 @@ def test_a_folder_that_cannot_be_written(web, tmp_path):
 def test_a_proxy_that_makes_no_sense(web, path, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "gopher://proxy.example")
     assert "proxy" in fails(web.put("/file", CONTENT), path, ConfigError)
+
+
+def test_certificates_that_are_not_there(web, path, monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    text = fails(web.put("/file", CONTENT), path, ConfigError)
+    assert "certificates" in text and "SSL_CERT_FILE" in text
+
+
+@pytest.mark.parametrize("told", ["9" * 5000, "\u00b2", "-1", "1 000"])
+def test_a_length_that_is_no_number_is_as_none(path, told):
+    part = parts.Part("http://server.example/file", path)
+    assert part.begin(200, {"Content-Length": told})
+    assert part.total is None
 
 
 def test_nothing_that_speaks_to_the_network_is_imported_at_the_start():

@@ -9,15 +9,16 @@ PACKAGE = Path(__file__).parent.parent / "mind2mind"
 
 # From the bottom up. Modules of one line do not import each other.
 FLOORS = [
-    {"errors", "memory", "layers", "metrics", "seeds", "webpages"},
-    {"networks", "config", "files", "listing", "lreq", "unpickle", "idx"},
-    {"remote", "parts", "submitted"},
-    {"alae", "mindgan", "make_data", "opening", "faces", "clips", "cards", "runs", "growth"},
+    {"errors", "memory", "layers", "metrics", "seeds", "likeness"},
+    {"networks", "config", "files", "listing", "lreq", "unpickle", "idx", "originality"},
+    {"remote", "parts", "settings"},
+    {"alae", "mindgan", "make_data", "opening", "faces", "clips", "cards", "runs", "growth", "wanted"},
     {"images", "make_mnist", "official", "sources", "learner", "launch", "objectives", "trainee", "fetch"},
-    {"checkpoints", "datasets", "desk", "transfer", "pixelwise", "adversarial", "hub", "verdict"},
-    {"codes", "gallery", "bundles", "library", "pretrain", "toon_layers"},
-    {"intake", "album", "cost", "make_source", "arrivals"},
-    {"downloads"},
+    {"checkpoints", "datasets", "desk", "trained", "transfer", "pixelwise", "adversarial", "hub", "verdict"},
+    {"codes", "gallery", "bundles", "library", "ledger", "pretrain", "toon_layers"},
+    {"intake", "album", "cost", "make_source", "arrivals", "publish"},
+    {"downloads", "outcome", "selection", "preflight"},
+    {"parcel"},
     {"studio"},
     {"experiment", "toon_reading", "worker", "ui"},
     {"cli"},  # one of its commands starts the app

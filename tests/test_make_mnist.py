@@ -160,6 +160,7 @@ def test_the_digits_are_dealt_out_and_split(digits, tmp_path):
         ('{"data": ["a"]}', "holds no digits"),
         ('{"data": [[0], 1]}', "holds no digits"),
         (json.dumps({"data": 783 * [0]}), "not 784 numbers"),
+        (json.dumps({"data": 783 * [0] + [10**400]}), "too large"),
         (json.dumps({"data": 783 * [0] + [1.01]}), "numbers from 0 to 1"),
         (json.dumps({"data": 783 * [0] + [float("nan")]}), "numbers from 0 to 1"),
         (json.dumps({"data": HELD_OUT * 784 * [0]}), "holds 100 pictures"),
@@ -280,7 +281,7 @@ def place(tmp_path):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield folder, f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
@@ -300,6 +301,18 @@ def test_a_download_is_kept_for_the_next_time(looking, tmp_path, monkeypatch):
     assert (read(kept, "train")[0] == PIXELS).all()
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
     assert make_mnist.fetch("fashion", tmp_path / "home/datasets") == kept
+
+
+def test_two_that_download_at_once_do_not_clash(looking, tmp_path, monkeypatch):
+    fetched = datasets.FashionMNIST.download
+
+    def slower(self):
+        fetched(self)
+        write_set(tmp_path / "home/FashionMNIST")  # meanwhile another process was done
+
+    monkeypatch.setattr(datasets.FashionMNIST, "download", slower)
+    assert (read(make_mnist.fetch("fashion", tmp_path / "home"), "train")[0] == PIXELS).all()
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["FashionMNIST"]
 
 
 @pytest.mark.parametrize("wrong", [b"<html>Please log in</html>", None])

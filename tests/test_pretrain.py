@@ -12,6 +12,7 @@ from mind2mind.config import PRETRAIN_DEFAULT, Architecture
 from mind2mind.errors import ConfigError, DataError, TrainingError
 from mind2mind.files import load_tensors
 from mind2mind.make_source import Loading, Made, PriorProgress, make_source, new_alae
+from mind2mind.pixelwise import PixelTrainee
 from mind2mind.pretrain import (
     CHECKPOINT,
     PretrainFinished,
@@ -53,7 +54,7 @@ def run(alae, out, **options):
 
 def test_it_learns_and_its_events_tell(tmp_path):
     alae = new_alae(TINY, 0)
-    events = run(alae, tmp_path, total_kimg=3.2)
+    events = run(alae, tmp_path, total_kimg=1.6)
     kinds = [type(event) for event in events]
     assert kinds[:3] == [PretrainProgress, PretrainPreview, PretrainSaved]
     assert kinds[-1] is PretrainFinished
@@ -68,11 +69,12 @@ def test_it_learns_and_its_events_tell(tmp_path):
 
 
 def test_a_resumed_training_equals_an_unkilled_one(tmp_path):
-    run(new_alae(TINY, 0), tmp_path / "whole")
+    run(new_alae(TINY, 0), tmp_path / "whole", total_kimg=0.3)
     calls = iter(range(1000))
-    *_, last = run(new_alae(TINY, 0), tmp_path / "parts", should_stop=lambda: next(calls) >= 30)
+    stop = {"should_stop": lambda: next(calls) >= 15}
+    *_, last = run(new_alae(TINY, 0), tmp_path / "parts", total_kimg=0.3, **stop)
     assert last.stopped
-    run(new_alae(TINY, 5), tmp_path / "parts", resume=True)
+    run(new_alae(TINY, 5), tmp_path / "parts", total_kimg=0.3, resume=True)
     one, _ = load_tensors(tmp_path / "whole" / CHECKPOINT)
     two, _ = load_tensors(tmp_path / "parts" / CHECKPOINT)
     assert one.keys() == two.keys()
@@ -101,19 +103,25 @@ def test_bad_input_is_refused_at_the_call(tmp_path):
 
 
 def test_another_architecture_is_not_resumed(tmp_path):
-    run(new_alae(TINY, 0), tmp_path)
+    run(new_alae(TINY, 0), tmp_path, total_kimg=0.02)
     with pytest.raises(TrainingError, match="another architecture"):
         run(ALAE(replace(TINY, latent_size=8)), tmp_path, resume=True)
 
 
+def test_another_recipe_is_not_resumed(tmp_path):
+    run(new_alae(TINY, 0), tmp_path, total_kimg=0.02)
+    with pytest.raises(TrainingError, match="its recipe is default, not broad"):
+        PixelTrainee(new_alae(TINY, 0), replace(RECIPE, name="broad"), 0, 100).load(tmp_path / CHECKPOINT)
+
+
 def test_nan_is_an_error_and_the_checkpoint_is_kept(tmp_path):
-    run(new_alae(TINY, 0), tmp_path)
+    run(new_alae(TINY, 0), tmp_path, total_kimg=0.02)
     before = (tmp_path / CHECKPOINT).read_bytes()
     broken = new_alae(TINY, 0)
     with torch.no_grad():
         broken.decoder.const.fill_(torch.nan)
     with pytest.raises(TrainingError, match="nan"):
-        run(broken, tmp_path)
+        run(broken, tmp_path, log_every=0.02)
     calls = iter(range(9))
     with pytest.raises(TrainingError, match="nan"):
         run(broken, tmp_path, should_stop=lambda: next(calls) >= 3)
@@ -126,7 +134,7 @@ def test_from_a_folder_to_a_bundle(tmp_path):
     for i, picture in enumerate(discs(120)):
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{i:03d}.png")
     card = Card(id="discs", title="Discs", knows="coloured discs", credit="us", licence="CC0")
-    events = list(make_source([folder], TINY, RECIPE, out, kimg=0.8, card=card, prior_steps=20))
+    events = list(make_source([folder], TINY, RECIPE, out, kimg=0.1, card=card, prior_steps=20))
     kinds = {type(event) for event in events}
     assert {Loading, PretrainProgress, PriorProgress, Made} <= kinds
     model = load_source(out)
@@ -134,5 +142,25 @@ def test_from_a_folder_to_a_bundle(tmp_path):
     assert model.card.numbers["training_pictures"] == 114
     assert model.prior == "uniform"  # a MindGAN stands in for F
     assert (out / "preview.png").exists()
+    assert not (out / "samples.png").exists()  # F is not trained
     with pytest.raises(ConfigError, match="length"):
         make_source([folder], TINY, RECIPE, out)
+    with pytest.raises(TrainingError, match="no checkpoint"):  # at the call, before any picture is read
+        make_source([folder], TINY, RECIPE, tmp_path / "new", kimg=1, resume=True)
+
+
+def test_a_training_may_begin_with_a_source(tmp_path):
+    folder, first, second = tmp_path / "pictures", tmp_path / "first", tmp_path / "second"
+    folder.mkdir()
+    for i, picture in enumerate(discs(40)):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{i:03d}.png")
+    list(make_source([folder], TINY, RECIPE, first, kimg=1.6, prior_steps=20))
+    # one step at a rate of nothing: what comes out is what went in
+    still = replace(RECIPE, learning_rate=1e-12)
+    *_, made = make_source([folder], TINY, still, second, kimg=0.008, prior_steps=20, start=first, seed=5)
+    before, after = (load_source(path).alae.encoder.state_dict() for path in (first, second))
+    for name, value in before.items():
+        assert torch.allclose(after[name], value, atol=1e-4), name
+    assert made.card.numbers["started_from"] == "first (1.6 kimg)"
+    with pytest.raises(ConfigError, match="another architecture"):
+        make_source([folder], replace(TINY, latent_size=8), still, tmp_path / "third", kimg=1, start=first)

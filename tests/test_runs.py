@@ -9,6 +9,7 @@ from filelock import FileLock
 from mind2mind.errors import DataError, RunError
 from mind2mind.files import save_tensors
 from mind2mind.runs import (
+    LOG_LINES,
     METRICS_SHOWN,
     Run,
     find,
@@ -190,3 +191,14 @@ def test_a_folder_with_other_files_is_no_place_for_a_run(tmp_path):
     assert not occupied(tmp_path)
     (tmp_path / "report.json").write_text("mine")
     assert occupied(tmp_path)
+
+
+def test_a_failed_run_shows_the_end_of_its_log(tmp_path):
+    run = made(tmp_path, recipe={"name": "default with jitter 0.1"})
+    lines = [f"line {i} ä" for i in range(2000)]
+    (run.folder / "log.txt").write_text("\n".join(lines), encoding="utf-8")
+    assert (status(run).log, status(run).recipe) == ("", "default with jitter 0.1")
+    run.update(state="failed")
+    assert status(run).log.splitlines() == lines[-LOG_LINES:]
+    (run.folder / "log.txt").unlink()
+    assert status(run).log == ""

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 from tiny import SIZES, make_weights
 
+from mind2mind.cards import SOURCE, TRANSFER
 from mind2mind.errors import WeightsError
-from mind2mind.sources import bundled, catalogue, describe, weights_folder
+from mind2mind.sources import bundled, catalogue, describe, named_source, weights_folder
 
 
 def test_the_catalogue_tells_what_the_cards_say(tmp_path):
@@ -11,7 +14,7 @@ def test_the_catalogue_tells_what_the_cards_say(tmp_path):
         "tiny",
         "Tiny",
         "source",
-        {"held_out_psnr": 20.0},
+        {"held_out_snr": 10.0, "swapped_halves_snr": 0.5},
     )
     assert (info.resolution, info.channels, info.preview) == (SIZES.resolution, SIZES.image_channels, None)
     (tmp_path / "tiny" / "preview.png").touch()
@@ -35,6 +38,21 @@ def test_a_damaged_model_is_left_out_and_told_of(tmp_path, caplog):
     assert caplog.text.count("WARNING") == 4
     with pytest.raises(WeightsError, match="damaged"):
         describe(tmp_path / "lost")
+
+
+def test_what_a_card_says_is_a_line_of_plain_text(tmp_path):
+    folder = make_weights(tmp_path) / "tiny"
+    config = json.loads((folder / "config.json").read_text())
+    strange = {"title": "red\x1b[31m\n\u202etxt", "knows": "x" * 10**6}
+    (folder / "config.json").write_text(json.dumps(config | strange))
+    (info,) = catalogue(tmp_path)
+    assert info.title == "red [31m txt" and info.knows == "x" * 1000
+
+
+@pytest.mark.parametrize(("source", "name"), [({"id": "a"}, "a"), ({}, ""), (None, ""), ("a", ""), ([1], "")])
+def test_whom_a_transfer_draws_with(source, name):
+    assert named_source({"format": TRANSFER, "source": source}) == name
+    assert named_source({"format": SOURCE, "source": source}) is None
 
 
 def test_no_folder_is_an_empty_catalogue(tmp_path):

@@ -6,21 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mind2mind import learner, transfer
 from mind2mind.config import DEFAULT, PAPER
 from mind2mind.errors import ConfigError, TrainingError, WeightsError
 from mind2mind.files import load_tensors
 from mind2mind.learner import BEST, LAST, MIN_HELD_OUT_CODES, split
 from mind2mind.mindgan import draw_z
-from mind2mind.transfer import (
-    Finished,
-    Preview,
-    Progress,
-    Saved,
-    exported,
-    mean_code,
-    steps_for,
-    train,
-)
+from mind2mind.trained import current, exported, mean_code
+from mind2mind.transfer import Finished, Preview, Progress, Saved, steps_for, train
 
 SMALL = replace(
     DEFAULT,
@@ -140,6 +133,58 @@ def test_it_ends_early_when_quality_no_longer_improves(tmp_path):
     assert not last.stopped
     assert 200 < last.step < 300  # the best is sought from half way on
     assert "has not improved" in last.reason
+
+
+def far_from(monkeypatch, looks):
+    """At these looks at the quality (0 is that of the floor) the samples are as far from the codes as one picture."""
+    calls = itertools.count()
+    monkeypatch.setattr(learner.Learner, "_distance", lambda *_: 0.4 if next(calls) in looks else 0.05)
+
+
+def test_a_collapse_ends_the_training_with_the_best_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "SAVE_SECONDS", 0.0)
+    far_from(monkeypatch, range(31, 99))
+    last = finished(train(two_moons(), SMALL, 400, folder=tmp_path))
+    assert (last.step, last.stopped) == (320, False)
+    assert "collapsed before step 320" in last.reason and f"step {last.best_step} is kept" in last.reason
+    assert load_tensors(tmp_path / BEST)[1]["step"] == last.best_step <= 300
+    checkpoint = load_tensors(tmp_path / LAST)[1]
+    assert 300 <= checkpoint["step"] < 320 and checkpoint["far_looks"] == 0  # what it goes on from is sound
+
+
+def test_before_the_best_is_sought_a_collapse_does_not_overwrite_it(tmp_path, monkeypatch):
+    far_from(monkeypatch, range(11, 99))
+    last = finished(train(two_moons(), SMALL, 400, folder=tmp_path))
+    assert (last.step, load_tensors(tmp_path / BEST)[1]["step"]) == (120, 100)
+
+
+def test_one_look_may_be_chance(tmp_path, monkeypatch):
+    far_from(monkeypatch, {11, 13, 30})
+    assert finished(train(two_moons(), SMALL, 400, folder=tmp_path)).step == 400
+
+
+@pytest.mark.parametrize("count", [50, 300])
+def test_one_picture_for_all_is_far(count):
+    state = learner.Learner(torch.randn(count, 24, generator=torch.Generator().manual_seed(0)), SMALL, 10)
+    state.nearest = 0.05
+    for value in state.average:
+        value.zero_()
+    assert not state.look() and state.far_looks == 1
+    assert (state.last_quality is None) == (count < MIN_HELD_OUT_CODES)
+    state.generator = lambda: lambda z: torch.randn(len(z), 24)  # as good as can be
+    assert state.look() and state.far_looks == 0 and state.nearest < learner.SOUND
+
+
+def test_the_generator_of_a_run_at_work_is_that_of_its_checkpoint(tmp_path):
+    codes, z = two_moons(), draw_z(16, SMALL.z_dim, torch.Generator().manual_seed(0))
+    with pytest.raises(WeightsError, match="no generator yet"):
+        current(tmp_path)
+    *_, preview = (e for e in train(codes, SMALL, 30, folder=tmp_path) if isinstance(e, Preview))
+    g, sizes, step = current(tmp_path)
+    assert (step, sizes.latent_size) == (30, 2)
+    torch.testing.assert_close(g(z).detach(), preview.w)
+    (tmp_path / LAST).unlink()  # before the first checkpoint
+    assert current(tmp_path)[2] == load_tensors(tmp_path / BEST)[1]["step"]
 
 
 def test_nan_names_the_step_and_keeps_the_last_good_weights(tmp_path):

@@ -15,14 +15,16 @@ import pytest
 from PIL import Image
 from tiny import RECIPE, carry_out, make_pictures, make_studio
 
+from mind2mind import verdict
 from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.datasets import Report, Verdict
 from mind2mind.errors import DataError
 from mind2mind.files import read_json
 from mind2mind.images import png_meta
+from mind2mind.intake import Prepared
 from mind2mind.runs import RunStatus
 from mind2mind.sources import ModelInfo
-from mind2mind.ui import chart, examples, set_environment, words, zerogpu
+from mind2mind.ui import chart, examples, findings, set_environment, words, zerogpu
 from mind2mind.ui.assembly import Page, serve, tidy
 from mind2mind.ui.common import Visit, checked_seed, known_ref, told, uploaded
 
@@ -53,16 +55,16 @@ def uploads(folder, count=12):
 
 
 def checked(page, files, stored=None):
-    *_, last = page.transfer.check(stored, files, "tiny", "centre")
+    *_, last = page.transfer.pictures.add(stored, files, "tiny", "centre")
     return last
 
 
 # The page
 
 
-def test_only_four_endpoints_are_public(page):
+def test_only_the_endpoints_for_programs_are_public(page):
     public = {e.api_name for e in page.demo.fns.values() if e.api_visibility == "public"}
-    assert public == {"sample", "interpolate", "encode", "transfer"}
+    assert public == {"sample", "interpolate", "encode", "submit", "status", "stop", "result"}
 
 
 def test_nothing_on_the_page_comes_from_elsewhere(page):
@@ -78,7 +80,25 @@ def test_what_visitors_wrote_is_escaped():
     report = Report((Verdict(evil, "skipped", f"Not a picture: {evil}"), Verdict("a", "used", "", 8, 8)))
     status = replace(STATUS, state="failed", error=evil, title=evil)
     texts = [words.hero([model]), words.footer([model]), words.knows(model), words.table(report)]
-    texts += [words.checked(report, 1, evil, 20.0), words.run(status), words.linked(evil)]
+    other = {"id": evil, "title": evil, "verdict": evil, "reason": evil}
+    prepared = Prepared(
+        "t",
+        Path(),
+        report,
+        1,
+        20.0,
+        verdict.UNKNOWN,
+        evil,
+        excluded=(evil,),
+        near=((evil, evil),),
+        others=(other,),
+    )
+    texts += [
+        findings.checked(replace(prepared, verdict=evil)),
+        findings.ways(prepared),
+        findings.near(prepared),
+    ]
+    texts += [words.run(status), words.linked(evil)]
     assert not any("<img" in text for text in texts)
 
 
@@ -99,10 +119,27 @@ def test_the_chart_keeps_to_500_points_and_the_newest():
     metrics = [
         {"step": i, "critic_loss": float("nan") if i == 5 else i, "generator_loss": -i} for i in range(3000)
     ]
-    points = chart._points(metrics, "critic_loss")
-    assert len(points) <= chart.POINTS and points[-1] == (2999, 2999)
-    assert "nan" not in chart.losses(metrics, 3000) and chart.qualities(metrics, 3000) == ""
-    assert "<svg" in chart.losses([], 0)
+    curves = chart.losses(metrics)
+    for curve in ("critic as measured", "critic", "generator"):
+        shown = curves[curves["curve"] == curve]
+        assert 300 < len(shown) <= chart.POINTS and shown["step"].iloc[-1] == 2999
+    assert (
+        not curves["value"].isna().any() and len(chart.losses([])) == len(chart.qualities(metrics, 3000)) == 0
+    )
+
+
+def test_the_smoothed_curve_goes_through_the_middle_and_does_not_lag():
+    metrics = [{"step": i, "critic_loss": i + 50 * (-1) ** i} for i in range(200)]
+    curves = chart.losses(metrics)
+    smooth = curves[curves["curve"] == "critic"].set_index("step")["value"]
+    assert (smooth[20:180] - smooth.index[20:180]).abs().max() < 10
+
+
+def test_the_quality_is_shown_with_what_is_possible():
+    metrics = [{"step": i, "quality": 1 / (i + 1), "floor": 0.01} for i in range(10)]
+    curves = chart.qualities(metrics, 50)
+    floor = curves[curves["curve"] == chart.FLOOR]
+    assert floor[["step", "value"]].to_numpy().tolist() == [[0, 0.01], [50, 0.01]]
 
 
 def test_the_examples_are_the_folders_with_an_about(tmp_path):
@@ -187,7 +224,9 @@ def test_no_files_are_told_of():
 
 
 def test_sample_gives_files_that_know_their_seed(page):
-    paths, sheet, archive, about = page.sample.draw("tiny", 7, 3, 0.7, "fixed")
+    shown, sheet, archive, about = page.sample.draw("tiny", 7, 3, 0.7, "fixed")
+    paths, said = zip(*shown, strict=True)
+    assert said == ("Picture of seed 7", "Picture of seed 8", "Picture of seed 9")
     assert [png_meta(Path(p))["seed"] for p in paths] == ["7", "8", "9"]
     assert png_meta(Path(paths[0]))["psi"] == "0.7" and png_meta(Path(sheet))["model"] == "tiny"
     with zipfile.ZipFile(archive) as opened:
@@ -233,73 +272,140 @@ def test_the_whole_way_of_a_run(page, tmp_path):
     files = [*uploads(tmp_path / "a"), str(tmp_path / "notes.txt")]
     Path(files[-1]).write_text("hello")
     ready = checked(page, files)
-    stored, token = ready[tab.visit], ready[tab.visit]["token"]
-    assert "12 pictures can be used, 1 cannot" in ready[tab.summary] and "notes.txt" in ready[tab.report]
-    assert len(ready[tab.compared]) == 8 and ready[tab.train_part].visible
+    stored, token = ready[tab.steps.visit], ready[tab.steps.visit]["token"]
+    assert (
+        "12 pictures can be used, 1 cannot" in ready[tab.pictures.check.summary]
+        and "notes.txt" in ready[tab.pictures.check.report]
+    )
+    assert len(ready[tab.pictures.check.compared].value) == 8 and ready[tab.steps.parts["train"]].visible
 
     page.studio.desk.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
-    assert next(tab.follow(stored)) == {tab.message: ""}
+    assert next(tab.training.follow(stored)) == {tab.steps.message: ""}
     carry_out(page.studio, token)
-    *_, last = tab.follow(stored)
-    assert "Done" in last[tab.status] and "<polyline" in last[tab.losses] and not last[tab.stop].visible
-    assert len(last[tab.previews]) == 16
+    *_, last = tab.training.follow(stored)
+    assert (
+        "Done" in last[tab.training.status]
+        and len(last[tab.training.losses].value["data"]) > 20
+        and not last[tab.training.stop].visible
+    )
+    assert len(last[tab.training.previews]) == 16
 
-    result = tab.result(stored)
-    assert result[tab.result_part].visible and result[tab.use].visible
-    assert tab.reopen(stored)[tab.visit]["token"] == token  # a reload finds it
+    result = tab.result.finish(stored)
+    assert result[tab.steps.parts["result"]].visible and result[tab.result.use].visible
+    assert tab.reopen(stored)[tab.steps.visit]["token"] == token  # a reload finds it
     used, sample_model, *_ = page.use(stored)
     assert (sample_model.value, used["models"]) == (token, [token])
     assert len(page.sample.draw(token, 0, 2, 1, "none")[0]) == 2
 
-    again, *_ = page.open(None, result[tab.download].value["path"])
+    again, *_ = page.open(None, result[tab.result.keep.download].value["path"])
     assert len(page.sample.draw(again["models"][0], 0, 2, 1, "none")[0]) == 2
 
     files = [Path(page.sample.draw(ref, 0, 1, 1, "none")[2]) for ref in (token, "tiny")]
-    forgotten = tab.forget(used)
-    left = [path.exists() for path in (*files, Path(result[tab.download].value["path"]))]
+    forgotten = tab.result.forget(used)
+    left = [path.exists() for path in (*files, Path(result[tab.result.keep.download].value["path"]))]
     assert left == [False, True, False]  # what was made for the run goes with it
-    assert forgotten[tab.visit]["token"] is None and forgotten[tab.visit]["models"] == []
+    assert forgotten[tab.steps.visit]["token"] is None and forgotten[tab.steps.visit]["models"] == []
     with pytest.raises(gr.Error, match="no such run"):
         page.sample.draw(token, 0, 2, 1, "none")
 
 
 def test_start_and_stop(page, tmp_path):
     tab = page.transfer
-    stored = checked(page, uploads(tmp_path))[tab.visit]
-    assert tab.begin(stored, 30, "default")[tab.live_part].visible
+    stored = checked(page, uploads(tmp_path))[tab.steps.visit]
+    assert tab.training.begin(stored, 30, "default")[tab.steps.parts["live"]].visible
     assert page.studio.status(stored["token"]).state == "queued"
-    tab.halt(stored)
+    tab.training.halt(stored)
     assert page.studio.status(stored["token"]).state == "prepared"
-    assert tab.result(stored) == {tab.message: ""}
-    tab.forget(stored)
+    assert tab.result.finish(stored) == {tab.steps.message: ""}
+    tab.result.forget(stored)
 
 
 def test_two_visitors_do_not_see_each_others_runs(page, tmp_path):
     tab = page.transfer
-    a = checked(page, uploads(tmp_path / "a"))[tab.visit]
-    b = checked(page, uploads(tmp_path / "b"))[tab.visit]
+    a = checked(page, uploads(tmp_path / "a"))[tab.steps.visit]
+    b = checked(page, uploads(tmp_path / "b"))[tab.steps.visit]
     assert a["visitor"] != b["visitor"] and a["token"] != b["token"]
     assert [run.token for run in page.studio.runs(a["visitor"])] == [a["token"]]
     for stored in (a, b | {"models": [b["token"]]}):  # b's run has no model yet
         assert [ref for _, ref in page.known_models(stored)[0].choices] == ["tiny"]
-    tab.forget(a)
-    tab.forget(b)
+    tab.result.forget(a)
+    tab.result.forget(b)
 
 
-def test_looking_at_other_pictures_forgets_the_ones_before(page, tmp_path):
+def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     tab = page.transfer
-    first = checked(page, uploads(tmp_path / "a"))[tab.visit]
-    second = checked(page, uploads(tmp_path / "b", 3), first)[tab.visit]
-    assert [run.token for run in page.studio.runs(first["visitor"])] == [second["token"]]
+    first = checked(page, uploads(tmp_path / "a"))
+    stored, added = first[tab.steps.visit], first[tab.pictures.added]
+    more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())]
+    *_, last = tab.pictures.add(stored, more, "tiny", "centre", added)
+    assert last[tab.steps.visit] == stored and "15 pictures can be used" in last[tab.pictures.check.summary]
+    assert len(last[tab.pictures.added][1]) == 15
+
+    with pytest.raises(gr.Error, match="3 x Duplicate"):  # the set stays as it was, and is seen
+        for last in tab.pictures.add(stored, more, "tiny", "centre", added):  # noqa: B007
+            pass
+    assert last[tab.steps.parts["train"]].visible and page.studio.prepared(stored["token"]).count == 15
+
+    *_, fitted = tab.pictures.again(stored, "tiny", "fit", ("A", [*uploads(tmp_path / "a"), *more]))
+    assert fitted[tab.steps.visit]["token"] != stored["token"] and fitted[tab.pictures.crop] == "fit"
+    assert page.studio.prepared(fitted[tab.steps.visit]["token"]).count == 15
+    assert [run.token for run in page.studio.runs(stored["visitor"])] == [fitted[tab.steps.visit]["token"]]
+
+    emptied = tab.pictures.start_over(fitted[tab.steps.visit])
+    assert emptied[tab.steps.visit]["token"] is None and page.studio.runs(stored["visitor"]) == []
+
+
+def test_after_a_reload_a_set_grows_but_cannot_be_read_anew(page, tmp_path):
+    tab = page.transfer
+    stored = checked(page, uploads(tmp_path / "a"))[tab.steps.visit]
+    (told_of,) = tab.pictures.again(stored, "tiny", "fit", None)
+    assert "Add your pictures again" in told_of[tab.steps.message]
+    more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 2, seed=1).iterdir())]
+    *_, last = tab.pictures.add(stored, more, "tiny", "centre", None)
+    assert "14 pictures can be used" in last[tab.pictures.check.summary]
+    tab.result.forget(stored)
+
+
+def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
+    tab, picking = page.transfer, page.transfer.pictures.check.picking
+    files = uploads(tmp_path / "a")
+    with Image.open(files[0]) as image:
+        red, green, blue = image.getpixel((0, 0))
+        image.putpixel((0, 0), (red ^ 1, green, blue))
+        image.save(tmp_path / "a/copy.png")
+    ready = checked(page, [*files, str(tmp_path / "a/copy.png")])
+    stored = ready[tab.steps.visit]
+    assert "1 near duplicate" in ready[picking.near] and ready[picking.drop].visible
+    assert "13 pictures can be used" in ready[tab.pictures.check.summary]
+
+    chosen = types.SimpleNamespace(index=2)
+    after = picking.toggle(stored, 1, chosen)
+    assert "12 pictures can be used, 1 left out" in after[tab.pictures.check.summary]
+    captions = [item["caption"] for item in after[picking.thumbnails].value]
+    assert [c.endswith("left out") for c in captions] == [i == 2 for i in range(13)]
+    assert "left out" not in picking.toggle(stored, 1, chosen)[tab.pictures.check.summary]
+
+    dropped = picking.drop_near(stored, 1)
+    assert dropped[picking.near] == "" and page.studio.prepared(stored["token"]).excluded == ("copy.png",)
+    assert page.studio.prepared(stored["token"]).count == 12
+    assert not picking.take_all(stored, 1)[picking.all].visible
+    with pytest.raises(gr.Error, match="no such picture"):
+        picking.toggle(stored, 1, types.SimpleNamespace(index=99))
+    tab.result.forget(stored)
+
+
+def test_the_limits_are_told_before_the_upload():
+    said = findings.limits(PUBLIC)
+    assert all(number in said for number in ("500 pictures", "10 MB", "40 megapixels", "200 MB"))
 
 
 def test_a_run_that_is_gone_leaves_an_empty_page(page):
     tab = page.transfer
     stored = Visit.of(None).at("a" * 22).stored()
-    assert tab.reopen(stored)[tab.visit]["token"] is None
-    assert list(tab.follow(stored)) == [{tab.message: ""}]
+    assert tab.reopen(stored)[tab.steps.visit]["token"] is None
+    assert list(tab.training.follow(stored)) == [{tab.steps.message: ""}]
     with pytest.raises(gr.Error, match="no such run"):
-        tab.begin(stored, 30, "default")
+        tab.training.begin(stored, 30, "default")
 
 
 def test_too_many_files_are_refused_with_the_numbers(page, tmp_path, monkeypatch):
@@ -332,7 +438,7 @@ def test_tidying_up_deletes_only_what_is_old(page, tmp_path, monkeypatch, public
 
 
 def test_the_list_of_models_opens_no_weights(page, tmp_path, monkeypatch):
-    stored = checked(page, uploads(tmp_path))[page.transfer.visit]
+    stored = checked(page, uploads(tmp_path))[page.transfer.steps.visit]
     page.studio.desk.start(stored["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     carry_out(page.studio, stored["token"])
     title = page.studio.model(stored["token"]).card.title
@@ -343,7 +449,7 @@ def test_the_list_of_models_opens_no_weights(page, tmp_path, monkeypatch):
     monkeypatch.setattr(page.studio.library, "model", load)
     choices = page.known_models(stored | {"models": [stored["token"], "a" * 22]})[0].choices
     assert choices == [("Tiny", "tiny"), (f"Yours: {title}", stored["token"])]
-    page.transfer.forget(stored)
+    page.transfer.result.forget(stored)
 
 
 def test_the_environment_calls_nobody_and_wipes_the_dead(tmp_path, monkeypatch):
@@ -437,33 +543,33 @@ call["draw"]("tiny", 0, 2, 1, "random")
 ends = ("tiny", 1, pictures[0], 2, None)
 call["show"](*ends, 0.5), call["slide"](*ends, 0.5), call["clip_of"](*ends, 12, "WebP", True)
 
-tab, (*_, ready) = call["begin"].__self__, call["check"](None, pictures, "tiny", "centre")
-stored = ready[tab.visit]
+tab, (*_, ready) = call["look_at"].__self__, call["add"]({"agreed": True}, pictures, "tiny", "centre")
+stored = ready[tab.steps.visit]
 token = stored["token"]
-assert len(ready[tab.compared]) == 8
-assert len(call["reopen"](stored)[tab.compared]) == 8
+assert len(ready[tab.pictures.check.compared].value) == 8
+assert len(tab.reopen(stored)[tab.pictures.check.compared].value) == 8
 example = type("Chosen", (), {"index": 0})
-tab.examples = [Example(tuple(map(str, pictures)), "E", "")]
-*_, other = call["check_example"](None, "tiny", "centre", example)
+tab.pictures.examples = [Example(tuple(map(str, pictures)), "E", "")]
+*_, other = call["add_example"](None, "tiny", "centre", None, example)
 studio.desk.launcher.ensure = lambda run: None
 studio.desk.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
 spaces.inside += 1  # the worker's
 carry_out(studio, token)
 spaces.inside -= 1
 *_, last = call["follow"](stored)
-assert len(last[tab.previews]) == 16
-result = call["result"](stored)
-assert result[tab.use].visible
+assert len(last[tab.training.previews]) == 16
+result = call["finish"](stored)
+assert result[tab.result.use].visible
 call["look_at"](stored, token), call["use"](stored), call["known_models"](stored | {"models": [token]})
 call["draw"](token, 0, 1, 1, "none")
-call["open"](None, result[tab.download].value["path"])
+call["open"](None, result[tab.result.keep.download].value["path"])
 
 call["sample"]("tiny", 0, 1, 1.0, "none"), call["encode"](pictures, "tiny", "centre")
 call["interpolate"]("tiny", 0, 1, 12, "WebP")
 api = call["transfer"].__self__
 prepared = api.check(pictures, "tiny", "centre", "v")
 api.export(token, studio.home / "model.zip")
-for attempt in (lambda: api.check([bad], "tiny", "centre", "v"), lambda: list(call["check"](None, [bad], "tiny", "centre"))):
+for attempt in (lambda: api.check([bad], "tiny", "centre", "v"), lambda: list(call["add"]({"agreed": True}, [bad], "tiny", "centre"))):
     try:
         attempt()
     except gr.Error as error:
@@ -514,5 +620,6 @@ def test_decorated_handlers_still_stream(monkeypatch):
 def test_pictures_for_eyes_only_are_of_one_size():
     from mind2mind.ui.common import pairs
 
-    (pair,) = pairs([(Image.new("RGB", (16, 16)), Image.new("RGB", (8, 8)))])
+    ((pair, said),) = pairs([(Image.new("RGB", (16, 16)), Image.new("RGB", (8, 8)))], "Pair")
+    assert said == "Pair 1"
     assert pair.width == 16 and pair.height >= 32

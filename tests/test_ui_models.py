@@ -1,16 +1,12 @@
-"""The tab Models: its handlers as plain functions, and a download in a real browser."""
+"""The tab Models: its handlers as plain functions."""
 
-import shutil
-import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from live import live_app
 from reference import PARITY
-from test_browser import FLAGS, PATIENCE, expect, sync_api
 from tiny import make_studio, make_weights
-from web import COMMIT, put_on_hub, serving
+from web import put_on_hub, serving
 
 from mind2mind import fetch, ui
 from mind2mind.config import PUBLIC
@@ -82,6 +78,16 @@ def test_stop_keeps_the_part(page, web):
     assert "is here" in last[tab.status]
 
 
+def test_enter_in_the_text_field_does_not_begin_a_second_download(page, web):
+    tab = page.models
+    updates = tab._getter("small")(PAGE)
+    next(updates)
+    stop = tab.stops["page"]
+    assert list(tab.get_from_hub("me/toys", PAGE)) == [] and tab.stops["page"] is stop
+    *_, last = updates
+    assert "is here" in last[tab.status]
+
+
 def test_what_goes_wrong_is_told_escaped_and_stays(page, web):
     tab = page.models
     for ref, words in (
@@ -112,50 +118,3 @@ def test_visitors_see_the_list_and_no_buttons(web, tmp_path):
     assert page.models.everything == [page.models.here] and set(page.models.look(PAGE)) == {page.models.here}
     texts = [str(c.get("props", {}).get("value")) for c in page.demo.get_config_file()["components"]]
     assert any("ALAE CelebA" in text for text in texts) and "Download" not in texts
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-def test_a_visitor_downloads_stops_goes_on_and_draws(tmp_path, monkeypatch):
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium here")
-    theirs = make_weights(tmp_path / "theirs", name="theirs", seed=1) / "theirs"
-    config = (theirs / "config.json").read_text()
-    (theirs / "config.json").write_text(config.replace('"Tiny"', '"Toys"'))
-    with serving() as web:
-        put_on_hub(web, "me/toys", theirs)
-        weights = web.pages[f"/me/toys/resolve/{COMMIT}/model.safetensors"]
-        weights.gate, weights.holds = threading.Event(), len(weights.content) // 2
-        monkeypatch.setenv("HF_ENDPOINT", web.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        with (
-            live_app(tmp_path / "app", make_weights(tmp_path / "weights")) as app,
-            sync_api.sync_playwright() as p,
-        ):
-            browser = p.chromium.launch(executable_path=path, args=FLAGS)
-            page = browser.new_page()
-            page.set_default_timeout(PATIENCE)
-            page.goto(app.url)
-            page.get_by_role("tab", name="Models").click()
-            expect(page.locator("#models-here")).to_contain_text("Tiny")
-            page.locator("#models-repository input, #models-repository textarea").fill("me/toys")
-            page.locator("#models-from-hub").click()
-            expect(page.locator("#models-status")).to_contain_text("Downloading model.safetensors")
-            page.locator("#models-stop").click()
-            expect(page.locator("#models-stop")).to_contain_text("Stopping")
-            weights.gate.set()
-            expect(page.locator("#models-status")).to_contain_text("What is there is kept")
-            expect(page.locator("#models-stop")).to_be_hidden()
-            page.locator("#models-from-hub").click()
-            expect(page.locator("#models-here")).to_contain_text("Toys")
-            expect(page.locator("#models-here img")).to_have_attribute("alt", "Samples of Toys")
-            page.get_by_role("tab", name="Sample").click()
-            page.locator("#sample-model input").click()
-            page.get_by_role("option", name="Toys").click()
-            expect(page.locator("#sample-about")).to_contain_text("16 pictures")
-            page.get_by_role("tab", name="Models").click()
-            page.set_viewport_size({"width": 390, "height": 900})
-            page.wait_for_function("document.documentElement.scrollWidth <= 390")
-            browser.close()
-            assert app.connections == ""

@@ -1,17 +1,19 @@
+import os
 import random
 import shutil
 import sys
 import threading
 import time
 
+import psutil
 import pytest
 from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared
 
-from mind2mind import learner, transfer, worker
+from mind2mind import learner, runs, transfer, worker
 from mind2mind.config import Recipe
-from mind2mind.errors import RunError
+from mind2mind.errors import RunError, WeightsError
 from mind2mind.files import load_tensors
-from mind2mind.launch import ATTEMPTS, Launcher
+from mind2mind.launch import ATTEMPTS, NICENESS, Launcher
 from mind2mind.runs import is_held, new_token
 
 STEPS = 200
@@ -271,3 +273,72 @@ def test_a_worker_that_cannot_begin_fails_the_run(studio, template):
     assert status.state == "failed"
     assert "code 3" in status.error
     assert ATTEMPTS > 1
+
+
+def test_the_worker_is_there_before_the_run(studio, template):
+    launcher = studio.desk.launcher = Launcher(studio.home, studio.weights)
+    launcher.command = [sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(60)"]
+    studio.warm_up()
+    child = launcher.children[studio.home]
+    studio.warm_up()
+    launcher.ensure(studio.desk.find(copied(studio, template)))
+    assert launcher.children == {studio.home: child}
+    assert os.name == "nt" or psutil.Process(child.pid).nice() == NICENESS
+    child.kill()
+    child.wait()
+    studio.warm_up()  # its end was an error, which only a queued run counts
+    assert launcher.children == {studio.home: child}
+
+
+def test_a_warm_worker_loads_the_source_and_takes_the_run_at_once(studio, template, monkeypatch):
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 60.0)
+    loaded, token = [], copied(studio, template)
+    monkeypatch.setattr(studio.library, "model", loaded.append)
+    worker._prepare(studio)
+    assert loaded == ["tiny"]
+    monkeypatch.undo()
+    wake, woken = studio.home / runs.WAKE, threading.Event()
+    waiter = threading.Thread(target=lambda: (worker._wait(wake), woken.set()))
+    waiter.start()
+    studio.start(token, recipe=RECIPE, steps=2)
+    while not woken.wait(0.01):  # it may have looked only after the start
+        wake.touch()
+    waiter.join()
+    assert runs.waiting(studio.home)[0].token == token
+
+
+def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):
+    token = started(studio, template)
+    run = studio.desk.find(token)
+    with pytest.raises(WeightsError, match="no generator yet"):
+        studio.trial(token, [1])
+    append, drawn = worker.Run.append_metrics, []
+
+    def and_try(self, values):
+        append(self, values)
+        if (run.folder / learner.BEST).exists():
+            drawn.append(studio.trial(token, [1, 2]))
+
+    monkeypatch.setattr(worker.Run, "append_metrics", and_try)
+    carry_out(studio, token)
+    images, step = studio.trial(token, [1, 2])
+    assert step == 20 and 0 < drawn[0][1] < 20
+    assert images[0].tobytes() != drawn[0][0][0].tobytes() != drawn[0][0][1].tobytes()
+    assert images[0].info["seed"] == "1"
+
+
+def test_a_collapse_is_done_with_the_reason_and_a_model(studio, template, monkeypatch):
+    calls = iter([0.05] * 4 + [0.5] * 99)
+    monkeypatch.setattr(learner.Learner, "_distance", lambda *_: next(calls))
+    status = carry_out(studio, started(studio, template))
+    assert (status.state, status.usable) == ("done", True)
+    assert "collapsed" in status.reason and "lower learning rate" in status.reason
+    assert 0 < status.step < status.total_steps
+
+
+def test_what_browsers_keep_is_hidden_with_the_same_secret_after_a_restart(studio, tmp_path):
+    secret = studio.secret
+    assert (
+        len(secret) > 30 and make_studio(tmp_path).secret == secret != make_studio(tmp_path / "other").secret
+    )
+    assert os.name == "nt" or (studio.home / "browser.key").stat().st_mode & 0o77 == 0

@@ -59,6 +59,7 @@ def make_studio(folder: Path, limits=LOCAL) -> Studio:
     weights = folder / "weights" if (folder / "weights").exists() else make_weights(folder / "weights")
     studio = Studio("cpu", folder / "home", limits, weights)
     studio.desk.launcher.ensure = lambda run: None
+    studio.desk.launcher.warm = lambda: None
     return studio
 
 

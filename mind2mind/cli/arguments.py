@@ -1,13 +1,17 @@
 """The arguments that several commands share, and how seeds, choices and folders are read."""
 
+import functools
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from mind2mind.config import RECIPES
 from mind2mind.errors import ConfigError, DataError
+from mind2mind.settings import SETTINGS, Setting, as_text
 
 LAST_SEED = 2**32 - 1  # the noise of seed s is drawn from s + 2**32
 MOST_SEEDS = 100_000
@@ -51,6 +55,44 @@ PicturesArgument = Annotated[
         metavar="PICTURES", help="Pictures, folders and zips.", show_default=False, parser=picture_path
     ),
 ]
+
+
+def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command whose last parameter is `settings` an option for each setting of a recipe instead.
+
+    `settings` is then a dict of those that were given.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        given = {name: value for name in SETTINGS if (value := options.pop(name, None)) is not None}
+        return function(*arguments, **options, settings=given)
+
+    *own, _ = inspect.signature(function).parameters.values()
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    added = [
+        inspect.Parameter(setting.name, keyword, default=None, annotation=_option(setting))
+        for setting in SETTINGS.values()
+    ]
+    call.__dict__["__signature__"] = inspect.Signature([*own, *added])
+    return call
+
+
+def _option(setting: Setting) -> Any:
+    text = setting.kind is tuple
+    return Annotated[
+        (str if text else setting.kind) | None,
+        typer.Option(
+            min=None if text else setting.least,
+            max=None if text else setting.most,
+            metavar="NUMBERS" if text else None,
+            help=setting.explained if text else setting.help,
+            show_default="; ".join(
+                f"{name} {as_text(getattr(r, setting.name))}" for name, r in RECIPES.items()
+            ),
+            rich_help_panel="Advanced",
+        ),
+    ]
 
 
 def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:

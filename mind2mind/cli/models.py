@@ -21,10 +21,8 @@ def models(terminal: Terminal) -> Result:
     from mind2mind.remote import size_text
 
     studio = terminal.studio()
-    here, others = (
-        [_here(info) for info in studio.models()],
-        [_there(remote) for remote in studio.available()],
-    )
+    here = [_here(info) for info in studio.models()]
+    others = [_there(remote) for remote in studio.available()]
     width = max(len(str(row["id"])) for row in [*here, *others, {"id": ""}])
 
     def line(row: dict[str, Any]) -> str:
@@ -41,34 +39,17 @@ def models(terminal: Terminal) -> Result:
 
 
 def _here(info: "ModelInfo") -> dict[str, Any]:
-    return {
-        "id": info.id,
-        "title": info.title,
-        "kind": info.kind,
-        "resolution": info.resolution,
-        "channels": info.channels,
-        "knows": info.knows,
-        "licence": info.licence,
-        "credit": info.credit,
-        "numbers": info.numbers,
-    }
+    return _facts(info, "channels", "numbers")
 
 
 def _there(remote: "Remote") -> dict[str, Any]:
-    return {
-        "id": remote.id,
-        "title": remote.title,
-        "kind": remote.kind,
-        "resolution": remote.resolution,
-        "knows": remote.knows,
-        "licence": remote.licence,
-        "credit": remote.credit,
-        "url": remote.url,
-        "needs": remote.needs,
-        "download_bytes": None,  # nowhere published: the server tells when it is asked for the file
-        "bundle_bytes": remote.kept_bytes,
-        "command": remote.command,
-    }
+    unknown = {"download_bytes": None}  # nowhere published: the server tells when it is asked for the file
+    return _facts(remote, "url", "needs", "command") | unknown | {"bundle_bytes": remote.kept_bytes}
+
+
+def _facts(model: "ModelInfo | Remote", *more: str) -> dict[str, Any]:
+    names = ("id", "title", "kind", "resolution", "knows", "licence", "credit", *more)
+    return {name: getattr(model, name) for name in names}
 
 
 @door(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 16  # when --count is left out
 IN_GRID = 64  # pictures of a grid, at most
+NEAR_TOLD = 10  # near duplicates that are named
 FRAMES = 60
 FRAMES_PER_SECOND = 24
 CLIP_ENDINGS = (".mp4", ".webp", ".gif", "")  # none: a folder of PNGs
@@ -246,6 +247,28 @@ def tell_faces(terminal: Terminal, report: "Report") -> None:
         terminal.note("This model knows faces aligned as FFHQ does: --crop face aligns and crops them.")
 
 
+def told_before(terminal: Terminal, prepared: "Prepared") -> dict[str, Any]:
+    """Says what else is known before a training: pictures left out, near duplicates, better models."""
+    from mind2mind.preflight import ways_out
+
+    left = [(name, like) for name, like in prepared.near if name not in prepared.excluded]
+    if prepared.excluded:
+        terminal.note(f"Left out: {', '.join(prepared.excluded)}.")
+    if left:
+        terminal.note(f"{len(left)} near duplicates; --without-near-duplicates leaves them out:")
+    for name, like in left[:NEAR_TOLD]:
+        terminal.note(f"  {name} is like {like}")
+    ways = ways_out(prepared)
+    for way in ways:
+        terminal.note(way)
+    return {
+        "excluded": list(prepared.excluded),
+        "near_duplicates": [{"name": name, "like": like} for name, like in left],
+        "better_models": [other["id"] for other in prepared.others],
+        "advice_on_model": ways,
+    }
+
+
 def told(terminal: Terminal, made: "Encoding | Prepared") -> dict[str, Any]:
     """Says on stderr what became of the pictures; gives the same for the document."""
     report = made.report
@@ -263,6 +286,6 @@ def told(terminal: Terminal, made: "Encoding | Prepared") -> dict[str, Any]:
         "faces": dict(report.faces()),
         "psnr_mean": made.psnr_mean,
         "verdict": made.verdict,
-        "reason": made.reason,
+        "verdict_reason": made.reason,
         "advice": report.advice(),
     }

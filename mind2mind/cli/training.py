@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mind2mind.cli.arguments import Crop, CropOption, PicturesArgument, choice_of, folder_of, picture_path
+from mind2mind.cli.arguments import (
+    Crop,
+    CropOption,
+    PicturesArgument,
+    choice_of,
+    folder_of,
+    picture_path,
+    recipe_options,
+)
 from mind2mind.cli.common import STOPPED, Result, StopRequest, Terminal, door, stop_on_ctrl_c
-from mind2mind.cli.pictures import told
+from mind2mind.cli.pictures import told, told_before
 from mind2mind.config import (
     ARCHITECTURES,
     BUDGETS,
@@ -20,10 +28,13 @@ from mind2mind.config import (
     PRETRAIN_DEFAULT,
     PRETRAIN_RECIPES,
     RECIPES,
+    Recipe,
 )
 from mind2mind.errors import ConfigError, Mind2MindError, RunError
+from mind2mind.settings import changed
 
 if TYPE_CHECKING:
+    from mind2mind.intake import Prepared
     from mind2mind.make_source import MakeEvent
     from mind2mind.runs import RunStatus
     from mind2mind.studio import Studio
@@ -36,7 +47,7 @@ SECONDS = BUDGETS["Standard"].seconds
 class Training:
     """What `transfer` was asked to train, and for how long."""
 
-    recipe: str
+    recipe: Recipe
     seconds: float | None
     steps: int | None
     seed: int
@@ -48,9 +59,11 @@ class Training:
 @door(
     "mind2mind transfer photos/ --model toon64 --out my-run",
     "mind2mind transfer a.zip b.png --model toon64 --out my-run --seconds 30 --seed 1",
+    "mind2mind transfer photos/ --model toon64 --out my-run --jitter 0.1 --batch-size 64",
     "mind2mind transfer --resume --out my-run",
     "mind2mind sample --model my-run --count 16",
 )
+@recipe_options
 def transfer(
     terminal: Terminal,
     out: Annotated[Path, typer.Option(help="The folder of the run.", show_default=False)],
@@ -73,20 +86,29 @@ def transfer(
     recipe: Annotated[str, typer.Option(help=" or ".join(RECIPES))] = DEFAULT.name,
     seed: Annotated[int, typer.Option(min=0, help="Of the training.")] = 0,
     crop: CropOption = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="NAME", help="Leave this picture out; may be given several times."),
+    ] = None,
+    without_near: Annotated[
+        bool, typer.Option("--without-near-duplicates", help="Leave near duplicates out.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    *,
+    settings: Mapping[str, Any],
 ) -> Result:
     """Make a generator of a set of pictures. Ctrl-C stops, keeps the work, and --resume goes on.
 
     --device is for the encoding; the training runs on one CPU core, in a process of its own.
     """
-    choice_of("recipe", recipe, RECIPES)
+    chosen = changed(choice_of("recipe", recipe, RECIPES), settings)
     if seconds is not None and steps is not None:
         raise ConfigError("Both --seconds and --steps are given.", "Give one of them.")
-    training = Training(recipe, seconds, steps, seed)
+    training = Training(chosen, seconds, steps, seed)
     if resume:
-        if pictures or model or seconds is not None:
+        if pictures or model or seconds is not None or settings or without or without_near:
             raise ConfigError(
-                "A run that goes on keeps its pictures, its model and its budget.",
+                "A run that goes on keeps its pictures, its model, its budget and its settings.",
                 "With --resume give --out, and --steps to go on for longer.",
             )
         if not (out / "run.json").is_file():
@@ -98,7 +120,8 @@ def transfer(
             "There are no pictures, or no --model.", "Give both; or --resume, to go on with a run."
         )
     studio = terminal.studio()
-    token, told_of = _prepare(terminal, studio, pictures, model, crop, out)
+    prepared = _prepare(terminal, studio, pictures, model, crop, out)
+    token, told_of = prepared.token, _without(terminal, studio, prepared, without or [], without_near)
     return _follow(terminal, studio, token, out, told_of, partial(_begin, training, studio, token))
 
 
@@ -113,8 +136,8 @@ def _begin(training: Training, studio: "Studio", token: str) -> None:
 
 def _prepare(
     terminal: Terminal, studio: "Studio", pictures: list[Path], model: str, crop: Crop | None, out: Path
-) -> tuple[str, dict[str, Any]]:
-    """Encodes into the run's folder; gives the run's token and what is to be told of the pictures."""
+) -> "Prepared":
+    """Encodes into the run's folder."""
     from mind2mind.intake import Prepared
 
     prepared: Prepared | None = None
@@ -125,7 +148,21 @@ def _prepare(
             else:
                 bar.show(event.done, event.total, f"{event.done} pictures")
     assert prepared is not None  # the last event, or an exception
-    return prepared.token, told(terminal, prepared)
+    return prepared
+
+
+def _without(
+    terminal: Terminal, studio: "Studio", prepared: "Prepared", names: list[str], near: bool
+) -> dict[str, Any]:
+    """Leaves some pictures out; gives what is to be told of all. A wrong name leaves no run behind."""
+    wanted = [*names, *(name for name, _ in prepared.near if near)]
+    if wanted:
+        try:
+            prepared = studio.exclude(prepared.token, wanted)
+        except Mind2MindError:
+            studio.delete(prepared.token)
+            raise
+    return told(terminal, prepared) | told_before(terminal, prepared)
 
 
 def _go_on(terminal: Terminal, studio: "Studio", out: Path, training: Training) -> Result:
@@ -237,6 +274,10 @@ def pretrain(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the training.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="The folder of a source of this architecture to begin with.", show_default="none"),
+    ] = None,
     title: Annotated[
         str | None, typer.Option(help="What the model is called.", show_default="the folder's name")
     ] = None,
@@ -260,7 +301,7 @@ def pretrain(
     with stop_on_ctrl_c(terminal) as stop:
         events = make_source(
             pictures, sizes, chosen, folder_of(out), kimg=kimg, minutes=minutes, seed=seed, resume=resume,
-            device=pick_device(terminal.device), card=card, should_stop=stop,
+            start=start, device=pick_device(terminal.device), card=card, should_stop=stop,
         )  # fmt: skip
         return _make(terminal, events, stop, out)
 

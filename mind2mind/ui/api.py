@@ -1,17 +1,16 @@
-"""The endpoints for programs: /sample, /interpolate, /encode and /transfer (`gradio_client`, or plain HTTP).
+"""The endpoints for programs: /sample, /interpolate, /encode and those of a run (`gradio_client`, or plain HTTP).
 
 They hang on components that nobody sees, so that their signatures do not move when the page does.
 """
 
 import inspect
 import shutil
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from mind2mind.config import BUDGETS
-from mind2mind.errors import ConfigError, Mind2MindError
+from mind2mind.errors import ConfigError
+from mind2mind.ui.api_runs import RunApi
 from mind2mind.ui.common import (
     MODEL_WORK,
     MOST_PICTURES,
@@ -21,12 +20,12 @@ from mind2mind.ui.common import (
     save_pictures,
     told,
     uploaded,
+    whole,
 )
 from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoint
 from mind2mind.ui.zerogpu import check_seconds, gpu
 
 if TYPE_CHECKING:
-    from mind2mind.runs import RunStatus
     from mind2mind.studio import Prepared, Studio
 
 MOST_FRAMES = 240
@@ -38,43 +37,31 @@ class Api:
     def __init__(self, studio: "Studio", interpolate: InterpolateTab) -> None:
         self.studio = studio
         self.save_clip = interpolate.save
-        self.check, self.export = gpu(self._check, check_seconds), gpu(studio.export)
+        self.runs = RunApi(studio)
 
     def build(self) -> None:
         """Inside the Blocks."""
         model = self.studio.models()[0].id
         with gr.Column(visible=False):
             chosen, button = gr.Textbox(model, label="model"), gr.Button()
-            seed, seed_b = gr.Number(0, label="seed", precision=0), gr.Number(1, label="seed_b", precision=0)
-            count, psi = gr.Number(16, label="count", precision=0), gr.Number(1.0, label="psi")
+            seed, seed_b = gr.Number(0, label="seed"), gr.Number(1, label="seed_b")
+            count, psi = gr.Number(16, label="count"), gr.Number(1.0, label="psi")
             noise, crop = gr.Textbox("random", label="noise"), gr.Textbox("", label="crop")
             a, b = gr.File(label="picture_a"), gr.File(label="picture_b")
-            frames, kind = gr.Number(60, label="frames", precision=0), gr.Textbox("WebP", label="kind")
-            pictures = gr.File(file_count="multiple", label="pictures")
-            seconds = gr.Number(BUDGETS["Quick"].seconds, label="seconds", precision=0)
-            recipe = gr.Textbox("default", label="recipe")
-            gallery, told_of, file = (
-                gr.Gallery(label="pictures"),
-                gr.JSON(label="report"),
-                gr.File(label="file"),
-            )
+            frames, kind = gr.Number(60, label="frames"), gr.Textbox("WebP", label="kind")
+            pictures, report = gr.File(file_count="multiple", label="pictures"), gr.JSON(label="report")
+            gallery, file = gr.Gallery(label="pictures", format="png"), gr.File(label="file")
+            of_runs = self.runs.build(chosen, pictures, crop, report)
         self._endpoint(button, gpu(self.sample), [chosen, seed, count, psi, noise], gallery)
         self._endpoint(button, gpu(self.interpolate), [chosen, seed, seed_b, frames, kind, a, b], file)
-        self._endpoint(button, gpu(self.encode, check_seconds), [pictures, chosen, crop], [file, told_of])
-        button.click(
-            self.transfer,
-            [pictures, chosen, seconds, recipe, crop],
-            [told_of, file],
-            api_name="transfer",
-            api_description=inspect.getdoc(self.transfer),
-            concurrency_limit=None,
-        )
+        self._endpoint(button, gpu(self.encode, check_seconds), [pictures, chosen, crop], [file, report])
+        for function, (inputs, outputs) in of_runs.items():
+            self._endpoint(button, function, inputs, outputs, **self.runs.queues(function))
 
-    def _endpoint(self, button: gr.Button, function: Any, inputs: list[Any], outputs: Any) -> None:
+    def _endpoint(self, button: gr.Button, function: Any, inputs: Any, outputs: Any, **queue: Any) -> None:
         said = inspect.getdoc(function)  # all of it: Gradio's own choice leaves the arguments out
-        button.click(
-            function, inputs, outputs, api_name=function.__name__, api_description=said, **MODEL_WORK
-        )
+        named = {"api_name": function.__name__, "api_description": said}
+        button.click(function, inputs, outputs, **named, **(queue or MODEL_WORK))
 
     def sample(self, model: str, seed: int, count: int, psi: float, noise: str) -> list[str]:
         """Draws new pictures.
@@ -90,7 +77,7 @@ class Api:
             PNG files.
         """
         with told():
-            first, number = checked_seed(seed), _in_range("count", count, 1, MOST_PICTURES)
+            first, number = checked_seed(seed), whole("count", count, 1, MOST_PICTURES)
             ref = known_ref(self.studio, model)
             images = self.studio.sample(ref, range(first, first + number), psi=psi, noise=noise)
             return [str(path) for path in save_pictures(images, "sample", ref)]
@@ -126,7 +113,7 @@ class Api:
                 )
             ends, number = (
                 [endpoint(seed_a, picture_a), endpoint(seed_b, picture_b)],
-                _in_range("frames", frames, 2, MOST_FRAMES),
+                whole("frames", frames, 2, MOST_FRAMES),
             )
             return str(self.save_clip(model, ends, number, kind, False))
 
@@ -142,70 +129,13 @@ class Api:
             The codes (safetensors) and the report per file.
         """
         with told():
-            prepared = self._check(pictures, model, crop, "api")
+            prepared = self._check(pictures, model, crop)
             path = fresh("codes.safetensors", prepared.token)
             shutil.copy(prepared.folder / path.name, path)
             self.studio.delete(prepared.token)
             return str(path), prepared.report.to_dict()
 
-    def transfer(
-        self, pictures: list[str], model: str, seconds: int, recipe: str, crop: Any, request: gr.Request
-    ) -> Iterator[tuple[dict[str, Any], str | None]]:
-        """Learns to draw pictures like these; streams how far it is.
-
-        Args:
-            pictures: picture files, or one zip.
-            model: the id of a source model.
-            seconds: how long to train.
-            recipe: default or paper.
-            crop: centre, fit or face (aligned as FFHQ does); empty is what the model's card says.
-
-        Returns:
-            Where the run stands (its token is a model for /sample once it is done); at last the model's zip.
-        """
-        yield {"state": "reading"}, None
-        with told():
-            visitor = f"api {request.client.host}" if request.client else "api"
-            prepared = self.check(pictures, model, crop, visitor)
-            try:
-                budget = _in_range("seconds", seconds, 1, 86_400)
-                self.studio.start(prepared.token, seconds=budget, recipe=recipe)
-            except Mind2MindError:
-                self.studio.delete(prepared.token)  # nobody holds its token
-                raise
-            for status in self.studio.attach(prepared.token):
-                yield _brief(status), None
-            bundle = self.export(status.token, fresh("model.zip", status.token)) if status.usable else None
-            yield _brief(status), str(bundle) if bundle else None
-
-    def _check(self, pictures: list[str], model: str, crop: Any, visitor: str) -> "Prepared":
-        *_, prepared = self.studio.prepare(
-            uploaded(pictures),
-            known_ref(self.studio, model),
-            crop=crop or None,
-            visitor=visitor,
-            title="By the API",
-        )
+    def _check(self, pictures: list[str], model: str, crop: Any) -> "Prepared":
+        source = known_ref(self.studio, model)
+        *_, prepared = self.studio.prepare(uploaded(pictures), source, crop=crop or None, visitor="api")
         return prepared  # type: ignore[return-value]  # the last event is the Prepared
-
-
-def _brief(status: "RunStatus") -> dict[str, Any]:
-    names = (
-        "token",
-        "state",
-        "step",
-        "total_steps",
-        "seconds",
-        "seconds_left",
-        "quality",
-        "floor",
-        "error",
-        "reason",
-    )
-    return {name: getattr(status, name) for name in names}
-
-
-def _in_range(name: str, value: float | None, low: int, high: int) -> int:
-    if value is None or not low <= value <= high:
-        raise ConfigError(f"{name} is {value}.", f"Choose from {low} to {high}.")
-    return int(value)

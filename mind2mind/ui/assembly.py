@@ -19,7 +19,8 @@ from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.look import CSS, THEME
 from mind2mind.ui.models import ModelsTab
 from mind2mind.ui.sample import SampleTab
-from mind2mind.ui.transfer import TransferTab
+from mind2mind.ui.transfer import TransferTab, linked
+from mind2mind.ui.uploads import follow_no_address
 from mind2mind.ui.zerogpu import gpu, on_zerogpu
 
 if TYPE_CHECKING:
@@ -50,14 +51,14 @@ class Page:
         )
         self.models = ModelsTab(studio)
         self.open_bundle = gpu(studio.open_bundle)
-        cache = (3600, studio.limits.keep_hours * 3600) if studio.limits.keep_hours else None
+        cache = (int(TIDY_EVERY), int(KEPT_IN_PUBLIC)) if studio.public else None
         with gr.Blocks(title="Mind2Mind", analytics_enabled=False, delete_cache=cache) as self.demo:
             self._build()
             self._wire()
 
     def _build(self) -> None:
         models = self.studio.models()
-        self.visit = gr.BrowserState(None, storage_key=STORED_AS, secret=STORED_AS)
+        self.visit = gr.BrowserState(None, storage_key=STORED_AS, secret=self.studio.secret)
         gr.HTML(words.hero(models))
         with gr.Tabs(elem_id="tabs") as self.tabs:
             with gr.Tab("Sample", id="sample"):
@@ -75,21 +76,26 @@ class Page:
         self.sample.wire()
         self.interpolate.wire(self.interpolate_tab)
         self.transfer.wire()
-        self.transfer.tell_price_on(self.transfer_tab.select)
+        self.transfer.pictures.tell_price_on(self.transfer_tab.select)
         self.sample.draw_on(self.demo.load)
         models = [self.sample.model, self.interpolate.model]
         self.demo.load(self.known_models, self.visit, models, **QUIET)
-        self.demo.load(self.known_sources, None, self.transfer.source, **QUIET)
+        self.demo.load(self.known_sources, None, self.transfer.pictures.source, **QUIET)
         for event in self.models.wire(self.models_tab):
             event.then(self.known_models, self.visit, models, **QUIET).then(
-                self.known_sources, None, self.transfer.source, **QUIET
+                self.known_sources, None, self.transfer.pictures.source, **QUIET
             )
-        opened = self.demo.load(self.transfer.reopen, self.visit, self.transfer.everything, **QUIET)
+        opened = self.demo.load(self.transfer.arrive, self.visit, self.transfer.outputs, **QUIET)
+        self.demo.load(self.first_tab, None, self.tabs, **QUIET)
         self.transfer.follow_after(opened)
         self.transfer.unfollow()
         shown = [self.visit, *models, self.tabs]
-        self.transfer.use.click(self.use, self.visit, shown, **PRIVATE)
+        self.transfer.result.use.click(self.use, self.visit, shown, **PRIVATE)
         self.sample.open.upload(self.open, [self.visit, self.sample.open], shown, **PRIVATE, **MODEL_WORK)
+
+    def first_tab(self, request: gr.Request) -> Any:
+        """A link to a run leads to its tab."""
+        return gr.Tabs(selected="transfer") if linked(request) else gr.skip()
 
     def known_models(self, stored: Any) -> tuple[Any, Any]:
         """Everybody's models, and the runs that this browser uses as such."""
@@ -125,6 +131,7 @@ def build(studio: "Studio") -> gr.Blocks:
     Raises:
         WeightsError: the studio has no model.
     """
+    follow_no_address()
     demo: gr.Blocks = Page(studio).demo
     return demo
 

@@ -3,6 +3,7 @@
 import hashlib
 import html
 import inspect
+import os
 import random
 import re
 import secrets
@@ -63,6 +64,7 @@ class Visit:
     visitor: str
     token: str | None = None
     models: tuple[str, ...] = ()
+    agreed: bool = False  # to what a public server asks before an upload
 
     @classmethod
     def of(cls, stored: Any) -> "Visit":
@@ -73,6 +75,7 @@ class Visit:
             visitor if is_key(visitor) else secrets.token_urlsafe(16),
             token if is_key(token) else None,
             tuple(filter(is_key, models if isinstance(models, list) else ())),
+            stored.get("agreed") is True,
         )
 
     def stored(self) -> dict[str, Any]:
@@ -89,7 +92,15 @@ class Visit:
 
     def without(self, token: str) -> "Visit":
         """After the run was deleted."""
-        return replace(self, token=None, models=tuple(m for m in self.models if m != token))
+        return self.at(None).forgetting(token)
+
+    def forgetting(self, token: str) -> "Visit":
+        """Without this one among the models."""
+        return replace(self, models=tuple(m for m in self.models if m != token))
+
+    def agreeing(self, yes: bool) -> "Visit":
+        """After the tick was set, or taken away."""
+        return replace(self, agreed=yes)
 
     @property
     def needed_token(self) -> str:
@@ -169,15 +180,25 @@ def new_seed() -> int:
     return random.randrange(1_000_000)
 
 
-def checked_seed(seed: float | None) -> int:
+def checked_seed(seed: Any) -> int:
     """A seed as a number field gives it.
 
     Raises:
         ConfigError: it is empty, broken or out of range.
     """
-    if seed is None or seed != int(seed) or not 0 <= seed <= HIGHEST_SEED:
-        raise ConfigError(f"The seed is {seed}.", f"Give a whole number from 0 to {HIGHEST_SEED}.")
-    return int(seed)
+    return whole("The seed", seed, 0, HIGHEST_SEED)
+
+
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number as a number field or a caller gives it, who may give anything.
+
+    Raises:
+        ConfigError: it is none, or out of range.
+    """
+    if not isinstance(value, int | float) or not low <= value <= high or value != int(value):
+        shown = str(value)[:40]
+        raise ConfigError(f"{name} is {shown}.", f"Give a whole number from {low:,} to {high:,}.")
+    return int(value)
 
 
 def uploaded(paths: Sequence[str] | str | None) -> list[Path]:
@@ -199,6 +220,15 @@ def fresh(name: str, ref: str) -> Path:
     made = Path(get_upload_folder()) / "made"
     made.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=_mark(ref), dir=made)) / name
+
+
+def once(name: str, ref: str, version: str) -> Path:
+    """A path of that name, the same for this version of what `ref` made: a file there need not be made again."""
+    own = hashlib.sha256(f"{ref} {version}".encode()).hexdigest()[:16]
+    folder = Path(get_upload_folder()) / "made" / f"{_mark(ref)}{own}"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)  # tidied up by age
+    return folder / name
 
 
 def forget_made(ref: str) -> None:
@@ -256,6 +286,13 @@ def wall(elem_id: str, classes: str) -> gr.Gallery:
     )
 
 
-def pairs(couples: Sequence[tuple[Image, Image]]) -> list[Image]:
-    """Two pictures on top of each other, each couple as large as its first."""
-    return [grid([a, b.resize(a.size)], columns=1) for a, b in couples]
+def pairs(
+    couples: Sequence[tuple[Image, Image]], said: str = "Two pictures, one above the other:"
+) -> list[tuple[Image, str]]:
+    """Two pictures on top of each other, each couple as large as its first; `said` as in `captioned`."""
+    return captioned([grid([a, b.resize(a.size)], columns=1) for a, b in couples], said)
+
+
+def captioned(images: Sequence[Any], said: str) -> list[tuple[Any, str]]:
+    """For a wall: each picture with `said` and its number, read to those who cannot see it."""
+    return [(image, f"{said} {number}") for number, image in enumerate(images, 1)]

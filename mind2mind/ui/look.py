@@ -37,8 +37,9 @@ CSS = """
 .m2m-table table { width: 100%; border-collapse: collapse; font-size: .88rem; }
 .m2m-table th, .m2m-table td { text-align: left; padding: .25rem .6rem;
   border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
-.m2m-chart svg { width: 100%; height: auto; display: block; }
-.m2m-chart figcaption { font-size: .9rem; color: var(--body-text-color-subdued); }
+.m2m-settings { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(min(100%, 240px), 1fr)); }
+.m2m-log { font-size: .88rem; } .m2m-log summary { cursor: pointer; }
+.m2m-log pre { max-height: 260px; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 .m2m-tiles .grid-wrap, .m2m-pairs .grid-wrap, .m2m-sets .grid-wrap { min-height: 0 !important;
   max-height: none !important; padding: 4px; }
 .m2m-tiles .grid-container { padding: 0; grid-template-columns:
@@ -47,11 +48,20 @@ CSS = """
   repeat(auto-fill, minmax(clamp(54px, 11%, 110px), 1fr)) !important; }
 .m2m-small .grid-container, .m2m-pairs .grid-container { padding: 0; grid-template-columns:
   repeat(auto-fill, minmax(clamp(68px, 11%, 130px), 1fr)) !important; }
+.m2m-pairs .grid-container:has(> :nth-child(25)) { grid-template-columns:
+  repeat(auto-fill, minmax(clamp(54px, 5.4%, 80px), 1fr)) !important; }
 .m2m-pairs .thumbnail-lg { aspect-ratio: 1 / 2 !important; }
 .m2m-sets .grid-container { padding: 0; grid-template-columns: repeat(3, 1fr) !important; }
+.m2m-tiles .caption-label, .m2m-pairs .caption-label { display: none; }
 .m2m-picture img { width: 100% !important; height: 100% !important; object-fit: contain; }
 .m2m-sets .caption-label { font-size: .75rem; max-width: 100%; left: 0; right: 0; bottom: 0; }
 .m2m-strip img { width: 100% !important; height: auto !important; }
+.m2m-sizes { font-size: .88rem; width: min(100%, 420px); margin: .3rem 0 .6rem; }
+.m2m-sizes caption { text-align: left; color: var(--body-text-color-subdued); }
+.m2m-sizes th { text-align: left; font-weight: normal; white-space: nowrap; padding-right: .6rem; }
+.m2m-sizes td:nth-child(2) { width: 100%; } .m2m-sizes td:last-child { text-align: right; padding-left: .6rem; }
+.m2m-count { height: 10px; border-radius: 3px; background: var(--color-accent); }
+.m2m-closer { max-width: 320px; }
 .m2m-side { align-items: center; }
 .m2m-cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)); }
 .m2m-card { display: flex; gap: .9rem; align-items: flex-start; overflow-wrap: anywhere; min-width: 0; }

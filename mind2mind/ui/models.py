@@ -130,6 +130,9 @@ class ModelsTab:
 
     def _get(self, ref: str, page: str) -> Iterator[Updates]:
         """A download as it goes on; `look` must come after it, since this may end by any exception."""
+        if page in self.stops:  # Enter in the text field reaches us while the buttons wait
+            gr.Warning("One at a time: wait for its end, or stop it.")
+            return
         stop = self.stops[page] = threading.Event()
         yield self._open(False) | {
             self.status: words.boxed("fair", f"Asking for {ref} …"),

@@ -175,4 +175,5 @@ class SampleTab:
             )
             sheet = save_sheet(images, f"{stem}-{first}-sheet", model)
             archive = save_zip(paths, f"{stem}-{first}", model)
-            return [str(p) for p in paths], str(sheet), str(archive), words.note(text)
+            shown = [(str(p), f"Picture of seed {seed}") for p, seed in zip(paths, seeds, strict=True)]
+            return shown, str(sheet), str(archive), words.note(text)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mind2mind.cost import TOLD_SECONDS
+from mind2mind.settings import CHANGED
 
 if TYPE_CHECKING:
     from mind2mind.codes import EncodeProgress
@@ -94,19 +95,6 @@ def boxed(kind: str, title: str, *sentences: str) -> str:
     return f'<div class="m2m-{kind}" role="status"><b>{html.escape(title)}</b>{note(*sentences)}</div>'
 
 
-def checked(report: "Report", count: int, verdict: str, psnr: float | None, reason: str = "") -> str:
-    """What came out of the check, before any training."""
-    skipped = len(report.skipped)
-    sentences = [f"{number} x {reason}" for reason, number in report.reasons().most_common()]
-    rebuilt = f"What the model can rebuild of them: {verdict}"
-    if psnr is not None and psnr == psnr:
-        rebuilt += f" ({psnr:.1f} dB; more is better)."
-    kind = "poor" if verdict not in ("good", "usable") and not verdict.startswith("unknown") else "good"
-    kind = "fair" if kind == "good" and (count < 50 or verdict == "usable") else kind
-    title = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
-    return boxed(kind, title, "; ".join(sentences), report.advice(), rebuilt, reason)
-
-
 def faces(report: "Report") -> str:
     """What was found of faces, where somebody wants them aligned; it stands above the pictures that show it."""
     found = report.faces()
@@ -149,7 +137,21 @@ def run(status: "RunStatus") -> str:
         f'<div class="m2m-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share:.0%}" aria-label="Training"><div style="width:{share:.1%}"></div></div>'
     ).replace('%" aria-label', '" aria-label')
-    return boxed(kind, title, *sentences) + bar
+    return boxed(kind, title, *sentences, _changed(status)) + bar + _log(status)
+
+
+def _changed(status: "RunStatus") -> str:
+    """What was changed in the recipe."""
+    _, _, changes = status.recipe.partition(CHANGED)
+    return f"Advanced: {changes}." if changes else ""
+
+
+def _log(status: "RunStatus") -> str:
+    """The end of a failed run's log."""
+    if not status.log:
+        return ""
+    lines = html.escape(status.log)
+    return f'<details class="m2m-log"><summary>The end of its log</summary><pre>{lines}</pre></details>'
 
 
 def _state(status: "RunStatus") -> tuple[str, str, list[str]]:

@@ -1,0 +1,146 @@
+"""A result in a real browser: seen, scrubbed, taken along, repeated; the list of runs; the tick of a public server.
+
+The run is made beforehand in the app's home and opened by its link. At the end of each test no error was in the
+page and no request went elsewhere (`browsing.visitor`).
+"""
+
+import zipfile
+
+import pytest
+from browsing import expect, tab
+from live import live_app
+from tiny import RECIPE, carry_out, make_pictures, make_weights, prepared
+
+from mind2mind.studio import Studio
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytest_plugins = ["browsing"]
+
+ALT = """() => [...document.querySelectorAll(
+    '#transfer-samples img, #transfer-nearest img, #transfer-moments img, #transfer-of-source img')]
+    .map(i => i.alt.trim())"""
+WIDE = "document.documentElement.scrollWidth"
+
+
+HOME = pytest.mark.parametrize("app", [pytest.param((), id="home")], indirect=True)
+PUBLIC = pytest.mark.parametrize("app", [pytest.param(("--public",), id="public")], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def app(request, tmp_path_factory):
+    """The app with a model that needs no training, at home or as a public server."""
+    folder = tmp_path_factory.mktemp("result")
+    with live_app(folder, make_weights(folder / "weights"), *request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def token(app, tmp_path_factory):
+    """A finished run of somebody's."""
+    studio = Studio("cpu", app.home, weights=app.spied.parent / "weights")
+    studio.desk.launcher.ensure = lambda run: None
+    run = prepared(studio, make_pictures(tmp_path_factory.mktemp("set"), 120), title="My ducks")
+    studio.start(run, recipe=RECIPE, steps=40)
+    assert carry_out(studio, run).state == "done"
+    return run
+
+
+def opened(page, app, token, theme="light"):
+    page.goto(f"{app.url}?run={token}&__theme={theme}")
+    tab(page, "Transfer")
+    expect(page.locator("#transfer-samples img")).to_have_count(64)
+    expect(page.locator("#transfer-nearest img")).to_have_count(64)
+
+
+def unfold(page, *names):
+    for name in names:
+        page.get_by_role("button", name=name).click()
+
+
+@HOME
+def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path, shots):
+    page = visitor()
+    opened(page, app, token)
+    expect(page.locator("#transfer-verdict")).to_contain_text("64 new pictures by your model")
+    unfold(page, "How it learnt", "What the source model draws", "Use it in Python")
+    expect(page.locator("#transfer-of-source img")).to_have_count(16)
+    slider = page.locator("#transfer-moment input[type=range]")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#transfer-at-step")).to_contain_text("Step 0 of 40")
+    page.keyboard.press("End")
+    expect(page.locator("#transfer-at-step")).to_contain_text("Step 40 of 40")
+    page.locator("#transfer-make-film").click()
+    expect(page.locator("#transfer-film video")).to_be_visible()
+    alts = page.evaluate(ALT)
+    assert len(alts) == 64 + 64 + 16 + 16 and all(alts)
+    page.screenshot(path=shots / "result.png", full_page=True)
+    command = page.locator("#transfer-command textarea").input_value()
+    assert command.startswith("mind2mind transfer PICTURES --model tiny") and "--steps 40" in command
+    for button, name, inside in (
+        ("#transfer-download", "my-ducks.zip", "model.safetensors"),
+        ("#transfer-pack", "my-ducks-everything.zip", "my-ducks/model.safetensors"),
+    ):
+        with page.expect_download() as download:
+            page.locator(button).click()  # one click each
+        assert download.value.suggested_filename == name
+        download.value.save_as(tmp_path / name)
+        assert inside in zipfile.ZipFile(tmp_path / name).namelist()
+    before = sorted((app.home / "gradio").rglob("*.zip"))
+    for _ in range(3):
+        opened(page, app, token)
+    assert sorted((app.home / "gradio").rglob("*.zip")) == before  # one for the run, not one for each look
+
+
+@HOME
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_result_fits_a_phone(visitor, app, token, shots, theme):
+    page = visitor(width=390, theme=theme)
+    opened(page, app, token, theme)
+    unfold(page, "How it learnt", "Use it in Python")
+    page.wait_for_timeout(500)
+    page.screenshot(path=shots / f"phone-result-{theme}.png", full_page=True)
+    assert page.evaluate(WIDE) <= 390
+
+
+@PUBLIC
+def test_in_public_a_tick_opens_the_upload_and_everything_can_be_deleted(visitor, app, tmp_path, shots):
+    page, other = visitor(), visitor()
+    files = sorted(make_pictures(tmp_path / "set", 8).iterdir())
+    tab(page, "Transfer")
+    expect(page.locator("#transfer-clock")).to_contain_text("UTC")
+    expect(page.locator("#transfer-files")).to_have_count(0)
+    page.screenshot(path=shots / "public-closed.png", full_page=True)
+    page.locator("#transfer-consent input").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#transfer-files")).to_be_visible()
+    page.reload()
+    tab(page, "Transfer")
+    expect(page.locator("#transfer-files")).to_be_visible()  # the browser remembers it
+    page.locator("#transfer-files input[type=file]").set_input_files(files)
+    expect(page.locator("#transfer-summary")).to_contain_text("8 pictures can be used")
+    page.locator("#transfer-seconds label").first.click()
+    page.locator("#transfer-start").click()
+    expect(page.locator("#transfer-status")).to_contain_text("Training")
+    page.locator("#transfer-stop").click()
+    expect(page.locator("#transfer-status")).to_contain_text("Stopped")
+    expect(page.locator("#transfer-go-on")).to_be_visible()
+    unfold(page, "Your runs")
+    row = page.locator("#transfer-runs label")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("8 pictures")
+    page.locator("#transfer-run-title input, #transfer-run-title textarea").fill("Noise")
+    page.locator("#transfer-run-rename").click()
+    expect(row).to_contain_text("Noise · stopped")
+    page.locator("#transfer-delete-all").click()
+    page.locator("#transfer-keep-all").click()
+    expect(row).to_have_count(1)
+    page.locator("#transfer-delete-all").click()
+    expect(page.locator("#transfer-sure")).to_contain_text("1 run")
+    page.screenshot(path=shots / "public-delete-all.png", full_page=True)
+    page.locator("#transfer-delete-all-yes").click()
+    expect(page.locator("#transfer-message")).to_contain_text("Deleted: 1 run")
+    assert not list((app.home / "runs").iterdir())
+    tab(other, "Transfer")
+    expect(other.locator("#transfer-clock")).to_be_visible()
+    expect(other.locator("#transfer-files")).to_have_count(0)  # one visitor's tick is no other's

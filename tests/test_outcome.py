@@ -1,0 +1,558 @@
+"""What comes out of a run: originality, the result, the film, everything in a zip, the list, the Hub."""
+
+import json
+import os
+import pickle
+import re
+import shlex
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, prepared
+from typer.testing import CliRunner
+
+from mind2mind import bundles, gallery, ledger, originality, outcome, publish, worker
+from mind2mind.cli import build
+from mind2mind.config import DEFAULT, PUBLIC
+from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, WeightsError
+from mind2mind.launch import Launcher
+from mind2mind.settings import changed
+from mind2mind.studio import Studio
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outcome")
+    make_weights(folder / "weights")
+    make_pictures(folder / "pictures", 120)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def studio(place):
+    return make_studio(place)
+
+
+@pytest.fixture(scope="module")
+def done(studio, place):
+    return trained(studio, place / "pictures", title="My ducks", visitor="me")
+
+
+def trained(studio, pictures, steps=40, **settings):
+    token = prepared(studio, pictures, **settings)
+    studio.start(token, recipe=RECIPE, steps=steps, seed=3)
+    assert carry_out(studio, token).state == "done"
+    return token
+
+
+# Originality
+
+
+def law(count, seed, size=32):
+    """Codes with a few strong directions, as those of pictures have."""
+    draw = torch.Generator().manual_seed(seed)
+    directions = torch.randn(6, size, generator=torch.Generator().manual_seed(0))
+    return torch.randn(count, 6, generator=draw) @ directions + 0.3 * torch.randn(count, size, generator=draw)
+
+
+@pytest.mark.parametrize("count", [20, 50, 200, 1000])
+def test_an_honest_generator_is_not_warned_of(count):
+    warned = [originality.judge(law(1000, seed), law(count, seed + 500)) for seed in range(20)]
+    assert sum(judged.warning for judged in warned) <= 1, "in fewer than 1 of 100 sets"
+    mean = np.mean([judged.share for judged in warned])
+    assert mean < ({20: 0.12, 50: 0.1}.get(count, 0.04)), "about 1 % by chance, more only where there are few"
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("count", [20, 50, 400])
+def test_one_that_repeats_its_originals_is(count, moved):
+    originals = law(count, 1)
+    chosen = torch.arange(1000) % count
+    copies = originals[chosen] + moved * originals.std(dim=0) * law(1000, 2).sign() * 0.5
+    judged = originality.judge(copies, originals)
+    assert judged.warning and judged.share > 0.95 and "repeats" in judged.told
+    assert torch.equal(judged.nearest, chosen)
+    if not moved:
+        assert judged.distance.max() < 1e-6
+
+
+def test_one_that_repeats_half_of_the_time_is_warned_of_too():
+    originals = law(200, 1)
+    half = torch.cat([law(500, 2), originals[torch.arange(500) % 200]])
+    judged = originality.judge(half, originals)
+    assert judged.warning and 0.45 < judged.share < 0.6
+    assert judged.near[500:].all()
+
+
+def test_near_copies_among_the_originals_hide_no_copying():
+    originals = law(200, 1)
+    twins = torch.cat([originals, originals[:60] + 1e-4])  # a third of all have one
+    moved = twins[torch.arange(1000) % 260] + 0.02
+    assert originality.judge(moved, twins).warning
+    assert not originality.judge(law(1000, 5), twins).warning
+
+
+def test_too_little_variety_is_no_copying():
+    originals = law(200, 1)
+    dull = law(1000, 2)
+    for variety in (0.8, 0.4, 0.0):
+        samples = dull.mean(dim=0) + variety * (dull - dull.mean(dim=0))
+        assert not originality.judge(samples, originals).warning
+
+
+@pytest.mark.parametrize("count", [1, 2, 19])
+def test_few_originals_tell_nothing(count):
+    originals = law(count, 1)
+    judged = originality.judge(originals, originals)
+    assert (judged.bound, judged.warning, judged.share) == (None, False, 0.0)
+    assert "cannot be told" in judged.told
+
+
+# The result
+
+
+def test_the_result_of_a_run(studio, done):
+    result = studio.outcome(done)
+    assert len(result.samples) == len(result.originals) == len(result.near) == 64
+    assert len(result.of_source) == 16 and result.source_title == "Tiny"
+    first = studio.sample(done, [result.seeds[0]])[0]
+    assert np.array_equal(np.asarray(result.samples[0]), np.asarray(first))
+    assert result.originality.originals == 120 and len(result.originality.near) == 1000
+    told = result.quality.told
+    assert f"{result.quality.value:.3f}" in told and f"{max(0, result.quality.floor):.3f}" in told
+    with pytest.raises(RunError):
+        studio.outcome("a" * 22)
+
+
+def test_why_a_run_ended_does_not_hide_what_the_check_found(studio, done):
+    assert studio.status(done).reason == "It went through all its steps."
+    assert studio.prepared(done).reason.startswith("Of their contrast")
+
+
+def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
+    from mind2mind import codes
+
+    made = codes.load(studio.home / "runs" / done / "codes.safetensors")
+    rows = torch.arange(1000) % len(made)
+    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: made.w[rows[: len(seeds)]])
+    result = studio.outcome(done)
+    assert result.originality.warning and all(result.near)
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [(0.02, "as close as can be"), (0.05, "close"), (0.2, "on the way"), (0.4, "still far")],
+)
+def test_the_quality_has_words(studio, done, value, word):
+    status = replace(studio.status(done), quality=value, floor=0.01, metrics=[{"quality": 0.5}])
+    assert outcome.quality(status).word == word
+    assert outcome.quality(replace(status, quality=None)) is None
+    assert outcome.quality(replace(status, metrics=[], floor=None)).word == "still far"
+
+
+def test_the_command_repeats_the_run(studio, place, tmp_path, monkeypatch):
+    """What is shown is run as it is, and gives the same weights."""
+    token = prepared(studio, place / "pictures", title="Ducks", crop="fit")
+    recipe = changed(DEFAULT, {"generator_widths": "16", "critic_widths": "16", "z_dim": 8, "batch_size": 16})
+    studio.start(token, recipe=recipe, steps=15, seed=4)
+    carry_out(studio, token)
+    result = studio.outcome(token)
+    words = shlex.split(result.command)
+    assert words[:2] == ["mind2mind", "transfer"]
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(place / "weights"))
+    monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Launcher, "ensure", lambda self, run: worker.carry_out(run, Studio("cpu")))
+    words = [str(place / "pictures") if word == "PICTURES" else word for word in words[1:]]
+    assert CliRunner().invoke(build(), words).exit_code == 0
+    again = load_file(tmp_path / "my-run" / "bundle" / "model.safetensors")
+    first = load_file(studio.home / "runs" / token / "bundle" / "model.safetensors")
+    assert all(torch.equal(again[name], first[name]) for name in first)
+    studio.delete(token)
+
+
+# Film and zip
+
+
+def frames_of(path):
+    with av.open(str(path)) as film:
+        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+
+
+def test_the_film_shows_the_previews_in_order(studio, done, tmp_path):
+    steps = studio.status(done).preview_steps
+    frames = frames_of(studio.film(done, tmp_path / "film.mp4"))
+    assert len(frames) == 2 * len(steps) - 1 + 12
+    sheets = list(outcome.album.film(studio.library, studio.desk.find(done)))
+    for number, step in ((0, steps[0]), (2, steps[1]), (-1, steps[-1])):
+        exact = np.asarray(outcome.album.grid(studio.preview(done, step)))
+        assert np.array_equal(np.asarray(sheets[number]), exact)
+    token = prepared(studio, studio.home.parent / "pictures")
+    with pytest.raises(DataError):
+        studio.film(token, tmp_path / "none.mp4")
+    studio.delete(token)
+
+
+def test_everything_in_one_zip(studio, done, tmp_path):
+    path = studio.everything(done, tmp_path / "all")
+    assert path == tmp_path / "all.zip"
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "out")
+    for name in ("my-ducks/model.safetensors", "my-ducks/README.md", "samples/1063.png", "samples/sheet.png",
+                 "film.mp4", "codes.safetensors", "report.json", "metrics.jsonl"):  # fmt: skip
+        assert name in names
+    told = json.loads((tmp_path / "out/run.json").read_text())
+    assert told["title"] == "My ducks" and told["steps"] == 40 and told["counts"]["used"] == 120
+    everything = b"".join(p.read_bytes() for p in (tmp_path / "out").rglob("*.[jt]*") if p.is_file())
+    for secret in (done, "visitor", "address", str(studio.home)):
+        assert secret.encode() not in everything
+    assert (
+        studio.outcome(done).command.replace("my-run", "my-ducks")
+        in (tmp_path / "out/README.txt").read_text()
+    )
+
+
+def test_the_card_says_how_to_load_it_and_that_is_true(studio, done, place, tmp_path):
+    """In a fresh process, beside and in the unzipped folder, by the very lines of the card."""
+    with zipfile.ZipFile(studio.export(done, tmp_path / "x.zip")) as archive:
+        archive.extractall(tmp_path / "my-ducks")
+    card = (tmp_path / "my-ducks/README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    check = "\nassert len(pictures) == 16 and pictures[0].size == (16, 16)\n"
+    inside = code.replace('"my-ducks"', '"."')
+    assert inside != code
+    script = f"{code}{check}import os\nos.chdir('my-ducks')\n{inside}{check}pictures[0].save('../a.png')"
+    env = os.environ | {
+        "PYTHONPATH": str(ROOT), "MIND2MIND_WEIGHTS": str(place / "weights"),
+        "MIND2MIND_HOME": str(tmp_path / "home"),
+    }  # fmt: skip
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, check=True, timeout=120)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(studio.sample(done, [0])[0]))
+
+
+def test_the_card_tells_settings_counts_numbers_and_credits(studio, done):
+    card = (studio.home / "runs" / done / "bundle/README.md").read_text()
+    for line in ("# My ducks", "Credit: nobody.", "Licence: none.", "| pictures | 120 |", "| seed | 3 |",
+                 "| crop | centre |", "| source model | tiny |", "| near_copies | ", "| steps | 40 |"):  # fmt: skip
+        assert line in card
+    assert "Made by `mind2mind transfer PICTURES --model tiny --out my-ducks" in card
+
+
+# Bundles of others
+
+
+def bundle_of(studio, done, folder, **files):
+    """The run's bundle as a zip with some of its files replaced."""
+    source = studio.home / "runs" / done / "bundle"
+    path = folder / "changed.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("config.json", "README.md", "model.safetensors"):
+            archive.writestr(name, files.get(name.split(".")[0], (source / name).read_bytes()))
+    return path
+
+
+def refused(studio, path, match=None):
+    before = sorted((studio.home / "models").glob("*"))
+    with pytest.raises(Mind2MindError, match=match):
+        studio.open_bundle(path)
+    assert sorted((studio.home / "models").glob("*")) == before
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_under_another_name_is_never_opened(studio, done, tmp_path):
+    mark = tmp_path / "run by the pickle"
+    torch.save({"g": Evil(mark)}, tmp_path / "evil.pt")
+    for content in (pickle.dumps(Evil(mark)), (tmp_path / "evil.pt").read_bytes()):
+        refused(studio, bundle_of(studio, done, tmp_path, model=content), "safetensors")
+    assert not mark.exists()
+
+
+def test_wrong_weights_are_refused(studio, done, tmp_path):
+    whole = load_file(studio.home / "runs" / done / "bundle/model.safetensors")
+    name = next(name for name in whole if name.endswith("weight"))
+
+    def saved(tensors):
+        save_file(tensors, tmp_path / "w.safetensors")
+        return (tmp_path / "w.safetensors").read_bytes()
+
+    shaped = whole | {name: whole[name][:-1].clone()}
+    nan = whole | {name: whole[name] * float("nan")}
+    more = whole | {"g.extra": torch.zeros(3)}
+    less = {key: value for key, value in whole.items() if key != name}
+    text = whole | {name: torch.zeros(whole[name].shape, dtype=torch.bool)}
+    for tensors in (shaped, nan, more, less):
+        refused(studio, bundle_of(studio, done, tmp_path, model=saved(tensors)))
+    header = (2**60).to_bytes(8, "little") + b"{}"  # claims a header of 10**18 bytes
+    refused(studio, bundle_of(studio, done, tmp_path, model=header))
+    studio.delete(
+        studio.open_bundle(bundle_of(studio, done, tmp_path, model=saved(text)))
+    )  # zeros: dull, sound
+
+
+def test_a_zip_bomb_and_a_slip_are_refused(studio, done, tmp_path, monkeypatch):
+    monkeypatch.setitem(bundles._CAPS, "model.safetensors", 1_000_000)
+    bomb = bundle_of(studio, done, tmp_path, model=bytes(20_000_000))
+    assert bomb.stat().st_size < 100_000
+    refused(studio, bomb, "larger than 1,000,000")
+    slip = tmp_path / "slip.zip"
+    config = (studio.home / "runs" / done / "bundle/config.json").read_bytes()
+    with zipfile.ZipFile(slip, "w") as archive:
+        archive.writestr("../../../config.json", config)
+        archive.writestr("/tmp/README.md", "x")
+        archive.writestr("..\\..\\model.safetensors", b"x")
+    before = sorted(tmp_path.parent.rglob("*"))
+    refused(studio, slip)
+    assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+HOSTILE = [None, 3, -1, 1e308, "", "x" * 100_000, "../../etc", [], [[]], {}, {"a": 1}, True, [2**40], [-1]]
+
+
+def test_any_config_is_taken_or_refused_in_words(studio, done, tmp_path):
+    config = json.loads((studio.home / "runs" / done / "bundle/config.json").read_bytes())
+    spots = [(config, key) for key in config] + [
+        (config[part], key) for part in ("sizes", "source", "extra") for key in config[part]
+    ]
+    for holder, key in spots:
+        kept = holder[key]
+        for value in HOSTILE:
+            holder[key] = value
+            try:
+                ref = studio.open_bundle(
+                    bundle_of(studio, done, tmp_path, config=json.dumps(config).encode())
+                )
+            except Mind2MindError:
+                continue
+            studio.sample(ref, [0])
+            studio.delete(ref)
+        holder[key] = kept
+
+
+# The list
+
+
+def test_the_list_of_ones_runs(studio, place, done):
+    other = prepared(studio, place / "pictures", visitor="you", title="Others")
+    (mine,) = studio.entries("me")
+    assert (mine.token, mine.title, mine.state, mine.model) == (done, "My ducks", "done", "tiny")
+    assert mine.pictures == 120 and mine.usable and mine.deleted_at is None
+    assert mine.bytes == sum(
+        p.stat().st_size for p in (studio.home / "runs" / done).rglob("*") if p.is_file()
+    )
+    assert abs(time.time() - mine.created) < 600
+    assert {entry.token for entry in studio.entries()} == {done, other}
+    (public,) = ledger.entries(studio.home, PUBLIC, "me")
+    updated = studio.desk.find(done).info["updated"]
+    assert public.deleted_at == updated + 24 * 3600
+    studio.delete(other)
+
+
+def test_another_title_goes_with_the_model(studio, place, tmp_path):
+    token = trained(studio, place / "pictures", 5, title="Ducks")
+    before = studio.sample(token, [1])[0]
+    card = studio.home / "runs" / token / "bundle/README.md"
+    text = card.read_text()
+    studio.rename(token, "  Red\n geese ")
+    assert studio.status(token).title == studio.model(token).card.title == "Red geese"
+    assert card.read_text() == text.replace("# Ducks", "# Red geese").replace('"ducks"', '"red-geese"')
+    assert np.array_equal(np.asarray(studio.sample(token, [1])[0]), np.asarray(before))
+    for title in ("", " \n", "x" * 201):
+        with pytest.raises(ConfigError):
+            studio.rename(token, title)
+    with studio.desk.find(token).hold(), pytest.raises(RunError, match="at work"):
+        studio.rename(token, "While it runs")
+    assert studio.status(token).title == "Red geese"
+    studio.delete(token)
+
+
+def test_deleting_everything_of_mine_takes_nothing_of_others(place, tmp_path):
+    (tmp_path / "weights").symlink_to(place / "weights")
+    studio = make_studio(tmp_path, PUBLIC)
+    small = make_pictures(tmp_path / "small", 6)
+    mine = [prepared(studio, small, visitor="me") for _ in range(2)]
+    other = prepared(studio, small, visitor="you")
+    kept = trained(studio, small, 3, visitor="you")
+    opened = [studio.open_bundle(studio.export(kept, tmp_path / "b.zip")) for _ in range(2)]
+    studio.start(mine[0], recipe=RECIPE, steps=5)
+    assert studio.delete_all("me", [opened[0], kept, "../weights", "a" * 22]) == 3
+    assert studio.entries("me") == [] and {e.token for e in studio.entries("you")} == {other, kept}
+    assert [p.name for p in (studio.home / "models").iterdir()] == [opened[1]]
+    assert not any((studio.home / "runs" / token).exists() for token in mine)
+    assert (tmp_path / "weights/tiny").is_dir()
+    assert studio.entries() == []  # of nobody in particular: nothing, on a public server
+
+
+# The Hub
+
+
+class Hub:
+    """What `huggingface_hub.HfApi` would do, at its boundary."""
+
+    def __init__(self, monkeypatch, fails=None, status=None):
+        import huggingface_hub
+
+        self.calls, self.files = [], {}
+        hub = self
+
+        class HfApi:
+            def __init__(self, token=None):
+                hub.token = token
+
+            def create_repo(self, repo_id, *, private, exist_ok):
+                hub.calls.append(("create", repo_id, private, exist_ok))
+                hub.may("create")
+                return f"https://hub.example/{repo_id}"
+
+            def upload_folder(self, *, repo_id, folder_path, commit_message):
+                hub.calls.append(("upload", repo_id))
+                hub.may("upload")
+                hub.files = {p.name: p.read_bytes() for p in Path(folder_path).iterdir()}
+
+            def delete_repo(self, repo_id):
+                hub.calls.append(("delete", repo_id))
+
+        self.may = lambda what: self._fail(status) if what == fails else None
+        monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
+
+    def _fail(self, status):
+        error = OSError("The Hub says <no>\nand more")
+        error.response = type("Response", (), {"status_code": status})()
+        raise error
+
+
+def test_publishing_sends_the_bundle_and_nothing_else(studio, done, monkeypatch, tmp_path):
+    hub = Hub(monkeypatch)
+    assert studio.publish(done, "me/ducks", "hf_x") == "https://hub.example/me/ducks"
+    assert hub.token == "hf_x"
+    assert hub.calls == [("create", "me/ducks", True, False), ("upload", "me/ducks")]
+    assert set(hub.files) == {"README.md", "config.json", "model.safetensors", "preview.png"}
+    card = hub.files["README.md"].decode()
+    assert card == studio.card_for(done, "me/ducks")
+    assert card.startswith("---\nlicense: other\nlicense_name: none\nlibrary_name: mind2mind\n")
+    assert "mind2mind download me/ducks" in card and card.count("## Use") == 1
+    assert done not in b"".join(hub.files.values()).decode("latin-1")
+    (tmp_path / "back").mkdir()
+    for name, content in hub.files.items():
+        (tmp_path / "back" / name).write_bytes(content)
+    studio.delete(studio.open_bundle(tmp_path / "back"))  # what was sent is a bundle
+    assert Hub(monkeypatch).calls == [] and publish.publish
+    hub = Hub(monkeypatch)
+    studio.publish(done, "me/ducks", "hf_x", private=False)
+    assert hub.calls[0] == ("create", "me/ducks", False, False)
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "match"),
+    [("create", 409, "already"), ("create", 403, "does not let"), ("upload", 500, "did not take")],
+)
+def test_what_the_hub_refuses_is_told(studio, done, monkeypatch, fails, status, match):
+    hub = Hub(monkeypatch, fails, status)
+    with pytest.raises(WeightsError, match=match) as caught:
+        studio.publish(done, "me/ducks", "hf_x")
+    assert "and more" not in str(caught.value) and "hf_x" not in str(caught.value)
+    assert (("delete", "me/ducks") in hub.calls) == (fails == "upload")  # only what we made ourselves
+
+
+@pytest.mark.parametrize(
+    "name", ["ducks", "me/", "../x", "me/ducks@main", "me/a b", "", "a/b/c", "me/x--y/z"]
+)
+def test_names_that_are_none_are_refused(studio, done, monkeypatch, name):
+    hub = Hub(monkeypatch)
+    with pytest.raises(ConfigError):
+        studio.publish(done, name, "hf_x")
+    assert hub.calls == []
+
+
+def test_only_transfers_are_published_and_by_ones_own_login(studio, done, place, monkeypatch):
+    hub = Hub(monkeypatch)
+    with pytest.raises(WeightsError, match="source"):
+        studio.publish("tiny", "me/tiny", "hf_x")
+    monkeypatch.setattr(studio, "public", True)
+    with pytest.raises(ConfigError, match="Visitors"):
+        studio.publish(done, "me/ducks")  # with the server's own login
+    assert hub.calls == []
+
+
+def test_a_licence_the_hub_knows_is_named_as_it_does(studio, done, tmp_path):
+    folder = tmp_path / "b"
+    bundles.unpack(studio.home / "runs" / done / "bundle", folder)
+    config = json.loads((folder / "config.json").read_text())
+    for licence, line in (("CC BY-SA 4.0", "cc-by-sa-4.0"), ("Apache-2.0", "apache-2.0"), ("a: [b", "other")):
+        (folder / "config.json").write_text(json.dumps(config | {"licence": licence, "title": 'x"\n---\ny'}))
+        front = publish.card_for(folder, "me/x").split("\n---\n")[0]
+        assert f"license: {line}" in front and 'model_name: "x\\"\\n---\\ny"' in front
+
+
+# The command line
+
+
+@pytest.fixture
+def command(place, studio, monkeypatch):
+    """Runs a command over the same home and models, and gives its document or its lines."""
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(place / "weights"))
+    monkeypatch.setenv("MIND2MIND_HOME", str(studio.home))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+
+    def run(*words, code=0):
+        done = CliRunner().invoke(build(), [*words, "--device", "cpu"])
+        assert done.exit_code == code, done.stderr
+        return json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
+
+    return run
+
+
+def test_the_result_on_the_command_line(command, studio, done, tmp_path):
+    result = studio.outcome(done)
+    text = command("result", done, "--film", str(tmp_path / "f.webp"), "--out", str(tmp_path / "all.zip"))
+    for part in (result.quality.told, result.originality.told, result.command):
+        assert part in text
+    assert (tmp_path / "f.webp").exists() and zipfile.is_zipfile(tmp_path / "all.zip")
+    told = command("result", done, "--json")
+    assert told["quality"] == result.quality.value and told["copies"] is False
+    assert told["near_copies"] == round(result.originality.share, 4) and told["everything"] is None
+    command("result", "a" * 22, code=2)
+
+
+def test_the_list_on_the_command_line(command, studio, place):
+    token = prepared(studio, place / "pictures", title="Old")
+    assert token in command("runs")
+    told = command("runs", "--rename", token, "--title", "New", "--json")
+    assert [run["title"] for run in told["runs"] if run["token"] == token] == ["New"]
+    command("runs", "--rename", token, code=2)
+    assert token not in [run["token"] for run in command("runs", "--delete", token, "--json")["runs"]]
+    command("runs", "--delete", token, code=2)
+
+
+def test_publishing_on_the_command_line(command, done, monkeypatch):
+    hub = Hub(monkeypatch)
+    assert "mind2mind download me/ducks" in command("publish", done, "me/ducks", "--show") and hub.calls == []
+    assert command("publish", done, "me/ducks", "--json") == {
+        "url": "https://hub.example/me/ducks",
+        "private": True,
+    }
+    assert hub.token is None and hub.calls[0] == ("create", "me/ducks", True, False)
+    command("publish", done, "me/ducks", "--public")
+    assert hub.calls[2] == ("create", "me/ducks", False, False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "forbids" in command("publish", done, "me/ducks", code=2)

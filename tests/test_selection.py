@@ -1,0 +1,249 @@
+"""A set grows by several uploads, near duplicates are proposed and pictures left out, before any training."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, prepared
+
+from mind2mind import codes, preflight, verdict
+from mind2mind.checkpoints import load_transfer
+from mind2mind.config import Limits
+from mind2mind.datasets import Report, Verdict
+from mind2mind.errors import DataError, RunError
+from mind2mind.images import to_tensor
+from mind2mind.intake import Prepared
+from mind2mind.likeness import near_duplicates
+from mind2mind.make_data import draw, render
+
+
+@pytest.fixture
+def studio(tmp_path):
+    return make_studio(tmp_path)
+
+
+def added(studio, token, *paths):
+    *_, last = studio.add(token, paths)
+    return last
+
+
+def pictures(folder, count, seed=0):
+    return sorted(make_pictures(folder, count, seed=seed).iterdir())
+
+
+# Several uploads, one set
+
+
+def test_uploads_add_up(studio, tmp_path):
+    token = prepared(studio, make_pictures(tmp_path / "a", 6))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/x.txt").write_text("no picture")
+    last = added(
+        studio, token, make_pictures(tmp_path / "b", 5, seed=1), tmp_path / "c/x.txt", tmp_path / "a"
+    )
+    assert (last.token, last.count) == (token, 11)
+    names = [v.name for v in last.report.verdicts]
+    assert len(set(names)) == len(names) == 6 + 5 + 1 + 6
+    assert last.report.reasons() == {"Duplicate": 6, "Not a picture.": 1}
+    both = tmp_path / "both"
+    for name in ("a", "b"):
+        for path in (tmp_path / name).iterdir():
+            (both / name).mkdir(parents=True, exist_ok=True)
+            (both / name / path.name).write_bytes(path.read_bytes())
+    alone = studio.prepared(prepared(studio, both))
+    assert last.psnr_mean == pytest.approx(alone.psnr_mean, abs=1e-4) and last.judged == 11
+    assert torch.equal(codes.of_run(studio.desk.find(token)).w, codes.of_run(studio.desk.find(alone.token)).w)
+    assert studio.prepared(token) == last or studio.prepared(token).report == last.report
+
+
+def test_the_limits_count_the_whole_set(tmp_path):
+    studio = make_studio(tmp_path, limits=Limits(files=8, total_bytes=10_000))
+    token = prepared(studio, make_pictures(tmp_path / "a", 5))
+    with pytest.raises(DataError, match="There are 9 files, more than the 8 allowed"):
+        added(studio, token, make_pictures(tmp_path / "b", 4, seed=1))
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.bmp")
+    with pytest.raises(DataError, match="in all, more than the 0 MB allowed"):
+        added(studio, token, tmp_path / "large.bmp")
+    assert studio.prepared(token).count == 5
+
+
+def test_what_adds_nothing_changes_nothing(studio, tmp_path):
+    token = prepared(studio, make_pictures(tmp_path / "a", 4))
+    before = studio.prepared(token)
+    with pytest.raises(DataError, match=r"4 x Duplicate"):
+        added(studio, token, tmp_path / "a")
+    assert studio.prepared(token).report == before.report
+
+
+def test_a_started_run_keeps_its_pictures(studio, tmp_path):
+    token = prepared(studio, make_pictures(tmp_path / "a", 4))
+    studio.start(token, recipe=RECIPE, steps=5)
+    with pytest.raises(RunError, match="has been started"):
+        added(studio, token, make_pictures(tmp_path / "b", 2, seed=1))
+    with pytest.raises(RunError, match="has been started"):
+        studio.exclude(token, ["000.png"])
+
+
+# Left out
+
+
+def test_excluded_pictures_are_not_trained_on(studio, tmp_path):
+    token = prepared(studio, make_pictures(tmp_path / "a", 12))
+    name = studio.prepared(token).report.used[3].name
+    last = studio.exclude(token, [name])
+    assert (last.count, last.excluded, last.judged) == (11, (name,), 12)
+    assert len(studio.thumbnails(token)) == 12 and len(studio.comparison(token, 20)) == 11
+    made = codes.load(studio.desk.find(token).folder / codes.CODES)
+    left = codes.of_run(studio.desk.find(token))
+    assert name not in left.names and torch.equal(left.w, torch.cat([made.w[:3], made.w[4:]]))
+
+    studio.start(token, recipe=RECIPE, steps=20)
+    assert carry_out(studio, token).state == "done"
+    assert studio.model(token).card.numbers["pictures"] == 11
+    assert studio.prepared(token).excluded == (name,)  # the report of the run says so
+
+
+def test_the_training_does_not_see_them(studio, tmp_path):
+    """A set without two pictures trains to the same numbers as the rest of it alone."""
+    files = pictures(tmp_path / "a", 14)
+    *_, whole = studio.prepare(files, "tiny")
+    *_, rest = studio.prepare(files[2:], "tiny")
+    studio.exclude(whole.token, [file.name for file in files[:2]])
+    ends = []
+    for run in (whole, rest):
+        studio.start(run.token, recipe=RECIPE, steps=20)
+        carry_out(studio, run.token)
+        ends.append(load_transfer(studio.desk.find(run.token).bundle, studio.model("tiny")).g.state_dict())
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
+
+
+def test_excluding_is_taken_back_and_wrong_names_are_told(studio, tmp_path):
+    token = prepared(studio, make_pictures(tmp_path / "a", 4))
+    studio.exclude(token, ["000.png", "001.png"])
+    assert studio.exclude(token, []).count == 4
+    with pytest.raises(DataError, match=r"no picture 'gone\.png'"):
+        studio.exclude(token, ["gone.png"])
+
+
+def test_the_verdict_is_on_those_that_are_left(studio, tmp_path):
+    *_, last = studio.prepare(pictures(tmp_path / "a", 6), "tiny")
+    judged = studio.desk.find(last.token).info["judged"]
+    worst = min(judged, key=lambda name: judged[name][0])
+    better = studio.exclude(last.token, [worst])
+    assert better.psnr_mean == pytest.approx(sum(v[0] for n, v in judged.items() if n != worst) / 5, abs=1e-4)
+    assert better.psnr_mean > last.psnr_mean
+
+
+# Near duplicates
+
+
+def saved(image, **settings):
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **settings)
+    return Image.open(io.BytesIO(buffer.getvalue())).convert("RGB")
+
+
+def tensors(images):
+    return torch.stack([to_tensor(image, 64, 3) for image in images])
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return [render(draw("source", seed)) for seed in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("change", "least", "most"),
+    [
+        (lambda image: saved(image, quality=75), 0.9, 1.0),
+        (lambda image: image.resize((32, 32)), 1.0, 1.0),
+        (lambda image: image.resize((200, 200), Image.Resampling.BICUBIC), 1.0, 1.0),
+        (ImageOps.mirror, 0.0, 0.06),  # a face that is nearly symmetric is nearly its mirror image
+    ],
+)
+def test_copies_are_found(faces, change, least, most):
+    copies = [change(image) for image in faces]
+    found = near_duplicates(tensors([*faces, *copies]))
+    right = sum((100 + i, i) in found for i in range(100))
+    assert least <= right / 100 <= most
+
+
+def test_different_pictures_are_not_flagged(faces):
+    assert near_duplicates(tensors(faces)) == []
+    plain = torch.zeros(5, 3, 64, 64, dtype=torch.uint8)
+    assert near_duplicates(plain) == [] == near_duplicates(plain[:0])
+
+
+def test_what_is_kept_is_never_flagged_itself(faces):
+    x = tensors(faces[:2])
+    assert near_duplicates(torch.cat([x, x, x])) == [(2, 0), (3, 1), (4, 0), (5, 1)]
+
+
+def test_near_duplicates_are_proposed_and_never_dropped(studio, tmp_path):
+    files = pictures(tmp_path / "a", 4)
+    array = np.asarray(Image.open(files[0])).copy()
+    array[0, 0] ^= 1
+    Image.fromarray(array).save(tmp_path / "a/copy.png")
+    token = prepared(studio, tmp_path / "a")
+    last = studio.prepared(token)
+    assert (last.near, last.count) == ((("copy.png", "000.png"),), 5)
+
+
+# The pre-flight
+
+
+def test_another_model_is_proposed_if_it_does_better(studio, tmp_path, monkeypatch):
+    make_weights(tmp_path / "weights", name="other", seed=1)
+    words = {"tiny": verdict.UNKNOWN, "other": verdict.GOOD}
+    tried = []
+
+    def judge(values, numbers):
+        tried.append(len(values))
+        return verdict.Verdict(words["tiny" if len(tried) == 1 else "other"], "Because.", 1.0)
+
+    monkeypatch.setattr(verdict, "judge", judge)
+    token = prepared(studio, make_pictures(tmp_path / "a", 20))
+    last = studio.prepared(token)
+    assert tried == [20, preflight.SAMPLE]
+    assert [other["id"] for other in last.others] == ["other"]
+    ways = preflight.ways_out(last)
+    assert "knows them better (good)" in ways[0]
+    assert any("download ffhq" in way for way in ways) and any("pretrain" in way for way in ways)
+
+
+def test_no_other_model_is_tried_where_the_present_one_is_good(studio, tmp_path, monkeypatch):
+    make_weights(tmp_path / "weights", name="other", seed=1)
+    monkeypatch.setattr(verdict, "judge", lambda v, n: verdict.Verdict(verdict.GOOD, "Because.", 9.0))
+    monkeypatch.setattr(preflight, "_judged", None)
+    assert studio.prepared(prepared(studio, make_pictures(tmp_path / "a", 4))).others == ()
+
+
+def test_a_good_model_needs_no_way_out(tmp_path):
+    assert preflight.ways_out(Prepared("t", tmp_path, Report(), 9, 30.0, verdict.GOOD, "")) == []
+
+
+def test_the_pace_is_measured(studio, tmp_path):
+    token = prepared(studio, make_pictures(tmp_path / "a", 6))
+    assert studio.pace(token, RECIPE) > 10 and studio.prepared(token).seconds > 0
+
+
+def test_oblong_pictures_are_shown_before_and_after_the_crop(studio, tmp_path):
+    make_pictures(tmp_path / "a", 3)
+    white = Image.new("RGB", (64, 32), "white")
+    white.paste("red", (0, 0, 16, 32))
+    white.save(tmp_path / "a/oblong.png")
+    (couple,) = studio.alignment(prepared(studio, tmp_path / "a", crop="centre"))
+    width, height = couple.size
+    before, after = couple.crop((0, 0, width, width)), couple.crop((0, height - width, width, height))
+    red = (255, 0, 0)
+    assert before.getpixel((10, width // 2)) == red and after.getpixel((10, width // 2)) != red
+
+
+def test_the_sizes_are_counted_by_the_shorter_side():
+    verdicts = [Verdict(str(i), "used", "", side, 600) for i, side in enumerate((16, 64, 127, 300))]
+    sizes = Report((*verdicts, Verdict("x", "skipped", "", 9, 9))).sizes()
+    assert sizes == {"16 to 31": 1, "32 to 63": 0, "64 to 127": 2, "128 to 255": 0, "256 to 511": 1}
+    assert Report().sizes() == {}

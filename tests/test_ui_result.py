@@ -1,0 +1,305 @@
+"""Step 4 of the tab Transfer, the list of runs, the tick and the Hub: the handlers, called as functions."""
+
+import os
+import re
+import time
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from tiny import RECIPE, carry_out, make_pictures, make_studio
+
+from mind2mind import codes, gallery
+from mind2mind.config import PUBLIC, RECIPES
+from mind2mind.ui import keep, words
+from mind2mind.ui import result_words as say
+from mind2mind.ui.assembly import Page
+from mind2mind.ui.common import Visit
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gradios_files(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        patch.setitem(RECIPES, "default", RECIPE)
+        yield
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return Page(make_studio(tmp_path_factory.mktemp("result")))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return make_pictures(tmp_path_factory.mktemp("pictures") / "set", 120)
+
+
+def trained(page, pictures, visit, title="My ducks", steps=30):
+    """What the browser holds after a run."""
+    *_, ready = page.studio.prepare([pictures], "tiny", visitor=visit.visitor, title=title)
+    page.studio.desk.start(ready.token, recipe=RECIPE, seconds=None, steps=steps, seed=0)
+    carry_out(page.studio, ready.token)
+    return visit.at(ready.token)
+
+
+@pytest.fixture(scope="module")
+def visit(page, pictures):
+    return trained(page, pictures, Visit.of(None))
+
+
+def made(page):
+    return sorted((Path(os.environ["GRADIO_TEMP_DIR"]) / "made").rglob("*.*"))
+
+
+# The result
+
+
+def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
+    step = page.transfer.result
+    shown = step.finish(visit.stored())
+    assert shown[step.made].visible and len(shown[step.samples]) == len(shown[step.nearest]) == 64
+    assert len(shown[step.of_source]) == 16
+    assert "64 new pictures by your model" in shown[step.verdict] and "kept aside" in shown[step.verdict]
+    assert "near cop" in shown[step.verdict] and "99 %" in shown[step.copies]
+    assert "do not pair" in shown[step.source_note]
+    assert shown[step.keep.command].startswith("mind2mind transfer PICTURES --model tiny")
+    assert 'sample("my-ducks"' in shown[step.keep.python]
+    alts = [caption for _, caption in (*shown[step.samples], *shown[step.nearest], *shown[step.of_source])]
+    assert all(alts) and len(set(alts)) == len(alts)
+
+
+def test_the_most_alike_come_first(page, visit):
+    found = page.studio.outcome(visit.token)
+    step = page.transfer.result
+    shown = step.finish(visit.stored())[step.nearest]
+    nearest = int(found.originality.distance[:64].argmin())
+    top = np.asarray(shown[0][0].convert("RGB"))[: found.samples[0].height]
+    assert np.array_equal(top, np.asarray(found.samples[nearest].convert("RGB")))
+
+
+def test_a_model_that_repeats_is_warned_of(page, visit, monkeypatch):
+    w = codes.load(page.studio.home / "runs" / visit.token / "codes.safetensors").w
+    rows = torch.arange(1000) % len(w)
+    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: w[rows[: len(seeds)]])
+    step = page.transfer.result
+    shown = step.finish(visit.stored())
+    assert "m2m-poor" in shown[step.verdict] and "repeats" in shown[step.verdict]
+    assert "first 64 are near copies" in shown[step.copies]
+
+
+def test_reloading_a_finished_run_writes_no_more_files(page, visit):
+    step = page.transfer.result
+    first = step.finish(visit.stored())[step.keep.download].value["path"]
+    before = made(page)
+    again = step.finish(visit.stored())[step.keep.download].value["path"]
+    assert again == first and made(page) == before
+    page.transfer.result.steps.studio.rename(visit.token, "Other ducks")
+    changed = step.finish(visit.stored())[step.keep.download].value["path"]
+    assert Path(changed).name == "other-ducks.zip" and changed != first
+    page.studio.rename(visit.token, "My ducks")
+
+
+def test_the_slider_goes_through_the_previews(page, visit):
+    step = page.transfer.result
+    steps = page.studio.status(visit.token).preview_steps
+    first, said = step.at(visit.stored(), 1)
+    last, end = step.at(visit.stored(), len(steps))
+    assert said == words.note(f"Step 0 of {steps[-1]:,}") and end == words.note(
+        f"Step {steps[-1]:,} of {steps[-1]:,}"
+    )
+    assert len(first) == len(last) == 16 and first[0][0].tobytes() != last[0][0].tobytes()
+    assert step.at(visit.stored(), 99)[1] == end and step.at(visit.stored(), -3)[1] == said
+    film = step.filmed(visit.stored())
+    assert (
+        film.visible
+        and Path(film.value["video"]["path"] if "video" in film.value else film.value["path"]).exists()
+    )
+
+
+def test_everything_is_packed_on_a_click_and_once(page, visit):
+    step = page.transfer.result.keep
+    button = step.packed(visit.stored())
+    path = Path(button.value["path"])
+    assert path.name == "my-ducks-everything.zip" and button.visible and "Save the zip (" in button.label
+    names = zipfile.ZipFile(path).namelist()
+    assert {"my-ducks/model.safetensors", "film.mp4", "run.json", "samples/1000.png"} <= set(names)
+    when = path.stat().st_mtime_ns
+    assert Path(step.packed(visit.stored()).value["path"]).stat().st_mtime_ns == when
+
+
+def test_a_run_without_a_model_has_no_result_but_can_go_on(page, pictures):
+    *_, ready = page.studio.prepare([pictures], "tiny", visitor="v" * 22, title="Failed")
+    page.studio.desk.find(ready.token).update(state="failed", error="It broke.", advice="Mend it.")
+    step = page.transfer.result
+    shown = step.finish(Visit("v" * 22, ready.token).stored())
+    assert not shown[step.made].visible and shown[step.go_on] == "Go on training"
+    page.studio.delete(ready.token)
+
+
+# The list
+
+
+def entries(page, visit):
+    return page.transfer.shelf.known(visit)[page.transfer.shelf.runs].choices
+
+
+def test_the_list_says_what_each_run_is(page, visit):
+    ((line, token),) = entries(page, visit)
+    assert token == visit.token
+    assert re.fullmatch(r"My ducks · done · \d\d \w{3}, \d\d:\d\d · 120 pictures · tiny · [\d.]+ [kM]B", line)
+    empty = page.transfer.shelf.known(Visit.of(None))
+    assert not empty[page.transfer.shelf.box].visible
+
+
+def test_renaming_and_what_is_none(page, pictures):
+    shelf = page.transfer.shelf
+    visit = trained(page, pictures, Visit.of(None), steps=3)
+    assert shelf.chosen(visit.stored(), visit.token) == "My ducks"
+    updates = shelf.renamed(visit.stored(), visit.token, "Geese")
+    assert updates[shelf.runs].choices[0][0].startswith("Geese · done")
+    for token, title in ((visit.token, " "), (None, "x"), ("a" * 22, "x")):
+        with pytest.raises(gr.Error):
+            shelf.renamed(visit.stored(), token, title)
+    shelf.delete_all(visit.stored())
+
+
+def test_nobody_touches_the_runs_of_others(page, visit):
+    shelf, other = page.transfer.shelf, Visit.of(None).stored()
+    for touch in (
+        shelf.chosen,
+        shelf.delete,
+        page.transfer.look_at,
+        lambda s, t: shelf.renamed(s, t, "Mine"),
+    ):
+        with pytest.raises(gr.Error, match="No run is chosen"):
+            touch(other, visit.token)
+    shelf.delete_all(other)
+    assert page.studio.status(visit.token).title == "My ducks"
+
+
+def test_deleting_another_run_than_the_one_seen(page, pictures):
+    shelf = page.transfer.shelf
+    first = trained(page, pictures, Visit.of(None), "First", 3)
+    second = trained(page, pictures, first, "Second", 3)
+    used = second.using(first.token)
+    updates = shelf.delete(used.stored(), first.token)
+    assert updates[page.transfer.steps.visit]["token"] == second.token  # still looked at
+    assert updates[page.transfer.steps.visit]["models"] == []
+    assert [token for _, token in entries(page, second)] == [second.token]
+    updates = shelf.delete(second.stored(), second.token)
+    assert updates[page.transfer.steps.visit]["token"] is None
+
+
+def test_deleting_everything_asks_first_and_leaves_nothing(page, pictures):
+    shelf, steps = page.transfer.shelf, page.transfer.steps
+    visit = trained(page, pictures, trained(page, pictures, Visit.of(None), steps=3), steps=3)
+    bundle = page.transfer.result.finish(visit.stored())[page.transfer.result.keep.download].value["path"]
+    opened, *_ = page.open(visit.stored(), bundle)
+    (token,) = opened["models"]
+    sure, question = shelf.ask(opened)
+    assert sure.visible and "2 runs" in question and len(entries(page, visit)) == 2
+    updates = shelf.delete_all(opened)
+    assert updates[steps.visit] == Visit(visit.visitor).stored()
+    assert "Deleted: 3 runs" in updates[steps.message] and "started again" in updates[steps.message]
+    assert entries(page, visit) == [] and not Path(bundle).exists()
+    assert not (page.studio.home / "models" / token).exists()
+    assert "nothing to delete" in shelf.delete_all(opened)[steps.message]
+
+
+# The tick
+
+
+@pytest.fixture
+def public(tmp_path):
+    return Page(make_studio(tmp_path, PUBLIC))
+
+
+def test_nothing_can_be_uploaded_without_the_tick(public, pictures):
+    step = public.transfer.pictures
+    consent, files = step.consent, [str(path) for path in sorted(pictures.iterdir())[:5]]
+    fresh = Visit.of(None)
+    assert not consent.known(fresh)[consent.uploads].visible and consent.tick.visible
+    with pytest.raises(gr.Error, match="tick"):
+        list(step.add(fresh.stored(), files, "tiny", "centre"))
+    stored, uploads = consent.ticked(fresh.stored(), True)
+    assert uploads.visible and Visit.of(stored).agreed
+    *_, last = step.add(stored, files, "tiny", "centre")
+    assert last[public.transfer.steps.visit]["agreed"]  # and stays so
+    assert public.transfer.reopen(stored)[consent.uploads].visible
+    for no in (False, None, "yes"):
+        assert not consent.ticked(stored, no)[1].visible
+
+
+def test_at_home_there_is_no_tick(page):
+    consent = page.transfer.pictures.consent
+    assert consent.known(Visit.of(None))[consent.clock] == ""
+    assert not consent.tick.visible and consent.known(Visit.of(None))[consent.uploads].visible
+
+
+def test_the_clock_tells_when_everything_is_deleted(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000)  # 14 November 2023, 22:13 UTC
+    assert "15 November, 22:13 UTC" in say.clock(24)
+    assert say.moment(1_699_200_000).startswith("5 November")
+
+
+# The Hub
+
+
+def test_the_hub_is_offered_only_where_visitors_can_sign_in(monkeypatch):
+    for name in ("SPACE_ID", "OAUTH_CLIENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(keep.importlib.util, "find_spec", lambda name: object())
+    assert not keep.hub_login()
+    monkeypatch.setenv("SPACE_ID", "me/space")
+    assert not keep.hub_login()
+    monkeypatch.setenv("OAUTH_CLIENT_ID", "x")
+    assert keep.hub_login()
+    monkeypatch.setattr(keep.importlib.util, "find_spec", lambda name: None)
+    assert not keep.hub_login()  # Gradio's extra is not installed
+
+
+def test_sending_to_the_hub_shows_the_card_first_and_uses_the_visitors_login(page, visit, monkeypatch):
+    step, sent = page.transfer.result.keep, []
+
+    def publish(ref, repository, token, *, private):
+        sent.append((ref, repository, token, private))
+        return f"https://hub.example/{repository}"
+
+    monkeypatch.setattr(page.studio, "publish", publish)
+    profile, token = SimpleNamespace(username="me"), SimpleNamespace(token="hf_x")
+    card, send, _ = step.card_of(visit.stored(), "ducks", profile)
+    assert card.visible and send.visible and "mind2mind download me/ducks" in card.value and not sent
+    button, told = step.publish(visit.stored(), "ducks", True, profile, token)
+    assert sent == [(visit.token, "me/ducks", "hf_x", True)] and not button.visible
+    assert "https://hub.example/me/ducks" in told and "Only you" in told
+    step.publish(visit.stored(), "group/ducks", False, profile, token)
+    assert sent[1][1:] == ("group/ducks", "hf_x", False)
+    for private in (None, "no", 0):  # whatever a caller sends: public only by a plain False
+        step.publish(visit.stored(), "ducks", private, profile, token)
+        assert sent[-1][3] is True
+    for who in ((None, token), (profile, None)):
+        with pytest.raises(gr.Error, match="Sign in"):
+            step.publish(visit.stored(), "ducks", True, *who)
+    with pytest.raises(gr.Error, match="name of a repository"):
+        step.card_of(visit.stored(), "../x y", profile)
+    assert "hf_x" not in str(visit.stored())
+
+
+def test_with_a_login_the_page_has_it(tmp_path, monkeypatch):
+    pytest.importorskip("authlib")
+    pytest.importorskip("itsdangerous")
+    for name in ("SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL"):
+        monkeypatch.setenv(name, "https://hub.example")
+        monkeypatch.setattr(f"gradio.oauth.{name}", "https://hub.example", raising=False)  # read at import
+    monkeypatch.setenv("SYSTEM", "spaces")
+    assert keep.hub_login()
+    page = Page(make_studio(tmp_path))
+    kinds = [type(block).__name__ for block in page.demo.blocks.values()]
+    assert kinds.count("LoginButton") == 1
+    special = [f for f in page.demo.fns.values() if getattr(f.fn, "__name__", "") in ("publish", "card_of")]
+    assert len(special) == 2 and all(f.api_visibility == "private" for f in special)
