@@ -86,10 +86,10 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
         assert download.value.suggested_filename == name
         download.value.save_as(tmp_path / name)
         assert inside in zipfile.ZipFile(tmp_path / name).namelist()
-    before = sorted((app.home / "gradio").rglob("*.zip"))
-    for _ in range(3):
+    before = sorted((app.home / "gradio").rglob("my-ducks*.zip"))
+    for _ in range(3):  # one file for the run, not one for each look
         opened(page, app, token)
-    assert sorted((app.home / "gradio").rglob("*.zip")) == before  # one for the run, not one for each look
+    assert sorted((app.home / "gradio").rglob("my-ducks*.zip")) == before
 
 
 @HOME

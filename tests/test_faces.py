@@ -245,16 +245,17 @@ def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
     from mind2mind.ui.assembly import Page
 
     tab = Page(studio).transfer
-    assert tab.crop.value == "face" == tab.crop_of("people")
+    pictures, check = tab.pictures, tab.pictures.check
+    assert pictures.crop.value == "face" == pictures.crop_of("people")
     files = [str(path) for path in sorted(photos.iterdir())]
-    *_, last = tab.check(None, files, "people", "centre")
-    assert last[tab.align].visible and "1 face not aligned" in last[tab.faces]
-    assert len(last[tab.aligned].value) == 1
-    first, *_, last = tab.align_faces(last[tab.visit], last[tab.added], "people")
-    assert first == {tab.crop: "face"} and not last[tab.align].visible
-    assert "1 x Face aligned" in last[tab.faces] and "Above your pictures" in last[tab.faces]
-    again = tab.reopen(last[tab.visit])
-    assert len(again[tab.aligned].value) == 1 and not again[tab.align].visible
+    *_, last = pictures.add(None, files, "people", "centre", None)
+    assert last[check.align].visible and "1 face not aligned" in last[check.faces]
+    assert len(last[check.aligned].value) == 1
+    *_, last = pictures.align_faces(last[tab.steps.visit], "people", last[pictures.added])
+    assert last[pictures.crop] == "face" and not last[check.align].visible
+    assert "1 x Face aligned" in last[check.faces] and "Above your pictures" in last[check.faces]
+    again = tab.reopen(last[tab.steps.visit])
+    assert len(again[check.aligned].value) == 1 and not again[check.align].visible
 
 
 def test_the_app_shows_an_end_before_and_after(studio, photos):

@@ -21,10 +21,11 @@ from safetensors.torch import load_file, save_file
 from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, prepared
 from typer.testing import CliRunner
 
-from mind2mind import bundles, gallery, ledger, originality, outcome, publish, worker
+from mind2mind import album, bundles, gallery, ledger, originality, outcome, publish, worker
 from mind2mind.cli import build
 from mind2mind.config import DEFAULT, PUBLIC
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, WeightsError
+from mind2mind.images import grid
 from mind2mind.launch import Launcher
 from mind2mind.settings import changed
 from mind2mind.studio import Studio
@@ -195,9 +196,9 @@ def test_the_film_shows_the_previews_in_order(studio, done, tmp_path):
     steps = studio.status(done).preview_steps
     frames = frames_of(studio.film(done, tmp_path / "film.mp4"))
     assert len(frames) == 2 * len(steps) - 1 + 12
-    sheets = list(outcome.album.film(studio.library, studio.desk.find(done)))
+    sheets = list(album.film(studio.library, studio.desk.find(done)))
     for number, step in ((0, steps[0]), (2, steps[1]), (-1, steps[-1])):
-        exact = np.asarray(outcome.album.grid(studio.preview(done, step)))
+        exact = np.asarray(grid(studio.preview(done, step)))
         assert np.array_equal(np.asarray(sheets[number]), exact)
     token = prepared(studio, studio.home.parent / "pictures")
     with pytest.raises(DataError):

@@ -566,10 +566,10 @@ call["open"](None, result[tab.result.keep.download].value["path"])
 
 call["sample"]("tiny", 0, 1, 1.0, "none"), call["encode"](pictures, "tiny", "centre")
 call["interpolate"]("tiny", 0, 1, 12, "WebP")
-api = call["transfer"].__self__
-prepared = api.check(pictures, "tiny", "centre", "v")
-api.export(token, studio.home / "model.zip")
-for attempt in (lambda: api.check([bad], "tiny", "centre", "v"), lambda: list(call["add"]({"agreed": True}, [bad], "tiny", "centre"))):
+submit = lambda paths: list(call["submit"](paths, "tiny", 30, 0, "default", "centre", 0, "", type("R", (), {"client": None})))
+assert submit(pictures)[-1]["used"] == len(pictures)
+assert len(call["result"](token)[0]) == 64
+for attempt in (lambda: submit([bad]), lambda: list(call["add"]({"agreed": True}, [bad], "tiny", "centre"))):
     try:
         attempt()
     except gr.Error as error:

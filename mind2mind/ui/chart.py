@@ -12,6 +12,8 @@ import pandas as pd
 POINTS = 500
 WINDOW = 0.05  # share of a curve that a point of the smoothed one is the mean of, half of it on each side
 EDGE = 0.02  # share of the values at each end that is cut off: a wild start would flatten the rest
+LOSSES_SAID = "Losses and the critic's gap: they may go up and down; what counts is the quality."
+QUALITY_SAID = "Quality: lower is better."
 LOSSES = {
     "critic_loss": ("critic", "#6366f1"),
     "generator_loss": ("generator", "#d97706"),
@@ -25,17 +27,16 @@ _RAW = " as measured"
 def losses_plot(elem_id: str) -> gr.LinePlot:
     """Where `losses` are shown."""
     colours = {name + _RAW: colour + "50" for name, colour in LOSSES.values()} | dict(LOSSES.values())
-    caption = "Losses and the critic's gap: they may go up and down; what counts is the quality."
-    return _plot(elem_id, caption, colours, [name for name, _ in LOSSES.values()])
+    return _plot(elem_id, colours, [name for name, _ in LOSSES.values()])
 
 
 def qualities_plot(elem_id: str) -> gr.LinePlot:
     """Where `qualities` are shown."""
     colours = {DISTANCE: "#6366f1", FLOOR: "#16a34a"}
-    return _plot(elem_id, "Quality: lower is better.", colours, list(colours))
+    return _plot(elem_id, colours, list(colours))
 
 
-def _plot(elem_id: str, caption: str, colours: dict[str, str], legend: list[str]) -> gr.LinePlot:
+def _plot(elem_id: str, colours: dict[str, str], legend: list[str]) -> gr.LinePlot:
     return gr.LinePlot(
         x="step",
         y="value",
@@ -44,7 +45,6 @@ def _plot(elem_id: str, caption: str, colours: dict[str, str], legend: list[str]
         color_title=" ",
         color_map=colours,
         colors_in_legend=legend,
-        caption=caption,
         height=260,
         buttons=[],
         elem_id=elem_id,

@@ -60,8 +60,10 @@ class Training:
             self.keep = gr.Button("No, let it train", elem_id="transfer-discard-not")
         with gr.Row():
             with gr.Column(min_width=280):
+                gr.HTML(words.note(chart.LOSSES_SAID))
                 self.losses = chart.losses_plot("transfer-losses")
             with gr.Column(min_width=280):
+                gr.HTML(words.note(chart.QUALITY_SAID))
                 self.qualities = chart.qualities_plot("transfer-qualities")
                 self.quality = gr.HTML(elem_id="transfer-quality")
         gr.HTML(words.note("The same 16 random inputs as training goes on:"))
