@@ -244,7 +244,7 @@ class PretrainRecipe(_Checked):
     detail: float = 1.0  # weight of the mean absolute difference of what a 5x5 blur takes away
     latent_noise: float = 0.2  # added to each number of w while training, in its deviations over the batch
     distorted: float = 0.0  # share of each batch that is distorted, to know more than the pictures given
-    refinements: int = 1  # of each sample's code by E(G(w)), when the finished model draws
+    refinements: int = 2  # of each sample's code by E(G(w)), when the finished model draws
     ema_kimg: float = 2.0  # thousands of pictures in which the average of the weights forgets half
 
     def _complaints(self) -> list[str]:
