@@ -65,14 +65,14 @@ def visitor(app, chromium):
             outside.append(route.request.url)
             route.abort()
 
-    def open_page(width=1280, theme="light"):
+    def open_page(width=1280, theme="light", query=""):
         context = chromium.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
         context.set_default_timeout(PATIENCE)
         context.route("**/*", guard)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(error))
-        page.goto(f"{app.url}?__theme={theme}")
+        page.goto(f"{app.url}?__theme={theme}{query}")
         expect(page.locator("#sample-gallery img")).to_have_count(16)
         return page
 

@@ -152,7 +152,7 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     page.wait_for_timeout(max(0.0, 10 - (time.monotonic() - begun)) * 1000)
     page.locator("#transfer-stop").click()
     expect(page.locator("#transfer-status")).to_contain_text("Stopped")
-    expect(page.locator("#transfer-samples img")).to_have_count(16)
+    expect(page.locator("#transfer-samples img")).to_have_count(64)
     page.screenshot(path=shots / "transfer-result.png", full_page=True)
     with page.expect_download() as download:
         page.locator("#transfer-download").click()
@@ -196,10 +196,9 @@ def test_two_visitors_train_at_once_and_each_sees_its_own(visitor, tmp_path):
         page.reload()
         tab(page, "Transfer")
         expect(page.locator("#transfer-summary")).to_contain_text(f"{12 + i} pictures can be used")
-        page.get_by_role("button", name="More").last.click()
-        page.locator("#transfer-earlier input").click()
-        expect(page.get_by_role("option")).to_have_count(1)
-        expect(page.get_by_role("option")).to_contain_text(f"{12 + i} files")
+        page.get_by_role("button", name="Your runs").click()
+        expect(page.locator("#transfer-runs label")).to_have_count(1)
+        expect(page.locator("#transfer-runs label")).to_contain_text(f"{12 + i} files")
 
 
 def test_a_folder_and_a_zip_are_taken(visitor, tmp_path):

@@ -143,12 +143,12 @@ class Training:
         Twice a second, and only what has changed: nothing flickers, and little is sent.
         """
         visit = Visit.of(stored)
-        yield {self.steps.message: ""}
         known = self.steps.status(visit.token)
         if known is None or known.state == "prepared":
+            yield {}  # what the page says stays: that there is no such run, it may be
             return
         with told():
-            yield self.steps.also(LIVE_PART) | self._emptied()
+            yield {self.steps.message: ""} | self.steps.also(LIVE_PART) | self._emptied()
             before: RunStatus | None = None
             for status in self.studio.attach(known.token):
                 if updates := self._changes(before, status):
