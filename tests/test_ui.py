@@ -280,7 +280,7 @@ def test_the_whole_way_of_a_run(page, tmp_path):
     assert len(ready[tab.pictures.check.compared].value) == 8 and ready[tab.steps.parts["train"]].visible
 
     page.studio.desk.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
-    assert next(tab.training.follow(stored)) == {tab.steps.message: ""}
+    assert next(tab.training.follow(stored))[tab.steps.message] == ""
     carry_out(page.studio, token)
     *_, last = tab.training.follow(stored)
     assert (
@@ -316,7 +316,7 @@ def test_start_and_stop(page, tmp_path):
     assert page.studio.status(stored["token"]).state == "queued"
     tab.training.halt(stored)
     assert page.studio.status(stored["token"]).state == "prepared"
-    assert tab.result.finish(stored) == {tab.steps.message: ""}
+    assert tab.result.finish(stored) == {}
     tab.result.forget(stored)
 
 
@@ -403,7 +403,7 @@ def test_a_run_that_is_gone_leaves_an_empty_page(page):
     tab = page.transfer
     stored = Visit.of(None).at("a" * 22).stored()
     assert tab.reopen(stored)[tab.steps.visit]["token"] is None
-    assert list(tab.training.follow(stored)) == [{tab.steps.message: ""}]
+    assert list(tab.training.follow(stored)) == [{}]
     with pytest.raises(gr.Error, match="no such run"):
         tab.training.begin(stored, 30, "default")
 

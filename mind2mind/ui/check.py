@@ -7,7 +7,7 @@ from PIL.Image import Image
 
 from mind2mind.intake import Prepared
 from mind2mind.ui import findings, words
-from mind2mind.ui.common import MODEL_WORK, QUIET, Visit, captioned, pairs, told, wall
+from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, Visit, captioned, pairs, told, wall
 from mind2mind.ui.picking import Picking
 from mind2mind.ui.steps import Steps, Updates
 from mind2mind.ui.zerogpu import gpu, on_zerogpu
@@ -16,6 +16,11 @@ COMPARED = 8
 CLOSER = 320  # px a side of the slider
 CROPPED = "Your picture, below it what the model gets of it:"
 REBUILT = "Your picture, below it what the model makes of it:"
+
+# Gradio's slider gives its two pictures no words; it shows them a moment after the change
+CLOSER_WORDS = """() => { for (const wait of [0, 100, 500, 2000]) setTimeout(() => {
+  document.querySelectorAll('#transfer-closer img').forEach((picture, i) => {
+    picture.alt = i ? 'Its reconstruction' : 'Your picture'; }); }, wait); }"""
 
 
 class Check:
@@ -87,6 +92,7 @@ class Check:
     def wire(self, outputs: list[Any]) -> None:
         """The events of this step alone; `outputs` are the components of all steps."""
         self.compared.select(self.look_closer, self.steps.visit, self.closer, **QUIET, **MODEL_WORK)
+        self.closer.change(None, js=CLOSER_WORDS, **PRIVATE)
         self.picking.wire(outputs)
 
     def shown(self, prepared: Prepared, ready: bool) -> Updates:
