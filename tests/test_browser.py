@@ -131,7 +131,7 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     expect(page.locator("#transfer-summary")).to_contain_text("30 pictures can be used, 1 cannot")
     expect(page.locator("#transfer-compared img")).to_have_count(8)
     page.screenshot(path=shots / "transfer-check.png", full_page=True)
-    page.get_by_label("30 seconds").check()
+    page.get_by_label("10 minutes").check()
     page.locator("#transfer-start").click()
     expect(page.locator("#transfer-status")).to_contain_text("Training")
     begun = time.monotonic()
