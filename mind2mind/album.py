@@ -33,7 +33,7 @@ def comparison(
 
 def thumbnails(run: Run, first: int, count: int) -> list[tuple[str, Image.Image]]:
     """Names and small copies of `count` of a run's pictures, excluded ones too, from number `first` on."""
-    made = codes.load(run.folder / codes.CODES)
+    made = codes.load(run.codes)
     rows = range(len(made))[first : first + count]
     return [(made.names[row], to_image(made.thumbnails[row])) for row in rows]
 

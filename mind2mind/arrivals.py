@@ -14,8 +14,9 @@ from PIL import Image
 
 from mind2mind import gallery
 from mind2mind.cards import Card
-from mind2mind.checkpoints import Model, convert
+from mind2mind.checkpoints import Model
 from mind2mind.config import ARCHITECTURES
+from mind2mind.convert import convert
 from mind2mind.errors import WeightsError
 from mind2mind.fetch import Fetched
 from mind2mind.files import atomic

@@ -1,28 +1,33 @@
-"""A model bundle as one zip: packed for download, unpacked with distrust.
+"""A model bundle as one zip: packed for download, unpacked with distrust, and taken into the home.
 
 Only the known names are read, each up to a size of its own; nothing is extracted by a name from the zip, so
 neither paths nor sizes in it are believed. The preview is not taken over: whoever opens the bundle draws it.
 """
 
 import json
+import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from mind2mind.cards import CARD, CONFIG
-from mind2mind.checkpoints import WEIGHTS
+from mind2mind import gallery
+from mind2mind.cards import CARD, CONFIG, PARTS, PREVIEW, WEIGHTS
 from mind2mind.errors import WeightsError
 from mind2mind.files import atomic
+from mind2mind.home import OPENED, new_token
+from mind2mind.library import Library
 
-PREVIEW = "preview.png"
-PARTS = (CONFIG, CARD, PREVIEW, WEIGHTS)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bundle gives the same bytes
 _CAPS = {CONFIG: 1_000_000, CARD: 1_000_000, WEIGHTS: 200_000_000}  # bytes
 
 
+def zip_at(path: Path) -> Path:
+    """The path, which gets the ending .zip where it is missing."""
+    return path if path.suffix.lower() == ".zip" else path.with_name(path.name + ".zip")
+
+
 def pack(folder: Path, path: Path) -> Path:
     """Writes the bundle in `folder` to a zip at `path`; the ending .zip is added where it is missing."""
-    if path.suffix.lower() != ".zip":
-        path = path.with_name(path.name + ".zip")
+    path = zip_at(path)
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in PARTS:
             if (folder / name).exists():
@@ -30,6 +35,28 @@ def pack(folder: Path, path: Path) -> Path:
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, (folder / name).read_bytes())
     return path
+
+
+def take_in(library: Library, path: Path) -> str:
+    """Opens an exported transfer, a zip or a folder; gives the token that it is known by from now on.
+
+    Raises:
+        WeightsError: it is none, damaged, or its source is not here.
+    """
+    token = new_token()
+    folder = library.home / OPENED / token
+    try:
+        unpack(path, folder)
+        model = library.model(token)
+        if model.kind != "transfer":
+            raise WeightsError(
+                f"'{model.card.id}' is a source, not a transfer.", "Give its folder as the model."
+            )
+        gallery.save_sheet(model, folder / PREVIEW)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return token
 
 
 def unpack(source: Path, folder: Path) -> None:

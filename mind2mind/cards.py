@@ -10,7 +10,8 @@ from mind2mind.config import Crop
 from mind2mind.errors import DataError, WeightsError
 from mind2mind.files import read_json, write_json, write_text
 
-CONFIG, CARD = "config.json", "README.md"
+CONFIG, CARD, PREVIEW, WEIGHTS = "config.json", "README.md", "preview.png", "model.safetensors"
+PARTS = (CONFIG, CARD, PREVIEW, WEIGHTS)  # of a bundle: all there is in its folder
 SOURCE, TRANSFER, VERSION = "mind2mind/source", "mind2mind/transfer", 1
 LONGEST = 200  # characters of an id or a title
 AGAIN = "Download or make the model again."
@@ -39,7 +40,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = read_json(folder / CONFIG)
     except DataError as error:
-        fix = "Give the folder of a model: one with model.safetensors and config.json."
+        fix = f"Give the folder of a model: one with {WEIGHTS} and {CONFIG}."
         raise WeightsError(f"{folder} is not a model's folder: {error.problem}", fix) from error
     if config.get("format") not in (SOURCE, TRANSFER):
         fix = "Give a model made by Mind2Mind; official files go through `convert`."
@@ -52,6 +53,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def expect(folder: Path, kind: str) -> dict[str, Any]:
+    """The config.json of a bundle that is to be a SOURCE or a TRANSFER; WeightsError if it is not."""
     config = read_config(folder)
     if config["format"] != kind:
         found = config["format"].partition("/")[2]
@@ -61,6 +63,7 @@ def expect(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def card_from(config: Mapping[str, Any], folder: Path) -> Card:
+    """The card that the config.json in `folder` holds; WeightsError if it is damaged."""
     try:
         card = Card(**{f.name: config[f.name] for f in fields(Card) if f.name != "crop" or "crop" in config})
     except KeyError as error:
@@ -92,6 +95,7 @@ def official_card(path: Path, out: Path, what: str, credit: str) -> Card:
 def write_config(
     folder: Path, kind: str, card: Card, rest: dict[str, Any], settings: Mapping[str, Any]
 ) -> None:
+    """Writes a bundle's config.json, with `rest` for its weights, and its card, which lists `settings`."""
     write_json(folder / CONFIG, {"format": kind, "version": VERSION, **asdict(card), **rest})
     write_text(folder / CARD, card_text(card, kind.partition("/")[2], settings))
 
@@ -110,7 +114,7 @@ def card_text(card: Card, kind: str, settings: Mapping[str, Any]) -> str:
 
     parts = [
         f"# {card.title}",
-        "![Samples](preview.png)",
+        f"![Samples]({PREVIEW})",
         f"A {kind} model of Mind2Mind. It knows: {card.knows}.",
         f"Licence: {card.licence}. Credit: {card.credit}.",
         card.notes,

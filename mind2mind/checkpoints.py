@@ -1,4 +1,4 @@
-"""The only file that opens weights: our bundles, and the official .pth files on their way into one.
+"""Models as bundles: saved, and opened again.
 
 A bundle is a folder: `model.safetensors`, `config.json`, `README.md` (its card). A source is an ALAE, with a
 MindGAN as its prior where F is none; a transfer is a MindGAN's generator with the source it was trained on,
@@ -8,7 +8,7 @@ weight that half precision cannot hold is an error. In memory everything is floa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,40 +18,25 @@ from torch import Tensor, nn
 from mind2mind.alae import ALAE
 from mind2mind.cards import (
     AGAIN,
-    CARD,
     CONFIG,
     SOURCE,
     TRANSFER,
+    WEIGHTS,
     Card,
     card_from,
     expect,
-    official_card,
-    read_config,
     transfer_settings,
     write_config,
 )
-from mind2mind.config import CELEBA_HQ256, FFHQ, Architecture, MindGANSizes
-from mind2mind.errors import ConfigError, DataError, WeightsError
+from mind2mind.config import Architecture, MindGANSizes
+from mind2mind.errors import ConfigError, WeightsError
 from mind2mind.files import load_tensors, save_tensors, sha256
 from mind2mind.mindgan import Perceptron, draw_z
-from mind2mind.official import (
-    alae_from,
-    fill,
-    first,
-    kind_of,
-    mindgan_from,
-    read_official_alae,
-    read_official_mindgan,
-)
-from mind2mind.unpickle import read_pth
+from mind2mind.official import fill, first
 
-__all__ = ["CARD", "CONFIG", "SOURCE", "TRANSFER", "WEIGHTS", "Card", "Model", "convert", "load_source",
-           "load_transfer", "read_config", "read_official_alae", "read_official_mindgan", "save_source",
-           "save_transfer"]  # fmt: skip
+__all__ = ["Card", "Model", "load_source", "load_transfer", "save_source", "save_transfer"]
 
-WEIGHTS = "model.safetensors"
 MOST_REFINEMENTS = 8  # a bundle asks for no more
-ALIGNED_FACES = (FFHQ, CELEBA_HQ256)  # what official files of these sizes were trained on
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +111,7 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
     """
     config = expect(folder, SOURCE)
     tensors, _ = load_tensors(folder / WEIGHTS)
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("prior.")}
+    of_prior = {n.removeprefix("prior."): tensors.pop(n) for n in list(tensors) if n.startswith("prior.")}
     try:
         architecture = Architecture.from_dict(config["architecture"])
         sizes = MindGANSizes.from_dict(config["prior"]) if config["prior"] else None
@@ -136,15 +121,9 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
     with torch.device("meta"):
         alae = ALAE(architecture)
         prior = _generator(sizes) if sizes else None
-    fill(alae, own, str(folder), device, AGAIN)
+    fill(alae, tensors, str(folder), device, AGAIN)
     if prior is not None:
-        fill(
-            prior,
-            {n.removeprefix("prior."): t for n, t in tensors.items() if n not in own},
-            str(folder),
-            device,
-            AGAIN,
-        )
+        fill(prior, of_prior, str(folder), device, AGAIN)
     card, digest = card_from(config, folder), sha256(folder / WEIGHTS)
     return Model(
         card=card,
@@ -229,63 +208,6 @@ def load_transfer(folder: Path, source: Model) -> Model:
         source_hash=source.hash,
         refinements=source.refinements,
     )
-
-
-def convert(
-    path: Path,
-    out: Path,
-    *,
-    architecture: Architecture | None = None,
-    parameters: Path | None = None,
-    card: Card | None = None,
-    source: Model | None = None,
-) -> Path:
-    """An official .pth file of either kind into a bundle in `out`; the file is not needed afterwards.
-
-    A source keeps float32. A MindGAN needs `source`, the converted ALAE it was trained on.
-
-    Raises:
-        WeightsError: the file cannot be read or does not fit.
-        ConfigError: a MindGAN without a source, or with one that cannot be its own.
-        DataError: `out` already holds a bundle, or cannot be written.
-    """
-    path, out = Path(path), Path(out)
-    if (out / CONFIG).exists() or (out / WEIGHTS).exists():
-        raise DataError(f"There is already a model in {out}.", "Choose another folder for the new one.")
-    file = read_pth(path)
-    if kind_of(file) == "mindgan":
-        gan = mindgan_from(file, parameters)
-        _check_source(source, path, gan.sizes.latent_size)
-        with torch.no_grad():
-            w_avg = gan.generator(draw_z(4096, gan.sizes.z_dim, torch.Generator().manual_seed(0))).mean(dim=0)
-        card = card or official_card(path, out, "MindGAN", "Frégier and Gouray, Mind2Mind (arXiv 1906.11613)")
-        card = replace(card, crop=source.card.crop) if source else card
-        extra = {"converted from": path.name}
-        save_transfer(out, gan.generator, w_avg, card, source=source, sizes=gan.sizes, extra=extra)
-        return out
-    alae = alae_from(file, architecture)
-    credit = "Pidhorskyi, Adjeroh and Doretto, Adversarial Latent Autoencoders (arXiv 2004.04467)"
-    card = card or official_card(path, out, "ALAE", credit)
-    if alae.architecture in ALIGNED_FACES:
-        card = replace(card, crop="face")
-    save_source(out, alae, card, dtype=torch.float32)
-    return out
-
-
-def _check_source(source: Model | None, path: Path, latent_size: int) -> None:
-    if source is None:
-        raise ConfigError(
-            f"{path.name} is a MindGAN, which draws with the ALAE it was trained on.",
-            "Convert that one first, and give it as --source.",
-        )
-    if source.kind != "source":
-        raise ConfigError(f"'{source.card.id}' is a transfer itself.", "Give the converted ALAE as --source.")
-    size = source.alae.architecture.latent_size
-    if size != latent_size:
-        raise ConfigError(
-            f"{path.name} makes codes of {latent_size} numbers; those of '{source.card.id}' have {size}.",
-            "Give the ALAE it was trained on as --source.",
-        )
 
 
 def _sizes(g: Perceptron) -> MindGANSizes:

@@ -8,7 +8,6 @@ the source model, since codes mean nothing to another one. Small copies of the p
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +22,6 @@ from mind2mind.images import from_uint8
 from mind2mind.runs import Run
 
 FORMAT, VERSION = "mind2mind/codes", 1
-CODES = "codes.safetensors"  # in a run's folder
 THUMBNAIL = 128  # px a side at most
 BATCH_PIXELS = 16 * 256**2  # of a batch: 1 picture of 1024 px; 2 were no faster and took 300 MB more
 
@@ -122,10 +120,16 @@ def _batches(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
 
 
 @torch.no_grad()
+def of_pixels(alae: ALAE, pixels: Tensor, batch_size: int = 64) -> Tensor:
+    """E of uint8 pictures (N, C, H, W): float32 (N, latent_size) on the CPU."""
+    device = alae.w_avg.device
+    return torch.cat([alae.encode(from_uint8(x.to(device))).float().cpu() for x in pixels.split(batch_size)])
+
+
 def _codes_of(alae: ALAE, batch: list[Picture], rows: dict[str, Tensor]) -> Tensor:
     """(N, latent_size), float32 on the CPU, known rows as they are."""
     new = [picture.pixels for picture in batch if picture.sha256 not in rows]
-    fresh = iter(alae.encode(from_uint8(torch.stack(new).to(alae.w_avg.device))).float().cpu() if new else ())
+    fresh = iter(of_pixels(alae, torch.stack(new)) if new else ())
     return torch.stack([rows[p.sha256] if p.sha256 in rows else next(fresh) for p in batch])
 
 
@@ -193,7 +197,7 @@ def load(path: Path) -> Codes:
 
 def of_run(run: Run) -> Codes:
     """What a run learns from: its pictures but the excluded ones."""
-    made, excluded = load(run.folder / CODES), set(run.info.get("excluded") or ())
+    made, excluded = load(run.codes), set(run.info.get("excluded") or ())
     rows = [row for row, name in enumerate(made.names) if name not in excluded]
     return made if len(rows) == len(made) else _rows(made, rows)
 
@@ -234,9 +238,3 @@ def _complaint(codes: Codes) -> str:
     if codes.thumbnails.dtype != torch.uint8 or codes.thumbnails.dim() != 4:
         return f"the thumbnails are {codes.thumbnails.dtype} of shape {tuple(codes.thumbnails.shape)}"
     return "" if bool(codes.w.isfinite().all()) else "a code is not a finite number"
-
-
-def lerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
-    """(1 - t) a + t b, exactly a at 0 and b at 1; a tensor t takes part in broadcasting."""
-    weight: Any = t
-    return torch.lerp(a, b, weight)

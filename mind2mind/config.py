@@ -229,7 +229,8 @@ class PretrainRecipe(_Checked):
     """How an ALAE is trained on a folder of pictures by the pixel term.
 
     The term is the mean absolute difference between x and G(E(x)), summed over the scales, with the mean
-    squared difference and that of the fine detail on top. What each part bought is in CONTRIBUTING.
+    squared difference and those of the fine detail and of the worst pixels on top. What each part bought is
+    in CONTRIBUTING.
     """
 
     trains_f: ClassVar[bool] = False  # F keeps its initial weights
@@ -242,6 +243,7 @@ class PretrainRecipe(_Checked):
     scales: tuple[int, ...] = (1, 2, 4)  # of the pixel term: full, half and quarter size
     squared: float = 10.0  # weight of the mean squared difference
     detail: float = 1.0  # weight of the mean absolute difference of what a 5x5 blur takes away
+    hardest: float = 0.5  # weight of the mean difference of each picture's worst 2 % of pixels
     latent_noise: float = 0.2  # added to each number of w while training, in its deviations over the batch
     distorted: float = 0.0  # share of each batch that is distorted, to know more than the pictures given
     refinements: int = 2  # of each sample's code by E(G(w)), when the finished model draws
@@ -251,8 +253,8 @@ class PretrainRecipe(_Checked):
         complaints = _not_positive(self, "batch_size", "warmup_steps")
         if not (self.learning_rate > 0 and self.ema_kimg > 0):
             complaints.append("learning_rate and ema_kimg must be above 0")
-        if min(self.squared, self.detail, self.latent_noise, self.refinements) < 0:
-            complaints.append("squared, detail, latent_noise or refinements is negative")
+        if min(self.squared, self.detail, self.hardest, self.latent_noise, self.refinements) < 0:
+            complaints.append("squared, detail, hardest, latent_noise or refinements is negative")
         if not 0 <= self.distorted <= 1:
             complaints.append(f"distorted is {self.distorted}, must be from 0 to 1")
         return complaints
@@ -340,8 +342,10 @@ DEFAULT = Recipe(
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
 
 PRETRAIN_DEFAULT = PretrainRecipe(name="default")
-PRETRAIN_PLAIN = PretrainRecipe(name="plain", squared=0.0, detail=0.0, latent_noise=0.0, refinements=0)
-PRETRAIN_BROAD = PretrainRecipe(name="broad", latent_noise=0.3, distorted=0.5, refinements=0)
+PRETRAIN_PLAIN = PretrainRecipe(
+    name="plain", squared=0.0, detail=0.0, hardest=0.0, latent_noise=0.0, refinements=0
+)
+PRETRAIN_BROAD = PretrainRecipe(name="broad", latent_noise=0.1, distorted=0.5, refinements=0)
 PRETRAIN_PAPER = PaperRecipe(name="paper")
 PRETRAIN_RECIPES: dict[str, PretrainRecipe | PaperRecipe] = {
     recipe.name: recipe for recipe in (PRETRAIN_DEFAULT, PRETRAIN_PLAIN, PRETRAIN_BROAD, PRETRAIN_PAPER)

@@ -13,14 +13,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mind2mind import runs
+from mind2mind import home
 from mind2mind.config import BUDGETS, RECIPES, Limits, Recipe
 from mind2mind.errors import ConfigError, DataError, RunError, TrainingError
+from mind2mind.files import bytes_in
 from mind2mind.launch import Launcher
-from mind2mind.runs import Run, RunStatus
+from mind2mind.runs import ALIVE, Run, is_run, occupied
+from mind2mind.seeds import check_seeds
+from mind2mind.status import RunStatus, status_of
 
 OVERTIME = 1.5  # a run that takes this much of its budget ends, saved and told so
-LEFTOVER_SECONDS = 3600  # a folder without a run in it may be a run in the making for so long
 
 
 class Desk:
@@ -38,19 +40,24 @@ class Desk:
             RunError: there is none.
         """
         token, folder = str(token), Path(token).absolute()
-        if self.limits.keep_hours is None and not runs.is_token(token) and (folder / "run.json").exists():
+        if not self.public and not home.is_token(token) and is_run(folder):
             return Run(folder)
-        return runs.find(self.home, token)
+        return home.find_run(self.home, token)
 
     def new(self, folder: Path | None) -> Run:
-        """A run that is not on the disk yet."""
+        """A run that is not on the disk yet.
+
+        Raises:
+            DataError: the disk is full.
+            RunError: the folder holds a run, or something else.
+        """
+        self.check_disk()
         if folder is None:
-            token = runs.new_token()
-            return Run(self.home / "runs" / token, token)
+            return home.new_run(self.home)
         run = Run(Path(folder).absolute())
         if run.exists:
             raise RunError(f"There is already a run in {folder}.", "Resume it, or choose another folder.")
-        if runs.occupied(run.folder):
+        if occupied(run.folder):
             raise RunError(f"{folder} holds files of something else.", "Choose a new folder.")
         return run
 
@@ -63,8 +70,7 @@ class Desk:
             seconds = BUDGETS["Standard"].seconds
         if (seconds is not None and not 0 < seconds < 1e7) or (steps is not None and not 0 < steps < 1e8):
             raise ConfigError("This is no budget.", "Give a positive number of seconds or of steps.")
-        if not 0 <= seed < 2**32:
-            raise ConfigError(f"{seed} is no seed.", "Seeds are whole numbers from 0 to 4294967295.")
+        check_seeds([seed])
         most = self.limits.run_seconds
         if seconds is not None and most is not None:
             seconds = min(seconds, most)
@@ -77,9 +83,10 @@ class Desk:
             "deadline": deadline,
         }
         run = self.find(token)
-        if run.info["counts"]["used"] < 2:
+        if (used := run.info["counts"]["used"]) < 2:
+            there = "There is only one picture (copies do not count)" if used else "No picture is left"
             raise TrainingError(
-                "There is only one picture (copies do not count): nothing varies that could be learnt.",
+                f"{there}: nothing varies that could be learnt.",
                 "Add more: 20 begin to vary, 200 make a good set.",
             )
         return self._enqueue(run, ("prepared",), settings)
@@ -109,17 +116,14 @@ class Desk:
                 run.request_stop(False)
                 ended = {"error": None, "advice": None, "reason": None}
                 run.update(state="queued", before=state, queued_at=time.time(), **ended, **settings)
-        if self._at_home(run):
-            (self.home / runs.WAKE).touch()
+        if home.is_inside(self.home, run):
+            (self.home / home.WAKE).touch()
         return self.status(run.token)
-
-    def _at_home(self, run: Run) -> bool:
-        return run.folder.parent == self.home / "runs"
 
     @contextlib.contextmanager
     def _gate(self, run: Run) -> Iterator[None]:
         """One decision at a time for the home's runs; a run elsewhere has no queue."""
-        if not self._at_home(run):
+        if not home.is_inside(self.home, run):
             yield
             return
         gate = FileLock(self.home / "gate.lock")
@@ -137,11 +141,11 @@ class Desk:
         if limits.queue is None and limits.runs_per_visitor is None:
             return
         info, queued, own, near = run.info, 0, 0, 0
-        for other in runs.in_home(self.home):
+        for other in home.runs_in(self.home):
             with contextlib.suppress(RunError, DataError):
                 state, known = other.state, other.info
                 queued += state == "queued"
-                if state in runs.ALIVE and other.token != run.token:
+                if state in ALIVE and other.token != run.token:
                     own += known.get("visitor") == info.get("visitor")
                     near += known.get("address") is not None and known["address"] == info.get("address")
         if limits.runs_per_visitor is not None and own >= limits.runs_per_visitor:
@@ -159,7 +163,7 @@ class Desk:
                 if run.info["state"] == "queued":
                     run.update(state=run.info["before"], reason="It was taken out of the queue.")
                     return
-        if run.state in runs.ALIVE:
+        if run.state in ALIVE:
             run.request_stop()
 
     def status(self, token: str) -> RunStatus:
@@ -167,48 +171,44 @@ class Desk:
         run = self.find(token)
         if run.state == "queued":
             self.launcher.ensure(run)
-        return runs.status(run, runs.waiting(self.home) if self._at_home(run) else [])
+        return status_of(run, home.waiting(self.home) if home.is_inside(self.home, run) else [])
+
+    def attach(self, token: str, every: float) -> Iterator[RunStatus]:
+        """The status of a run, every so many seconds until it has ended."""
+        while True:
+            status = self.status(token)
+            yield status
+            if status.state not in ALIVE:
+                return
+            time.sleep(every)
+
+    def runs(self, visitor: str | None) -> list[RunStatus]:
+        """Where a visitor's runs stand, or with None everybody's; the newest first."""
+        found = []
+        for run in home.runs_of(self.home, visitor):
+            with contextlib.suppress(RunError, DataError):
+                found.append(self.status(run.token))
+        return found
+
+    def delete(self, token: str) -> None:
+        """Deletes a run, running or not, or an opened bundle."""
+        if folder := home.opened(self.home, token):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            self.find(token).delete()
 
     def check_disk(self) -> None:
         """DataError if the home already holds as much as the limits allow."""
         most = self.limits.disk_bytes
-        if most is not None and self._bytes() >= most:
+        if most is not None and bytes_in(self.home) >= most:
             raise DataError(
                 "The server's disk is full.", "Delete what you no longer need, or come back in some hours."
             )
 
-    def _bytes(self) -> int:
-        total = 0
-        for path in self.home.rglob("*"):
-            with contextlib.suppress(OSError):
-                total += path.stat().st_size if path.is_file() else 0
-        return total
-
     def clean(self) -> int:
-        """Deletes runs, opened bundles and leftovers older than `keep_hours`; see Studio.clean."""
+        """Deletes what is older than `keep_hours`; see Studio.clean."""
         hours = self.limits.keep_hours
-        if hours is None:
-            return 0
-        cleaned, now = 0, time.time()
-        for run in runs.in_home(self.home):
-            with contextlib.suppress(RunError, DataError):
-                if run.state not in runs.ALIVE and now - run.info["updated"] > hours * 3600:
-                    run.delete()
-                    cleaned += 1
-        for folder in [*(self.home / "models").glob("*"), *self._leftovers()]:
-            with contextlib.suppress(OSError):
-                age = now - folder.stat().st_mtime
-                if age > (hours * 3600 if folder.parent.name == "models" else LEFTOVER_SECONDS):
-                    shutil.rmtree(folder, ignore_errors=True)
-                    cleaned += 1
-        return cleaned
-
-    def _leftovers(self) -> list[Path]:
-        return [
-            f
-            for f in (self.home / "runs").glob("*")
-            if not Run(f).exists and not runs.is_held(f / "run.lock")
-        ]
+        return 0 if hours is None else home.clean(self.home, hours)
 
 
 _ADVICE = {

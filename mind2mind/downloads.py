@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mind2mind import arrivals, hub, sources
-from mind2mind.cards import CONFIG, SOURCE, read_config
+from mind2mind.cards import CONFIG, PREVIEW, SOURCE, read_config
 from mind2mind.checkpoints import Model, load_source, load_transfer
 from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
 from mind2mind.fetch import Fetched, FetchProgress, fetch
@@ -191,7 +191,7 @@ class Downloads:
         write_json(work / CONFIG, read_json(work / CONFIG) | {"id": repository})  # as it is called here
         sources.describe(work)
         model = self._load(work, source)
-        arrivals.check_preview(work / hub.PREVIEW)
+        arrivals.check_preview(work / PREVIEW)
         note = {"from": repository, "revision": wanted.revision or "main", "commit": state.commit}
         yield self._place(repository, work, model, note | {"bytes": fetched.bytes, "sha256": fetched.sha256})
 
@@ -231,7 +231,7 @@ class Downloads:
                 f"{folder} could not be written: {error}.", "Make room, then try again."
             ) from error
         shutil.rmtree(self._parts(model_id), ignore_errors=True)
-        arrivals.draw_preview(model, folder / hub.PREVIEW)
+        arrivals.draw_preview(model, folder / PREVIEW)
         return Downloaded(model_id, folder, str(note["sha256"]), note.get("commit"), new=True)
 
     def _noted(self, model_id: str) -> dict[str, Any]:

@@ -130,6 +130,15 @@ def kept_secret(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def bytes_in(folder: Path) -> int:
+    """The size of all files in a folder, nested ones too; those that vanish meanwhile do not count."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
 def sha256(path: Path) -> str:
     """The content's SHA-256, in hex."""
     digest = hashlib.sha256()

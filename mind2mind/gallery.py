@@ -24,10 +24,10 @@ from mind2mind.errors import ConfigError
 from mind2mind.images import from_uint8, grid, open_picture, save_png, to_image, to_tensor
 from mind2mind.layers import Noise, no_noise, noise_per_picture
 from mind2mind.metrics import psnr
+from mind2mind.seeds import SEEDS, check_seeds
 
 NOISES = ("none", "fixed", "random")
-NOISE_SEEDS = 2**32  # noise of seed s is drawn from s + this
-SEEDS = 2**32  # seeds are below
+NOISE_SEEDS = SEEDS  # noise of seed s is drawn from s + this
 BATCH = 16
 CODES_KEPT = 64
 
@@ -45,13 +45,6 @@ def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
         return no_noise
     own = [NOISE_SEEDS + (seed if kind == "random" else 0) for seed in seeds]
     return noise_per_picture([torch.Generator().manual_seed(seed) for seed in own])
-
-
-def check_seeds(seeds: Sequence[int]) -> list[int]:
-    """Seeds as plain numbers; ConfigError if one is not from 0 to 2**32 - 1."""
-    if bad := [seed for seed in seeds if not 0 <= int(seed) < SEEDS]:
-        raise ConfigError(f"{bad[0]} is no seed.", f"Seeds are whole numbers from 0 to {SEEDS - 1}.")
-    return [int(seed) for seed in seeds]
 
 
 def codes_of(model: Model, seeds: Sequence[int]) -> Tensor:
@@ -151,6 +144,13 @@ def provenance(model: Model, **settings: Any) -> dict[str, str]:
     }
 
 
+def blend(model: Model, a: Tensor, b: Tensor, t: float, psi: float, noise: str) -> Image.Image:
+    """The picture at t (0 is a, 1 is b) on the straight line between two codes, (1, latent_size) each."""
+    (image,) = draw(model.alae, pull(model, torch.lerp(a, b, t), psi), noise)
+    image.info.update(provenance(model, t=t, psi=psi, noise=noise))
+    return image
+
+
 @torch.no_grad()
 def encode(model: Model, image: Image.Image, crop: Crop = "centre") -> Tensor:
     """E of one picture, (1, latent_size), on the CPU."""
@@ -180,6 +180,22 @@ def way(codes: Sequence[Tensor], frames: int, loop: bool) -> Tensor:
     first = position.floor().long().clamp_max(len(stops) - 2)
     t = (position - first).float()[:, None]
     return stops[first] * (1 - t) + stops[first + 1] * t  # exact at both ends
+
+
+def interpolate(
+    model: Model, stops: Sequence[Tensor], frames: int, psi: float, noise: str, loop: bool
+) -> Iterator[Image.Image]:
+    """The frames of a way through codes, (1, latent_size) each; with `loop` it leads back to the first.
+
+    Raises:
+        ConfigError: fewer than two codes or frames, or there is no such psi or noise.
+    """
+    if len(stops) < 2 or frames < 2:
+        raise ConfigError(
+            f"{len(stops)} endpoints and {frames} frames make no film.", "Give two or more of each."
+        )
+    noise_of(noise, [])
+    return film(model, way([pull(model, w, psi) for w in stops], frames, loop), noise)
 
 
 def film(model: Model, w: Tensor, noise: str) -> Iterator[Image.Image]:

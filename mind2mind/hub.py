@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mind2mind.cards import CARD, CONFIG
+from mind2mind.cards import CARD, CONFIG, PREVIEW, WEIGHTS
 from mind2mind.errors import WeightsError
 from mind2mind.fetch import Fetched, FetchProgress, fetch
 from mind2mind.files import read_json
 from mind2mind.remote import HubId
 from mind2mind.wanted import Wanted
 
-PREVIEW, WEIGHTS = "preview.png", "model.safetensors"
 # Bytes; in the order of fetching
 CAPS = {CONFIG: 1 << 20, CARD: 1 << 20, PREVIEW: 32 << 20, WEIGHTS: 2 << 30}
 NEEDED = (CONFIG, WEIGHTS)

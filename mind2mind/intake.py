@@ -13,9 +13,10 @@ from mind2mind import codes, gallery, verdict
 from mind2mind.checkpoints import Model
 from mind2mind.codes import Codes, EncodeProgress
 from mind2mind.config import Crop, Limits
-from mind2mind.datasets import NOTHING, Picture, Pictures, Report
+from mind2mind.datasets import Picture, Pictures
 from mind2mind.errors import DataError
 from mind2mind.images import to_image
+from mind2mind.report import NOTHING, Report
 
 SHOWN = 8  # pictures before and after the crop, at most
 CHECKED = 32  # pictures that the mean PSNR is measured on, drawn from all of them; fewer of large ones
@@ -124,7 +125,7 @@ def _cropped(
 
 
 def _why_none(report: Report) -> str:
-    reasons = ", ".join(f"{count} x {reason}" for reason, count in report.reasons().most_common(5))
+    reasons = ", ".join(f"{count} x {reason.rstrip('.')}" for reason, count in report.reasons().most_common(5))
     return f"None of the pictures can be used ({reasons})." if reasons else "There are no pictures."
 
 

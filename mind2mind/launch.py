@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from mind2mind.errors import Mind2MindError, RunError
+from mind2mind.home import WORKER_LOCK, WORKER_LOG, is_inside
 from mind2mind.runs import Run, is_held
 
 IDLE_SECONDS = 180.0  # a worker of the home without anything to do ends itself
@@ -46,17 +47,17 @@ class Launcher:
             if child is not None and (child.poll() is None or child.returncode):
                 return  # `ensure` counts the ends that were errors
             self.home.mkdir(parents=True, exist_ok=True)
-            if not is_held(self.home / "worker.lock"):
-                self.children[self.home] = self._start(self.home, self.home / "worker.log")
+            if not is_held(self.home / WORKER_LOCK):
+                self.children[self.home] = self._start(self.home, self.home / WORKER_LOG)
 
     def ensure(self, run: Run) -> None:
         """Starts a worker for the queued `run` unless one is there.
 
         After ATTEMPTS workers in a row that ended with an error before they took the run, the run has failed.
         """
-        in_home = run.folder.parent == self.home / "runs"
-        target, lock = (self.home, self.home / "worker.lock") if in_home else (run.folder, run.lock)
-        log = self.home / "worker.log" if in_home else run.folder / "log.txt"
+        target, lock, log = run.folder, run.lock, run.log
+        if is_inside(self.home, run):
+            target, lock, log = self.home, self.home / WORKER_LOCK, self.home / WORKER_LOG
         with self._guard:
             child = self.children.get(target)
             if child is not None and child.poll() is None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mind2mind import cards
-from mind2mind.checkpoints import WEIGHTS
 from mind2mind.config import Limits
 from mind2mind.errors import ConfigError, DataError, RunError
-from mind2mind.runs import Run, in_home, is_token
+from mind2mind.files import bytes_in
+from mind2mind.home import opened, runs_of
+from mind2mind.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,9 @@ class Entry:
 def entries(home: Path, limits: Limits, visitor: str | None) -> list[Entry]:
     """A visitor's runs, or with None all of the home, the newest first."""
     found = []
-    for run in reversed(in_home(home)):
+    for run in runs_of(home, visitor):
         with contextlib.suppress(RunError, DataError):
-            if visitor is None or run.info.get("visitor") == visitor:
-                found.append(entry(run, limits))
+            found.append(entry(run, limits))
     return found
 
 
@@ -53,8 +53,8 @@ def entry(run: Run, limits: Limits) -> Entry:
         created=info["created"],
         model=info.get("model", ""),
         pictures=(info.get("counts") or {}).get("used", 0),
-        bytes=sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file()),
-        usable=(run.bundle / cards.CONFIG).exists(),
+        bytes=bytes_in(run.folder),
+        usable=run.has_model,
         deleted_at=None if limits.keep_hours is None else info["updated"] + limits.keep_hours * 3600,
     )
 
@@ -71,21 +71,19 @@ def rename(run: Run, title: str) -> None:
         raise ConfigError(f"A title has 1 to {cards.LONGEST} characters.", "Give another one.")
     with run.hold():
         run.update(title=title)
-        if (run.bundle / cards.CONFIG).exists():
+        if run.has_model:
             cards.retitle(run.bundle, title)
-            os.utime(run.bundle / WEIGHTS)  # for those who hold the model with its old card
+            os.utime(run.bundle / cards.WEIGHTS)  # for those who hold the model with its old card
 
 
 def delete_all(home: Path, visitor: str, models: Sequence[str] = ()) -> int:
     """Deletes the visitor's runs, running or not, and the opened bundles of these tokens; gives how many."""
     gone = 0
-    for run in in_home(home):
+    for run in runs_of(home, visitor):
         with contextlib.suppress(RunError, DataError):
-            if run.info.get("visitor") == visitor:
-                run.delete()
-                gone += 1
-    for token in models:
-        if is_token(token) and (home / "models" / token).is_dir():
-            shutil.rmtree(home / "models" / token, ignore_errors=True)
+            run.delete()
             gone += 1
+    for folder in filter(None, (opened(home, token) for token in models)):
+        shutil.rmtree(folder, ignore_errors=True)
+        gone += 1
     return gone

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from mind2mind import remote, sources
-from mind2mind.cards import SOURCE, read_config
-from mind2mind.checkpoints import WEIGHTS, Model, load_source, load_transfer
+from mind2mind.cards import CONFIG, SOURCE, WEIGHTS, read_config
+from mind2mind.checkpoints import Model, load_source, load_transfer
 from mind2mind.errors import ConfigError, RunError, WeightsError
-from mind2mind.runs import Run, find, is_token
+from mind2mind.home import find_run, is_token, opened
+from mind2mind.runs import Run, is_run
+from mind2mind.sources import ModelInfo
 
 KEPT = 6  # models in memory; transfers share their source's networks
 
@@ -56,11 +58,17 @@ class Library:
             self._kept.move_to_end(key)
             return self._kept[key]
 
+    def models(self) -> list[ModelInfo]:
+        """The catalogue."""
+        return sources.catalogue(*self.shelves)
+
     def source_ref(self, ref: str) -> str:
-        """The reference of the source that `ref` was made on; `ref` itself if it is a source."""
+        """The source that `ref` was made on, or `ref` itself: a catalogue id, or a folder wherever one stands."""
         folder, hint = self.locate(ref)
         named = sources.named_source(read_config(folder))
-        return ref if named is None else hint or named
+        source = ref if named is None else hint or named
+        is_folder = source and not sources.shelved(self.shelves, source) and Path(source).is_dir()
+        return str(Path(source).absolute()) if is_folder else source
 
     def source(self, ref: str) -> Model:
         """The source of `ref`."""
@@ -96,15 +104,14 @@ class Library:
             return folder, None
         if self.folders and ref:  # before tokens: a folder's name may look like one
             folder = Path(ref)
-            if (folder / "run.json").exists():
+            if is_run(folder):
                 return _of_run(Run(folder))
-            if (folder / "config.json").exists():
+            if (folder / CONFIG).exists():
                 return folder, None
         if is_token(ref):
-            if (self.home / "models" / ref).is_dir():
-                return self.home / "models" / ref, None
-            return _of_run(find(self.home, ref))
-        known = ", ".join(info.id for info in sources.catalogue(*self.shelves)) or "none is installed"
+            folder = opened(self.home, ref)
+            return (folder, None) if folder else _of_run(find_run(self.home, ref))
+        known = ", ".join(info.id for info in self.models()) or "none is installed"
         where = ", or give the folder of a model or of a run" if self.folders else ""
         fix = f"Choose one of these: {known}{where}."
         if self.folders and (remote.hub_id(ref) or ref in remote.REMOTE):
@@ -114,7 +121,7 @@ class Library:
 
 def _of_run(run: Run) -> tuple[Path, str]:
     info = run.info
-    if not (run.bundle / "config.json").exists():
+    if not run.has_model:
         raise RunError(
             f"The run is {run.state} and has no model yet.", "Wait for its end, or stop it and keep the work."
         )

@@ -96,7 +96,10 @@ def _shown(name: str) -> str:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
+    """Files that nobody put there as pictures: those of systems, and those that lie beside pictures we made."""
+    return name.startswith(".") or name.lower() in (
+        "__macosx", "thumbs.db", "desktop.ini", "about.json", "attributes.jsonl",
+    )  # fmt: skip
 
 
 def _nested(name: str) -> str:

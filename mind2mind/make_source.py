@@ -4,24 +4,24 @@ Loads the pictures, trains an ALAE on them (`pretrain`), encodes them, lets a Mi
 its prior where the recipe does not train F, and writes the bundle with its card and preview.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
+from mind2mind import codes, gallery
 from mind2mind.alae import ALAE
-from mind2mind.checkpoints import Card, Model, load_source, save_source
+from mind2mind.checkpoints import Card, load_source, save_source
 from mind2mind.config import DEFAULT, LOCAL, Architecture, Limits, PaperRecipe, PretrainRecipe
 from mind2mind.datasets import Pictures
 from mind2mind.errors import ConfigError, DataError
-from mind2mind.files import atomic
-from mind2mind.images import from_uint8, to_image
-from mind2mind.metrics import psnr
+from mind2mind.held_out import card_numbers
+from mind2mind.images import grid, save_png, to_image
 from mind2mind.pretrain import (
     PretrainEvent,
     PretrainFinished,
@@ -32,10 +32,8 @@ from mind2mind.pretrain import (
 )
 from mind2mind.trained import exported
 from mind2mind.transfer import Progress, train
-from mind2mind.verdict import own_numbers
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 1000  # of the pictures, in the order of their names, from the end
-BASELINE_NUMBERS = 10**8  # of the training pictures that retrieval and PCA know: 8,000 of 64 px
 PRIOR_CODES = 20_000
 # Of so many codes none needs to be held out, and none is learnt by heart
 PRIOR_RECIPE = replace(DEFAULT, name="prior", held_out_share=0.0, jitter=0.0)
@@ -112,26 +110,30 @@ def make_source(
         raise ConfigError("The length of the training is not clear.", "Give either --kimg or --minutes.")
     if resume:
         check_resumable(out)  # not only after an hour of reading pictures
-    begun = _begun(start, architecture) if start else None
+    alae, numbers = new_alae(architecture, seed), dict[str, Any]()
+    if start:
+        numbers["started_from"] = _begin(alae, start)
     pictures = Pictures(
         sources, resolution=architecture.resolution, channels=architecture.image_channels, limits=limits
     )
     _check_memory(architecture, pictures.count)
+    card = card or Card(id=out.name, title=out.name, knows="what it was trained on", credit="", licence="")
     return _make(
-        pictures, architecture, recipe, out, kimg, minutes, seed, resume, begun, torch.device(device),
-        card or Card(id=out.name, title=out.name, knows="what it was trained on", credit="", licence=""),
-        prior_steps, should_stop,
+        pictures, alae.to(device), recipe, out, kimg, minutes, seed, resume, card, numbers, prior_steps,
+        should_stop,
     )  # fmt: skip
 
 
-def _begun(start: Path, architecture: Architecture) -> Model:
+def _begin(alae: ALAE, start: Path) -> str:
+    """Gives the ALAE the weights of a bundle, and says which those are."""
     model = load_source(start)
-    if model.alae.architecture != architecture:
+    if model.alae.architecture != alae.architecture:
         raise ConfigError(
             f"'{model.card.id}' is of another architecture than the model to be.",
             f"Give the architecture of {start}, or leave it out.",
         )
-    return model
+    alae.load_state_dict(model.alae.state_dict())
+    return f"{model.card.id} ({model.card.numbers.get('kimg', 'unknown')} kimg)"
 
 
 def _check_memory(architecture: Architecture, count: int) -> None:
@@ -147,40 +149,23 @@ def _check_memory(architecture: Architecture, count: int) -> None:
 
 def _make(
     pictures: Pictures,
-    architecture: Architecture,
+    alae: ALAE,
     recipe: PretrainRecipe | PaperRecipe,
     out: Path,
     kimg: float | None,
     minutes: float | None,
     seed: int,
     resume: bool,
-    begun: Model | None,
-    device: torch.device,
     card: Card,
+    numbers: dict[str, Any],
     prior_steps: int,
     should_stop: Callable[[], bool],
 ) -> Iterator[MakeEvent]:
-    side, count = architecture.resolution, 0
-    pixels = torch.empty(pictures.count, architecture.image_channels, side, side, dtype=torch.uint8)
-    for picture in pictures:
-        pixels[count] = picture.pixels
-        count += 1
-        if count % 100 == 0:
-            yield Loading(count, pictures.count)
-    held = min(HELD_OUT_MOST, round(count * HELD_OUT_SHARE))
-    if held < 1:
-        raise DataError(
-            f"Only {count} pictures can be used.", "A source model needs some thousands of one kind."
-        )
-    training, held_out = pixels[: count - held], pixels[count - held : count]
-    alae = new_alae(architecture, seed).to(device)
-    numbers: dict[str, Any] = {}
-    if begun:
-        alae.load_state_dict(begun.alae.state_dict())
-        numbers["started_from"] = f"{begun.card.id} ({begun.card.numbers.get('kimg', 'unknown')} kimg)"
+    training, held_out = yield from _read(pictures)
     if kimg is None:
         assert minutes is not None
-        kimg = kimg_for(new_alae(architecture, seed).to(device), training, recipe, minutes)
+        warm = new_alae(alae.architecture, seed).to(alae.w_avg.device)
+        kimg = kimg_for(warm, training, recipe, minutes)
     finished = None
     for event in pretrain(
         alae, training, held_out, recipe, total_kimg=kimg, out=out, seed=seed, resume=resume,
@@ -188,9 +173,10 @@ def _make(
     ):  # fmt: skip
         yield event
         if isinstance(event, PretrainPreview):
-            save_pairs(event.originals, event.reconstructions, out / "reconstructions.png")
+            pairs = torch.cat([event.originals, event.reconstructions], dim=3)
+            _save_grid([to_image(pair) for pair in pairs], out / "reconstructions.png")
             if event.samples is not None:
-                save_grid(event.samples, out / "samples.png")
+                _save_grid([to_image(sample) for sample in event.samples], out / "samples.png")
         if isinstance(event, PretrainFinished):
             finished = event
     if finished is None or finished.stopped:
@@ -201,6 +187,25 @@ def _make(
         refinements=recipe.refinements,
         numbers={**numbers, "kimg": finished.kimg, "training_pictures": len(training)},
     )  # fmt: skip
+
+
+def _read(pictures: Pictures) -> Generator[Loading, None, tuple[Tensor, Tensor]]:
+    """All pictures, uint8 (N, C, H, W): those to train on, and those held out."""
+    count = 0
+    pixels = torch.empty(
+        pictures.count, pictures.channels, pictures.resolution, pictures.resolution, dtype=torch.uint8
+    )
+    for picture in pictures:
+        pixels[count] = picture.pixels
+        count += 1
+        if count % 100 == 0:
+            yield Loading(count, pictures.count)
+    held = min(HELD_OUT_MOST, round(count * HELD_OUT_SHARE))
+    if held < 1:
+        raise DataError(
+            f"Only {count} pictures can be used.", "A source model needs some thousands of one kind."
+        )
+    return pixels[: count - held], pixels[count - held : count]
 
 
 def new_alae(architecture: Architecture, seed: int) -> ALAE:
@@ -226,84 +231,26 @@ def finish(
     alae.eval()
     prior = None
     if prior_steps:
-        codes = encode_all(alae, training[:PRIOR_CODES])
-        alae.w_avg.copy_(codes.mean(dim=0))
+        w = codes.of_pixels(alae, training[:PRIOR_CODES])
+        alae.w_avg.copy_(w.mean(dim=0))
         folder, device = out / "prior", alae.w_avg.device
-        for event in train(codes, PRIOR_RECIPE, prior_steps, seed=seed, folder=folder, device=device):
+        for event in train(w, PRIOR_RECIPE, prior_steps, seed=seed, folder=folder, device=device):
             if isinstance(event, Progress):
                 yield PriorProgress(event.step, event.total_steps)
         prior, _, _ = exported(folder)
         numbers = {**numbers, "prior_steps": prior_steps}
         card = replace(card, notes=card.notes or STAND_IN)
-    own = {**reconstruction_numbers(alae, held_out), **own_numbers(alae, held_out)}
-    card = replace(card, numbers={**numbers, **own, **baselines(training, held_out), **card.numbers})
+    card = replace(card, numbers={**numbers, **card_numbers(alae, training, held_out), **card.numbers})
     save_source(out, alae, card, prior=prior, refinements=refinements)
     _preview(out, alae.w_avg.device)
     yield Made(out, card)
 
 
-@torch.no_grad()
 def _preview(out: Path, device: torch.device) -> None:
     """The first seeds' pictures, as the bundle draws them."""
     model = load_source(out, device)
-    w = model.draw_w([torch.Generator().manual_seed(seed) for seed in range(PREVIEWED)])
-    samples = model.alae.decode(model.alae.styles(w)).cpu()
-    save_grid(samples, out / "preview.png")
+    _save_grid(gallery.draw(model.alae, gallery.codes_of(model, range(PREVIEWED))), out / "preview.png")
 
 
-@torch.no_grad()
-def encode_all(alae: ALAE, pictures: Tensor, batch_size: int = 64) -> Tensor:
-    """uint8 pictures (N, C, H, W) -> codes (N, latent_size) on the CPU."""
-    device = alae.w_avg.device
-    return torch.cat([alae.encode(from_uint8(x.to(device))).cpu() for x in pictures.split(batch_size)])
-
-
-@torch.no_grad()
-def reconstruction_numbers(alae: ALAE, held_out: Tensor) -> dict[str, float]:
-    """Mean and 10 % quantile of the held-out pictures' PSNR in dB, noise off."""
-    device = alae.w_avg.device
-    values = torch.cat([
-        psnr(alae.reconstruct(x).clamp(-1, 1), x)
-        for x in (from_uint8(chunk.to(device)) for chunk in held_out.split(64))
-    ])  # fmt: skip
-    return {
-        "held_out_pictures": len(held_out),
-        "held_out_psnr": round(values.mean().item(), 2),
-        "held_out_psnr_p10": round(values.quantile(0.1).item(), 2),
-    }
-
-
-@torch.no_grad()
-def baselines(training: Tensor, held_out: Tensor) -> dict[str, float]:
-    """What the held-out pictures lose if shown as the nearest training picture, or as their 64 first components.
-
-    Mean PSNR in dB; both know as many training pictures as BASELINE_NUMBERS allows.
-    """
-    known = training[: max(2, BASELINE_NUMBERS // training[0].numel())]
-    x, y = (from_uint8(pictures).flatten(1) for pictures in (known, held_out))
-    nearest_one = torch.cat([torch.cdist(part, x).argmin(dim=1) for part in y.split(64)])
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        _, _, axes = torch.pca_lowrank(x, q=min(64, *x.shape), niter=4)
-    mean = x.mean(dim=0)
-    projected = (y - mean) @ axes @ axes.T + mean
-    as_pictures = held_out.shape
-    return {
-        "nearest_picture_psnr": _mean_psnr(x[nearest_one].view(as_pictures), y.view(as_pictures)),
-        "pca64_psnr": _mean_psnr(projected.clamp(-1, 1).view(as_pictures), y.view(as_pictures)),
-    }
-
-
-def _mean_psnr(x: Tensor, y: Tensor) -> float:
-    return round(psnr(x, y).mean().item(), 2)
-
-
-def save_pairs(originals: Tensor, reconstructions: Tensor, path: Path) -> None:
-    """A grid of original and reconstruction side by side, (N, C, H, W) each in [-1, 1]."""
-    save_grid(torch.cat([originals, reconstructions], dim=3), path)
-
-
-def save_grid(pictures: Tensor, path: Path) -> None:
-    """Pictures (N, C, H, W), nominally in [-1, 1], eight in a row."""
-    with atomic(path) as temporary:
-        to_image(make_grid(pictures.clamp(-1, 1), nrow=8, padding=0)).save(temporary, format="PNG")
+def _save_grid(pictures: Sequence[Image.Image], path: Path) -> None:
+    save_png(grid(pictures, columns=8, gap=0), path)

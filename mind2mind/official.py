@@ -18,7 +18,7 @@ from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import read_json
 from mind2mind.mindgan import MindGAN
 from mind2mind.networks import channels
-from mind2mind.unpickle import StoredTensor, WeightsFile, read_pth
+from mind2mind.unpickle import StoredTensor, WeightsFile
 
 ALAE_SECTIONS = {
     "discriminator_s": "encoder.",
@@ -37,33 +37,14 @@ def kind_of(file: WeightsFile) -> str:
     return "mindgan" if set(MINDGAN_SECTIONS) <= set(file.content) else "unknown"
 
 
-def read_official_alae(path: Path, architecture: Architecture | None = None) -> ALAE:
-    """An ALAE from an official .pth file: its averaged networks and mean code, float32 on the CPU.
+def alae_from(file: WeightsFile, architecture: Architecture | None = None) -> ALAE:
+    """An ALAE from an official file: its averaged networks and mean code, float32 on the CPU.
 
-    Args:
-        path: the .pth file, of either of torch's formats.
-        architecture: what it must be; None infers it.
+    `architecture` is what it must be; None infers it.
 
     Raises:
-        WeightsError: the file cannot be read, or is not such an ALAE.
+        WeightsError: the file is not such an ALAE.
     """
-    return alae_from(read_pth(Path(path)), architecture)
-
-
-def read_official_mindgan(path: Path, parameters: Path | None = None) -> MindGAN:
-    """A MindGAN from an official .pth file, float32 on the CPU.
-
-    Args:
-        path: the .pth file, of either of torch's formats.
-        parameters: the parameters.json that it must agree with; None takes the one beside it, if any.
-
-    Raises:
-        WeightsError: the file cannot be read, is no MindGAN, or does not agree with its parameters.
-    """
-    return mindgan_from(read_pth(Path(path)), parameters)
-
-
-def alae_from(file: WeightsFile, architecture: Architecture | None) -> ALAE:
     if kind_of(file) != "alae":
         what = "a MindGAN's file" if kind_of(file) == "mindgan" else "not an ALAE's file: it has no `models`"
         raise WeightsError(
@@ -105,7 +86,14 @@ def _cut(shapes: Shapes, architecture: Architecture) -> dict[str, tuple[int, ...
     return {"w_avg": (min(shape[0], architecture.style_count), *shape[1:])} if shape else {}
 
 
-def mindgan_from(file: WeightsFile, parameters: Path | None) -> MindGAN:
+def mindgan_from(file: WeightsFile, parameters: Path | None = None) -> MindGAN:
+    """A MindGAN from an official file, float32 on the CPU.
+
+    `parameters` is the parameters.json that it must agree with; None takes the one beside it, if any.
+
+    Raises:
+        WeightsError: the file is no MindGAN, or does not agree with its parameters.
+    """
     if kind_of(file) != "mindgan":
         what = "an ALAE's file" if kind_of(file) == "alae" else "not a MindGAN's file: it has no `Generator`"
         raise WeightsError(f"{file.path} is {what}.", "Give an official MindGAN file, such as model299.pth.")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mind2mind.metrics import standardisation
+from mind2mind.metrics import nearest, standardisation
 
 QUANTILE = 0.01  # of the distances between originals; what is nearer is a near copy
 NEIGHBOURS, SHARE_OF_THEIRS = 5, 0.5  # of this neighbour's distance: what is farther is in the middle of many
@@ -24,7 +24,6 @@ FEWEST = 20  # originals; fewer say nothing about what is usual
 WARN_FROM = 0.1  # share of near copies, ten times that of chance
 WARN_FROM_FEW = 12.0  # over the number of originals: with few the quantile itself is a matter of chance
 MOST = 2000  # originals whose neighbours are looked for; more do not move a quantile
-ROWS = 256  # at a time
 
 RULE = (
     "A near copy is nearer to one of your pictures than 99 % of your pictures are to the one most like them, "
@@ -79,23 +78,12 @@ def judge(samples: Tensor, originals: Tensor) -> Originality:
     mean, std = standardisation(originals)
     real = (originals - mean) / std
     scale = originals.shape[1] ** 0.5
-    distances, indices = _nearest((samples - mean) / std, real, min(NEIGHBOURS, len(real)))
+    distances, indices = nearest((samples - mean) / std, real, min(NEIGHBOURS, len(real)))
     distance, index = distances[:, 0] / scale, indices[:, 0]
     if len(originals) < FEWEST:
         return Originality(distance, index, torch.zeros(len(samples), dtype=torch.bool), None, len(originals))
     some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:MOST]
-    usual = _nearest(real[some], real, 2)[0][:, 1] / scale  # the first is itself
+    usual = nearest(real[some], real, 2)[0][:, 1] / scale  # the first is itself
     bound = max(torch.quantile(usual, QUANTILE).item(), SHARE_OF_USUAL * usual.median().item())
     apart = distances[:, 0] < SHARE_OF_THEIRS * distances[:, -1]
     return Originality(distance, index, (distance < bound) & apart, bound, len(originals))
-
-
-def _nearest(queries: Tensor, real: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """For each query (N, d) the distances to its nearest of real (M, d), (N, count), and their numbers."""
-    exact = "donot_use_mm_for_euclid_dist"  # near 0, where it matters
-    found = [
-        torch.cdist(rows, real, compute_mode=exact).topk(count, largest=False) for rows in queries.split(ROWS)
-    ]
-    if not found:
-        return torch.empty(0, count), torch.empty(0, count, dtype=torch.long)
-    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])

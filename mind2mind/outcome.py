@@ -17,8 +17,9 @@ from mind2mind.errors import ConfigError
 from mind2mind.images import to_image
 from mind2mind.library import Library
 from mind2mind.originality import Originality
-from mind2mind.runs import Run, RunStatus
+from mind2mind.runs import Run
 from mind2mind.settings import as_options
+from mind2mind.status import RunStatus
 
 SEEDS = range(1000, 1064)  # of the samples shown; a slow model shows the first of them
 JUDGED = range(1000, 2000)  # of the samples whose codes are compared with the originals: milliseconds

@@ -11,16 +11,16 @@ from pathlib import Path
 from PIL import Image
 
 from mind2mind import album, gallery, outcome
-from mind2mind.bundles import PARTS
-from mind2mind.cards import read_config, usage
+from mind2mind.bundles import zip_at
+from mind2mind.cards import PARTS, read_config, usage
 from mind2mind.clips import save_clip
 from mind2mind.files import atomic
 from mind2mind.images import grid, save_png
 from mind2mind.library import Library
-from mind2mind.runs import Run
+from mind2mind.runs import CODES, JSON, LOG, METRICS, REPORT, Run
 
 SECRETS = ("visitor", "address")  # of run.json
-FILES = ("codes.safetensors", "report.json", "metrics.jsonl", "log.txt")
+FILES = (CODES, REPORT, METRICS, LOG)
 FILM = "film.mp4"
 
 
@@ -31,8 +31,7 @@ def pack(library: Library, run: Run, path: Path) -> Path:
         RunError: the run has no model yet.
     """
     model, info = library.model(run.token), run.info
-    if path.suffix.lower() != ".zip":
-        path = path.with_name(path.name + ".zip")
+    path = zip_at(path)
     name = read_config(run.bundle)["id"]
     seeds = outcome.SEEDS[: outcome.shown(model)]
     with (
@@ -52,7 +51,7 @@ def pack(library: Library, run: Run, path: Path) -> Path:
             if file.exists():
                 archive.write(file, file.name)
         told = {key: value for key, value in info.items() if key not in SECRETS}
-        archive.writestr("run.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        archive.writestr(JSON, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         archive.writestr("README.txt", _read_me(name, outcome.command(info, out=name)))
     return path
 

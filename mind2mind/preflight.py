@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -10,7 +11,7 @@ from mind2mind import gallery, verdict
 from mind2mind.config import Crop
 from mind2mind.datasets import Pictures
 from mind2mind.errors import Mind2MindError
-from mind2mind.intake import Prepared
+from mind2mind.intake import Encoding, Prepared
 from mind2mind.library import Library
 from mind2mind.sources import ModelInfo
 
@@ -18,53 +19,67 @@ log = logging.getLogger(__name__)
 
 SAMPLE = 16  # pictures that another model is judged by
 SECONDS = 5.0  # after which no further model is tried
+SMALL = 64  # px; models of such pictures take a blink
 LARGEST = 256  # px; models of larger pictures take seconds for each, so they are named, not tried
+Surveyed = dict[str, dict[str, float]]  # by a model's id and a picture's name: its score, dB
 RANKS = {verdict.USABLE: 1, verdict.GOOD: 2}
 
 
-def others(
-    library: Library, models: Sequence[ModelInfo], pictures: Pictures, names: Sequence[str], word: str
-) -> list[dict[str, str]]:
-    """The models that know these pictures better than `word` says of the present one, the best first.
+@dataclass(frozen=True)
+class Rivals:
+    """The other installed models: what they make of the pictures of a set, and which of them know it better."""
 
-    Args:
-        library: opens them.
-        models: what is installed.
-        pictures: the set that was read.
-        names: pictures of it to judge by; the first SAMPLE are.
-        word: the verdict on the present model.
-    """
-    found, begun = [], time.monotonic()
-    for info in models:
-        if RANKS.get(word, 0) == max(RANKS.values()) or time.monotonic() - begun > SECONDS:
-            break
-        if info.kind != "source" or (info.resolution or LARGEST + 1) > LARGEST or info.crop == "face":
-            continue
-        try:
-            judged = _judged(library, info, pictures, names[:SAMPLE])
-        except Mind2MindError as error:
-            log.warning("%s could not be tried: %s", info.id, error)
-            continue
-        if judged is not None and RANKS.get(judged.word, 0) > RANKS.get(word, 0):
-            found.append((RANKS[judged.word], judged.score, info, judged))
-    return [
-        {"id": info.id, "title": info.title, "verdict": judged.word, "reason": judged.reason}
-        for *_, info, judged in sorted(found, key=lambda each: each[:2], reverse=True)
-    ]
+    library: Library
+    present: str  # the id of the model that the set was read with
+
+    def scores(self, pictures: Pictures, made: Encoding) -> Surveyed:
+        """The scores of the first SAMPLE of the pictures judged in `made`; kept, since the pictures are not.
+
+        Where there is nothing to gain, only small models are tried: more pictures may change that.
+        """
+        names, begun = list(made.judged)[:SAMPLE], time.monotonic()
+        found: Surveyed = {}
+        for info in self._models(SMALL if made.verdict == verdict.GOOD else LARGEST):
+            if time.monotonic() - begun > SECONDS:
+                break
+            try:
+                found[info.id] = _scores(self.library, info, pictures, names)
+            except Mind2MindError as error:
+                log.warning("%s could not be tried: %s", info.id, error)
+        return found
+
+    def better(self, surveyed: Surveyed, excluded: Collection[str], word: str) -> list[dict[str, str]]:
+        """The models that know what is left better than `word` says of the present one, the best first."""
+        found = []
+        for info in self._models(LARGEST):
+            scores = surveyed.get(info.id, {})
+            left = [score for name, score in scores.items() if name not in excluded] or list(scores.values())
+            if not left:
+                continue
+            judged = verdict.judge(torch.tensor(left), info.numbers)
+            if RANKS.get(judged.word, 0) > RANKS.get(word, 0):
+                found.append((RANKS[judged.word], judged.score, info, judged))
+        return [
+            {"id": info.id, "title": info.title, "verdict": judged.word, "reason": judged.reason}
+            for *_, info, judged in sorted(found, key=lambda each: each[:2], reverse=True)
+        ]
+
+    def _models(self, largest: int) -> list[ModelInfo]:
+        others = (m for m in self.library.models() if m.kind == "source" and m.id != self.present)
+        return [m for m in others if (m.resolution or largest + 1) <= largest and m.crop != "face"]
 
 
-def _judged(
-    library: Library, info: ModelInfo, pictures: Pictures, names: Sequence[str]
-) -> verdict.Verdict | None:
+def _scores(library: Library, info: ModelInfo, pictures: Pictures, names: Sequence[str]) -> dict[str, float]:
     model = library.source(info.id)
     a = model.alae.architecture
     crop: Crop = "centre" if pictures.crop == "face" else pictures.crop
     again = list(pictures.again(names, resolution=a.resolution, channels=a.image_channels, crop=crop))
     if not again:
-        return None
+        return {}
     pixels = torch.stack([picture.pixels for picture in again])
     _, ratios = gallery.rebuild(model, pixels)
-    return verdict.judge(verdict.scores(pixels, torch.tensor(ratios)), model.card.numbers)
+    values = verdict.scores(pixels, torch.tensor(ratios)).tolist()
+    return {picture.name: value for picture, value in zip(again, values, strict=True)}
 
 
 def ways_out(prepared: Prepared) -> list[str]:

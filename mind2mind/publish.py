@@ -11,8 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mind2mind import cards
-from mind2mind.bundles import PARTS
-from mind2mind.cards import CARD, TRANSFER, read_config
+from mind2mind.cards import CARD, PARTS, TRANSFER, read_config
 from mind2mind.errors import ConfigError, WeightsError
 from mind2mind.remote import is_repository
 

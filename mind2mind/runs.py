@@ -1,4 +1,4 @@
-"""Run folders: what a run is on the disk. States, lock, queue, metrics, deletion; no models here.
+"""A run's folder: what a run is on the disk. States, lock, metrics, deletion; no models here.
 
 Only the holder of a run's lock writes its `run.json`; its worker holds the lock while it carries the run out.
 So a run that says it is running while nobody holds its lock was interrupted. A stop is a flag file, which
@@ -7,68 +7,24 @@ needs no lock. Metrics are a line of JSON per event, cut back to the checkpoint 
 
 import contextlib
 import json
-import re
-import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mind2mind.errors import DataError, RunError
+from mind2mind.errors import RunError
 from mind2mind.files import read_json, write_json, write_text
 
 VERSION = 1
-WAKE = "wake"  # a file in the home, touched when a run is queued: the worker sees it at once
 STATES = ("prepared", "queued", "running", "stopping", "stopped", "done", "failed", "interrupted")
 ALIVE = ("queued", "running", "stopping")
-METRICS_SHOWN = 500  # points of a curve; more cannot be seen
 LOG_LINES, LOG_BYTES = 30, 4000  # of the end of a failed run's log
-_FILES = (
-    "codes.safetensors",
-    "report.json",
-    "metrics.jsonl",
-    "log.txt",
-    "last.safetensors",
-    "best.safetensors",
-)
+JSON, CODES, REPORT, METRICS, LOG = "run.json", "codes.safetensors", "report.json", "metrics.jsonl", "log.txt"
+_FILES = (CODES, REPORT, METRICS, LOG, "last.safetensors", "best.safetensors")
 _FOLDERS = ("previews", "alignment", "bundle", "bundle.new")
-
-
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """Where a run stands, for anybody who holds its token."""
-
-    token: str
-    title: str
-    state: str  # one of STATES
-    step: int
-    total_steps: int  # 0 until the budget has become a number of steps
-    seconds: float  # of training so far
-    seconds_left: float | None
-    metrics: list[dict[str, Any]]  # the fields of transfer.Progress, oldest first, at most METRICS_SHOWN
-    preview_step: int | None  # the newest
-    preview_steps: list[int]
-    error: str | None  # problem and advice
-    place_in_queue: int | None  # 1 is next
-    reason: str | None  # why it ended
-    quality: float | None
-    floor: float | None
-    usable: bool  # there is a bundle to sample from
-    recipe: str = ""  # its name, with what was changed in it; empty before the start
-    log: str = ""  # the end of its log.txt, if it failed
-
-
-def new_token() -> str:
-    """128 bits that nobody guesses: whoever holds a run's token may see and stop it."""
-    return secrets.token_urlsafe(16)
-
-
-def is_token(text: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9_-]{22}", text) is not None
 
 
 def is_held(path: Path) -> bool:
@@ -80,9 +36,14 @@ def is_held(path: Path) -> bool:
         return True
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a run lies in this folder."""
+    return (folder / JSON).exists()
+
+
 def occupied(folder: Path) -> bool:
     """Whether a folder holds files that a run would take for its own."""
-    return any((folder / name).exists() for name in ("run.json", *_FILES, *_FOLDERS))
+    return any((folder / name).exists() for name in (JSON, *_FILES, *_FOLDERS))
 
 
 def _sound(info: dict[str, Any]) -> bool:
@@ -93,6 +54,7 @@ def _sound(info: dict[str, Any]) -> bool:
         "counts": dict,
         "recipe": dict,
         "steps": int,
+        "reached": int,
         "seconds": (int, float),
     }
     return all(isinstance(info.get(key), kind) for key, kind in needed.items()) and all(
@@ -112,8 +74,9 @@ class Run:
         self.folder = folder
         self.token = token or str(folder)
         self.lock = folder / "run.lock"
-        self.bundle = folder / "bundle"
-        self._json, self._stop, self._discard = folder / "run.json", folder / "stop", folder / "discard"
+        self.bundle, self.codes, self.report = folder / "bundle", folder / CODES, folder / REPORT
+        self.log, self._metrics = folder / LOG, folder / METRICS
+        self._json, self._stop, self._discard = folder / JSON, folder / "stop", folder / "discard"
 
     @property
     def exists(self) -> bool:
@@ -178,6 +141,11 @@ class Run:
     def stop_requested(self) -> bool:
         return self._stop.exists()
 
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a bundle to sample from."""
+        return (self.bundle / "config.json").exists()
+
     def request_stop(self, wanted: bool = True) -> None:
         if wanted:
             self._stop.touch()
@@ -214,14 +182,14 @@ class Run:
     # Metrics and previews
 
     def append_metrics(self, values: dict[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every whole line; a kill may have cut the last one off."""
         values = []
         with contextlib.suppress(FileNotFoundError):
-            for line in (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+            for line in self._metrics.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError):
                     values.append(json.loads(line))
         return values
@@ -233,7 +201,7 @@ class Run:
 
     def log_tail(self) -> str:
         """The last lines of log.txt."""
-        with contextlib.suppress(OSError), (self.folder / "log.txt").open("rb") as file:
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - LOG_BYTES))
             return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:])
         return ""
@@ -248,73 +216,7 @@ class Run:
         """Forgets metrics and previews after `step`, the checkpoint's; None forgets all of them."""
         last = -1 if step is None else step
         kept = [values for values in self.metrics() if values["step"] <= last]
-        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(values) + "\n" for values in kept))
+        write_text(self._metrics, "".join(json.dumps(values) + "\n" for values in kept))
         for number in self.preview_steps():
             if number > last:
                 self.preview_path(number).unlink()
-
-
-def status(run: Run, waiting: Sequence[Run] = ()) -> RunStatus:
-    """Where a run stands; `waiting` is its queue, in order."""
-    state, info = run.state, run.info
-    metrics, previews = run.metrics(), run.preview_steps()
-    last = metrics[-1] if metrics else {}
-    step, total, seconds = last.get("step", 0), info.get("steps") or 0, last.get("seconds", 0.0)
-    running = state in ("running", "stopping") and step and total
-    tokens = [other.token for other in waiting]
-    thin = -(-len(metrics) // METRICS_SHOWN) or 1
-    error = " ".join(part for part in (info.get("error"), info.get("advice")) if part)
-    return RunStatus(
-        token=run.token,
-        title=info.get("title", ""),
-        state=state,
-        step=step,
-        total_steps=total,
-        seconds=seconds,
-        seconds_left=seconds / step * (total - step) if running else None,
-        metrics=metrics[::-thin][::-1],  # the newest stays
-        preview_step=previews[-1] if previews else None,
-        preview_steps=previews,
-        error=error or None,
-        place_in_queue=tokens.index(run.token) + 1 if state == "queued" and run.token in tokens else None,
-        reason=info.get("reason"),
-        quality=info.get("quality", last.get("quality")),
-        floor=info.get("floor", last.get("floor")),
-        usable=(run.bundle / "config.json").exists(),
-        recipe=(info.get("recipe") or {}).get("name", ""),
-        log=run.log_tail() if state == "failed" else "",
-    )
-
-
-def find(home: Path, token: str) -> Run:
-    """The run of a token.
-
-    Raises:
-        RunError: there is none.
-    """
-    run = Run(home / "runs" / token, token)
-    if not is_token(token) or not run.exists:
-        raise RunError("There is no such run.", "Check the link; runs are deleted after a while.")
-    return run
-
-
-def in_home(home: Path) -> list[Run]:
-    """All runs of the app, oldest first; damaged ones are left out."""
-    folders = (home / "runs").iterdir() if (home / "runs").is_dir() else ()
-    found = []
-    for folder in folders:
-        run = Run(folder, folder.name)
-        with contextlib.suppress(RunError, DataError, KeyError):
-            found.append((run.info["created"], run.token, run))
-    return [run for *_, run in sorted(found, key=lambda item: item[:2])]
-
-
-def waiting(home: Path) -> list[Run]:
-    """The queued runs, in the order in which they are carried out."""
-    queued = []
-    for run in in_home(home):
-        with contextlib.suppress(RunError, DataError):
-            info = run.info
-            if info["state"] == "queued":
-                queued.append((info["queued_at"], run.token, run))
-    return [run for *_, run in sorted(queued, key=lambda item: item[:2])]

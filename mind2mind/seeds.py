@@ -1,4 +1,17 @@
-"""Seeds for generators that are begun anew at each step of a training."""
+"""Which seeds there are, and others made of them for generators that are begun anew at each step of a training."""
+
+from collections.abc import Sequence
+
+from mind2mind.errors import ConfigError
+
+SEEDS = 2**32  # seeds are below
+
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """Seeds as plain numbers; ConfigError if one is not from 0 to 2**32 - 1."""
+    if bad := [seed for seed in seeds if not 0 <= int(seed) < SEEDS]:
+        raise ConfigError(f"{bad[0]} is no seed.", f"Seeds are whole numbers from 0 to {SEEDS - 1}.")
+    return [int(seed) for seed in seeds]
 
 
 def mixed(seed: int, number: int) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mind2mind.cards import SOURCE, read_config
+from mind2mind.cards import CONFIG, PREVIEW, SOURCE, read_config
 from mind2mind.config import Architecture
 from mind2mind.errors import ConfigError, WeightsError
 from mind2mind.remote import folder_name, id_of
@@ -58,7 +58,7 @@ def describe(folder: Path) -> ModelInfo:
     try:
         is_source = config["format"] == SOURCE
         architecture = Architecture.from_dict(config["architecture"]) if is_source else None
-        preview = folder / "preview.png"
+        preview = folder / PREVIEW
         return ModelInfo(
             **{name: _line(config[name]) for name in ("id", "title", "knows", "credit", "licence")},
             kind="source" if is_source else "transfer",
@@ -98,7 +98,7 @@ def downloads_folder(home: Path) -> Path:
 def catalogue(*shelves: Path) -> list[ModelInfo]:
     """The models in these folders, FIRST and then by name; damaged ones are left out, with a warning in the log."""
     found: dict[str, ModelInfo] = {}
-    for config in (config for shelf in shelves for config in sorted(shelf.glob("*/config.json"))):
+    for config in (config for shelf in shelves for config in sorted(shelf.glob(f"*/{CONFIG}"))):
         try:
             model_id = id_of(config.parent.name)
             found.setdefault(model_id, replace(describe(config.parent), id=model_id))
@@ -112,7 +112,7 @@ def bundled(shelf: Path, model_id: str) -> Path | None:
     name = folder_name(model_id)
     plain = name == Path(name).name and not name.startswith(".") and len(name) < 200 and "\0" not in name
     folder = shelf / name
-    return folder if plain and (folder / "config.json").exists() else None
+    return folder if plain and (folder / CONFIG).exists() else None
 
 
 def shelved(shelves: Sequence[Path], model_id: str) -> Path | None:

@@ -5,24 +5,16 @@ a run and sees to it that a worker process is there; `attach` follows it through
 run's token may see, stop and delete it; there is no other key. Any thread may call any method.
 """
 
-import contextlib
-import os
-import shutil
-import time
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
-from platformdirs import user_data_dir
-from torch import Tensor
 
 from mind2mind import (
     album,
     bundles,
     clips,
     codes,
-    downloads,
-    gallery,
     intake,
     ledger,
     memory,
@@ -30,45 +22,21 @@ from mind2mind import (
     parcel,
     preflight,
     publish,
-    runs,
     selection,
-    sources,
     transfer,
 )
-from mind2mind.checkpoints import Model
 from mind2mind.codes import EncodeProgress
 from mind2mind.config import BUDGETS, LOCAL, Crop, Limits, Recipe
-from mind2mind.cost import Cost, Meter
-from mind2mind.datasets import Report
 from mind2mind.desk import Desk, named_recipe
-from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
 from mind2mind.files import kept_secret
-from mind2mind.gallery import Endpoint, Endpoints
-from mind2mind.intake import Encoding, Prepared, Reconstruction
+from mind2mind.intake import Prepared
 from mind2mind.ledger import Entry
-from mind2mind.library import Library, pick_device
+from mind2mind.models import Models
 from mind2mind.outcome import Outcome
-from mind2mind.remote import Remote
-from mind2mind.runs import RunStatus
-from mind2mind.sources import ModelInfo
-
-__all__ = [
-    "Cost",
-    "EncodeProgress",
-    "Encoding",
-    "Endpoint",
-    "Entry",
-    "ModelInfo",
-    "Outcome",
-    "Prepared",
-    "Reconstruction",
-    "RunStatus",
-    "Studio",
-    "pick_device",
-]
+from mind2mind.status import RunStatus
 
 
-class Studio:
+class Studio(Models):
     """Everything the product can do.
 
     Args:
@@ -88,163 +56,8 @@ class Studio:
         limits: Limits = LOCAL,
         weights: Path | None = None,
     ) -> None:
-        memory.keep_freed()
-        self.device = pick_device(device)
-        self.home = Path(home or os.environ.get("MIND2MIND_HOME") or user_data_dir("mind2mind")).absolute()
-        self.limits = limits
-        self.public = limits.keep_hours is not None
-        self.weights = Path(weights or sources.weights_folder()).absolute()
-        self.library = Library(self.home, self.weights, self.device, folders=not self.public)
-        self.downloads = downloads.Downloads(self.home, self.library)
+        super().__init__(device, home, limits, weights)
         self.desk = Desk(self.home, self.weights, limits)
-        self.endpoints = Endpoints(limits)
-        self.meter = Meter()
-
-    # Models
-
-    def models(self) -> list[ModelInfo]:
-        """The catalogue."""
-        return sources.catalogue(*self.library.shelves)
-
-    def model(self, ref: str) -> Model:
-        """A model by catalogue id, token or folder (a bundle's or a run's).
-
-        Raises:
-            WeightsError: there is none, or it is damaged.
-            RunError: it is a run that has no model yet.
-        """
-        return self.library.model(ref)
-
-    def available(self) -> list[Remote]:
-        """Published models that can be downloaded and are not here."""
-        return self.downloads.available()
-
-    def download(self, ref: str, *, accept_changed: bool = False) -> Generator[downloads.Event, None, None]:
-        """Brings a published model, or `owner/name[@revision]` of the Hub, into the catalogue; see Downloads.get.
-
-        Raises:
-            ConfigError: the server is public.
-        """
-        self._own("download")
-        return self.downloads.get(ref, accept_changed=accept_changed)
-
-    def remove_model(self, model_id: str) -> int:
-        """Deletes a downloaded model, or what a broken download left of it; gives the bytes freed.
-
-        Raises:
-            WeightsError: it was not downloaded.
-            ConfigError: the server is public.
-        """
-        self._own("remove")
-        return self.downloads.remove(model_id)
-
-    def _own(self, verb: str) -> None:
-        if self.public:
-            raise ConfigError(f"Visitors cannot {verb} models here.", "Run Mind2Mind on your own computer.")
-
-    def export(self, token: str, path: Path) -> Path:
-        """The bundle of a run (or of any other reference) as a zip; gives the file's path."""
-        self.model(token)
-        return bundles.pack(self.library.locate(token)[0], Path(path))
-
-    def open_bundle(self, path: Path) -> str:
-        """Takes in an exported transfer, a zip or a folder, and gives the token it is known by here.
-
-        Raises:
-            WeightsError: it is none, damaged, or its source is not here.
-        """
-        self.desk.check_disk()
-        token = runs.new_token()
-        folder = self.home / "models" / token
-        try:
-            bundles.unpack(Path(path), folder)
-            model = self.model(token)
-            if model.kind != "transfer":
-                raise WeightsError(
-                    f"'{model.card.id}' is a source, not a transfer.", "Give its folder as the model."
-                )
-            gallery.save_sheet(model, folder / bundles.PREVIEW)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return token
-
-    def cost(self, ref: str) -> Cost:
-        """What a picture of this model costs here; measured when it is first asked for."""
-        return self.meter.cost(self.model(ref))
-
-    def at_a_time(self, ref: str) -> int:
-        """Pictures decoded together: more are drawn as fast, and to the same bytes, in pieces of so many."""
-        return gallery.batch_size(self.model(ref).alae)
-
-    # Pictures
-
-    def sample(
-        self, ref: str, seeds: Sequence[int], *, psi: float = 1.0, noise: str = "random"
-    ) -> list[Image.Image]:
-        """The pictures of these seeds (0 to 2**32 - 1); noise is none, fixed or random."""
-        return gallery.sample(self.model(ref), seeds, psi, noise)
-
-    def code(self, ref: str, endpoint: Endpoint, psi: float = 1.0) -> Tensor:
-        """The code of a seed or a picture, (1, latent_size), on the CPU."""
-        model = self.model(ref)
-        return gallery.pull(model, self.endpoints.code(model, endpoint), psi)
-
-    def blend(
-        self, ref: str, a: Endpoint, b: Endpoint, t: float, *, psi: float = 1.0, noise: str = "none"
-    ) -> Image.Image:
-        """The picture at t (0 is a, 1 is b) on the straight line between two codes."""
-        model = self.model(ref)
-        w = codes.lerp(self.endpoints.code(model, a), self.endpoints.code(model, b), float(t))
-        (image,) = gallery.draw(model.alae, gallery.pull(model, w, psi), noise)
-        image.info.update(gallery.provenance(model, t=t, psi=psi, noise=noise))
-        return image
-
-    def interpolate(
-        self,
-        ref: str,
-        endpoints: Sequence[Endpoint],
-        *,
-        frames: int = 60,
-        psi: float = 1.0,
-        noise: str = "none",
-        loop: bool = False,
-    ) -> Iterator[Image.Image]:
-        """The frames of a way through all endpoints; with `loop` it leads back to the first.
-
-        Raises:
-            ConfigError: fewer than two endpoints or frames.
-        """
-        if len(endpoints) < 2 or frames < 2:
-            raise ConfigError(
-                f"{len(endpoints)} endpoints and {frames} frames make no film.", "Give two or more of each."
-            )
-        model = self.model(ref)
-        stops = [gallery.pull(model, self.endpoints.code(model, endpoint), psi) for endpoint in endpoints]
-        gallery.noise_of(noise, [])
-        return gallery.film(model, gallery.way(stops, frames, loop), noise)
-
-    def reconstruct(
-        self, ref: str, paths: Sequence[Path], *, crop: Crop | None = None
-    ) -> Iterator[Reconstruction | Report]:
-        """Each picture of folders, zips and files beside G(E(picture)), without noise; the report last.
-
-        Without a `crop` pictures are cut as the source's card says.
-        """
-        model = self.library.source(ref)
-        return intake.reconstruct(model, intake.pictures_for(model, paths, crop, self.limits))
-
-    def encode(
-        self, paths: Sequence[Path], ref: str, *, crop: Crop | None = None, known: Path | None = None
-    ) -> Iterator[EncodeProgress | Encoding]:
-        """Encodes pictures; the last event holds codes, report and verdict. `codes.save` writes them.
-
-        Without a `crop` pictures are cut as the source's card says.
-        Pictures whose codes are in the file `known`, made by the same source, are not encoded again.
-        """
-        model = self.library.source(ref)
-        before = codes.load(known) if known is not None else None
-        return intake.encode(model, intake.pictures_for(model, paths, crop, self.limits), before)
 
     # Runs
 
@@ -275,27 +88,12 @@ class Studio:
             DataError: none of the pictures can be used, or the disk is full.
             RunError: there is already a run in `folder`.
         """
-        self.desk.check_disk()
-        source_ref = self.library.source_ref(ref)
-        if not sources.shelved(self.library.shelves, source_ref):  # a folder: the worker stands elsewhere
-            source_ref = str(Path(source_ref).absolute())
-        run = self.desk.new(folder)
-        crop = crop or self.model(source_ref).card.crop
-        model = self.library.source(source_ref)
+        run, source = self.desk.new(folder), self.library.source_ref(ref)
+        model = self.model(source)
         pictures = intake.pictures_for(model, paths, crop, self.limits)
-
-        def survey(made: Encoding) -> list[dict[str, str]]:
-            models = [info for info in self.models() if info.id != source_ref]
-            return preflight.others(self.library, models, pictures, list(made.judged), made.verdict)
-
-        info = {
-            "model": source_ref,
-            "crop": crop,
-            "visitor": visitor,
-            "address": address,
-            "title": title[:200],
-        }
-        return selection.keep(run, intake.encode(model, pictures), info, survey)
+        owner = {"visitor": visitor, "address": address, "title": title[:200]}
+        info = {"model": source, "crop": pictures.crop, **owner}
+        return selection.keep(run, intake.encode(model, pictures), info, pictures, self._rivals(source))
 
     def add(self, token: str, paths: Sequence[Path]) -> Iterator[EncodeProgress | Prepared]:
         """Adds pictures to a run that waits for its start; read as the ones it has, and counted with them.
@@ -308,7 +106,8 @@ class Studio:
         run = self.desk.find(token)
         model, before = self.library.source(run.info["model"]), selection.kept(run).report
         pictures = intake.pictures_for(model, paths, run.info["crop"], self.limits, before)
-        return selection.add(run, intake.encode(model, pictures), model.card.numbers)
+        encoding, numbers = intake.encode(model, pictures), model.card.numbers
+        return selection.add(run, encoding, numbers, pictures, self._rivals(run.info["model"]))
 
     def exclude(self, token: str, names: Collection[str]) -> Prepared:
         """Leaves pictures of these names out of the training, and no others; they stay in the run's folder.
@@ -318,7 +117,11 @@ class Studio:
             RunError: the run has been started.
         """
         run = self.desk.find(token)
-        return selection.exclude(run, names, self.model(run.info["model"]).card.numbers)
+        present = run.info["model"]
+        return selection.exclude(run, names, self.model(present).card.numbers, self._rivals(present))
+
+    def _rivals(self, present: str) -> preflight.Rivals:
+        return preflight.Rivals(self.library, present)
 
     def thumbnails(self, token: str, first: int = 0, count: int = 200) -> list[tuple[str, Image.Image]]:
         """A run's pictures, excluded ones too, by name; `count` of them from number `first` on."""
@@ -345,14 +148,6 @@ class Studio:
     def alignment(self, token: str) -> list[Image.Image]:
         """Some of a run's pictures, each above what aligning its face makes (or, under another crop, made) of it."""
         return album.alignment(self.desk.find(token))
-
-    def aligned(self, ref: str, path: Path) -> tuple[Image.Image, Image.Image] | None:
-        """A picture before and after its face is aligned (small), where the model needs that and it is not.
-
-        Raises:
-            DataError: the picture cannot be read, or shows no face.
-        """
-        return gallery.aligned(self.model(ref), path, self.limits)
 
     def nearest(self, token: str, seeds: Sequence[int]) -> list[tuple[Image.Image, Image.Image, float]]:
         """Each seed's sample, the original nearest to it, and their distance.
@@ -413,10 +208,7 @@ class Studio:
 
     def delete(self, token: str) -> None:
         """Deletes a run (or an opened bundle) with all that belongs to it, at once, running or not."""
-        if runs.is_token(token) and (self.home / "models" / token).is_dir():
-            shutil.rmtree(self.home / "models" / token, ignore_errors=True)
-        else:
-            self.desk.find(token).delete()
+        self.desk.delete(token)
 
     def status(self, token: str) -> RunStatus:
         """Where a run stands. A queued one whose worker died gets another worker."""
@@ -424,23 +216,11 @@ class Studio:
 
     def attach(self, token: str, every: float = 0.5) -> Iterator[RunStatus]:
         """Follows a run: its status at once, then every `every` seconds; ends when the run has ended."""
-        while True:
-            status = self.status(token)
-            yield status
-            if status.state not in runs.ALIVE:
-                return
-            time.sleep(every)
+        return self.desk.attach(token, every)
 
     def runs(self, visitor: str | None = None) -> list[RunStatus]:
         """The home's runs, the newest first: a visitor's, or on a server that is not public everybody's."""
-        if visitor is None and self.public:
-            return []
-        found = []
-        for run in reversed(runs.in_home(self.home)):
-            with contextlib.suppress(RunError, DataError):
-                if visitor is None or run.info.get("visitor") == visitor:
-                    found.append(self.status(run.token))
-        return found
+        return [] if visitor is None and self.public else self.desk.runs(visitor)
 
     # Results
 
@@ -464,6 +244,20 @@ class Studio:
     def everything(self, token: str, path: Path) -> Path:
         """All of a run that has a model in one zip, samples and film included; gives the file's path."""
         return parcel.pack(self.library, self.desk.find(token), Path(path))
+
+    def export(self, token: str, path: Path) -> Path:
+        """The bundle of a run (or of any other reference) as a zip; gives the file's path."""
+        self.model(token)
+        return bundles.pack(self.library.locate(token)[0], Path(path))
+
+    def open_bundle(self, path: Path) -> str:
+        """Takes in an exported transfer, a zip or a folder, and gives the token it is known by here.
+
+        Raises:
+            WeightsError: it is none, damaged, or its source is not here.
+        """
+        self.desk.check_disk()
+        return bundles.take_in(self.library, Path(path))
 
     def card_for(self, ref: str, repository: str) -> str:
         """The card with which `publish` would send a transfer to the Hub's repository `owner/name`."""

@@ -168,14 +168,11 @@ def _loop(
             saved = time.monotonic()
             yield Saved(learner.step, folder / LAST)
     learner.check()
-    if (
-        folder is not None and not learner.far_looks
-    ):  # else the checkpoint before is the better one to go on from
+    if folder is not None and not learner.far_looks:  # else one goes on better from the checkpoint before
         learner.save(folder)
         yield Saved(learner.step, folder / LAST)
-    if (
-        stopped and learner.step > 0 and learner.look()
-    ):  # after the checkpoint: resumed, it must equal another
+    # after the checkpoint: a run that is resumed must come to the same as one that was not stopped
+    if stopped and learner.step > 0 and learner.look():
         _keep_best(learner, folder)
     reason = reason or "It went through all its steps."
     yield Finished(learner.step, stopped, reason, learner.best_step, learner.best_quality, learner.seconds)

@@ -47,21 +47,22 @@ def scores(pixels: Tensor, ratios: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def reconstruction_psnr(alae: ALAE, pixels: Tensor) -> Tensor:
+    """PSNR of the reconstructions of uint8 pictures (N, C, H, W) without noise, (N,) in dB, on the CPU."""
+    ratios = []
+    for x in pixels.split(64):
+        real = from_uint8(x.to(alae.w_avg.device))
+        ratios.append(psnr(real, alae.reconstruct(real).clamp(-1, 1)).cpu())
+    return torch.cat(ratios)
+
+
 def own_numbers(alae: ALAE, held_out: Tensor) -> dict[str, float]:
     """What a card must hold for `judge`, in dB, from held-out pictures, uint8 (N, C, H, W)."""
     swapped = held_out.roll(held_out.shape[2] // 2, dims=2)
-    return {
-        KNOWN: round(_scores(alae, held_out).mean().item(), 2),
-        SWAPPED: round(_scores(alae, swapped).mean().item(), 2),
-    }
-
-
-def _scores(alae: ALAE, pixels: Tensor) -> Tensor:
-    ratios = []
-    for x in pixels.split(64):
-        real = from_uint8(x).to(alae.w_avg.device)
-        ratios.append(psnr(real, alae.reconstruct(real).clamp(-1, 1)).cpu())
-    return scores(pixels, torch.cat(ratios))
+    means = [
+        scores(pixels, reconstruction_psnr(alae, pixels)).mean().item() for pixels in (held_out, swapped)
+    ]
+    return {KNOWN: round(means[0], 2), SWAPPED: round(means[1], 2)}
 
 
 def judge(values: Tensor, numbers: Mapping[str, Any]) -> Verdict:

@@ -10,6 +10,8 @@ import torch
 from mind2mind.alae import ALAE
 from mind2mind.config import Architecture, MindGANSizes
 from mind2mind.mindgan import MindGAN
+from mind2mind.official import alae_from, mindgan_from
+from mind2mind.unpickle import read_pth
 
 PARITY = Path(__file__).parent / "parity"
 SECTIONS = {
@@ -104,3 +106,11 @@ def same_picture(x, expected, key):
     x = x.detach().cpu().double()
     stats = [x.mean(), x.std(correction=0), x.abs().max()]
     np.testing.assert_allclose(stats, expected[f"{key}/stats"], rtol=1e-4, atol=1e-4)
+
+
+def read_official_alae(path: Path, architecture: Architecture | None = None) -> ALAE:
+    return alae_from(read_pth(path), architecture)
+
+
+def read_official_mindgan(path: Path, parameters: Path | None = None) -> MindGAN:
+    return mindgan_from(read_pth(path), parameters)

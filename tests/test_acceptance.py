@@ -1,5 +1,6 @@
 """The promise, kept on the bundled model: the aliens example set becomes a generator of aliens in a minute."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from PIL import Image
 from mind2mind import codes
 from mind2mind.config import ARCHITECTURES
 from mind2mind.images import png_meta, save_png
+from mind2mind.intake import Prepared
 from mind2mind.make_data import ALIEN_SKIN, NATURAL_SKIN
 from mind2mind.metrics import nearest, standardisation
-from mind2mind.studio import Prepared, Studio
+from mind2mind.studio import Studio
 
 ROOT = Path(__file__).parent.parent
 SETS = ("aliens", "bearded", "neonhair")
@@ -27,14 +29,21 @@ def skin_classes(images) -> np.ndarray:
     return distance.argmin(axis=1) >= len(NATURAL_SKIN)
 
 
-@pytest.fixture
-def studio(tmp_path):
-    return Studio("cpu", tmp_path / "home")
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    return Studio("cpu", tmp_path_factory.mktemp("acceptance") / "home")
 
 
-def prepared(studio, name) -> Prepared:
-    *_, last = studio.prepare(sorted((ROOT / "assets" / name).glob("*.png")), "toon64", title=name)
-    return last
+@pytest.fixture(scope="module")
+def prepared(studio):
+    """Gives an example set as the model sees it; each is read once."""
+
+    @functools.cache
+    def of(name) -> Prepared:
+        *_, last = studio.prepare(sorted((ROOT / "assets" / name).glob("*.png")), "toon64", title=name)
+        return last
+
+    return of
 
 
 def test_the_bundle_is_what_its_card_says(studio):
@@ -48,14 +57,14 @@ def test_the_bundle_is_what_its_card_says(studio):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_model_knows_the_example_sets(studio, name):
-    ready = prepared(studio, name)
+def test_the_model_knows_the_example_sets(prepared, name):
+    ready = prepared(name)
     assert ready.count == 200
     assert ready.verdict == "good"
     assert ready.psnr_mean > 26
 
 
-def test_the_skin_is_read_right_on_the_originals(studio):
+def test_the_skin_is_read_right_on_the_originals():
     aliens = [Image.open(path) for path in sorted((ROOT / "assets" / "aliens").glob("*.png"))]
     bearded = [Image.open(path) for path in sorted((ROOT / "assets" / "bearded").glob("*.png"))]
     assert skin_classes(aliens).mean() > 0.99
@@ -63,8 +72,8 @@ def test_the_skin_is_read_right_on_the_originals(studio):
 
 
 @pytest.mark.slow
-def test_sixty_seconds_on_the_aliens_give_aliens(studio, tmp_path):
-    token = prepared(studio, "aliens").token
+def test_sixty_seconds_on_the_aliens_give_aliens(studio, prepared, tmp_path):
+    token = prepared("aliens").token
     studio.start(token, seconds=60)
     *_, status = studio.attach(token)
     assert status.state == "done", status.error

@@ -38,9 +38,9 @@ def app(tmp_path_factory):
         yield running
 
 
-@pytest.fixture
-def client(app, tmp_path):
-    return Client(app.url, verbose=False, download_files=tmp_path)
+@pytest.fixture(scope="module")
+def client(app, tmp_path_factory):
+    return Client(app.url, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
 
 
 def pictures(folder, count):
@@ -49,9 +49,9 @@ def pictures(folder, count):
 
 ENDPOINTS = {
     "/sample": ["model", "seed", "count", "psi", "noise"],
-    "/interpolate": ["model", "seed_a", "seed_b", "frames", "kind", "picture_a", "picture_b"],
-    "/encode": ["pictures", "model", "crop"],
-    "/submit": ["pictures", "model", "seconds", "steps", "recipe", "crop", "seed", "visitor"],
+    "/interpolate": ["model", "seed_a", "seed_b", "frames", "kind", "picture_a", "picture_b", "agreed"],
+    "/encode": ["pictures", "model", "crop", "agreed"],
+    "/submit": ["pictures", "model", "seconds", "steps", "recipe", "crop", "seed", "visitor", "agreed"],
     "/status": ["token", "follow"],
     "/stop": ["token"],
     "/result": ["token"],

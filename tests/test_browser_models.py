@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from browsing import PATIENCE, expect, tab
+from browsing import PATIENCE, expect, fits, tab
 from live import live_app
 from tiny import make_weights
 from web import COMMIT, put_on_hub, serving
@@ -19,7 +19,7 @@ def test_a_visitor_downloads_stops_goes_on_and_draws(tmp_path, monkeypatch, chro
     with serving() as web:
         put_on_hub(web, "me/toys", theirs)
         weights = web.pages[f"/me/toys/resolve/{COMMIT}/model.safetensors"]
-        weights.gate, weights.holds = threading.Event(), len(weights.content) // 2
+        weights.gate, weights.holds, weights.drips = threading.Event(), len(weights.content) // 2, True
         monkeypatch.setenv("HF_ENDPOINT", web.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         with live_app(tmp_path / "app", make_weights(tmp_path / "weights")) as app:
@@ -32,10 +32,9 @@ def test_a_visitor_downloads_stops_goes_on_and_draws(tmp_path, monkeypatch, chro
             page.locator("#models-from-hub").click()
             expect(page.locator("#models-status")).to_contain_text("Downloading model.safetensors")
             page.locator("#models-stop").click()
-            expect(page.locator("#models-stop")).to_contain_text("Stopping")
-            weights.gate.set()
             expect(page.locator("#models-status")).to_contain_text("What is there is kept")
             expect(page.locator("#models-stop")).to_be_hidden()
+            weights.gate.set()
             page.locator("#models-from-hub").click()
             expect(page.locator("#models-here")).to_contain_text("Toys")
             expect(page.locator("#models-here img")).to_have_attribute("alt", "Samples of Toys")
@@ -45,6 +44,6 @@ def test_a_visitor_downloads_stops_goes_on_and_draws(tmp_path, monkeypatch, chro
             expect(page.locator("#sample-about")).to_contain_text("16 pictures")
             tab(page, "Models")
             page.set_viewport_size({"width": 390, "height": 900})
-            page.wait_for_function("document.documentElement.scrollWidth <= 390")
+            fits(page)
             page.close()
             assert app.connections == ""

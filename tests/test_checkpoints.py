@@ -10,23 +10,25 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference import PARITY, architecture_of, close, config_of, drawn, load, same_picture
+from reference import (
+    PARITY,
+    architecture_of,
+    close,
+    config_of,
+    drawn,
+    load,
+    read_official_alae,
+    read_official_mindgan,
+    same_picture,
+)
 from safetensors.torch import save_file
 
 from mind2mind import checkpoints, official
 from mind2mind.alae import ALAE
-from mind2mind.checkpoints import (
-    Card,
-    convert,
-    load_source,
-    load_transfer,
-    read_config,
-    read_official_alae,
-    read_official_mindgan,
-    save_source,
-    save_transfer,
-)
+from mind2mind.cards import Card, read_config
+from mind2mind.checkpoints import load_source, load_transfer, save_source, save_transfer
 from mind2mind.config import FFHQ, TOON64, Architecture, MindGANSizes
+from mind2mind.convert import convert
 from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.layers import bump_noise
 from mind2mind.mindgan import MindGAN, Perceptron

@@ -18,17 +18,18 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from mind2mind import checkpoints, make_source, ui
+from mind2mind import checkpoints, execution, make_source, ui
 from mind2mind.alae import ALAE
 from mind2mind.checkpoints import Card, save_source
-from mind2mind.cli import COMMANDS, build, common, training
+from mind2mind.cli import COMMANDS, build, common, following
 from mind2mind.cli.arguments import seeds_of
 from mind2mind.config import LOCAL, PUBLIC, Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, TrainingError
 from mind2mind.files import save_tensors
+from mind2mind.launch import Launcher
 from mind2mind.mindgan import Perceptron
 from mind2mind.pretrain import PretrainProgress
-from mind2mind.runs import RunStatus
+from mind2mind.status import RunStatus
 from mind2mind.studio import Studio
 
 TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
@@ -240,7 +241,7 @@ def test_sample_gives_the_same_bytes_in_another_process(cli, place, tmp_path):
     arguments = ("sample", "-m", "tiny", "--seed", "7", "--count", "3", "--psi", "0.5")
     here = document(cli(*arguments, "--out", "here", "--json"))
     there = process(place, tmp_path, *arguments, "--out", "there", "--quiet")
-    stdout, stderr = there.communicate(timeout=60)
+    stdout, stderr = there.communicate(timeout=300)
     assert (there.returncode, stderr) == (0, "")
     assert stdout.splitlines() == [f"there/seed-000000{seed}.png" for seed in (7, 8, 9)] + ["there/grid.png"]
     for row in here["pictures"]:
@@ -411,7 +412,7 @@ def test_ctrl_c_keeps_the_work_and_resume_goes_on(cli, place, tmp_path):
     begun = process(place, tmp_path, *arguments)
     wait_for(begun, tmp_path / "run" / "metrics.jsonl")
     begun.send_signal(signal.SIGINT)
-    stdout, stderr = begun.communicate(timeout=60)
+    stdout, stderr = begun.communicate(timeout=300)
     told = json.loads(stdout)
     assert (begun.returncode, told["state"]) == (130, "stopped"), stderr
     assert 0 < told["step"] < MANY_STEPS
@@ -420,7 +421,7 @@ def test_ctrl_c_keeps_the_work_and_resume_goes_on(cli, place, tmp_path):
     assert (result.exit_code, document(result)["step"]) == (0, MANY_STEPS)
 
 
-def wait_for(begun, path, seconds=60):
+def wait_for(begun, path, seconds=300):
     """Until the file holds something; fails if the process ends before."""
     until = time.monotonic() + seconds
     while not (path.exists() and path.stat().st_size):
@@ -449,7 +450,11 @@ def test_transfer_of_nonsense(cli, place, arguments):
     assert not Path("run/run.json").exists()
 
 
-def test_pictures_are_left_out(cli, place, tmp_path):
+def test_pictures_are_left_out(cli, place, tmp_path, monkeypatch):
+    def here(launcher, run):
+        execution.carry_out(run, Studio("cpu", launcher.home, weights=launcher.weights).library)
+
+    monkeypatch.setattr(Launcher, "ensure", here)
     shutil.copytree(place / "pictures", tmp_path / "set")
     with Image.open(tmp_path / "set/03.png") as image:
         image.point(lambda value: min(255, value + 2)).save(tmp_path / "set/copy.png")
@@ -483,7 +488,7 @@ STATUS = RunStatus(
 )
 def test_how_a_run_ends(state, error, code, capsys):
     status = replace(STATUS, state=state, error=error)
-    result = training._ended(common.Terminal(), status, Path("run"), {"pictures": 1})
+    result = following.ended(common.Terminal(), status, Path("run"), {"pictures": 1})
     assert result.code == code
     assert result.document["state"] == state and result.document["pictures"] == 1
     assert error is None or error in capsys.readouterr().err
@@ -491,7 +496,7 @@ def test_how_a_run_ends(state, error, code, capsys):
 
 def test_a_killed_worker_is_told_of_whatever_the_options(capsys):
     status = replace(STATUS, state="interrupted")
-    result = training._ended(common.Terminal(as_json=True, quiet=True), status, Path("run"), {})
+    result = following.ended(common.Terminal(as_json=True, quiet=True), status, Path("run"), {})
     error = result.document["error"]
     assert "before its time" in error["problem"] and "--resume --out run" in error["fix"]
     assert error["fix"] in capsys.readouterr().err
@@ -516,7 +521,7 @@ class FollowedStudio:
 def test_who_leaves_at_once_stops_the_run_all_the_same():
     studio = FollowedStudio()
     with pytest.raises(KeyboardInterrupt):
-        training._follow(common.Terminal(quiet=True), studio, "token", Path("run"), {}, lambda: None)
+        following.follow(common.Terminal(quiet=True), studio, "token", Path("run"), {}, lambda: None)
     assert studio.stopped == ["token"]
 
 
@@ -634,7 +639,9 @@ def test_convert(cli, monkeypatch):
     disk_usage = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or disk_usage(path))
     heard = {}
-    monkeypatch.setattr(checkpoints, "convert", lambda path, out, **options: heard.update(options) or out)
+    monkeypatch.setattr(
+        "mind2mind.convert.convert", lambda path, out, **options: heard.update(options) or out
+    )
     result = cli("convert", "file.pth", "--out", "bundle", "--architecture", "mnist", "--source", "tiny")
     assert (result.exit_code, result.stdout.strip()) == (0, "bundle")
     assert heard["architecture"].latent_size == 32 and heard["source"].card.id == "tiny"

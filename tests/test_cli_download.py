@@ -1,7 +1,6 @@
 """`models` and `download` on the command line, against the loopback."""
 
 import json
-import os
 import signal
 import threading
 import time
@@ -96,7 +95,7 @@ def test_ctrl_c_keeps_the_part(cli, web, tmp_path):
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not (part.exists() and part.stat().st_size):
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # a call that waits returns at once
 
     presser = threading.Thread(target=press)
     presser.start()

@@ -8,7 +8,7 @@ from mind2mind import codes
 from mind2mind.alae import ALAE
 from mind2mind.cards import Card
 from mind2mind.checkpoints import Model
-from mind2mind.codes import Codes, EncodeProgress, encode, lerp, load, save
+from mind2mind.codes import Codes, EncodeProgress, encode, load, save
 from mind2mind.config import Architecture
 from mind2mind.datasets import Picture, Pictures
 from mind2mind.errors import ConfigError, DataError, WeightsError
@@ -167,15 +167,6 @@ def test_codes_that_do_not_fit_together_are_refused(tmp_path, change, complaint)
     save(tmp_path / "x", Codes(**(vars(made) | change)))
     with pytest.raises(DataError, match=complaint):
         load(tmp_path / "x")
-
-
-def test_lerp_ends_exactly_at_its_ends():
-    a, b = torch.randn(2, 1, 6)
-    assert torch.equal(lerp(a, b, 0.0), a)
-    assert torch.equal(lerp(a, b, 1.0), b)
-    torch.testing.assert_close(lerp(a, b, 0.25), 0.75 * a + 0.25 * b)
-    t = torch.linspace(0, 1, 5)[:, None]
-    assert lerp(a, b, t).shape == (5, 6)
 
 
 def test_from_files_to_codes(tmp_path):

@@ -14,7 +14,7 @@ from mind2mind.codes import EncodeProgress
 from mind2mind.cost import FEW, MANY, Cost
 from mind2mind.ui import words
 from mind2mind.ui.assembly import Page
-from mind2mind.ui.common import LET_GO, MOVING, SET_BY_US, wanted
+from mind2mind.ui.sliding import LET_GO, MOVING, SET_BY_US, wanted
 
 QUICK, SLOW = Cost(0.01, 0.01, 10_000_000), Cost(1.1, 1.3, 900_000_000)
 
@@ -123,15 +123,15 @@ def test_a_slow_models_slider_draws_once_it_is_let_go(slow, studio, monkeypatch)
     drawn = []
     monkeypatch.setattr(studio, "blend", lambda *ends: drawn.append(ends[-1]))
     for t, held in ((0.1, MOVING), (0.2, MOVING), (0.3, LET_GO), (0.4, "")):
-        slow.interpolate.slide("tiny", 1, None, 2, None, t, held)
+        slow.interpolate.slide(held, t, "tiny", 1, None, 2, None)
     assert drawn == [0.3, 0.4]
     drawn = []
     monkeypatch.setattr(studio, "sample", lambda *a, **k: drawn.append(a) or pytest.fail("drawn"))
-    assert slow.sample.draw_slid("tiny", 0, 4, 1.0, "none", MOVING) == (gr.skip(),) * 4
+    assert slow.sample.draw_slid(MOVING, "tiny", 0, 4, 1.0, "none") == (gr.skip(),) * 3
 
 
 def test_the_way_of_a_slow_model_has_few_pictures(slow, studio):
-    first, last, _, strip = slow.interpolate.show("tiny", 1, None, 2, None, 0.5)
+    first, last, _, strip = slow.interpolate.show(0.5, "tiny", 1, None, 2, None)
     assert strip.width == 3 * (first.width + 2) - 2
     for end, t in ((first, 0.0), (last, 1.0)):
         assert np.abs(np.int16(end) - np.int16(studio.blend("tiny", 1, 2, t))).max() <= 1

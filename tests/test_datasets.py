@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from mind2mind.config import Limits
-from mind2mind.datasets import Pictures, Report, Verdict, advice
+from mind2mind.datasets import Pictures
 from mind2mind.errors import ConfigError, DataError
+from mind2mind.report import Report, Verdict, advice
 
 
 def png(seed, size=(16, 16)):
@@ -71,6 +72,8 @@ def test_a_messy_folder(tmp_path):
             ".git/x.png": png(7),
             "__MACOSX/a.png": png(7),
             "Thumbs.db": b"x",
+            "about.json": b"{}",  # ours, beside example sets
+            "deep/attributes.jsonl": b"{}",  # ours, beside what make-data draws
         },
     )
     pictures, report = read(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
-from reference import PARITY
+from reference import PARITY, read_official_mindgan
 from tiny import SIZES, make_studio, make_weights
 from web import COMMIT, closed_port, put_on_hub, serving
 
@@ -25,7 +25,6 @@ from mind2mind.config import ARCHITECTURES, PUBLIC, MindGANSizes
 from mind2mind.downloads import Converting, Downloaded, Downloading
 from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
 from mind2mind.mindgan import Perceptron
-from mind2mind.official import read_official_mindgan
 from mind2mind.remote import REMOTE, HubId, folder_name, hub_id, id_of
 
 SMALL = PARITY / "official_layout_small.pth"

@@ -251,7 +251,7 @@ def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
     *_, last = pictures.add(None, files, "people", "centre", None)
     assert last[check.align].visible and "1 face not aligned" in last[check.faces]
     assert len(last[check.aligned].value) == 1
-    *_, last = pictures.align_faces(last[tab.steps.visit], "people", last[pictures.added])
+    *_, last = pictures.align_faces(last[tab.steps.visit], "people", last[pictures.reading.added])
     assert last[pictures.crop] == "face" and not last[check.align].visible
     assert "1 x Face aligned" in last[check.faces] and "Above your pictures" in last[check.faces]
     again = tab.reopen(last[tab.steps.visit])
@@ -267,8 +267,8 @@ def test_the_app_shows_an_end_before_and_after(studio, photos):
 
 
 def test_official_files_of_faces_ask_for_alignment(tmp_path):
-    from mind2mind.checkpoints import ALIGNED_FACES
     from mind2mind.config import BEDROOM, CELEBA, CELEBA_HQ256, FFHQ
+    from mind2mind.convert import ALIGNED_FACES
 
     assert FFHQ in ALIGNED_FACES and CELEBA_HQ256 in ALIGNED_FACES
     assert BEDROOM not in ALIGNED_FACES and CELEBA not in ALIGNED_FACES

@@ -9,16 +9,16 @@ PACKAGE = Path(__file__).parent.parent / "mind2mind"
 
 # From the bottom up. Modules of one line do not import each other.
 FLOORS = [
-    {"errors", "memory", "layers", "metrics", "seeds", "likeness"},
-    {"networks", "config", "files", "listing", "lreq", "unpickle", "idx", "originality"},
-    {"remote", "parts", "settings"},
-    {"alae", "mindgan", "make_data", "opening", "faces", "clips", "cards", "runs", "growth", "wanted"},
+    {"errors", "memory", "layers", "metrics", "likeness"},
+    {"networks", "config", "files", "listing", "lreq", "unpickle", "idx", "seeds", "originality"},
+    {"remote", "parts", "settings", "runs", "faces", "clips", "growth", "make_data"},
+    {"alae", "mindgan", "opening", "report", "cards", "home", "status", "wanted"},
     {"images", "make_mnist", "official", "sources", "learner", "launch", "objectives", "trainee", "fetch"},
     {"checkpoints", "datasets", "desk", "trained", "transfer", "pixelwise", "adversarial", "hub", "verdict"},
-    {"codes", "gallery", "bundles", "library", "ledger", "pretrain", "toon_layers"},
-    {"intake", "album", "cost", "make_source", "arrivals", "publish"},
-    {"downloads", "outcome", "selection", "preflight"},
-    {"parcel"},
+    {"codes", "gallery", "held_out", "convert", "library", "ledger", "pretrain", "toon_layers"},
+    {"intake", "album", "bundles", "cost", "make_source", "arrivals", "publish"},
+    {"downloads", "outcome", "preflight"},
+    {"parcel", "execution", "models", "selection"},
     {"studio"},
     {"experiment", "toon_reading", "worker", "ui"},
     {"cli"},  # one of its commands starts the app

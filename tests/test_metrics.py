@@ -70,9 +70,10 @@ def test_coverage_tells_copies_collapse_and_outliers():
 
 def test_nearest_finds_itself():
     w = normal(20, 5)
-    distance, index = nearest(w[[3, 7]] + 1e-4, w)
-    assert index.tolist() == [3, 7]
-    assert distance.max() < 1e-3
+    distance, index = nearest(w[[3, 7]] + 1e-4, w, 2)
+    assert index[:, 0].tolist() == [3, 7]
+    assert distance[:, 0].max() < 1e-3 < distance[:, 1].min()
+    assert nearest(w[:0], w)[0].shape == (0, 1)
 
 
 def test_standardisation_has_a_floor_and_axes_are_orthonormal():

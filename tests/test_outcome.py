@@ -18,10 +18,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, prepared
+from tiny import RECIPE, carry_out, make_pictures, make_studio, prepared, trained
 from typer.testing import CliRunner
 
-from mind2mind import album, bundles, gallery, ledger, originality, outcome, publish, worker
+from mind2mind import album, bundles, execution, gallery, ledger, originality, outcome, publish
 from mind2mind.cli import build
 from mind2mind.config import DEFAULT, PUBLIC
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, WeightsError
@@ -34,28 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("outcome")
-    make_weights(folder / "weights")
-    make_pictures(folder / "pictures", 120)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def studio(place):
-    return make_studio(place)
-
-
-@pytest.fixture(scope="module")
 def done(studio, place):
     return trained(studio, place / "pictures", title="My ducks", visitor="me")
-
-
-def trained(studio, pictures, steps=40, **settings):
-    token = prepared(studio, pictures, **settings)
-    studio.start(token, recipe=RECIPE, steps=steps, seed=3)
-    assert carry_out(studio, token).state == "done"
-    return token
 
 
 # Originality
@@ -175,7 +155,7 @@ def test_the_command_repeats_the_run(studio, place, tmp_path, monkeypatch):
     monkeypatch.setenv("MIND2MIND_WEIGHTS", str(place / "weights"))
     monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Launcher, "ensure", lambda self, run: worker.carry_out(run, Studio("cpu")))
+    monkeypatch.setattr(Launcher, "ensure", lambda self, run: execution.carry_out(run, Studio("cpu").library))
     words = [str(place / "pictures") if word == "PICTURES" else word for word in words[1:]]
     assert CliRunner().invoke(build(), words).exit_code == 0
     again = load_file(tmp_path / "my-run" / "bundle" / "model.safetensors")

@@ -10,7 +10,7 @@ from mind2mind.errors import ConfigError
 from mind2mind.make_source import new_alae
 from mind2mind.pixelwise import PixelTrainee, distort, pixel_term
 
-PLAIN = replace(PRETRAIN_DEFAULT, squared=0.0, detail=0.0, latent_noise=0.0)
+PLAIN = replace(PRETRAIN_DEFAULT, squared=0.0, detail=0.0, hardest=0.0, latent_noise=0.0)
 TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
 
 
@@ -30,6 +30,14 @@ def test_a_single_wrong_pixel_is_detail():
     plain = pixel_term(y, x, PLAIN).item()
     assert plain == pytest.approx(1 / 256 + (1 / 4) / 64 + (1 / 16) / 16)
     assert pixel_term(y, x, replace(PLAIN, detail=1.0)).item() == pytest.approx(plain + fine)
+
+
+def test_the_worst_pixels_count_by_their_worst_channel():
+    x = torch.zeros(1, 3, 10, 10)
+    y = x.clone()
+    y[0, 1, 2, 3], y[0, 2, 2, 3], y[0, 0, 7, 7], y[0, 0, 9, 9] = 0.5, 0.4, -0.3, 0.2
+    more = pixel_term(y, x, replace(PLAIN, hardest=2.0)) - pixel_term(y, x, PLAIN)
+    assert more.item() == pytest.approx(2 * (0.5 + 0.3) / 2)  # 2 % of 100 pixels are two
 
 
 def test_distorted_pictures_stay_in_range_and_repeat():
@@ -91,6 +99,8 @@ def test_noise_on_the_codes_is_in_their_own_deviations(monkeypatch):
 def test_settings_are_checked():
     with pytest.raises(ConfigError, match="latent_noise"):
         replace(PRETRAIN_DEFAULT, latent_noise=-0.1)
+    with pytest.raises(ConfigError, match="hardest"):
+        replace(PRETRAIN_DEFAULT, hardest=-0.1)
     with pytest.raises(ConfigError, match="distorted"):
         replace(PRETRAIN_DEFAULT, distorted=1.5)
     assert (GREY32.resolution, GREY32.image_channels) == (32, 1)

@@ -8,24 +8,13 @@ from filelock import FileLock
 
 from mind2mind.errors import DataError, RunError
 from mind2mind.files import save_tensors
-from mind2mind.runs import (
-    LOG_LINES,
-    METRICS_SHOWN,
-    Run,
-    find,
-    in_home,
-    is_held,
-    is_token,
-    new_token,
-    occupied,
-    status,
-    waiting,
-)
+from mind2mind.home import find_run, is_token, new_run, new_token, runs_in, waiting
+from mind2mind.runs import LOG_LINES, Run, is_held, occupied
+from mind2mind.status import METRICS_SHOWN, status_of
 
 
 def made(home, **info) -> Run:
-    token = new_token()
-    run = Run(home / "runs" / token, token)
+    run = new_run(home)
     run.create(counts={"used": 2, "skipped": 0}, **info)
     return run
 
@@ -40,10 +29,10 @@ def test_tokens_are_unguessable_and_their_own_kind():
 
 def test_find_takes_tokens_only(tmp_path):
     run = made(tmp_path)
-    assert find(tmp_path, run.token).folder == run.folder
+    assert find_run(tmp_path, run.token).folder == run.folder
     for token in (new_token(), "", "..", f"../runs/{run.token}", str(run.folder), run.token + "/"):
         with pytest.raises(RunError):
-            find(tmp_path, token)
+            find_run(tmp_path, token)
 
 
 def test_a_running_run_that_nobody_holds_was_interrupted(tmp_path):
@@ -84,7 +73,7 @@ def test_another_version_is_refused(tmp_path):
     run.update(version=0)
     with pytest.raises(RunError, match="version"):
         _ = run.state
-    assert in_home(tmp_path) == []
+    assert runs_in(tmp_path) == []
 
 
 def test_the_queue_is_in_order_of_queueing(tmp_path):
@@ -96,8 +85,8 @@ def test_the_queue_is_in_order_of_queueing(tmp_path):
     (tmp_path / "runs" / "damaged" / "run.json").write_text("{")
     queue = waiting(tmp_path)
     assert [run.token for run in queue] == [early.token, late.token]
-    assert [status(run, queue).place_in_queue for run in (early, late, other)] == [1, 2, None]
-    assert {run.token for run in in_home(tmp_path)} == {late.token, early.token, other.token}
+    assert [status_of(run, queue).place_in_queue for run in (early, late, other)] == [1, 2, None]
+    assert {run.token for run in runs_in(tmp_path)} == {late.token, early.token, other.token}
 
 
 def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
@@ -120,7 +109,7 @@ def test_the_status_follows_the_metrics(tmp_path):
     run = made(tmp_path, steps=2000, title="ducks")
     for step in range(1, 1201):
         run.append_metrics({"step": step, "seconds": step / 100, "quality": 0.5, "floor": 0.1})
-    now = status(run)
+    now = status_of(run)
     assert (now.title, now.step, now.total_steps, now.seconds, now.quality) == (
         "ducks",
         1200,
@@ -133,7 +122,7 @@ def test_the_status_follows_the_metrics(tmp_path):
     assert now.metrics[-1]["step"] == 1200
     with run.hold():
         run.update(state="running")
-        assert status(run).seconds_left == pytest.approx(8.0)
+        assert status_of(run).seconds_left == pytest.approx(8.0)
 
 
 def test_deleting_removes_a_runs_own_files_only(tmp_path):
@@ -163,7 +152,7 @@ def test_a_run_at_work_is_gone_at_once_and_erased_when_let_go(tmp_path):
     run.delete()
     worker.join()
     with pytest.raises(RunError):
-        find(tmp_path, run.token)
+        find_run(tmp_path, run.token)
     assert not run.folder.exists()
 
 
@@ -171,7 +160,7 @@ def test_a_deleted_run_is_invisible_even_while_its_worker_hangs(tmp_path):
     run = made(tmp_path)
     with FileLock(run.lock):
         Run(run.folder).delete(timeout=0.01)
-        assert in_home(tmp_path) == []
+        assert runs_in(tmp_path) == []
         assert run.discarded
         with pytest.raises(RunError):
             _ = run.info
@@ -197,8 +186,8 @@ def test_a_failed_run_shows_the_end_of_its_log(tmp_path):
     run = made(tmp_path, recipe={"name": "default with jitter 0.1"})
     lines = [f"line {i} ä" for i in range(2000)]
     (run.folder / "log.txt").write_text("\n".join(lines), encoding="utf-8")
-    assert (status(run).log, status(run).recipe) == ("", "default with jitter 0.1")
+    assert (status_of(run).log, status_of(run).recipe) == ("", "default with jitter 0.1")
     run.update(state="failed")
-    assert status(run).log.splitlines() == lines[-LOG_LINES:]
+    assert status_of(run).log.splitlines() == lines[-LOG_LINES:]
     (run.folder / "log.txt").unlink()
-    assert status(run).log == ""
+    assert status_of(run).log == ""

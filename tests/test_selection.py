@@ -11,12 +11,12 @@ from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, pr
 from mind2mind import codes, preflight, verdict
 from mind2mind.checkpoints import load_transfer
 from mind2mind.config import Limits
-from mind2mind.datasets import Report, Verdict
 from mind2mind.errors import DataError, RunError
 from mind2mind.images import to_tensor
 from mind2mind.intake import Prepared
 from mind2mind.likeness import near_duplicates
 from mind2mind.make_data import draw, render
+from mind2mind.report import Report, Verdict
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_excluded_pictures_are_not_trained_on(studio, tmp_path):
     last = studio.exclude(token, [name])
     assert (last.count, last.excluded, last.judged) == (11, (name,), 12)
     assert len(studio.thumbnails(token)) == 12 and len(studio.comparison(token, 20)) == 11
-    made = codes.load(studio.desk.find(token).folder / codes.CODES)
+    made = codes.load(studio.desk.find(token).codes)
     left = codes.of_run(studio.desk.find(token))
     assert name not in left.names and torch.equal(left.w, torch.cat([made.w[:3], made.w[4:]]))
 
@@ -195,30 +195,71 @@ def test_near_duplicates_are_proposed_and_never_dropped(studio, tmp_path):
 # The pre-flight
 
 
-def test_another_model_is_proposed_if_it_does_better(studio, tmp_path, monkeypatch):
+@pytest.fixture
+def rival(studio, tmp_path, monkeypatch):
+    """A second model, for which a bright picture has 1 dB and a dark one 9; `tiny` is the other way round."""
     make_weights(tmp_path / "weights", name="other", seed=1)
-    words = {"tiny": verdict.UNKNOWN, "other": verdict.GOOD}
-    tried = []
+    told = []  # whose pictures are looked at: `tiny` comes first in each reading
+
+    def scores(pixels, ratios):
+        bright = pixels.float().mean(dim=(1, 2, 3)) > 127
+        told.append(len(pixels))
+        low, high = (9.0, 1.0) if len(told) % 2 else (1.0, 9.0)
+        return torch.where(bright, torch.tensor(low), torch.tensor(high))
 
     def judge(values, numbers):
-        tried.append(len(values))
-        return verdict.Verdict(words["tiny" if len(tried) == 1 else "other"], "Because.", 1.0)
+        word = verdict.GOOD if values.mean() > 5 else verdict.UNKNOWN
+        return verdict.Verdict(word, "Because.", values.mean().item())
 
+    monkeypatch.setattr(verdict, "scores", scores)
     monkeypatch.setattr(verdict, "judge", judge)
-    token = prepared(studio, make_pictures(tmp_path / "a", 20))
-    last = studio.prepared(token)
-    assert tried == [20, preflight.SAMPLE]
-    assert [other["id"] for other in last.others] == ["other"]
+    return told
+
+
+def plain(folder, count, level):
+    """Pictures of nearly one grey."""
+    folder.mkdir()
+    for i in range(count):
+        Image.new("L", (16, 16), level + i).save(folder / f"{folder.name}{i:02}.png")
+    return folder
+
+
+def proposed(of):
+    return [other["id"] for other in of.others]
+
+
+def test_another_model_is_proposed_if_it_does_better(studio, rival, tmp_path):
+    last = studio.prepared(prepared(studio, plain(tmp_path / "dark", 20, 20)))
+    assert rival == [20, preflight.SAMPLE] and last.verdict == verdict.UNKNOWN
+    assert proposed(last) == ["other"]
     ways = preflight.ways_out(last)
     assert "knows them better (good)" in ways[0]
     assert any("download ffhq" in way for way in ways) and any("pretrain" in way for way in ways)
 
 
-def test_no_other_model_is_tried_where_the_present_one_is_good(studio, tmp_path, monkeypatch):
-    make_weights(tmp_path / "weights", name="other", seed=1)
-    monkeypatch.setattr(verdict, "judge", lambda v, n: verdict.Verdict(verdict.GOOD, "Because.", 9.0))
-    monkeypatch.setattr(preflight, "_judged", None)
-    assert studio.prepared(prepared(studio, make_pictures(tmp_path / "a", 4))).others == ()
+def test_the_proposals_follow_what_is_added_and_left_out(studio, rival, tmp_path):
+    token = prepared(studio, plain(tmp_path / "bright", 4, 200))
+    assert proposed(studio.prepared(token)) == []  # the present model is good
+    mixed = added(studio, token, plain(tmp_path / "dark", 12, 20))
+    assert (mixed.verdict, proposed(mixed)) == (verdict.UNKNOWN, ["other"])
+    names = [v.name for v in mixed.report.used]
+    left = studio.exclude(token, {name for name in names if name.startswith("dark")})
+    assert (left.verdict, proposed(left)) == (verdict.GOOD, [])
+    left = studio.exclude(token, {name for name in names if name.startswith("bright")})
+    assert (left.verdict, proposed(left)) == (verdict.UNKNOWN, ["other"])
+
+
+def test_a_model_not_tried_on_all_pictures_is_not_proposed(studio, rival, tmp_path, monkeypatch):
+    token = prepared(studio, plain(tmp_path / "dark", 4, 20))
+    monkeypatch.setattr(preflight, "SECONDS", -1.0)
+    rival.append(0)  # `tiny` is next
+    assert proposed(added(studio, token, plain(tmp_path / "more", 4, 60))) == []
+
+
+def test_only_small_models_are_tried_where_the_present_one_is_good(studio, rival, tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "SMALL", 8)
+    token = prepared(studio, plain(tmp_path / "bright", 4, 200))
+    assert rival == [4] and proposed(studio.prepared(token)) == []
 
 
 def test_a_good_model_needs_no_way_out(tmp_path):

@@ -9,36 +9,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared
+from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared, trained
 
 from mind2mind import codes, gallery
 from mind2mind.config import LOCAL, PUBLIC
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, WeightsError
-from mind2mind.studio import Prepared, Studio, pick_device
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with a catalogue, 120 pictures and one finished run."""
-    folder = tmp_path_factory.mktemp("studio")
-    make_weights(folder / "weights")
-    make_pictures(folder / "pictures", 120)
-    make_pictures(folder / "few", 6)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def studio(place):
-    return make_studio(place)
+from mind2mind.intake import Prepared
+from mind2mind.library import pick_device
+from mind2mind.studio import Studio
 
 
 @pytest.fixture(scope="module")
 def done(studio, place):
     """The token of a finished run."""
-    token = prepared(studio, place / "pictures", title="My ducks")
-    studio.start(token, recipe=RECIPE, steps=40, seed=3)
-    assert carry_out(studio, token).state == "done"
-    return token
+    return trained(studio, place / "pictures", title="My ducks")
 
 
 def same(a: Image.Image, b: Image.Image) -> bool:

@@ -43,24 +43,35 @@ def test_each_patch_shows_its_colour_in_every_face():
 
 def test_originals_keep_everything(pictures):
     rates = reading.kept_rates(FACES, pictures)
+    assert rates.pop("mistaken") == {}
     assert set(rates.values()) == {100.0}
     assert set(rates) == {"mean", "least", *reading.COLOURS, *reading.SHAPES}
 
 
+def test_mistakes_are_named():
+    faces = [replace(FACES[0], beard=None, mouth=mouth) for mouth in ("smile", "smile", "laugh", "agape")]
+    pictures = torch.stack(
+        [lay(replace(face, mouth="sad" if i < 2 else face.mouth)) for i, face in enumerate(faces)]
+    )
+    rates = reading.kept_rates(faces, pictures)
+    assert rates["mistaken"] == {"mouth: smile as sad": 50.0}
+    assert rates["mouth"] == rates["least"] == 50.0
+
+
 def test_another_face_keeps_only_what_the_two_share(pictures):
     for face, other, x in zip(FACES, FACES[1:], pictures[1:], strict=False):
-        told = reading.kept(face, x)
+        told = reading.shown(face, x)
         for name in reading.COLOURS:
-            assert told[name] == (getattr(face, name) == getattr(other, name)), name
+            assert told[name] == getattr(other, name), name
 
 
 @pytest.mark.parametrize("name", reading.SHAPES)
 def test_one_wrong_shape_is_found(name):
     face = replace(FACES[0], hair="spiky", rear_hair=None, beard=None)
     for variant in reading.SHAPES[name]:
-        told = reading.kept(face, lay(replace(face, **{name: variant})))
-        assert told[name] == (variant == getattr(face, name))
-        assert all(told[colour] for colour in reading.COLOURS)
+        told = reading.shown(face, lay(replace(face, **{name: variant})))
+        assert told[name] == variant
+        assert all(told[colour] == getattr(face, colour) for colour in reading.COLOURS)
 
 
 def test_blur_loses_small_shapes_first(pictures):

@@ -17,16 +17,17 @@ from tiny import RECIPE, carry_out, make_pictures, make_studio
 
 from mind2mind import verdict
 from mind2mind.config import PUBLIC, RECIPES
-from mind2mind.datasets import Report, Verdict
 from mind2mind.errors import DataError
 from mind2mind.files import read_json
 from mind2mind.images import png_meta
 from mind2mind.intake import Prepared
-from mind2mind.runs import RunStatus
+from mind2mind.report import Report, Verdict
 from mind2mind.sources import ModelInfo
+from mind2mind.status import RunStatus
 from mind2mind.ui import chart, examples, findings, set_environment, words, zerogpu
 from mind2mind.ui.assembly import Page, serve, tidy
-from mind2mind.ui.common import Visit, checked_seed, known_ref, told, uploaded
+from mind2mind.ui.common import checked_seed, known_ref, told, uploaded
+from mind2mind.ui.visit import Visit
 
 ROOT = Path(__file__).resolve().parent.parent
 STATUS = RunStatus(
@@ -100,6 +101,7 @@ def test_what_visitors_wrote_is_escaped():
     ]
     texts += [words.run(status), words.linked(evil)]
     assert not any("<img" in text for text in texts)
+    assert "<code>&lt;b&gt;</code>" in words.note("Run `<b>`.")
 
 
 def test_an_address_in_the_credit_can_be_clicked():
@@ -224,14 +226,25 @@ def test_no_files_are_told_of():
 
 
 def test_sample_gives_files_that_know_their_seed(page):
-    shown, sheet, archive, about = page.sample.draw("tiny", 7, 3, 0.7, "fixed")
+    shown, drawn, about = page.sample.draw("tiny", 7, 3, 0.7, "fixed")
     paths, said = zip(*shown, strict=True)
     assert said == ("Picture of seed 7", "Picture of seed 8", "Picture of seed 9")
     assert [png_meta(Path(p))["seed"] for p in paths] == ["7", "8", "9"]
-    assert png_meta(Path(paths[0]))["psi"] == "0.7" and png_meta(Path(sheet))["model"] == "tiny"
-    with zipfile.ZipFile(archive) as opened:
+    assert png_meta(Path(paths[0]))["psi"] == "0.7" and "seeds 7 to 9" in about
+    made = {path.name for path in Path(os.environ["GRADIO_TEMP_DIR"]).glob("made/*/*")}
+    assert not any(name.endswith(("7.zip", "7-sheet.png")) for name in made)  # not before they are asked for
+    meta = png_meta(Path(page.sample.sheet_of(drawn)))
+    assert (meta["model"], meta["psi"], meta["count"]) == ("tiny", "0.7", "3")
+    with zipfile.ZipFile(page.sample.zip_of(drawn)) as opened:
         assert opened.namelist() == ["tiny-7.png", "tiny-8.png", "tiny-9.png"]
-    assert "seeds 7 to 9" in about
+
+
+def test_pictures_that_were_tidied_up_are_to_be_drawn_again(page):
+    _, drawn, _ = page.sample.draw("tiny", 7, 1, 1, "none")
+    Path(drawn[1][0]).unlink()
+    for gone in (drawn, None):
+        with pytest.raises(gr.Error, match=r"no longer kept here\. Draw them again"):
+            page.sample.zip_of(gone)
 
 
 def test_a_locked_seed_stays(page):
@@ -245,15 +258,15 @@ def test_a_locked_seed_stays(page):
 def test_the_ends_of_the_slider_are_a_and_b(page, tmp_path):
     picture = uploads(tmp_path, 1)[0]
     ends = ("tiny", 1, None, 2, picture)
-    a, b, middle, strip = page.interpolate.show(*ends, 0.5)
-    assert page.interpolate.slide(*ends, 0).tobytes() == a.tobytes()
-    assert page.interpolate.slide(*ends, 1).tobytes() == b.tobytes() != middle.tobytes()
+    a, b, middle, strip = page.interpolate.show(0.5, *ends)
+    assert page.interpolate.slide("", 0, *ends).tobytes() == a.tobytes()
+    assert page.interpolate.slide("", 1, *ends).tobytes() == b.tobytes() != middle.tobytes()
     assert strip.width > 6 * a.width
 
 
 @pytest.mark.parametrize("kind", ["WebP", "MP4"])
 def test_a_clip_is_a_file(page, kind):
-    _, _, button = page.interpolate.clip_of("tiny", 1, None, 2, None, 12, kind, True)
+    _, _, button = page.interpolate.clip_of(12, kind, True, "tiny", 1, None, 2, None)
     assert Path(button.value["path"] if isinstance(button.value, dict) else button.value).stat().st_size > 100
 
 
@@ -261,7 +274,7 @@ def test_a_bad_picture_is_told(page, tmp_path):
     bad = tmp_path / "bad<i>.png"
     bad.write_bytes(b"nothing")
     with pytest.raises(gr.Error, match=r"bad&lt;i&gt;\.png"):
-        page.interpolate.slide("tiny", 1, str(bad), 2, None, 0.5)
+        page.interpolate.slide("", 0.5, "tiny", 1, str(bad), 2, None)
 
 
 # Transfer
@@ -300,7 +313,7 @@ def test_the_whole_way_of_a_run(page, tmp_path):
     again, *_ = page.open(None, result[tab.result.keep.download].value["path"])
     assert len(page.sample.draw(again["models"][0], 0, 2, 1, "none")[0]) == 2
 
-    files = [Path(page.sample.draw(ref, 0, 1, 1, "none")[2]) for ref in (token, "tiny")]
+    files = [Path(page.sample.zip_of(page.sample.draw(ref, 0, 1, 1, "none")[1])) for ref in (token, "tiny")]
     forgotten = tab.result.forget(used)
     left = [path.exists() for path in (*files, Path(result[tab.result.keep.download].value["path"]))]
     assert left == [False, True, False]  # what was made for the run goes with it
@@ -335,11 +348,11 @@ def test_two_visitors_do_not_see_each_others_runs(page, tmp_path):
 def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     tab = page.transfer
     first = checked(page, uploads(tmp_path / "a"))
-    stored, added = first[tab.steps.visit], first[tab.pictures.added]
+    stored, added = first[tab.steps.visit], first[tab.pictures.reading.added]
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())]
     *_, last = tab.pictures.add(stored, more, "tiny", "centre", added)
     assert last[tab.steps.visit] == stored and "15 pictures can be used" in last[tab.pictures.check.summary]
-    assert len(last[tab.pictures.added][1]) == 15
+    assert len(last[tab.pictures.reading.added][1]) == 15
 
     with pytest.raises(gr.Error, match="3 x Duplicate"):  # the set stays as it was, and is seen
         for last in tab.pictures.add(stored, more, "tiny", "centre", added):  # noqa: B007
@@ -394,6 +407,23 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
     tab.result.forget(stored)
 
 
+def test_leaving_all_out_says_what_to_do(page, tmp_path):
+    tab = page.transfer
+    stored = checked(page, uploads(tmp_path, 2))[tab.steps.visit]
+    prepared = page.studio.prepared(stored["token"])
+    none = page.studio.exclude(prepared.token, [v.name for v in prepared.report.used])
+    assert "take some in again" in findings.checked(none)
+    with pytest.raises(gr.Error, match="No picture is left"):
+        tab.training.begin(stored, 30, "default")
+    tab.result.forget(stored)
+
+
+def test_the_box_is_emptied_or_it_would_send_its_files_again(page, tmp_path):
+    events = page.transfer.pictures.add(None, uploads(tmp_path, 2), "tiny", "centre")
+    assert next(events) == {page.transfer.pictures.files: None}
+    events.close()
+
+
 def test_the_limits_are_told_before_the_upload():
     said = findings.limits(PUBLIC)
     assert all(number in said for number in ("500 pictures", "10 MB", "40 megapixels", "200 MB"))
@@ -419,6 +449,16 @@ def test_pictures_that_are_none_are_told(page, tmp_path):
     bad.write_bytes(b"")
     with pytest.raises(gr.Error, match="None of the pictures can be used"):
         checked(page, [str(bad)])
+
+
+def test_uploads_that_were_tidied_up_are_to_be_added_again(page, tmp_path):
+    tab, files = page.transfer, uploads(tmp_path, 3)
+    ready = checked(page, files)
+    stored, added = ready[tab.steps.visit], ready[tab.pictures.reading.added]
+    Path(files[0]).unlink()
+    (told_of,) = tab.pictures.again(stored, "tiny", "fit", added)
+    assert "Add your pictures again" in told_of[tab.steps.message]
+    tab.result.forget(stored)
 
 
 # The process
@@ -541,7 +581,7 @@ pictures, bad = sys.argv[2:], sys.argv[1]
 
 call["draw"]("tiny", 0, 2, 1, "random")
 ends = ("tiny", 1, pictures[0], 2, None)
-call["show"](*ends, 0.5), call["slide"](*ends, 0.5), call["clip_of"](*ends, 12, "WebP", True)
+call["show"](0.5, *ends), call["slide"]("", 0.5, *ends), call["clip_of"](12, "WebP", True, *ends)
 
 tab, (*_, ready) = call["look_at"].__self__, call["add"]({"agreed": True}, pictures, "tiny", "centre")
 stored = ready[tab.steps.visit]
@@ -564,9 +604,9 @@ call["look_at"](stored, token), call["use"](stored), call["known_models"](stored
 call["draw"](token, 0, 1, 1, "none")
 call["open"](None, result[tab.result.keep.download].value["path"])
 
-call["sample"]("tiny", 0, 1, 1.0, "none"), call["encode"](pictures, "tiny", "centre")
+call["sample"]("tiny", 0, 1, 1.0, "none"), call["encode"](pictures, "tiny", "centre", True)
 call["interpolate"]("tiny", 0, 1, 12, "WebP")
-submit = lambda paths: list(call["submit"](paths, "tiny", 30, 0, "default", "centre", 0, "", type("R", (), {"client": None})))
+submit = lambda paths: list(call["submit"](paths, "tiny", 30, 0, "default", "centre", 0, "", True, type("R", (), {"client": None})))
 assert submit(pictures)[-1]["used"] == len(pictures)
 assert len(call["result"](token)[0]) == 64
 for attempt in (lambda: submit([bad]), lambda: list(call["add"]({"agreed": True}, [bad], "tiny", "centre"))):
@@ -618,7 +658,7 @@ def test_decorated_handlers_still_stream(monkeypatch):
 
 
 def test_pictures_for_eyes_only_are_of_one_size():
-    from mind2mind.ui.common import pairs
+    from mind2mind.ui.walls import pairs
 
     ((pair, said),) = pairs([(Image.new("RGB", (16, 16)), Image.new("RGB", (8, 8)))], "Pair")
     assert said == "Pair 1"

@@ -18,7 +18,7 @@ from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.ui import keep, words
 from mind2mind.ui import result_words as say
 from mind2mind.ui.assembly import Page
-from mind2mind.ui.common import Visit
+from mind2mind.ui.visit import Visit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -223,22 +223,48 @@ def test_nothing_can_be_uploaded_without_the_tick(public, pictures):
     step = public.transfer.pictures
     consent, files = step.consent, [str(path) for path in sorted(pictures.iterdir())[:5]]
     fresh = Visit.of(None)
-    assert not consent.known(fresh)[consent.uploads].visible and consent.tick.visible
+    assert not consent.known(fresh)[step.uploads]["visible"] and consent.tick.visible
     with pytest.raises(gr.Error, match="tick"):
         list(step.add(fresh.stored(), files, "tiny", "centre"))
-    stored, uploads = consent.ticked(fresh.stored(), True)
-    assert uploads.visible and Visit.of(stored).agreed
+    ticked = consent.ticked(fresh.stored(), True)
+    stored = ticked[public.visit]
+    assert ticked[step.uploads]["visible"] and Visit.of(stored).agreed
     *_, last = step.add(stored, files, "tiny", "centre")
     assert last[public.transfer.steps.visit]["agreed"]  # and stays so
-    assert public.transfer.reopen(stored)[consent.uploads].visible
+    assert public.transfer.reopen(stored)[step.uploads]["visible"]
     for no in (False, None, "yes"):
-        assert not consent.ticked(stored, no)[1].visible
+        assert not consent.ticked(stored, no)[step.uploads]["visible"]
+
+
+def test_the_tick_holds_for_the_other_tab_and_for_callers(public, pictures):
+    tab, file = public.interpolate, str(min(pictures.iterdir()))
+    fresh, agreed = Visit.of(None).stored(), Visit.of(None).agreeing(True).stored()
+    uploads = [end.upload for end in (tab.a, tab.b)]
+    for stored, seen in ((fresh, False), (agreed, True)):
+        shown = tab.consent.look(stored)
+        assert [shown[upload]["visible"] for upload in uploads] == [seen, seen]
+        assert shown[tab.consent.tick] is seen
+    with pytest.raises(gr.Error, match="tick"):
+        tab.taken(fresh, file)
+    assert tab.taken(agreed, file) == file
+    call = {f.api_name: f.fn for f in public.demo.fns.values() if f.api_visibility == "public"}
+    way = ("tiny", 1, 2, 4, "WebP")
+    calls = (
+        lambda: call["interpolate"](*way, file, None, False),
+        lambda: call["encode"]([file], "tiny", "", "yes"),
+        lambda: next(call["submit"]([file], "tiny", 30, 0, "default", "", 0, "", False, None)),
+    )
+    for attempt in calls:
+        with pytest.raises(gr.Error, match="agreed=True"):
+            attempt()
+    assert Path(call["interpolate"](*way, file, None, True)).exists()
+    assert Path(call["interpolate"](*way, None, None, False)).exists()  # seeds need no tick
 
 
 def test_at_home_there_is_no_tick(page):
-    consent = page.transfer.pictures.consent
-    assert consent.known(Visit.of(None))[consent.clock] == ""
-    assert not consent.tick.visible and consent.known(Visit.of(None))[consent.uploads].visible
+    consent, uploads = page.transfer.pictures.consent, page.transfer.pictures.uploads
+    known = consent.known(Visit.of(None))
+    assert known[consent.clock] == "" and known[uploads]["visible"] and not consent.tick.visible
 
 
 def test_the_clock_tells_when_everything_is_deleted(monkeypatch):

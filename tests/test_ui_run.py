@@ -11,7 +11,7 @@ from tiny import RECIPE, carry_out
 from mind2mind import learner
 from mind2mind.config import DEFAULT, PAPER
 from mind2mind.files import read_json
-from mind2mind.runs import new_token
+from mind2mind.home import new_token
 from mind2mind.settings import SETTINGS
 from mind2mind.ui import words
 from mind2mind.ui.transfer import linked

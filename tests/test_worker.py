@@ -9,12 +9,14 @@ import psutil
 import pytest
 from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared
 
-from mind2mind import learner, runs, transfer, worker
+from mind2mind import execution, learner, transfer, worker
+from mind2mind.cards import read_config
 from mind2mind.config import Recipe
 from mind2mind.errors import RunError, WeightsError
 from mind2mind.files import load_tensors
+from mind2mind.home import WAKE, new_token, waiting
 from mind2mind.launch import ATTEMPTS, NICENESS, Launcher
-from mind2mind.runs import is_held, new_token
+from mind2mind.runs import Run, is_held
 
 STEPS = 200
 QUICK = """
@@ -98,7 +100,7 @@ class Killed(BaseException):
 def test_killed_in_any_place_it_resumes_to_the_same_numbers(studio, template, monkeypatch, where):
     monkeypatch.setattr(transfer, "SAVE_SECONDS", 0.0)
     token, whole = started(studio, template), started(studio, template)
-    owner = {"save": learner.Learner, "save_best": learner.Learner, "_bundle": worker}.get(where, worker.Run)
+    owner = {"save": learner.Learner, "save_best": learner.Learner, "_bundle": execution}.get(where, Run)
     doing, left = getattr(owner, where), {"update": 2, "_bundle": 1}.get(where, random.randrange(2, 12))
 
     def deadly(*args, **settings):
@@ -121,8 +123,8 @@ def test_killed_in_any_place_it_resumes_to_the_same_numbers(studio, template, mo
 
 def stopping_at(studio, monkeypatch, token, step):
     """Asks for a stop as soon as the run has come so far."""
-    monkeypatch.setattr(worker, "STOP_SECONDS", 0.0)
-    append = worker.Run.append_metrics
+    monkeypatch.setattr(execution, "STOP_SECONDS", 0.0)
+    append = Run.append_metrics
 
     def and_stop(run, values):
         append(run, values)
@@ -130,7 +132,7 @@ def stopping_at(studio, monkeypatch, token, step):
             studio.stop(token)
             assert studio.status(token).state == "stopping"
 
-    monkeypatch.setattr(worker.Run, "append_metrics", and_stop)
+    monkeypatch.setattr(Run, "append_metrics", and_stop)
 
 
 def test_a_stop_keeps_the_work_and_resume_goes_on(studio, template, monkeypatch):
@@ -143,6 +145,21 @@ def test_a_stop_keeps_the_work_and_resume_goes_on(studio, template, monkeypatch)
     assert (status.state, status.step, status.reason) == ("done", 20, "It went through all its steps.")
     studio.resume(token, extra_steps=5)
     assert (carry_out(studio, token).step, studio.status(token).total_steps) == (25, 25)
+
+
+def test_a_stop_between_two_looks_tells_the_step_that_was_reached(studio, template, monkeypatch):
+    def at_the_fourth_look(stopper):
+        stopper.looks = getattr(stopper, "looks", 0) + 1
+        stopper.stop = stopper.looks == 4
+        return stopper.stop
+
+    token = started(studio, template, steps=1000)  # metrics at every fifth
+    monkeypatch.setattr(execution._Stopper, "__call__", at_the_fourth_look)
+    status = carry_out(studio, token)
+    assert (status.state, status.step, status.usable, status.metrics) == ("stopped", 3, True, [])
+    assert read_config(studio.desk.find(token).bundle)["numbers"]["steps"] == 3
+    studio.resume(token)
+    assert (studio.status(token).step, studio.status(token).seconds_left) == (3, None)
 
 
 def test_a_stop_before_the_beginning(studio, template):
@@ -224,7 +241,7 @@ def test_a_bundle_that_does_not_reload_is_not_done(studio, template, monkeypatch
     def unreadable(folder, source):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(worker, "load_transfer", unreadable)
+    monkeypatch.setattr(execution, "load_transfer", unreadable)
     token = started(studio, template)
     status = carry_out(studio, token)
     assert (status.state, status.usable) == ("failed", False)
@@ -236,15 +253,15 @@ def test_a_bundle_that_does_not_reload_is_not_done(studio, template, monkeypatch
 
 def test_a_run_deleted_at_work_leaves_nothing(studio, template, monkeypatch):
     token = started(studio, template)
-    run, append = studio.desk.find(token), worker.Run.append_metrics
+    run, append = studio.desk.find(token), Run.append_metrics
 
     def and_delete(self, values):
         append(self, values)
         if values["step"] == 10:
             run.delete(timeout=0.01)
 
-    monkeypatch.setattr(worker.Run, "append_metrics", and_delete)
-    worker.carry_out(run, studio)
+    monkeypatch.setattr(Run, "append_metrics", and_delete)
+    execution.carry_out(run, studio.library)
     assert not run.folder.exists()
     with pytest.raises(RunError):
         studio.status(token)
@@ -297,14 +314,14 @@ def test_a_warm_worker_loads_the_source_and_takes_the_run_at_once(studio, templa
     worker._prepare(studio)
     assert loaded == ["tiny"]
     monkeypatch.undo()
-    wake, woken = studio.home / runs.WAKE, threading.Event()
+    wake, woken = studio.home / WAKE, threading.Event()
     waiter = threading.Thread(target=lambda: (worker._wait(wake), woken.set()))
     waiter.start()
     studio.start(token, recipe=RECIPE, steps=2)
     while not woken.wait(0.01):  # it may have looked only after the start
         wake.touch()
     waiter.join()
-    assert runs.waiting(studio.home)[0].token == token
+    assert waiting(studio.home)[0].token == token
 
 
 def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):
@@ -312,14 +329,14 @@ def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):
     run = studio.desk.find(token)
     with pytest.raises(WeightsError, match="no generator yet"):
         studio.trial(token, [1])
-    append, drawn = worker.Run.append_metrics, []
+    append, drawn = Run.append_metrics, []
 
     def and_try(self, values):
         append(self, values)
         if (run.folder / learner.BEST).exists():
             drawn.append(studio.trial(token, [1, 2]))
 
-    monkeypatch.setattr(worker.Run, "append_metrics", and_try)
+    monkeypatch.setattr(Run, "append_metrics", and_try)
     carry_out(studio, token)
     images, step = studio.trial(token, [1, 2])
     assert step == 20 and 0 < drawn[0][1] < 20

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mind2mind import worker
+from mind2mind import execution
 from mind2mind.alae import ALAE
 from mind2mind.cards import Card
 from mind2mind.checkpoints import save_source
@@ -68,7 +68,7 @@ def carry_out(studio: Studio, token: str):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker; two are many times slower beside another process
     try:
-        worker.carry_out(studio.desk.find(token), studio)
+        execution.carry_out(studio.desk.find(token), studio.library)
     finally:
         torch.set_num_threads(threads)
     return studio.status(token)
@@ -78,6 +78,14 @@ def prepared(studio: Studio, pictures: Path, **settings) -> str:
     *_, last = studio.prepare([pictures], "tiny", **settings)
     assert isinstance(last, Prepared)
     return last.token
+
+
+def trained(studio: Studio, pictures: Path, steps: int = 40, **settings) -> str:
+    """The token of a run that is done."""
+    token = prepared(studio, pictures, **settings)
+    studio.start(token, recipe=RECIPE, steps=steps, seed=3)
+    assert carry_out(studio, token).state == "done"
+    return token
 
 
 def followed(studio: Studio, token: str):

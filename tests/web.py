@@ -26,6 +26,7 @@ class Page:
     breaks: list[int] = field(default_factory=list)  # the next answers end after so many bytes
     gate: threading.Event | None = None  # after `holds` bytes it waits for this
     holds: int = 0
+    drips: bool = False  # meanwhile a byte now and then, so that whoever would stop comes to it
     location: str = ""
 
     @property
@@ -103,8 +104,10 @@ def _answer(handler: http.server.BaseHTTPRequestHandler, web: Web) -> None:
     if page.gate:
         handler.wfile.write(content[begin : page.holds])
         web.waiting.set()
-        page.gate.wait(30)
         begin = max(begin, page.holds)
+        while not page.gate.wait(0.02 if page.drips else 30) and page.drips:
+            handler.wfile.write(content[begin : begin + 1])
+            begin += 1
     handler.wfile.write(content[begin:end])
 
 

@@ -2,12 +2,12 @@
 
 import typer
 
-from mind2mind.cli import data, doctor, models, pictures, results, serve, training
+from mind2mind.cli import data, doctor, models, pictures, pretraining, reading, results, serve, training
 from mind2mind.cli.common import Command, Commands
 
 COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
-    ("Pictures", (pictures.sample, pictures.interpolate, pictures.reconstruct, pictures.encode)),
-    ("Training", (training.transfer, training.pretrain)),
+    ("Pictures", (pictures.sample, pictures.interpolate, reading.reconstruct, reading.encode)),
+    ("Training", (training.transfer, pretraining.pretrain)),
     ("Results", (results.runs, results.result, results.publish)),
     ("Models and data", (models.models, models.download, data.convert, data.make_data)),
     ("Around it", (serve.app, doctor.doctor)),

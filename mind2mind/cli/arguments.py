@@ -11,9 +11,9 @@ import typer
 
 from mind2mind.config import RECIPES
 from mind2mind.errors import ConfigError, DataError
+from mind2mind.seeds import SEEDS
 from mind2mind.settings import SETTINGS, Setting, as_text
 
-LAST_SEED = 2**32 - 1  # the noise of seed s is drawn from s + 2**32
 MOST_SEEDS = 100_000
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -112,10 +112,10 @@ def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:
     size = sum(end[-1] - end[0] + 1 for end in ends)
     if any(end[-1] < end[0] for end in ends):
         raise ConfigError(f"A range in {text!r} ends before it begins.", "Write the smaller seed first.")
-    if max(end[-1] for end in ends) > LAST_SEED or size > MOST_SEEDS:
+    if max(end[-1] for end in ends) >= SEEDS or size > MOST_SEEDS:
         raise ConfigError(
             f"Seeds {text!r} ask for {size} pictures up to seed {max(end[-1] for end in ends)}.",
-            f"Ask for at most {MOST_SEEDS} at a time, with seeds up to {LAST_SEED}.",
+            f"Ask for at most {MOST_SEEDS} at a time, with seeds up to {SEEDS - 1}.",
         )
     seeds = list(dict.fromkeys(seed for end in ends for seed in range(end[0], end[-1] + 1)))
     if count is not None and count != len(seeds):

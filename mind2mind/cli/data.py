@@ -170,10 +170,10 @@ def convert(
     needed, free = 2 * file.stat().st_size, shutil.disk_usage(there).free
     if free < needed:
         raise DataError(f"Only {free >> 20} MiB are free and about {needed >> 20} are needed.", "Make room.")
-    from mind2mind import checkpoints
+    from mind2mind import convert as converter
 
     with terminal.bar("Converting"):
-        bundle = checkpoints.convert(
+        bundle = converter.convert(
             file,
             out,
             architecture=sizes,

@@ -52,6 +52,12 @@ def _facts(model: "ModelInfo | Remote", *more: str) -> dict[str, Any]:
     return {name: getattr(model, name) for name in names}
 
 
+def check_online(verb: str) -> None:
+    """ConfigError where the environment forbids what the user asks of the Hub."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in TRUE:
+        raise ConfigError("HF_HUB_OFFLINE forbids calls to the Hub.", f"Unset it, then {verb}.")
+
+
 @door(
     "mind2mind download ffhq",
     "mind2mind download owner/name@v1.0",
@@ -81,8 +87,8 @@ def download(
         freed = studio.remove_model(model)
         terminal.note(f"{model} is gone: {size_text(freed)} are free again.")
         return Result({"removed": model, "bytes": freed})
-    if hub_id(model) and os.environ.get("HF_HUB_OFFLINE", "").lower() in TRUE:
-        raise ConfigError("HF_HUB_OFFLINE forbids calls to the Hub.", "Unset it, then download.")
+    if hub_id(model):
+        check_online("download")
     last: Downloaded | None = None
     with terminal.bar(f"Downloading {model}") as bar:
         for event in studio.download(model, accept_changed=accept_changed):

@@ -1,6 +1,5 @@
 """Commands for what came out: runs (the app's list), result (of one run), publish (a model to the Hub)."""
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -8,15 +7,11 @@ from typing import Annotated
 import typer
 
 from mind2mind.cli.common import Result, Terminal, door
-from mind2mind.cli.models import TRUE
+from mind2mind.cli.models import check_online
 from mind2mind.errors import ConfigError
 
 
-@door(
-    "mind2mind runs",
-    "mind2mind runs --rename TOKEN --title Ducks",
-    "mind2mind runs --delete TOKEN",
-)
+@door("mind2mind runs", "mind2mind runs --rename TOKEN --title Ducks", "mind2mind runs --delete TOKEN")
 def runs(
     terminal: Terminal,
     rename: Annotated[str | None, typer.Option(metavar="TOKEN", help="Give this run a --title.")] = None,
@@ -113,7 +108,6 @@ def publish(
     card = studio.card_for(model, repository)
     if show:
         return Result({"card": card}, [card])
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in TRUE:
-        raise ConfigError("HF_HUB_OFFLINE forbids calls to the Hub.", "Unset it, then publish.")
+    check_online("publish")
     url = studio.publish(model, repository, private=not public)
     return Result({"url": url, "private": not public}, [url])

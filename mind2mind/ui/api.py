@@ -11,22 +11,15 @@ import gradio as gr
 
 from mind2mind.errors import ConfigError
 from mind2mind.ui.api_runs import RunApi
-from mind2mind.ui.common import (
-    MODEL_WORK,
-    MOST_PICTURES,
-    checked_seed,
-    fresh,
-    known_ref,
-    save_pictures,
-    told,
-    uploaded,
-    whole,
-)
-from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoint
+from mind2mind.ui.common import MODEL_WORK, MOST_PICTURES, checked_seed, known_ref, told, uploaded, whole
+from mind2mind.ui.consent import check_call
+from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoints
+from mind2mind.ui.made import fresh, save_pictures
 from mind2mind.ui.zerogpu import check_seconds, gpu
 
 if TYPE_CHECKING:
-    from mind2mind.studio import Prepared, Studio
+    from mind2mind.intake import Prepared
+    from mind2mind.studio import Studio
 
 MOST_FRAMES = 240
 
@@ -47,14 +40,18 @@ class Api:
             seed, seed_b = gr.Number(0, label="seed"), gr.Number(1, label="seed_b")
             count, psi = gr.Number(16, label="count"), gr.Number(1.0, label="psi")
             noise, crop = gr.Textbox("random", label="noise"), gr.Textbox("", label="crop")
+            agreed = gr.Checkbox(False, label="agreed")
             a, b = gr.File(label="picture_a"), gr.File(label="picture_b")
             frames, kind = gr.Number(60, label="frames"), gr.Textbox("WebP", label="kind")
             pictures, report = gr.File(file_count="multiple", label="pictures"), gr.JSON(label="report")
             gallery, file = gr.Gallery(label="pictures", format="png"), gr.File(label="file")
-            of_runs = self.runs.build(chosen, pictures, crop, report)
+            of_runs = self.runs.build(chosen, pictures, crop, agreed, report)
         self._endpoint(button, gpu(self.sample), [chosen, seed, count, psi, noise], gallery)
-        self._endpoint(button, gpu(self.interpolate), [chosen, seed, seed_b, frames, kind, a, b], file)
-        self._endpoint(button, gpu(self.encode, check_seconds), [pictures, chosen, crop], [file, report])
+        way = [chosen, seed, seed_b, frames, kind, a, b, agreed]
+        self._endpoint(button, gpu(self.interpolate), way, file)
+        self._endpoint(
+            button, gpu(self.encode, check_seconds), [pictures, chosen, crop, agreed], [file, report]
+        )
         for function, (inputs, outputs) in of_runs.items():
             self._endpoint(button, function, inputs, outputs, **self.runs.queues(function))
 
@@ -91,6 +88,7 @@ class Api:
         kind: str,
         picture_a: str | None = None,
         picture_b: str | None = None,
+        agreed: bool = False,
     ) -> str:
         """Makes a clip of the way from A to B.
 
@@ -102,6 +100,8 @@ class Api:
             kind: WebP or MP4.
             picture_a: a picture to use for A instead of the seed.
             picture_b: a picture to use for B instead of the seed.
+            agreed: true says that you may use the pictures, and that everybody who can be recognised in them
+                agrees. A public server takes no picture without it.
 
         Returns:
             The clip.
@@ -111,24 +111,28 @@ class Api:
                 raise ConfigError(
                     f"There is no kind {str(kind)[:20]!r}.", f"Choose one of {', '.join(KINDS)}."
                 )
-            ends, number = (
-                [endpoint(seed_a, picture_a), endpoint(seed_b, picture_b)],
-                whole("frames", frames, 2, MOST_FRAMES),
-            )
+            if picture_a or picture_b:
+                check_call(self.studio, agreed)
+            ends = endpoints(seed_a, picture_a, seed_b, picture_b)
+            number = whole("frames", frames, 2, MOST_FRAMES)
             return str(self.save_clip(model, ends, number, kind, False))
 
-    def encode(self, pictures: list[str], model: str, crop: Any) -> tuple[str, dict[str, Any]]:
+    def encode(
+        self, pictures: list[str], model: str, crop: Any, agreed: bool = False
+    ) -> tuple[str, dict[str, Any]]:
         """Encodes pictures into codes.
 
         Args:
             pictures: picture files, or one zip.
             model: the id of a source model.
             crop: centre, fit or face (aligned as FFHQ does); empty is what the model's card says.
+            agreed: as in /interpolate.
 
         Returns:
             The codes (safetensors) and the report per file.
         """
         with told():
+            check_call(self.studio, agreed)
             prepared = self._check(pictures, model, crop)
             path = fresh("codes.safetensors", prepared.token)
             shutil.copy(prepared.folder / path.name, path)

@@ -17,12 +17,16 @@ from PIL.Image import Image
 from mind2mind.config import BUDGETS, RECIPES
 from mind2mind.errors import ConfigError, Mind2MindError, RunError
 from mind2mind.intake import Prepared
-from mind2mind.ui.common import checked_seed, fresh, is_key, known_ref, save_pictures, told, uploaded, whole
+from mind2mind.runs import ALIVE
+from mind2mind.ui.common import checked_seed, known_ref, told, uploaded, whole
+from mind2mind.ui.consent import check_call
+from mind2mind.ui.made import fresh, save_pictures
+from mind2mind.ui.visit import is_key
 from mind2mind.ui.zerogpu import check_seconds, gpu
 
 if TYPE_CHECKING:
     from mind2mind.codes import EncodeProgress
-    from mind2mind.runs import RunStatus
+    from mind2mind.status import RunStatus
     from mind2mind.studio import Studio
 
 SAMPLED = 64  # pictures of a result
@@ -51,6 +55,7 @@ class RunApi:
         crop: str,
         seed: float,
         visitor: str,
+        agreed: bool,
         request: gr.Request,
     ) -> Iterator[dict[str, Any]]:
         """Checks pictures and trains on them. Streams how many are read; its last value holds the token.
@@ -65,12 +70,15 @@ class RunApi:
             seed: of the training; the same seed and steps give the same model.
             visitor: any name of yours. A public server grants each one run at a time, and each address some
                 more: give one if you share your address with others.
+            agreed: true says that you may use the pictures, and that everybody who can be recognised in them
+                agrees. A public server takes no picture without it.
 
         Returns:
             The token; what the check found: used, skipped, verdict (good, usable ...) with its reason, psnr (dB),
             and the report per file.
         """
         with told():
+            check_call(self.studio, agreed)
             budget = _budget(seconds, steps)
             chosen, drawn, ref = _recipe(recipe), checked_seed(seed), known_ref(self.studio, model)
             who = _caller(request, visitor)
@@ -103,7 +111,7 @@ class RunApi:
                 now = await asyncio.to_thread(self._brief, token)
             if now != last:
                 yield now
-            if not follow or now["state"] not in ("queued", "running", "stopping"):
+            if not follow or now["state"] not in ALIVE:
                 return
             last = now
             await asyncio.sleep(LOOK_SECONDS)  # no thread waits: many may follow
@@ -166,7 +174,7 @@ class RunApi:
         return {"concurrency_limit": None} if function == self.status else {}
 
     def build(
-        self, model: gr.Textbox, pictures: gr.File, crop: gr.Textbox, report: gr.JSON
+        self, model: gr.Textbox, pictures: gr.File, crop: gr.Textbox, agreed: gr.Checkbox, report: gr.JSON
     ) -> dict[Any, Any]:
         """The components that are only theirs; gives per function its inputs and outputs."""
         seconds, steps = gr.Number(BUDGETS["Quick"].seconds, label="seconds"), gr.Number(0, label="steps")
@@ -174,7 +182,7 @@ class RunApi:
         visitor, token = gr.Textbox("", label="visitor"), gr.Textbox(label="token")
         follow = gr.Checkbox(True, label="follow")
         samples, bundle = gr.Gallery(label="samples", format="png"), gr.File(label="model")
-        submitted = [pictures, model, seconds, steps, recipe, crop, seed, visitor]
+        submitted = [pictures, model, seconds, steps, recipe, crop, seed, visitor, agreed]
         return {
             self.submit: (submitted, report),
             self.status: ([token, follow], report),

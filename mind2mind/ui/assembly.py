@@ -14,13 +14,14 @@ from gradio.utils import get_upload_folder
 from mind2mind.errors import ConfigError, Mind2MindError, WeightsError
 from mind2mind.ui import words
 from mind2mind.ui.api import Api
-from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, Visit, model_choices, told
+from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, model_choices, told
 from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.look import CSS, THEME
 from mind2mind.ui.models import ModelsTab
 from mind2mind.ui.sample import SampleTab
 from mind2mind.ui.transfer import TransferTab, linked
 from mind2mind.ui.uploads import follow_no_address
+from mind2mind.ui.visit import Visit
 from mind2mind.ui.zerogpu import gpu, on_zerogpu
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 STORED_AS = "mind2mind"  # in the browser; a fixed key, or nothing would survive a restart
 TIDY_EVERY = 600.0  # s
 KEPT = 24 * 3600.0  # s; files made for download: a page may stay open for long
-KEPT_IN_PUBLIC = 3600.0  # s; there they count against everybody's disk
+KEPT_IN_PUBLIC = 3000.0  # s; there visitors are promised that it is gone within the hour
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -74,7 +75,7 @@ class Page:
 
     def _wire(self) -> None:
         self.sample.wire()
-        self.interpolate.wire(self.interpolate_tab)
+        self.interpolate.wire(self.interpolate_tab, self.visit)
         self.transfer.wire()
         self.transfer.pictures.tell_price_on(self.transfer_tab.select)
         self.sample.draw_on(self.demo.load)

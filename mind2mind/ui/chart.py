@@ -19,7 +19,7 @@ LOSSES = {
     "generator_loss": ("generator", "#d97706"),
     "gap": ("critic's gap", "#16a34a"),
 }
-DISTANCE, FLOOR = "distance to pictures kept aside", "best possible"
+DISTANCE, FLOOR = "new pictures", "best possible"
 COLUMNS = ("step", "value", "curve")
 _RAW = " as measured"
 
@@ -43,6 +43,7 @@ def _plot(elem_id: str, colours: dict[str, str], legend: list[str]) -> gr.LinePl
         color="curve",
         y_title=" ",
         color_title=" ",
+        x_label_angle=-45,  # or the steps of a long run lie on each other
         color_map=colours,
         colors_in_legend=legend,
         height=260,

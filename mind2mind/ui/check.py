@@ -7,9 +7,11 @@ from PIL.Image import Image
 
 from mind2mind.intake import Prepared
 from mind2mind.ui import findings, words
-from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, Visit, captioned, pairs, told, wall
+from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, told
 from mind2mind.ui.picking import Picking
 from mind2mind.ui.steps import Steps, Updates
+from mind2mind.ui.visit import Visit
+from mind2mind.ui.walls import captioned, pairs, wall
 from mind2mind.ui.zerogpu import gpu, on_zerogpu
 
 COMPARED = 8
@@ -44,24 +46,13 @@ class Check:
             words.note(
                 "Above your pictures, below what the model can rebuild of them. "
                 "New pictures are drawn the same way: they can only be as good as the lower ones. "
-                "Click one to see it larger."
+                "Click one to see it larger below: on the left yours, on the right its reconstruction."
             )
         )
-        self.compared = gr.Gallery(
-            label="Pictures and their reconstructions",
-            show_label=False,
-            columns=4,
-            height="auto",
-            format="png",
-            object_fit="contain",
-            allow_preview=False,
-            buttons=[],
-            interactive=False,
-            elem_id="transfer-compared",
-            elem_classes=["m2m-pairs"],
-        )
+        self.compared = wall("transfer-compared", "m2m-pairs", to_pick=True)
         self.closer = gr.ImageSlider(
-            label="Your picture on the left, its reconstruction on the right",
+            label="Your picture and its reconstruction",
+            show_label=False,  # it would lie on the picture
             format="png",
             height=CLOSER,
             interactive=False,

@@ -4,8 +4,8 @@ import html
 from typing import TYPE_CHECKING
 
 from mind2mind.config import BUDGETS, Limits
-from mind2mind.datasets import advice
 from mind2mind.preflight import ways_out
+from mind2mind.report import advice
 from mind2mind.ui.words import boxed, brief, clock, note, plural
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ def checked(prepared: "Prepared") -> str:
     """What came out of the check, before any training."""
     report, count, verdict = prepared.report, prepared.count, prepared.verdict
     skipped, excluded = len(report.skipped), len(prepared.excluded)
-    sentences = [f"{number} x {reason}" for reason, number in report.reasons().most_common()]
+    reasons = "; ".join(
+        f"{number} x {reason.rstrip('.')}" for reason, number in report.reasons().most_common()
+    )
+    hope = advice(count)
+    if not count and excluded:
+        hope = "All pictures are left out: take some in again under All pictures."
     psnr = prepared.psnr_mean
     rebuilt = f"What the model can rebuild of them: {verdict}"
     rebuilt += f" ({psnr:.1f} dB; more is better)." if psnr == psnr else "."
@@ -34,7 +39,7 @@ def checked(prepared: "Prepared") -> str:
     kind = "fair" if kind == "good" and (count < 50 or verdict == "usable") else kind
     title = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
     title += f", {excluded} left out" if excluded else ""
-    return boxed(kind, title, "; ".join(sentences), advice(count), rebuilt, prepared.reason, judged)
+    return boxed(kind, title, f"{reasons}." if reasons else "", hope, rebuilt, prepared.reason, judged)
 
 
 def ways(prepared: "Prepared") -> str:

@@ -13,15 +13,11 @@ from mind2mind.publish import PROMISE
 from mind2mind.remote import size_text
 from mind2mind.ui import result_words as say
 from mind2mind.ui import words
-from mind2mind.ui.common import MODEL_WORK, PRIVATE, Visit, once, told
+from mind2mind.ui.common import MODEL_WORK, PRIVATE, told
+from mind2mind.ui.made import OnDemand, once
 from mind2mind.ui.steps import Steps, Updates
+from mind2mind.ui.visit import Visit
 from mind2mind.ui.zerogpu import gpu
-
-# JavaScript: presses the button that has just got its file, as soon as it has it
-SAVE = """() => { const press = (left) => { const box = document.getElementById('transfer-everything');
-  const link = box && (box.closest('a') || box.querySelector('a') || box);
-  if (box && box.offsetParent) link.click(); else if (left) setTimeout(press, 100, left - 1); };
-  setTimeout(press, 100, 50); }"""
 
 
 def hub_login() -> bool:
@@ -43,8 +39,7 @@ class Keep:
         """Below the samples."""
         with gr.Row():
             self.download = gr.DownloadButton("Download the model", elem_id="transfer-download")
-            self.packing = gr.Button("Download everything", elem_id="transfer-pack")
-        self.everything = gr.DownloadButton("Save the zip", visible=False, elem_id="transfer-everything")
+            self.everything = OnDemand("Download everything", "transfer-pack")
         with gr.Accordion("Use it in Python, or make it again", open=False):
             self.python = gr.Textbox(
                 label="In Python, beside the unzipped folder of the model", interactive=False, lines=2,
@@ -82,15 +77,12 @@ class Keep:
     def outputs(self) -> list[Any]:
         """What `shown` may update."""
         hub = [self.name, self.card, self.send, self.sent] if self.hub else []
-        return [self.download, self.everything, self.python, self.command, *hub]
+        return [self.download, self.everything.file, self.python, self.command, *hub]
 
     def wire(self) -> None:
         """The events."""
         visit = self.steps.visit
-        packed = self.packing.click(
-            self.packed, visit, self.everything, show_progress_on=self.packing, **PRIVATE, **MODEL_WORK
-        )
-        packed.success(None, js=SAVE, **PRIVATE)
+        self.everything.wire(self.packed, visit, **MODEL_WORK)
         if self.hub:
             self.look.click(self.card_of, [visit, self.name], [self.card, self.send, self.sent], **PRIVATE)
             sending = [visit, self.name, self.private]
@@ -112,7 +104,7 @@ class Keep:
         name = slug(found.status.title)
         updates = {
             self.download: gr.DownloadButton(value=bundle, visible=True),
-            self.everything: gr.DownloadButton(visible=False),
+            self.everything.file: gr.DownloadButton(visible=False),
             self.python: f"import mind2mind\n{usage(name)}",
             self.command: found.command,
         }

@@ -14,10 +14,16 @@ THEME = gr.themes.Soft(
     block_title_text_color="*body_text_color",
     block_title_text_color_dark="*body_text_color",
     block_title_padding="0",
+    body_text_color_subdued="*neutral_600",
+    body_background_fill="*neutral_100",  # on it the white blocks are seen, and with a border what can be pressed
+    input_border_width="1px",
+    input_border_color="*neutral_300",
+    button_secondary_border_color="*neutral_300",
+    checkbox_border_color="*neutral_400",
 )
 
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
 .m2m-hero h1 { font-size: 1.9rem; margin: 0; letter-spacing: -0.02em; }
 .m2m-hero p { margin: .35rem 0 0; font-size: 1.05rem; color: var(--body-text-color-subdued); }
 .m2m-models { margin: .8rem 0 0; padding: 0; list-style: none; }
@@ -37,6 +43,8 @@ CSS = """
 .m2m-table table { width: 100%; border-collapse: collapse; font-size: .88rem; }
 .m2m-table th, .m2m-table td { text-align: left; padding: .25rem .6rem;
   border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+.m2m-table th, .m2m-table td:nth-child(2) { overflow-wrap: normal; white-space: nowrap; }
+.m2m-settings .form { display: contents !important; }
 .m2m-settings { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(min(100%, 240px), 1fr)); }
 .m2m-log { font-size: .88rem; } .m2m-log summary { cursor: pointer; }
 .m2m-log pre { max-height: 260px; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -45,13 +53,19 @@ CSS = """
 .m2m-tiles .grid-container { padding: 0; grid-template-columns:
   repeat(auto-fill, minmax(clamp(68px, 22%, 150px), 1fr)) !important; }
 .m2m-tiles .grid-container:has(> :nth-child(25)) { grid-template-columns:
-  repeat(auto-fill, minmax(clamp(54px, 11%, 110px), 1fr)) !important; }
+  repeat(auto-fill, minmax(clamp(54px, 11.2%, 140px), 1fr)) !important; }
 .m2m-small .grid-container, .m2m-pairs .grid-container { padding: 0; grid-template-columns:
   repeat(auto-fill, minmax(clamp(68px, 11%, 130px), 1fr)) !important; }
 .m2m-pairs .grid-container:has(> :nth-child(25)) { grid-template-columns:
   repeat(auto-fill, minmax(clamp(54px, 5.4%, 80px), 1fr)) !important; }
+.m2m-tiles .grid-container { grid-auto-rows: auto !important; }
+.m2m-tiles .thumbnail-lg { aspect-ratio: 1 / 1 !important; }
 .m2m-pairs .thumbnail-lg { aspect-ratio: 1 / 2 !important; }
-.m2m-sets .grid-container { padding: 0; grid-template-columns: repeat(3, 1fr) !important; }
+.m2m-sets .grid-container { padding: 0; grid-template-columns:
+  repeat(auto-fill, minmax(clamp(88px, 22%, 130px), 1fr)) !important; }
+.m2m-sets img { object-fit: cover !important; }
+[data-testid=status-tracker].hide { display: none !important; }
+[id^=transfer-]:has(> .html-container > .prose:empty) { display: none; }
 .m2m-tiles .caption-label, .m2m-pairs .caption-label { display: none; }
 .m2m-picture img { width: 100% !important; height: 100% !important; object-fit: contain; }
 .m2m-sets .caption-label { font-size: .75rem; max-width: 100%; left: 0; right: 0; bottom: 0; }
@@ -74,6 +88,5 @@ CSS = """
   font-size: .85rem; color: var(--body-text-color-subdued); }
 @media (max-width: 640px) { .m2m-hero h1 { font-size: 1.5rem; } .m2m-offer { flex-wrap: wrap !important; }
   .m2m-offer > * { min-width: 100% !important; } .m2m-card img { width: 96px; }
-  .gradio-container, .gradio-container .main { min-width: 0 !important; }
   #tabs .tab-container button { padding-left: .6rem; padding-right: .6rem; } }
 """

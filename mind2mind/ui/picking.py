@@ -9,8 +9,10 @@ from PIL import Image
 from mind2mind.errors import DataError
 from mind2mind.intake import Prepared
 from mind2mind.ui import findings
-from mind2mind.ui.common import MODEL_WORK, QUIET, Visit, pairs, told, wall
+from mind2mind.ui.common import MODEL_WORK, QUIET, told
 from mind2mind.ui.steps import Steps, Updates
+from mind2mind.ui.visit import Visit
+from mind2mind.ui.walls import pairs, wall
 
 PAGE = 60  # thumbnails at a time
 PAIRS = 16  # near duplicates shown
@@ -31,19 +33,7 @@ class Picking:
         with gr.Accordion("All pictures", open=False, elem_id="transfer-all"):
             self.told = gr.HTML(elem_id="transfer-picking")
             self.page = gr.Slider(1, 2, 1, step=1, label="Page", visible=False, elem_id="transfer-page")
-            self.thumbnails = gr.Gallery(
-                label="All pictures",
-                show_label=False,
-                columns=6,
-                height="auto",
-                format="png",
-                object_fit="contain",
-                allow_preview=False,
-                buttons=[],
-                interactive=False,
-                elem_id="transfer-thumbnails",
-                elem_classes=["m2m-tiles", "m2m-small"],
-            )
+            self.thumbnails = wall("transfer-thumbnails", "m2m-tiles m2m-small", columns=6, to_pick=True)
             self.all = gr.Button("Take all in again", visible=False, elem_id="transfer-take-all")
 
     @property

@@ -1,38 +1,29 @@
-"""Step 1 of the tab Transfer: pictures in. Several uploads add up to one set, which the source model reads.
-
-What is added to a set is read as the rest of it; another source or crop reads all of it anew.
-"""
+"""Step 1 of the tab Transfer: pictures in. Several uploads add up to one set, which the source model reads."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
-from mind2mind.errors import Mind2MindError
 from mind2mind.intake import Prepared
 from mind2mind.ui import findings, words
+from mind2mind.ui import result_words as say
 from mind2mind.ui.check import Check
-from mind2mind.ui.common import (
-    LIVE,
-    MODEL_WORK,
-    QUIET,
-    Visit,
-    cost_of,
-    known_ref,
-    told,
-    uploaded,
-)
+from mind2mind.ui.common import LIVE, MODEL_WORK, QUIET, cost_of, told, uploaded
 from mind2mind.ui.consent import Consent
 from mind2mind.ui.examples import examples
-from mind2mind.ui.steps import CHECK, TRAIN, Steps, Updates
-from mind2mind.ui.zerogpu import check_seconds, gpu
+from mind2mind.ui.reading import Added, Reading
+from mind2mind.ui.steps import Steps, Updates
+from mind2mind.ui.visit import Visit
+from mind2mind.ui.walls import wall
 
-if TYPE_CHECKING:
-    from mind2mind.studio import EncodeProgress
-
-Added = tuple[str, list[str]]  # a title and the paths of uploads, as this session remembers them
+CROPS = [
+    ("the square in the middle", "centre"),
+    ("the whole picture, with bars", "fit"),
+    ("the face, aligned and cropped", "face"),
+]
 
 
 class Pictures:
@@ -41,9 +32,10 @@ class Pictures:
     def __init__(self, steps: Steps) -> None:
         self.steps, self.studio = steps, steps.studio
         self.examples = examples(models={m.id for m in self.studio.models() if m.kind == "source"})
-        self.consent = Consent(steps)
+        hours = self.studio.limits.keep_hours
+        self.consent = Consent(self.studio, "transfer", lambda: say.clock(hours) if hours else "")
         self.check = Check(steps)
-        self.read, self.extend = gpu(self._read, check_seconds), gpu(self._extend, check_seconds)
+        self.reading = Reading(steps, self.shown)
 
     def crop_of(self, source: str) -> str:
         """How this source's card says that pictures become square."""
@@ -72,59 +64,51 @@ class Pictures:
                 self._build_examples()
         with gr.Accordion("More", open=False) as self.more:
             self.crop = gr.Radio(
-                [
-                    ("the square in the middle", "centre"),
-                    ("the whole picture, with bars", "fit"),
-                    ("the face, aligned and cropped", "face"),
-                ],
+                CROPS,
                 value=self.crop_of(sources[0][1]),
                 elem_id="transfer-crop",
                 label="Use of each picture",
                 info="Another choice reads all pictures of the set again.",
             )
         self.over = gr.Button("Start over with an empty set", visible=False, elem_id="transfer-over")
-        self.added: gr.State = gr.State(None)  # `Added`
+        self.reading.build()
 
     def _build_uploads(self) -> None:
-        with gr.Column(scale=1, min_width=280), self.consent.build():
-            gr.HTML(
-                findings.limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits"
-            )
-            self.files = gr.File(
-                file_count="multiple", label="Drop pictures, or one zip", height=150, elem_id="transfer-files"
-            )
-            self.folder = gr.UploadButton(
-                "Choose a folder …", file_count="directory", elem_id="transfer-folder"
-            )
+        with gr.Column(scale=1, min_width=280):
+            self.consent.build()
+            with gr.Column(visible=not self.consent.needed, min_width=280) as self.uploads:
+                gr.HTML(
+                    findings.limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits"
+                )
+                self.files = gr.File(
+                    file_count="multiple", label="Drop pictures, or one zip", height=150,
+                    elem_id="transfer-files",
+                )  # fmt: skip
+                self.folder = gr.UploadButton(
+                    "Choose a folder …", file_count="directory", elem_id="transfer-folder"
+                )
+        self.consent.opens.append(self.uploads)
 
     def _build_examples(self) -> None:
         gr.HTML(words.note("Or try an example:"))
-        self.sets = gr.Gallery(
-            [(e.collage(), e.title) for e in self.examples],
-            label="Examples",
-            show_label=False,
-            columns=3,
-            allow_preview=False,
-            object_fit="cover",
-            buttons=[],
-            interactive=False,
-            elem_id="transfer-sets",
-            elem_classes="m2m-sets",
-        )
+        collages = [(e.collage(), e.title) for e in self.examples]
+        self.sets = wall("transfer-sets", "m2m-sets", collages, label="Examples", to_pick=True)
         gr.HTML(words.credits(self.examples))
 
     @property
     def outputs(self) -> list[Any]:
         """What these handlers and `shown` may update, beside what all may."""
-        return [self.source, self.crop, self.added, self.over, *self.consent.outputs, *self.check.outputs]
+        own = [self.files, self.source, self.crop, self.reading.added, self.over]
+        return [*own, *self.consent.outputs, *self.check.outputs]
 
     def wire(self, outputs: list[Any]) -> None:
         """The events; `outputs` are the components of all steps."""
         visit = self.steps.visit
         settings: dict[str, Any] = {"outputs": outputs, **QUIET, **MODEL_WORK}
-        self.consent.wire()
+        self.consent.wire(visit)
         self.tell_price_on(self.source.change)
-        chosen = [self.source, self.crop, self.added]
+        added = self.reading.added
+        chosen = [self.source, self.crop, added]
         for box in (self.files, self.folder):
             box.upload(self.add, [visit, box, *chosen], **settings)
         self.sets.select(self.add_example, [visit, *chosen], **settings)
@@ -132,8 +116,8 @@ class Pictures:
             self.again, [visit, *chosen], **settings
         )
         self.crop.input(self.again, [visit, *chosen], **settings)
-        self.check.align.click(self.align_faces, [visit, self.source, self.added], **settings)
-        self.check.take.click(self.take_other, [visit, self.added], **settings)
+        self.check.align.click(self.align_faces, [visit, self.source, added], **settings)
+        self.check.take.click(self.take_other, [visit, added], **settings)
         self.over.click(self.start_over, visit, outputs, **QUIET)
         self.check.wire(outputs)
 
@@ -160,30 +144,36 @@ class Pictures:
         if (suited := example.source(source)) != source:
             source, crop = suited, self.crop_of(suited)
         yield {self.source: source}
-        yield from self._added(Visit.of(stored), list(example.files), source, crop, added, example.title)
+        files, visit = list(example.files), Visit.of(stored)
+        yield from self.reading.add(visit, files, source, crop, added, example.title)
 
     def add(
         self, stored: Any, files: list[str] | str | None, source: str, crop: Any, added: Added | None = None
     ) -> Iterator[Updates]:
-        """Uploaded files: reads, checks and encodes them, and shows what can be rebuilt."""
+        """Uploaded files: reads, checks and encodes them, and shows what can be rebuilt.
+
+        The box is emptied first: what it holds it would send again with the next files.
+        """
+        yield {self.files: None}
         with told():
-            self.consent.check(Visit.of(stored))
+            self.consent.check(stored)
             paths = uploaded(files)
             title = (
                 paths[0].stem if len(paths) == 1 else f"{len(paths)} files of {time.strftime('%d %b, %H:%M')}"
             )
-        yield from self._added(Visit.of(stored), paths, source, crop, added, title)
+        yield from self.reading.add(Visit.of(stored), paths, source, crop, added, title)
 
     def again(self, stored: Any, source: str, crop: Any, added: Added | None) -> Iterator[Updates]:
         """Reads the whole set once more, with another source or crop."""
-        prepared = self._waiting(Visit.of(stored))
+        prepared = self.reading.waiting(Visit.of(stored))
+        title, files = added or ("", [])
+        paths = [Path(file) for file in files]
         if prepared is None or (prepared.model, prepared.crop) == (source, crop):
             yield {}
-        elif not added:
+        elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
             yield {self.steps.message: words.note("Add your pictures again to have them read this way.")}
         else:
-            title, files = added
-            yield from self._checked(Visit.of(stored), list(map(Path, files)), source, crop, title)
+            yield from self.reading.anew(Visit.of(stored), paths, source, crop, title)
 
     def align_faces(self, stored: Any, source: str, added: Added | None) -> Iterator[Updates]:
         """The same pictures, their faces aligned."""
@@ -191,7 +181,7 @@ class Pictures:
 
     def take_other(self, stored: Any, added: Added | None) -> Iterator[Updates]:
         """The same pictures, read by the model that knows them better."""
-        prepared = self._waiting(Visit.of(stored))
+        prepared = self.reading.waiting(Visit.of(stored))
         if prepared and prepared.others:
             other = prepared.others[0]["id"]
             crop = "centre" if prepared.crop == "face" else prepared.crop
@@ -200,79 +190,9 @@ class Pictures:
     def start_over(self, stored: Any) -> Updates:
         """Empties the set."""
         visit = Visit.of(stored)
-        self._drop_unused(visit)
-        emptied = {self.added: None, self.over: gr.Button(visible=False), self.steps.message: ""}
+        self.reading.drop(visit)
+        emptied = {self.reading.added: None, self.over: gr.Button(visible=False), self.steps.message: ""}
         return self.steps.only() | emptied | {self.steps.visit: visit.at(None).stored()}
-
-    def _waiting(self, visit: Visit) -> Prepared | None:
-        """The set that is there, if it has not been trained on."""
-        status = self.steps.status(visit.token)
-        return self.studio.prepared(status.token) if status and status.state == "prepared" else None
-
-    def _added(
-        self, visit: Visit, paths: Sequence[Path], source: str, crop: Any, added: Added | None, title: str
-    ) -> Iterator[Updates]:
-        """To the set that is there, if it is read the same way; else to a new one."""
-        present = self._waiting(visit)
-        if present is None or (present.model, present.crop) != (source, crop):
-            yield from self._checked(visit, paths, source, crop, title)
-            return
-        title, before = added or (title, [])
-        files = [Path(path) for path in before]
-        with told():
-            events = self.extend(paths, present.token)
-            yield from self._shown_when_read(visit, events, source, title, [*files, *paths])
-
-    def _checked(
-        self, visit: Visit, paths: Sequence[Path], source: str, crop: Any, title: str
-    ) -> Iterator[Updates]:
-        """A new set in the place of the one that is there."""
-        with told():
-            ref = known_ref(self.studio, source)
-            events = self.read(paths, ref, crop, visit.visitor, title)
-            yield from self._shown_when_read(visit, events, source, title, paths)
-
-    def _shown_when_read(
-        self,
-        visit: Visit,
-        events: "Iterator[EncodeProgress | Prepared]",
-        source: str,
-        title: str,
-        paths: Sequence[Path],
-    ) -> Iterator[Updates]:
-        message = self.steps.message
-        yield {message: words.note("Reading the pictures …"), **self.steps.only()}
-        self.studio.warm_up()
-        try:
-            for event in events:
-                if isinstance(event, Prepared):
-                    yield self._ready(visit, event) | {self.added: (title, [str(path) for path in paths])}
-                else:
-                    yield {message: words.reading(event, cost_of(self.studio, source))}
-        except (Mind2MindError, gr.Error):  # what was there before is there still
-            there = (CHECK, TRAIN) if self._waiting(visit) else ()
-            yield self.steps.only(*there) | {message: ""}
-            raise
-
-    def _read(
-        self, paths: Sequence[Path], ref: str, crop: Any, visitor: str, title: str
-    ) -> "Iterator[EncodeProgress | Prepared]":
-        yield from self.studio.prepare(paths, ref, crop=crop, visitor=visitor, title=title)
-
-    def _extend(self, paths: Sequence[Path], token: str) -> "Iterator[EncodeProgress | Prepared]":
-        yield from self.studio.add(token, paths)
-
-    def _ready(self, visit: Visit, prepared: Prepared) -> Updates:
-        if visit.token != prepared.token:
-            self._drop_unused(visit)
-        visit = visit.at(prepared.token)
-        seen = self.steps.only(CHECK, TRAIN)
-        return self.shown(prepared) | seen | {self.steps.visit: visit.stored(), self.steps.message: ""}
-
-    def _drop_unused(self, visit: Visit) -> None:
-        """Pictures that were only looked at need not be kept."""
-        if (status := self.steps.status(visit.token)) and status.state == "prepared":
-            self.studio.delete(status.token)
 
     def shown(self, prepared: Prepared, ready: bool = True) -> Updates:
         """The set as it was read, and step 2; `ready` says that the run has not been started."""

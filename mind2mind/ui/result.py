@@ -6,24 +6,17 @@ import gradio as gr
 
 from mind2mind.originality import RULE
 from mind2mind.outcome import Outcome
+from mind2mind.runs import ALIVE
 from mind2mind.ui import result_words as say
 from mind2mind.ui import words
-from mind2mind.ui.common import (
-    LIVE,
-    MODEL_WORK,
-    QUIET,
-    Visit,
-    captioned,
-    forget_made,
-    fresh,
-    pairs,
-    told,
-    wall,
-)
+from mind2mind.ui.common import LIVE, MODEL_WORK, QUIET, told
 from mind2mind.ui.keep import Keep
+from mind2mind.ui.made import forget_made, fresh
 from mind2mind.ui.shelf import Shelf
 from mind2mind.ui.steps import RESULT, Steps, Updates
-from mind2mind.ui.training import ALIVE, going_on
+from mind2mind.ui.training import going_on
+from mind2mind.ui.visit import Visit
+from mind2mind.ui.walls import captioned, pairs, wall
 from mind2mind.ui.zerogpu import gpu
 
 

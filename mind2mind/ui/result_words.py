@@ -8,8 +8,8 @@ from mind2mind.remote import size_text
 from mind2mind.ui.words import boxed, linked, note, plural
 
 if TYPE_CHECKING:
+    from mind2mind.ledger import Entry
     from mind2mind.outcome import Outcome
-    from mind2mind.studio import Entry
 
 UNMEASURED = "With few pictures none can be kept aside to measure the quality by: judge by eye."
 
@@ -65,6 +65,13 @@ def clock(hours: int) -> str:
         f"What you upload is read and then deleted within the hour. What is made of it (the model, codes, small "
         f"copies of your pictures) is deleted on {moment(time.time() + hours * 3600)}, or at once when you say so "
         "under Your runs."
+    )
+
+
+def passing() -> str:
+    """When a picture is deleted that is used for a clip only."""
+    return note(
+        "A picture of yours that you use here, and the clips made of it, are deleted within the hour."
     )
 
 

@@ -6,8 +6,10 @@ import gradio as gr
 
 from mind2mind.errors import RunError
 from mind2mind.ui import result_words as say
-from mind2mind.ui.common import PRIVATE, QUIET, Visit, forget_made, told
+from mind2mind.ui.common import PRIVATE, QUIET, told
+from mind2mind.ui.made import forget_made
 from mind2mind.ui.steps import Steps, Updates
+from mind2mind.ui.visit import Visit
 
 
 class Shelf:

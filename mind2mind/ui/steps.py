@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from mind2mind.errors import RunError
+from mind2mind.ui import words
 
 if TYPE_CHECKING:
-    from mind2mind.runs import RunStatus
+    from mind2mind.status import RunStatus
     from mind2mind.studio import Studio
 
 Updates = dict[Any, Any]  # by component: what a handler gives
@@ -23,8 +24,9 @@ class Steps:
         self.parts: dict[str, gr.Column] = {}
 
     def build(self, visit: gr.BrowserState) -> None:
-        """The browser's memory; the line comes where `build_message` is called."""
+        """The browser's memory, and a way down to the run; the line comes where `build_message` is called."""
         self.visit = visit
+        self.jump = gr.HTML(elem_id="transfer-jump")
 
     def build_message(self) -> None:
         """The line that says what goes on."""
@@ -37,11 +39,13 @@ class Steps:
 
     def only(self, *names: str) -> Updates:
         """Shows these parts and hides the others."""
-        return {part: gr.Column(visible=name in names) for name, part in self.parts.items()}
+        seen = {part: gr.Column(visible=name in names) for name, part in self.parts.items()}
+        return seen | {self.jump: words.jump() if LIVE_PART in names else ""}
 
     def also(self, name: str) -> Updates:
         """Shows this part beside those that are seen."""
-        return {self.parts[name]: gr.Column(visible=True)}
+        jump = {self.jump: words.jump()} if name == LIVE_PART else {}
+        return {self.parts[name]: gr.Column(visible=True)} | jump
 
     def status(self, token: str | None) -> "RunStatus | None":
         """Where the run stands; None if there is no such run (any more)."""
@@ -53,4 +57,4 @@ class Steps:
     @property
     def outputs(self) -> list[Any]:
         """What every handler may update."""
-        return [self.visit, self.message, *self.parts.values()]
+        return [self.visit, self.jump, self.message, *self.parts.values()]

@@ -7,16 +7,18 @@ import gradio as gr
 
 from mind2mind.config import BUDGETS
 from mind2mind.errors import RunError
+from mind2mind.runs import ALIVE
 from mind2mind.ui import chart, words
 from mind2mind.ui.advanced import Advanced
-from mind2mind.ui.common import MODEL_WORK, QUIET, Visit, captioned, checked_seed, told, wall
+from mind2mind.ui.common import MODEL_WORK, QUIET, checked_seed, told
 from mind2mind.ui.steps import CHECK, LIVE_PART, Steps, Updates
+from mind2mind.ui.visit import Visit
+from mind2mind.ui.walls import captioned, wall
 from mind2mind.ui.zerogpu import gpu
 
 if TYPE_CHECKING:
-    from mind2mind.runs import RunStatus
+    from mind2mind.status import RunStatus
 
-ALIVE = ("queued", "running", "stopping")
 MORE_STEPS = 1000
 TRIED = 8  # pictures of "Try it now"
 STOP, STOPPING = "Stop and keep the work", "Stopping …"
@@ -42,7 +44,8 @@ class Training:
         gr.HTML(words.step(3, "Train"))
         budgets = [(b.help, b.seconds) for b in BUDGETS.values()]
         self.seconds = gr.Radio(budgets, value=budgets[1][1], label="Time", elem_id="transfer-seconds")
-        gr.HTML(words.note(*(f"{b.name}: {b.measured}" for b in BUDGETS.values() if b.measured)))
+        if any(measured := [f"{b.name}: {b.measured}" for b in BUDGETS.values() if b.measured]):
+            gr.HTML(words.note(*measured))
         self.advanced.build()
         self.start = gr.Button("Start", variant="primary", elem_id="transfer-start")
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from mind2mind.ui import words
-from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, Visit, is_key, told
+from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, told
 from mind2mind.ui.pictures import Pictures
 from mind2mind.ui.result import Result
 from mind2mind.ui.shelf import Shelf
 from mind2mind.ui.steps import CHECK, LIVE_PART, RESULT, TRAIN, Steps, Updates
 from mind2mind.ui.training import Training
+from mind2mind.ui.visit import Visit, is_key
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio

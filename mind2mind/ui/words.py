@@ -11,19 +11,24 @@ from mind2mind.settings import CHANGED
 if TYPE_CHECKING:
     from mind2mind.codes import EncodeProgress
     from mind2mind.cost import Cost
-    from mind2mind.datasets import Report, Verdict
-    from mind2mind.runs import RunStatus
+    from mind2mind.report import Report, Verdict
     from mind2mind.sources import ModelInfo
+    from mind2mind.status import RunStatus
     from mind2mind.ui.examples import Example
 
 TABLE_ROWS = 500
 TOLD_BYTES = 5e8
+_COMMAND = re.compile("`([^`]+)`")
 _URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)\]]")
 
 
 def note(*sentences: str) -> str:
-    """Quiet, plain text; escaped here."""
-    return '<div class="m2m-note">' + "".join(f"<p>{html.escape(s)}</p>" for s in sentences if s) + "</div>"
+    """Quiet, plain text; escaped here, with `commands` set as such."""
+    return '<div class="m2m-note">' + "".join(f"<p>{_text(s)}</p>" for s in sentences if s) + "</div>"
+
+
+def _text(sentence: str) -> str:
+    return _COMMAND.sub(r"<code>\1</code>", html.escape(sentence))
 
 
 def hero(models: "Sequence[ModelInfo]") -> str:
@@ -154,6 +159,11 @@ def _log(status: "RunStatus") -> str:
     return f'<details class="m2m-log"><summary>The end of its log</summary><pre>{lines}</pre></details>'
 
 
+def jump() -> str:
+    """At the top of the page, since the run is a long way down."""
+    return '<div class="m2m-note"><a href="#transfer-status">To your run, below</a></div>'
+
+
 def _state(status: "RunStatus") -> tuple[str, str, list[str]]:
     at = (
         f"Step {status.step:,} of {status.total_steps:,}"
@@ -196,7 +206,7 @@ def quality(status: "RunStatus") -> str:
     )
     return note(
         f"Distance of new pictures to some of yours kept aside: {status.quality:.3f} ({far}).",
-        f"At the beginning it was {first:.3f}; your other pictures themselves are at {floor:.3f}.",
+        f"At the beginning it was {first:.3f}; your other pictures themselves are at {max(0.0, floor):.3f}.",
     )
 
 
@@ -253,9 +263,11 @@ def brief(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """5 s, 1 min 20 s."""
+    """5 s, 1 min 20 s, 2 min."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def plural(count: int, noun: str) -> str:
