@@ -125,7 +125,9 @@ def _cropped(
 
 
 def _why_none(report: Report) -> str:
-    reasons = ", ".join(f"{count} x {reason.rstrip('.')}" for reason, count in report.reasons().most_common(5))
+    reasons = ", ".join(
+        f"{count} x {reason.rstrip('.')}" for reason, count in report.reasons().most_common(5)
+    )
     return f"None of the pictures can be used ({reasons})." if reasons else "There are no pictures."
 
 
