@@ -4,7 +4,7 @@ Architectures (sizes of a network), recipes (how it is trained), budgets (how lo
 visitor may ask for). Networks take plain ints; only facades and training see these classes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from typing_extensions import Self
@@ -340,6 +340,9 @@ DEFAULT = Recipe(
     patience=10,
 )
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
+# Of a source's MindGAN, which stands in for F: of so many codes none is held out, and none is learnt by heart
+PRIOR = replace(DEFAULT, name="prior", held_out_share=0.0, jitter=0.0, ema_half_life=200)
+PRIOR_STEPS = 14_000
 
 PRETRAIN_DEFAULT = PretrainRecipe(name="default")
 PRETRAIN_PLAIN = PretrainRecipe(

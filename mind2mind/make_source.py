@@ -17,7 +17,15 @@ from torch import Tensor
 from mind2mind import codes, gallery
 from mind2mind.alae import ALAE
 from mind2mind.checkpoints import Card, load_source, save_source
-from mind2mind.config import DEFAULT, LOCAL, Architecture, Limits, PaperRecipe, PretrainRecipe
+from mind2mind.config import (
+    LOCAL,
+    PRIOR,
+    PRIOR_STEPS,
+    Architecture,
+    Limits,
+    PaperRecipe,
+    PretrainRecipe,
+)
 from mind2mind.datasets import Pictures
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.held_out import card_numbers
@@ -34,10 +42,7 @@ from mind2mind.trained import exported
 from mind2mind.transfer import Progress, train
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 1000  # of the pictures, in the order of their names, from the end
-PRIOR_CODES = 20_000
-# Of so many codes none needs to be held out, and none is learnt by heart
-PRIOR_RECIPE = replace(DEFAULT, name="prior", held_out_share=0.0, jitter=0.0)
-PRIOR_STEPS = 8000
+PRIOR_CODES = 30_000
 PREVIEWED = 32
 STAND_IN = (
     "The encoder and the decoder were trained by the pixel term. F and D are as they were initialised: a MindGAN "
@@ -234,7 +239,7 @@ def finish(
         w = codes.of_pixels(alae, training[:PRIOR_CODES])
         alae.w_avg.copy_(w.mean(dim=0))
         folder, device = out / "prior", alae.w_avg.device
-        for event in train(w, PRIOR_RECIPE, prior_steps, seed=seed, folder=folder, device=device):
+        for event in train(w, PRIOR, prior_steps, seed=seed, folder=folder, device=device):
             if isinstance(event, Progress):
                 yield PriorProgress(event.step, event.total_steps)
         prior, _, _ = exported(folder)

@@ -8,7 +8,7 @@ import typer
 
 from mind2mind.cli.arguments import PicturesArgument, choice_of, folder_of
 from mind2mind.cli.common import STOPPED, Result, StopRequest, Terminal, door, stop_on_ctrl_c
-from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES
+from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES, PRIOR_STEPS
 from mind2mind.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ def pretrain(
         Path | None,
         typer.Option(help="The folder of a source of this architecture to begin with.", show_default="none"),
     ] = None,
+    prior_steps: Annotated[
+        int,
+        typer.Option(min=1, help="Of the MindGAN that draws the samples, where the recipe does not train F."),
+    ] = PRIOR_STEPS,
     title: Annotated[
         str | None, typer.Option(help="What the model is called.", show_default="the folder's name")
     ] = None,
@@ -65,7 +69,8 @@ def pretrain(
     with stop_on_ctrl_c(terminal) as stop:
         events = make_source(
             pictures, sizes, chosen, folder_of(out), kimg=kimg, minutes=minutes, seed=seed, resume=resume,
-            start=start, device=pick_device(terminal.device), card=card, should_stop=stop,
+            start=start, device=pick_device(terminal.device), card=card, prior_steps=prior_steps,
+            should_stop=stop,
         )  # fmt: skip
         return _make(terminal, events, stop, out)
 
