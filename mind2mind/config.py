@@ -341,8 +341,8 @@ DEFAULT = Recipe(
 )
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
 # Of a source's MindGAN, which stands in for F: of so many codes none is held out, and none is learnt by heart
-PRIOR = replace(DEFAULT, name="prior", held_out_share=0.0, jitter=0.0, ema_half_life=200)
-PRIOR_STEPS = 14_000
+PRIOR = replace(DEFAULT, name="prior", held_out_share=0.0, jitter=0.0, ema_half_life=400)
+PRIOR_STEPS = 30_000
 
 PRETRAIN_DEFAULT = PretrainRecipe(name="default")
 PRETRAIN_PLAIN = PretrainRecipe(
@@ -368,9 +368,25 @@ class Budget:
 BUDGETS = {
     budget.name: budget
     for budget in (
-        Budget(name="Quick", seconds=30, help="30 seconds: a first look"),
-        Budget(name="Standard", seconds=120, help="2 minutes: the usual choice"),
-        Budget(name="Thorough", seconds=600, help="10 minutes: the last bit of quality"),
+        Budget(
+            name="Quick",
+            seconds=30,
+            help="30 seconds: a first look",
+            measured="on the examples Aliens and Bearded men 57 % of the new pictures were like real ones, and "
+            "58 % of the real ones had a new one like them.",
+        ),
+        Budget(
+            name="Standard",
+            seconds=120,
+            help="2 minutes: the usual choice",
+            measured="72 % and 73 %; it ended by itself after 65 and 99 seconds.",
+        ),
+        Budget(
+            name="Thorough",
+            seconds=600,
+            help="10 minutes: the last bit of quality",
+            measured="84 % and 75 % (Aliens alone), but nearer to the pictures given.",
+        ),
     )
 }
 
