@@ -227,7 +227,7 @@ def posted(app, name, *values) -> str:
 @pytest.mark.parametrize("where", ["here", "home", "climbing", "file:", "web", "as url", "bare"])
 def test_no_path_of_the_server_is_read(app, tmp_path, where):
     """Not a picture that lies on its disk, nor one elsewhere that it would have to fetch."""
-    settings = ("tiny", 5, 0, "default", "centre", 0, "")
+    settings = ("tiny", 5, 0, "default", "centre", 0, "", True)
     picture = next(make_pictures(tmp_path / "private", 1).iterdir())
     mine = app.home / "runs" / "picture.png"
     shutil.copy(picture, mine)
@@ -247,9 +247,11 @@ def test_no_path_of_the_server_is_read(app, tmp_path, where):
         if where == "as url":
             file["url"] = remote
         said = [
-            posted(app, "encode", path if where == "bare" else [file], "tiny", "centre"),
+            posted(app, "encode", path if where == "bare" else [file], "tiny", "centre", True),
             posted(app, "submit", path if where == "bare" else [file] * 2, *settings),
-            posted(app, "interpolate", "tiny", 0, 1, 12, "WebP", path if where == "bare" else file, None),
+            posted(
+                app, "interpolate", "tiny", 0, 1, 12, "WebP", path if where == "bare" else file, None, True
+            ),
         ]
         assert not site.asked
     mine.unlink()
