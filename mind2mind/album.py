@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import torch
 from PIL import Image
@@ -69,8 +68,7 @@ def trial(library: Library, run: Run, seeds: Sequence[int]) -> tuple[list[Image.
     """Pictures of these seeds by the generator as the run saved it last, and of which step that is."""
     g, sizes, step = trained.current(run.folder)
     source = library.model(run.info["model"])
-    now = replace(source, g=g.to(source.w_avg.device), prior="uniform", z_dim=sizes.z_dim)
-    return gallery.sample(now, seeds, 1.0, "random"), step
+    return gallery.sample(source.drawing(g, sizes.z_dim), seeds, 1.0, "random"), step
 
 
 def film(library: Library, run: Run) -> Iterator[Image.Image]:

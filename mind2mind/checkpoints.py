@@ -8,7 +8,7 @@ weight that half precision cannot hold is an error. In memory everything is floa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +56,13 @@ class Model:
     w_avg: Tensor  # (2L, latent_size)
     source_id: str  # its own for a source
     source_hash: str
-    refinements: int = 0  # of each sample's code, see `ALAE.refine`; what the source's bundle says
+    refinements: int = 0  # of each sample's code, see `ALAE.refine`
+
+    def drawing(self, g: nn.Module, z_dim: int, **own: Any) -> "Model":
+        """The source, drawing what a transfer's generator makes; `own` are the transfer's other fields."""
+        times = min(TRANSFER_REFINEMENTS, self.refinements)
+        g = g.to(self.w_avg.device)
+        return replace(self, g=g, prior="uniform", z_dim=z_dim, refinements=times, **own)
 
     @torch.no_grad()
     def refined(self, w: Tensor) -> Tensor:
@@ -198,18 +204,13 @@ def load_transfer(folder: Path, source: Model) -> Model:
     with torch.device("meta"):
         held = _Held(sizes)
     fill(held, tensors, str(folder), device, AGAIN)
-    return Model(
+    return source.drawing(
+        held.g,
+        sizes.z_dim,
         card=card_from(config, folder),
         kind="transfer",
         hash=sha256(folder / WEIGHTS),
-        alae=source.alae,
-        g=held.g,
-        prior="uniform",
-        z_dim=sizes.z_dim,
         w_avg=held.w_avg.expand(source.alae.architecture.style_count, -1),
-        source_id=source.card.id,
-        source_hash=source.hash,
-        refinements=min(TRANSFER_REFINEMENTS, source.refinements),
     )
 
 

@@ -121,6 +121,7 @@ def test_samples_are_refined_as_often_as_the_bundle_says(tmp_path, alae):
         tmp_path / "t", Perceptron([5, 8, 16]), torch.zeros(16), CARD, source=twice, sizes=SIZES, extra={}
     )
     assert load_transfer(tmp_path / "t", twice).refinements == 1  # not too near to what the source knows best
+    assert twice.drawing(Perceptron([5, 8, 16]), 5).refinements == 1  # one tried before it is a bundle, too
     config = json.loads((tmp_path / "s2" / "config.json").read_text())
     del config["refinements"]  # a bundle of before
     (tmp_path / "s2" / "config.json").write_text(json.dumps(config))
