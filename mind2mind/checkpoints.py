@@ -66,17 +66,18 @@ class Model:
 
     @torch.no_grad()
     def refined(self, w: Tensor) -> Tensor:
-        """Codes (N, latent_size) of g as they are drawn."""
+        """Codes (N, latent_size) of g as they are drawn; as many at a time as are decoded at a time."""
         return self.alae.refine(w.to(self.w_avg.device), self.refinements)
 
     @torch.no_grad()
     def draw_w(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """Codes (N, latent_size) on the model's device, each from a CPU generator of its own."""
+        """Codes (N, latent_size) of g on the model's device, each from a CPU generator of its own."""
         if self.prior == "uniform":
             z = torch.cat([draw_z(1, self.z_dim, generator) for generator in generators])
         else:
             z = torch.cat([torch.randn(1, self.z_dim, generator=generator) for generator in generators])
-        return self.refined(self.g(z.to(self.w_avg.device)))
+        w: Tensor = self.g(z.to(self.w_avg.device))
+        return w
 
 
 def save_source(

@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from mind2mind import codes, gallery, learner, originality, outcome, trained, transfer
+from mind2mind import codes, gallery, learner, outcome, trained, transfer
 from mind2mind.cards import PREVIEW, Card, slug
 from mind2mind.checkpoints import Model, load_transfer, save_transfer
 from mind2mind.config import Recipe
 from mind2mind.errors import Mind2MindError, RunError, WeightsError
 from mind2mind.files import read_meta, save_tensors
 from mind2mind.library import Library
+from mind2mind.originality import Originality
 from mind2mind.runs import Run
 
 log = logging.getLogger(__name__)
 
-JUDGED = 1000  # samples that are compared with the originals
 STOP_SECONDS = 0.1  # between two looks for a stop
 
 
@@ -158,7 +158,7 @@ def _bundle(run: Run, source: Model) -> dict[str, Any]:
     """Writes the run's bundle, reloads it, draws its preview, moves it in; gives its numbers."""
     g, sizes, meta = trained.exported(run.folder)
     info = run.info
-    judged = originality.judge(trained.samples(g, sizes.z_dim, JUDGED), codes.of_run(run).w)
+    judged = outcome.judged(g, sizes.z_dim, codes.of_run(run))
     card = _card(info, source, _numbers(run, meta, judged))
     fresh = run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -172,7 +172,7 @@ def _bundle(run: Run, source: Model) -> dict[str, Any]:
     return {"quality": meta["quality"], "floor": meta["floor"], "best_step": meta["step"]}
 
 
-def _numbers(run: Run, meta: dict[str, Any], judged: originality.Originality) -> dict[str, Any]:
+def _numbers(run: Run, meta: dict[str, Any], judged: Originality) -> dict[str, Any]:
     """What was measured, for the card; `meta` is what the best generator's file says of it."""
     info, last = run.info, (run.metrics() or [{}])[-1]
     numbers = {

@@ -48,8 +48,9 @@ def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
 
 
 def codes_of(model: Model, seeds: Sequence[int]) -> Tensor:
-    """W of these seeds, (N, latent_size), on the CPU."""
-    return model.draw_w([torch.Generator().manual_seed(s) for s in check_seeds(seeds)]).cpu()
+    """W of these seeds as they are drawn, (N, latent_size), on the CPU."""
+    w = model.draw_w([torch.Generator().manual_seed(s) for s in check_seeds(seeds)])
+    return torch.cat([model.refined(some).cpu() for some in w.split(batch_size(model.alae))])
 
 
 def pull(model: Model, w: Tensor, psi: float) -> Tensor:

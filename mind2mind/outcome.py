@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
+from torch import nn
 
-from mind2mind import codes, gallery, originality
+from mind2mind import codes, gallery, originality, trained
 from mind2mind.checkpoints import Model
+from mind2mind.codes import Codes
 from mind2mind.config import Recipe
 from mind2mind.errors import ConfigError
 from mind2mind.images import to_image
@@ -22,7 +24,7 @@ from mind2mind.settings import as_options
 from mind2mind.status import RunStatus
 
 SEEDS = range(1000, 1064)  # of the samples shown; a slow model shows the first of them
-JUDGED = range(1000, 2000)  # of the samples whose codes are compared with the originals: milliseconds
+JUDGED = 1000  # samples whose codes are compared with the originals: milliseconds
 OF_SOURCE = 16
 SLOW_SIDE = 512  # px; from there on fewer are drawn
 # From the quality at the beginning (0) to the floor (1): what to call it
@@ -60,7 +62,8 @@ class Outcome:
     of_source: list[Image.Image]  # samples of the source model; unpaired, its prior is another
     source_title: str
     quality: Quality | None  # None where too few pictures were there to keep some aside
-    originality: Originality  # of the seeds JUDGED
+    originality: Originality  # of JUDGED others: the numbers on the card
+    distance: list[float]  # from each sample to its original; see Originality
     command: str  # that repeats the run
 
 
@@ -83,21 +86,26 @@ def outcome(library: Library, run: Run, status: RunStatus) -> Outcome:
     """
     model, source = library.model(run.token), library.model(run.info["model"])
     made = codes.of_run(run)
-    judged = originality.judge(gallery.codes_of(model, JUDGED), made.w)
     seeds = SEEDS[: shown(model)]
-    originals = [to_image(made.thumbnails[int(i)]) for i in judged.nearest[: len(seeds)]]
+    seen = originality.judge(gallery.codes_of(model, seeds), made.w)
     return Outcome(
         status=status,
         seeds=seeds,
         samples=gallery.sample(model, seeds, 1.0, "random"),
-        originals=originals,
-        near=judged.near[: len(seeds)].tolist(),
+        originals=[to_image(made.thumbnails[int(i)]) for i in seen.nearest],
+        near=seen.near.tolist(),
         of_source=gallery.sample(source, SEEDS[: min(OF_SOURCE, len(seeds))], 1.0, "random"),
         source_title=source.card.title,
         quality=quality(status),
-        originality=judged,
+        originality=judged(model.g, model.z_dim, made),
+        distance=seen.distance.tolist(),
         command=command(run.info),
     )
+
+
+def judged(g: nn.Module, z_dim: int, made: Codes) -> Originality:
+    """Whether g repeats what it learnt from: by its codes as it gives them, before they are refined."""
+    return originality.judge(trained.samples(g, z_dim, JUDGED), made.w)
 
 
 def shown(model: Model) -> int:

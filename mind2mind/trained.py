@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mind2mind.config import MindGANSizes
 from mind2mind.errors import WeightsError
@@ -57,13 +57,14 @@ def current(folder: Path) -> tuple[Perceptron, MindGANSizes, int]:
 
 
 @torch.no_grad()
-def mean_code(g: Perceptron, z_dim: int, count: int = 4096) -> Tensor:
+def mean_code(g: nn.Module, z_dim: int, count: int = 4096) -> Tensor:
     """w_avg of a transfer: the mean of `count` samples of g, (latent_size,)."""
     return samples(g, z_dim, count).mean(dim=0)
 
 
 @torch.no_grad()
-def samples(g: Perceptron, z_dim: int, count: int) -> Tensor:
-    """Codes of g, (count, latent_size), the same at each call."""
-    w: Tensor = g(draw_z(count, z_dim, torch.Generator().manual_seed(0)))
-    return w
+def samples(g: nn.Module, z_dim: int, count: int) -> Tensor:
+    """Codes of g, (count, latent_size), on the CPU and the same at each call."""
+    z = draw_z(count, z_dim, torch.Generator().manual_seed(0))
+    w: Tensor = g(z.to(next(g.parameters()).device))
+    return w.cpu()

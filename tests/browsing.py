@@ -113,6 +113,15 @@ def tab(page, name):
 
 
 def pixels(page, image):
-    """What an <img> shows."""
-    data = page.request.get(page.locator(image).first.get_attribute("src")).body()
-    return Image.open(io.BytesIO(data)).convert("RGB").tobytes()
+    """What the first such <img> shows."""
+    return shown_by(page, page.locator(image).first).tobytes()
+
+
+def images_of(page, images):
+    """What such <img>s show, as PIL images."""
+    return [shown_by(page, image) for image in page.locator(images).all()]
+
+
+def shown_by(page, image):
+    data = page.request.get(image.get_attribute("src")).body()
+    return Image.open(io.BytesIO(data)).convert("RGB")

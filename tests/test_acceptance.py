@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mind2mind import codes
+from mind2mind import codes, gallery
 from mind2mind.config import ARCHITECTURES
 from mind2mind.images import png_meta, save_png
 from mind2mind.intake import Prepared
@@ -83,7 +83,7 @@ def test_a_minute_of_steps_on_the_aliens_gives_aliens(studio, prepared, tmp_path
     assert skin_classes(images).mean() >= 0.95
 
     model, made = studio.model(token), codes.load(studio.home / "runs" / token / "codes.safetensors")
-    w = model.draw_w([torch.Generator().manual_seed(seed) for seed in seeds])
+    w = gallery.codes_of(model, seeds)
     mean, std = standardisation(made.w)
     real = (made.w - mean) / std
     to_training, _ = nearest((w - mean) / std, real)

@@ -117,7 +117,7 @@ class Result:
 
     def _shown(self, harvest: tuple[Outcome, str]) -> Updates:
         found, bundle = harvest
-        order = found.originality.distance[: len(found.samples)].argsort().tolist()
+        order = sorted(range(len(found.samples)), key=found.distance.__getitem__)
         couples = [(found.samples[i], found.originals[i]) for i in order]
         steps = found.status.preview_steps
         return {

@@ -1,0 +1,163 @@
+"""How quick the app is for who looks at it: `python tests/bench_browser.py`. Prints one line of JSON per figure.
+
+Needs Chromium, the bundled models and a computer with nothing else to do; takes about six minutes. Asserts
+nothing: a figure is worth what the machine was doing, so each line says the load.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from browsing import FLAGS, expect, images_of
+from live import live_app
+from playwright.sync_api import sync_playwright
+from test_acceptance import skin_classes
+
+from mind2mind.runs import Run
+
+PATIENCE = 180_000  # ms
+DRAG = """async (moves) => {
+  const bar = document.querySelector('#interpolate-t input[type=range]');
+  const shown = () => document.querySelector('#interpolate-picture img');
+  const put = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
+  const took = [];
+  for (let i = 0; i < moves; i++) {
+    const before = shown().src, begun = performance.now();
+    put.call(bar, (0.02 + 0.96 * ((i * 37) % moves) / moves).toFixed(3));
+    bar.dispatchEvent(new Event('input', {bubbles: true}));
+    while (shown().src === before && performance.now() - begun < 20000)
+      await new Promise(go => setTimeout(go, 2));
+    await shown().decode();
+    took.push(performance.now() - begun);
+    await new Promise(go => setTimeout(go, 60));
+  }
+  return took;
+}"""  # each move waits for its picture
+
+
+class Bench:
+    """A browser on one app."""
+
+    def __init__(self, app, browser):
+        self.app, self.browser = app, browser
+        self.begun = 0.0
+
+    def tell(self, figure, **values):
+        rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}
+        print(json.dumps({"figure": figure, **rounded, "load": round(os.getloadavg()[0], 1)}), flush=True)
+
+    def page(self):
+        """A new visitor's, with its first samples seen; and the seconds that took."""
+        context = self.browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(PATIENCE)
+        page, begun = context.new_page(), time.monotonic()
+        page.goto(self.app.url)
+        seen(page, "#sample-gallery img", 16)
+        return page, time.monotonic() - begun
+
+    def opening(self, times):
+        took = []
+        for _ in range(times):
+            page, seconds = self.page()
+            page.context.close()
+            took.append(seconds)
+        self.tell("page to 16 samples, s", median=statistics.median(took), most=max(took))
+
+    def slider(self, page, when, moves=60):
+        took = sorted(page.evaluate(DRAG, moves))
+        p95 = took[int(0.95 * len(took))]
+        self.tell(f"slider redraw {when}, ms", median=statistics.median(took), p95=p95)
+        return p95
+
+    def four_clicks(self, keep):
+        """Tab, example set, Quick, Start; until the 64 samples are seen."""
+        page, _ = self.page()
+        begun = time.monotonic()
+        page.get_by_role("tab", name="Transfer").click()
+        page.locator("#transfer-sets button").first.click()
+        expect(page.locator("#transfer-summary")).to_contain_text("pictures can be used")
+        checked = time.monotonic() - begun
+        page.locator("#transfer-seconds label").first.click()
+        page.locator("#transfer-start").click()
+        expect(page.locator("#transfer-status")).to_contain_text("Done")
+        done = time.monotonic() - begun
+        seen(page, "#transfer-samples img", 64)
+        seconds = time.monotonic() - begun
+        images = images_of(page, "#transfer-samples img")
+        share = float(skin_classes(images).mean())
+        self.tell("four clicks to 64 samples, s", checked=checked, done=done, seen=seconds, alien_skin=share)
+        if keep:
+            page.screenshot(path=keep, full_page=True)
+        page.context.close()
+
+    def run(self, other):
+        """Start to the first step, the slider meanwhile, Stop to a saved model and to its samples."""
+        page, _ = self.page()
+        page.get_by_role("tab", name="Transfer").click()
+        page.locator("#transfer-sets button").first.click()
+        expect(page.locator("#transfer-summary")).to_contain_text("pictures can be used")
+        page.wait_for_timeout(2000)  # a visitor reads; the worker loads the model meanwhile
+        page.get_by_label("10 minutes").check()
+        begun = time.monotonic()
+        page.locator("#transfer-start").click()
+        run = Run(max((self.app.home / "runs").iterdir(), key=lambda folder: folder.stat().st_mtime))
+        first = waited(begun, lambda: run.preview_path(0).exists())
+        expect(page.locator("#transfer-status")).to_contain_text(re.compile("Step [1-9]"))
+        self.tell("Start to the first step, s", taken=first, seen=time.monotonic() - begun)
+        page.wait_for_timeout(3000)
+        p95 = self.slider(other, "during a run")
+        begun = time.monotonic()
+        page.locator("#transfer-stop").click()
+        saved = waited(begun, lambda: run.info["state"] == "stopped")
+        seen(page, "#transfer-samples img", 64)
+        self.tell("Stop to a saved model, s", saved=saved, samples_seen=time.monotonic() - begun)
+        page.context.close()
+        return p95
+
+
+def seen(page, images, count):
+    expect(page.locator(images)).to_have_count(count)
+    page.wait_for_function(f"[...document.querySelectorAll('{images}')].every(i => i.naturalWidth)")
+
+
+def waited(begun, happened):
+    """Seconds from `begun` until it happened."""
+    while not happened():
+        time.sleep(0.01)
+    return time.monotonic() - begun
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=3, help="of each figure")
+    parser.add_argument("--shot", type=Path, help="a screenshot of the first result goes here")
+    options = parser.parse_args()
+    expect.set_options(timeout=PATIENCE)
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    with live_app(folder, None) as app, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        bench = Bench(app, browser)
+        bench.opening(options.times)
+        other, _ = bench.page()
+        other.get_by_role("tab", name="Interpolate").click()
+        expect(other.locator("#interpolate-strip img")).to_be_visible()
+        other.evaluate(DRAG, 5)
+        for i in range(options.times):
+            bench.four_clicks(options.shot if i == 0 else None)
+        ratios = []
+        for _ in range(options.times):
+            quiet = bench.slider(other, "without a run")
+            ratios.append(bench.run(other) / quiet)
+        bench.tell("slider p95 during a run / without", median=statistics.median(ratios), most=max(ratios))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
