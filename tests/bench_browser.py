@@ -25,6 +25,7 @@ PATIENCE = 180_000  # ms
 DRAG = """async (moves) => {
   const bar = document.querySelector('#interpolate-t input[type=range]');
   const shown = () => document.querySelector('#interpolate-picture img');
+  bar.focus();  // else the page takes it for its own doing
   const put = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
   const took = [];
   for (let i = 0; i < moves; i++) {
@@ -39,6 +40,12 @@ DRAG = """async (moves) => {
   }
   return took;
 }"""  # each move waits for its picture
+
+IN_VIEW = """(images) => {
+  const boxed = [...document.querySelectorAll(images)].map(i => [i, i.getBoundingClientRect()]);
+  const here = boxed.filter(([, box]) => box.bottom > 0 && box.top < innerHeight);
+  return here.length > 0 && here.every(([image]) => image.naturalWidth);
+}"""
 
 
 class Bench:
@@ -122,8 +129,10 @@ class Bench:
 
 
 def seen(page, images, count):
+    """All are there, and those in the window are loaded: Gradio leaves the others until one scrolls to them."""
     expect(page.locator(images)).to_have_count(count)
-    page.wait_for_function(f"[...document.querySelectorAll('{images}')].every(i => i.naturalWidth)")
+    page.locator(images).first.scroll_into_view_if_needed()
+    page.wait_for_function(IN_VIEW, arg=images)
 
 
 def waited(begun, happened):
