@@ -64,13 +64,15 @@ class ALAE(nn.Module):
         """G(E(x)) at full size without noise."""
         return self.decode(self.styles(self.encode(x)))
 
-    def refine(self, w: Tensor, times: int = 1) -> Tensor:
+    def refine(self, w: Tensor, times: int = 1, within: Tensor | None = None) -> Tensor:
         """E(G(w)), `times` over: pulls w (B, latent_size) towards codes of pictures that the model knows.
 
         A code between two pictures' codes is drawn as a mixture, and encoded as what that is most like.
+        Of each change only what `within` (latent_size, latent_size) keeps of it is taken over; None keeps all.
         """
         for _ in range(times):
-            w = self.encode(self.decode(self.styles(w)).clamp(-1, 1))
+            again = self.encode(self.decode(self.styles(w)).clamp(-1, 1))
+            w = again if within is None else w + (again - w) @ within
         return w
 
 

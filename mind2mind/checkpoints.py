@@ -31,15 +31,16 @@ from mind2mind.cards import (
 from mind2mind.config import Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, WeightsError
 from mind2mind.files import load_tensors, save_tensors, sha256
-from mind2mind.mindgan import Perceptron, draw_z
+from mind2mind.metrics import span
+from mind2mind.mindgan import Perceptron, draw_z, samples
 from mind2mind.official import fill, first
 
 __all__ = ["Card", "Model", "load_source", "load_transfer", "save_source", "save_transfer"]
 
 MOST_REFINEMENTS = 8  # a bundle asks for no more
-# Each time draws a code to what is frequent in the source: of aliens on toon64 100, 97 and 95 % keep alien skin
-# after none, one and two
-TRANSFER_REFINEMENTS = 1
+# Refining draws to what is frequent in the source: of aliens on toon64 95 % kept alien skin. So a transfer's codes
+# move only along axes that hold this share of the variance of its samples: 100 %, see CONTRIBUTING
+SPAN_SHARE, SPAN_SAMPLES = 0.99, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +58,19 @@ class Model:
     source_id: str  # its own for a source
     source_hash: str
     refinements: int = 0  # of each sample's code, see `ALAE.refine`
+    within: Tensor | None = None  # (latent_size, latent_size), what a transfer's codes are refined in
 
     def drawing(self, g: nn.Module, z_dim: int, **own: Any) -> "Model":
         """The source, drawing what a transfer's generator makes; `own` are the transfer's other fields."""
-        times = min(TRANSFER_REFINEMENTS, self.refinements)
         g = g.to(self.w_avg.device)
-        return replace(self, g=g, prior="uniform", z_dim=z_dim, refinements=times, **own)
+        if self.refinements:
+            own["within"] = span(samples(g, z_dim, SPAN_SAMPLES), SPAN_SHARE).to(self.w_avg)
+        return replace(self, g=g, prior="uniform", z_dim=z_dim, **own)
 
     @torch.no_grad()
     def refined(self, w: Tensor) -> Tensor:
         """Codes (N, latent_size) of g as they are drawn; as many at a time as are decoded at a time."""
-        return self.alae.refine(w.to(self.w_avg.device), self.refinements)
+        return self.alae.refine(w.to(self.w_avg.device), self.refinements, self.within)
 
     @torch.no_grad()
     def draw_w(self, generators: Sequence[torch.Generator]) -> Tensor:
@@ -91,7 +94,7 @@ def save_source(
 ) -> None:
     """Writes the bundle of a source; without `prior`, F with a normal z is what draws its codes.
 
-    `refinements` is how often each sample's code is refined, those of transfers TRANSFER_REFINEMENTS times at most.
+    `refinements` is how often each sample's code is refined, those of transfers on it too.
 
     Raises:
         WeightsError: a weight is not finite, or too large for `dtype`.

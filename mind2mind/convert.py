@@ -9,8 +9,8 @@ from mind2mind.cards import CONFIG, WEIGHTS, Card, official_card
 from mind2mind.checkpoints import Model, save_source, save_transfer
 from mind2mind.config import CELEBA_HQ256, FFHQ, Architecture
 from mind2mind.errors import ConfigError, DataError
+from mind2mind.mindgan import mean_code
 from mind2mind.official import alae_from, kind_of, mindgan_from
-from mind2mind.trained import mean_code
 from mind2mind.unpickle import read_pth
 
 ALIGNED_FACES = (FFHQ, CELEBA_HQ256)  # what official files of these sizes were trained on

@@ -18,6 +18,7 @@ from mind2mind.config import Recipe
 from mind2mind.errors import Mind2MindError, RunError, WeightsError
 from mind2mind.files import read_meta, save_tensors
 from mind2mind.library import Library
+from mind2mind.mindgan import mean_code
 from mind2mind.originality import Originality
 from mind2mind.runs import Run
 
@@ -163,7 +164,7 @@ def _bundle(run: Run, source: Model) -> dict[str, Any]:
     fresh = run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)
     extra = {"recipe": meta["recipe"], "seed": info["seed"], "crop": info["crop"]}
-    w_avg = trained.mean_code(g, sizes.z_dim)
+    w_avg = mean_code(g, sizes.z_dim)
     save_transfer(fresh, g, w_avg, card, source=source, sizes=sizes, extra=extra)
     model = load_transfer(fresh, source)
     gallery.save_sheet(model, fresh / PREVIEW)

@@ -38,6 +38,19 @@ class PrincipalAxes(NamedTuple):
         return ((w - self.mean) / self.std) @ self.axes
 
 
+def span(w: Tensor, share: float) -> Tensor:
+    """What keeps of differences of codes (N, d), multiplied from the right, what codes like w (M, d) differ in.
+
+    The projection (d, d) on those principal axes of w, standardised, that hold `share` of its variance.
+    """
+    _, std = standardisation(w)
+    variance, axes = torch.linalg.eigh(torch.cov((w / std).T))  # rising
+    left_out = variance.clamp_min(0).cumsum(0) <= (1 - share) * variance.sum()
+    kept = axes[:, ~left_out]
+    projection: Tensor = (kept / std[:, None]) @ (kept.T * std)
+    return projection
+
+
 def standardisation(w: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each dimension of w (N, d); no deviation is below 1 % of their mean."""
     mean, std = w.mean(dim=0), w.std(dim=0, correction=0)

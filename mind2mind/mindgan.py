@@ -70,6 +70,19 @@ def draw_z(count: int, z_dim: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, z_dim, generator=generator, device=generator.device) * 2 - 1
 
 
+@torch.no_grad()
+def samples(g: nn.Module, z_dim: int, count: int) -> Tensor:
+    """Codes of a generator g, (count, latent_size), on the CPU and the same at each call."""
+    z = draw_z(count, z_dim, torch.Generator().manual_seed(0))
+    w: Tensor = g(z.to(next(g.parameters()).device))
+    return w.cpu()
+
+
+def mean_code(g: nn.Module, z_dim: int, count: int = 4096) -> Tensor:
+    """w_avg of a transfer: the mean of `count` samples of g, (latent_size,)."""
+    return samples(g, z_dim, count).mean(dim=0)
+
+
 class CriticLoss(NamedTuple):
     """The parts of the critic's loss, 0-d tensors; `total` is what is minimised."""
 

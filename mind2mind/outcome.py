@@ -11,13 +11,14 @@ from typing import Any
 from PIL import Image
 from torch import nn
 
-from mind2mind import codes, gallery, originality, trained
+from mind2mind import codes, gallery, originality
 from mind2mind.checkpoints import Model
 from mind2mind.codes import Codes
 from mind2mind.config import Recipe
 from mind2mind.errors import ConfigError
 from mind2mind.images import to_image
 from mind2mind.library import Library
+from mind2mind.mindgan import samples
 from mind2mind.originality import Originality
 from mind2mind.runs import Run
 from mind2mind.settings import as_options
@@ -105,7 +106,7 @@ def outcome(library: Library, run: Run, status: RunStatus) -> Outcome:
 
 def judged(g: nn.Module, z_dim: int, made: Codes) -> Originality:
     """Whether g repeats what it learnt from: by its codes as it gives them, before they are refined."""
-    return originality.judge(trained.samples(g, z_dim, JUDGED), made.w)
+    return originality.judge(samples(g, z_dim, JUDGED), made.w)
 
 
 def shown(model: Model) -> int:

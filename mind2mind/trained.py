@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from mind2mind.config import MindGANSizes
 from mind2mind.errors import WeightsError
 from mind2mind.files import load_tensors
 from mind2mind.learner import BEST, LAST
-from mind2mind.mindgan import MindGAN, Perceptron, draw_z
+from mind2mind.mindgan import MindGAN, Perceptron
 
 
 def exported(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
@@ -54,17 +53,3 @@ def current(folder: Path) -> tuple[Perceptron, MindGANSizes, int]:
         fix = "Resume the run: it is saved again."
         raise WeightsError(f"{folder / LAST} is damaged, or of an earlier version.", fix) from error
     return g.eval(), sizes, meta["step"]
-
-
-@torch.no_grad()
-def mean_code(g: nn.Module, z_dim: int, count: int = 4096) -> Tensor:
-    """w_avg of a transfer: the mean of `count` samples of g, (latent_size,)."""
-    return samples(g, z_dim, count).mean(dim=0)
-
-
-@torch.no_grad()
-def samples(g: nn.Module, z_dim: int, count: int) -> Tensor:
-    """Codes of g, (count, latent_size), on the CPU and the same at each call."""
-    z = draw_z(count, z_dim, torch.Generator().manual_seed(0))
-    w: Tensor = g(z.to(next(g.parameters()).device))
-    return w.cpu()

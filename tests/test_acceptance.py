@@ -80,7 +80,7 @@ def test_a_minute_of_steps_on_the_aliens_gives_aliens(studio, prepared, tmp_path
     assert status.state == "done", status.error
     seeds = range(256)
     images = studio.sample(token, seeds, noise="none")
-    assert skin_classes(images).mean() >= 0.95
+    assert skin_classes(images).mean() >= 0.98
 
     model, made = studio.model(token), codes.load(studio.home / "runs" / token / "codes.safetensors")
     w = gallery.codes_of(model, seeds)

@@ -116,15 +116,25 @@ def test_samples_are_refined_as_often_as_the_bundle_says(tmp_path, alae):
         for _ in range(2):
             w = alae.encode(alae.decode(alae.styles(w)).clamp(-1, 1))
     assert torch.allclose(gallery.codes_of(twice, range(40)), w, rtol=1e-4, atol=1e-5)
-    save_transfer(
-        tmp_path / "t", Perceptron([5, 8, 16]), torch.zeros(16), CARD, source=twice, sizes=SIZES, extra={}
-    )
-    assert load_transfer(tmp_path / "t", twice).refinements == 1  # not too near to what the source knows best
-    assert twice.drawing(Perceptron([5, 8, 16]), 5).refinements == 1  # one tried before it is a bundle, too
     config = json.loads((tmp_path / "s2" / "config.json").read_text())
     del config["refinements"]  # a bundle of before
     (tmp_path / "s2" / "config.json").write_text(json.dumps(config))
     assert load_source(tmp_path / "s2").refinements == 0
+
+
+def test_a_transfer_is_refined_within_what_it_varies_in(tmp_path, alae):
+    save_source(tmp_path / "s", alae, CARD, refinements=2)
+    source, g = load_source(tmp_path / "s"), Perceptron([5, 8, 16])
+    with torch.no_grad():
+        g.model[-1].weight[8:] = 0  # half of the code is the same in all samples
+    save_transfer(tmp_path / "t", g, torch.zeros(16), CARD, source=source, sizes=SIZES, extra={})
+    model = load_transfer(tmp_path / "t", source)
+    w = model.draw_w([torch.Generator().manual_seed(s) for s in range(8)])
+    change = model.refined(w) - w
+    assert change[:, :8].abs().max() > 1e-3 and change[:, 8:].abs().max() < 1e-5
+    assert not torch.allclose(source.refined(w)[:, 8:], w[:, 8:], atol=1e-3)  # all is of a source
+    tried = source.drawing(g, 5)  # before it is a bundle
+    assert torch.equal(tried.refined(w), model.refined(w))
 
 
 @pytest.mark.parametrize("with_prior", [True, False])

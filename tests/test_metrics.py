@@ -14,6 +14,7 @@ from mind2mind.metrics import (
     nearest,
     psnr,
     sliced_wasserstein,
+    span,
     standardisation,
 )
 
@@ -74,6 +75,19 @@ def test_nearest_finds_itself():
     assert index[:, 0].tolist() == [3, 7]
     assert distance[:, 0].max() < 1e-3 < distance[:, 1].min()
     assert nearest(w[:0], w)[0].shape == (0, 1)
+
+
+def test_the_span_keeps_what_varies_and_nothing_else():
+    directions = normal(3, 8)
+    w = normal(500, 3) @ directions + 7
+    w[:, 5] = 2.0  # never varies
+    kept = span(w, 0.99)
+    torch.testing.assert_close((w[1:] - w[:-1]) @ kept, w[1:] - w[:-1], atol=0.05, rtol=0.05)
+    moved = normal(500, 8, seed=5) @ kept
+    assert torch.linalg.matrix_rank(moved, rtol=1e-4) <= 3 and moved[:, 5].abs().max() < 1e-3
+    torch.testing.assert_close(moved @ kept, moved, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(span(w, 1.0) @ kept, kept, atol=1e-4, rtol=1e-4)
+    assert span(torch.ones(50, 8), 0.99).abs().max() == 0  # nothing varies: nothing is kept
 
 
 def test_standardisation_has_a_floor_and_axes_are_orthonormal():

@@ -11,8 +11,8 @@ from mind2mind.config import DEFAULT, PAPER
 from mind2mind.errors import ConfigError, TrainingError, WeightsError
 from mind2mind.files import load_tensors
 from mind2mind.learner import BEST, LAST, MIN_HELD_OUT_CODES, split
-from mind2mind.mindgan import draw_z
-from mind2mind.trained import current, exported, mean_code
+from mind2mind.mindgan import draw_z, mean_code
+from mind2mind.trained import current, exported
 from mind2mind.transfer import Finished, Preview, Progress, Saved, steps_for, train
 
 SMALL = replace(

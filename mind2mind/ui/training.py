@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import pandas as pd
 
 from mind2mind.config import BUDGETS
 from mind2mind.errors import RunError
@@ -180,11 +181,15 @@ class Training:
         return updates
 
     def _curves(self, status: "RunStatus") -> Updates:
-        qualities = chart.qualities(status.metrics, status.total_steps)
         x_lim: list[float | None] = [0, max(1, status.total_steps)]
+
+        def plot(table: pd.DataFrame) -> gr.LinePlot:
+            # one that was drawn empty gives no colour to what comes later
+            return gr.LinePlot(table, x_lim=x_lim, visible=len(table) > 0)
+
         return {
-            self.losses: gr.LinePlot(chart.losses(status.metrics), x_lim=x_lim),
-            self.qualities: gr.LinePlot(qualities, x_lim=x_lim, visible=len(qualities) > 0),
+            self.losses: plot(chart.losses(status.metrics)),
+            self.qualities: plot(chart.qualities(status.metrics, status.total_steps)),
             self.quality: words.quality(status),
         }
 
