@@ -114,13 +114,15 @@ class Run:
         """Holds the run's lock.
 
         Raises:
-            RunError: somebody else holds it, after `timeout` seconds of waiting.
+            RunError: somebody else holds it, after `timeout` seconds of waiting, or erased the run meanwhile.
         """
         lock = FileLock(self.lock)
         try:
             lock.acquire(timeout=timeout)
         except Timeout as error:
             raise RunError("The run is at work.", "Stop it first, or wait for its end.") from error
+        except FileNotFoundError as error:
+            raise RunError("The run was deleted meanwhile.", "Begin a new one.") from error
         try:
             yield
         finally:
@@ -154,11 +156,9 @@ class Run:
 
     def delete(self, timeout: float = 5.0) -> None:
         """Gone at once for everybody; a worker that is still at it erases the files when it lets go."""
-        if not self.folder.exists():
-            return
-        self._discard.touch()
-        self.request_stop()
-        with contextlib.suppress(RunError):
+        with contextlib.suppress(FileNotFoundError, RunError):  # its worker may erase it meanwhile
+            self._discard.touch()
+            self.request_stop()
             with self.hold(timeout):
                 pass
             self.erase()

@@ -62,7 +62,7 @@ def shots(tmp_path_factory):
 @pytest.fixture
 def visitor(app, chromium):
     """Opens the page as a new visitor; at the end nothing may have gone wrong or outside in any of them."""
-    contexts, outside, errors = [], [], []
+    contexts, outside, errors, before = [], [], [], len(app.log.read_text())
 
     def note(request):
         if not request.url.startswith((app.url, "data:", "blob:")):
@@ -83,6 +83,9 @@ def visitor(app, chromium):
     for context in contexts:
         context.close()
     assert not outside and not errors
+    said = app.log.read_text()[before:]
+    left = said.count("requests.ClientDisconnect")  # who closes a page while it uploads
+    assert said.count("Traceback") == left, said
 
 
 def until(page, condition):

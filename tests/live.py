@@ -33,6 +33,7 @@ class LiveApp:
     url: str
     home: Path
     spied: Path
+    log: Path
 
     @property
     def connections(self) -> str:
@@ -45,7 +46,7 @@ def live_app(folder: Path, weights: Path | None, *arguments: str) -> Iterator[Li
     """The app on a free port with a home of its own; `weights` None are the bundled ones."""
     (folder / "spy").mkdir(parents=True)
     (folder / "spy/sitecustomize.py").write_text(SPY)
-    app = LiveApp(f"http://127.0.0.1:{free_port()}/", folder / "home", folder / "spy.log")
+    app = LiveApp(f"http://127.0.0.1:{free_port()}/", folder / "home", folder / "spy.log", folder / "app.log")
     env = os.environ | {"MIND2MIND_HOME": str(app.home), "SPY_LOG": str(app.spied)}
     env["PYTHONPATH"] = os.pathsep.join([str(folder / "spy"), str(ROOT)])
     if weights is not None:
@@ -53,10 +54,10 @@ def live_app(folder: Path, weights: Path | None, *arguments: str) -> Iterator[Li
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_OFFLINE", "SPACE_ID"):
         env.pop(name, None)  # the app's own defaults are what is tested
     command = [sys.executable, "app.py", "--port", app.url.split(":")[2].strip("/"), *arguments]
-    with (folder / "app.log").open("wb") as log:
+    with app.log.open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)
     try:
-        _wait(app.url, process, folder / "app.log")
+        _wait(app.url, process, app.log)
         yield app
     finally:
         process.terminate()

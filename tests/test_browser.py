@@ -60,6 +60,16 @@ def test_a_roll_of_the_dice_draws_others(visitor):
     until(page, lambda: pixels(page, "#sample-gallery img") == before and "the same pictures")
 
 
+def test_many_rolls_end_with_the_pictures_of_the_last(visitor):
+    page = visitor()
+    for _ in range(6):  # faster than it draws
+        page.locator("#sample-dice").click()
+    seed, about = page.locator("#sample-seed input"), page.locator("#sample-about")
+    until(page, lambda: f"seeds {seed.input_value()} to" not in about.inner_text() and about.inner_text())
+    page.wait_for_timeout(500)  # and so it stays
+    assert f"seeds {seed.input_value()} to" in about.inner_text()
+
+
 def test_the_slider_ends_on_its_last_value(visitor, shots):
     page = visitor()
     tab(page, "Interpolate")

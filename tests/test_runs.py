@@ -156,6 +156,24 @@ def test_a_run_at_work_is_gone_at_once_and_erased_when_let_go(tmp_path):
     assert not run.folder.exists()
 
 
+def test_a_worker_may_erase_a_run_before_who_deletes_it(tmp_path, monkeypatch):
+    run = made(tmp_path)
+
+    class Late(FileLock):
+        def acquire(self, *args, **options):
+            run.erase()
+            raise FileNotFoundError(
+                self.lock_file
+            )  # as it does when the folder goes between two of its calls
+
+    monkeypatch.setattr("mind2mind.runs.FileLock", Late)
+    run.delete()
+    assert not run.folder.exists()
+    run.delete()  # once more does nothing
+    with pytest.raises(RunError, match="deleted meanwhile"), run.hold():
+        pass
+
+
 def test_a_deleted_run_is_invisible_even_while_its_worker_hangs(tmp_path):
     run = made(tmp_path)
     with FileLock(run.lock):

@@ -329,7 +329,7 @@ def test_start_and_stop(page, tmp_path):
     assert page.studio.status(stored["token"]).state == "queued"
     tab.training.halt(stored)
     assert page.studio.status(stored["token"]).state == "prepared"
-    assert tab.result.finish(stored) == {}
+    assert tab.result.finish(stored) == tab.steps.unchanged
     tab.result.forget(stored)
 
 
@@ -433,7 +433,7 @@ def test_a_run_that_is_gone_leaves_an_empty_page(page):
     tab = page.transfer
     stored = Visit.of(None).at("a" * 22).stored()
     assert tab.reopen(stored)[tab.steps.visit]["token"] is None
-    assert list(tab.training.follow(stored)) == [{}]
+    assert list(tab.training.follow(stored)) == [tab.steps.unchanged]
     with pytest.raises(gr.Error, match="no such run"):
         tab.training.begin(stored, 30, "default")
 

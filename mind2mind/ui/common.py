@@ -21,7 +21,9 @@ NOISES = [("new with each seed", "random"), ("the same for all", "fixed"), ("non
 MODEL_WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 2}  # calls that run a network
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # of the page, not of the API
 QUIET: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
-LIVE: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}  # what is dragged: the last value wins
+# What comes faster than it is answered (clicks in a row, what is dragged): the last one is answered, too
+LAST: dict[str, Any] = {"trigger_mode": "always_last", **PRIVATE}
+LIVE: dict[str, Any] = {**LAST, **QUIET}
 
 
 @contextmanager
@@ -87,7 +89,7 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
         ConfigError: it is none, or out of range.
     """
     if not isinstance(value, int | float) or not low <= value <= high or value != int(value):
-        shown = str(value)[:40]
+        shown = "empty" if value is None else str(value)[:40]
         raise ConfigError(f"{name} is {shown}.", f"Give a whole number from {low:,} to {high:,}.")
     return int(value)
 

@@ -89,7 +89,7 @@ class InterpolateTab:
         show: dict[str, Any] = {"fn": gpu(self.show), "inputs": [self.t, *ends], **MODEL_WORK}
         show["outputs"] = [self.a.picture, self.b.picture, self.picture, self.strip]
         for event in (tab.select, self.model.change):
-            event(**show, **QUIET)
+            event(**show, **LIVE)
         for end in (self.a, self.b):
             self._wire_end(end, visit, show)
         slide: dict[str, Any] = {"fn": gpu(self.slide), "outputs": self.picture, **LIVE, **MODEL_WORK}
@@ -104,9 +104,9 @@ class InterpolateTab:
 
     def _wire_end(self, end: "_End", visit: gr.BrowserState, show: dict[str, Any]) -> None:
         taken = end.upload.upload(self.taken, [visit, end.upload], end.path, **QUIET)
-        taken.success(**show, **QUIET)
-        end.dice.click(lambda: (new_seed(), None), None, end.inputs, **PRIVATE).then(**show, **QUIET)
-        end.seed.input(lambda: None, None, end.path, **LIVE).then(**show, **QUIET)
+        taken.success(**show, **LIVE)
+        end.dice.click(lambda: (new_seed(), None), None, end.inputs, **PRIVATE).then(**show, **LIVE)
+        end.seed.input(lambda: None, None, end.path, **LIVE).then(**show, **LIVE)
         aligned: dict[str, Any] = {"inputs": [self.model, end.path], "outputs": end.aligned, **MODEL_WORK}
         gr.on([end.path.change, self.model.change], gpu(self.aligned), **aligned, **QUIET)
 

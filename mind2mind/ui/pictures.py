@@ -169,7 +169,7 @@ class Pictures:
         title, files = added or ("", [])
         paths = [Path(file) for file in files]
         if prepared is None or (prepared.model, prepared.crop) == (source, crop):
-            yield {}
+            yield self.steps.unchanged
         elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
             yield {self.steps.message: words.note("Add your pictures again to have them read this way.")}
         else:

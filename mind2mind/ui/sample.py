@@ -12,6 +12,7 @@ from mind2mind.errors import DataError
 from mind2mind.ui import words
 from mind2mind.ui.common import (
     HIGHEST_SEED,
+    LAST,
     LIVE,
     MODEL_WORK,
     MOST_PICTURES,
@@ -104,8 +105,8 @@ class SampleTab:
         """The events."""
         draw = self._drawing
         seeds = gr.on([self.go.click], self.next_seed, [self.seed, self.lock], self.seed, **PRIVATE)
-        seeds.then(**draw, show_progress_on=self.gallery, **PRIVATE)
-        self.dice.click(new_seed, None, self.seed, **PRIVATE).then(**draw, **PRIVATE)
+        seeds.then(**draw, show_progress_on=self.gallery, **LAST)
+        self.dice.click(new_seed, None, self.seed, **PRIVATE).then(**draw, **LAST)
         self.seed.input(lambda: True, None, self.lock, **LIVE)
         gr.on([self.seed.submit, self.noise.input], **draw, **LIVE)
         slid = draw | {"fn": gpu(self.draw_slid), "inputs": [self.held, *draw["inputs"]], **LIVE}
@@ -114,7 +115,7 @@ class SampleTab:
             slider.release(**slid, js=LETTING_GO)
         self.model.change(self.describe, self.model, self.knows, **LIVE).then(
             self.price, [self.model, self.count], [self.takes, self.count], **PRIVATE
-        ).then(**draw, **PRIVATE)
+        ).then(**draw, **LAST)
         self.sheet.wire(self.sheet_of, self.drawn)
         self.archive.wire(self.zip_of, self.drawn)
 

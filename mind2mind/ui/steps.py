@@ -47,6 +47,11 @@ class Steps:
         jump = {self.jump: words.jump()} if name == LIVE_PART else {}
         return {self.parts[name]: gr.Column(visible=True)} | jump
 
+    @property
+    def unchanged(self) -> Updates:
+        """What a handler gives that changes nothing; Gradio takes an empty dictionary for a mistake."""
+        return {self.message: gr.skip()}
+
     def status(self, token: str | None) -> "RunStatus | None":
         """Where the run stands; None if there is no such run (any more)."""
         try:

@@ -139,7 +139,7 @@ class Training:
             return self._watching()
 
     def _watching(self) -> Updates:
-        return self.steps.only(CHECK, LIVE_PART)
+        return self.steps.only(CHECK, LIVE_PART) | self._emptied()
 
     def follow(self, stored: Any) -> Iterator[Updates]:
         """The run as it goes, until it ends; from the first look on. It works on in the worker without us.
@@ -149,19 +149,29 @@ class Training:
         visit = Visit.of(stored)
         known = self.steps.status(visit.token)
         if known is None or known.state == "prepared":
-            yield {}  # what the page says stays: that there is no such run, it may be
+            yield self.steps.unchanged  # what the page says stays: that there is no such run, it may be
             return
         with told():
             yield {self.steps.message: ""} | self.steps.also(LIVE_PART) | self._emptied()
-            before: RunStatus | None = None
-            for status in self.studio.attach(known.token):
-                if updates := self._changes(before, status):
-                    yield updates
-                before = status
+            try:
+                yield from self._followed(known.token)
+            except RunError:
+                if self.steps.status(known.token) is not None:
+                    raise
+                gone = "This run was deleted, on another page or because its time was over."
+                yield self.steps.only() | {self.steps.message: words.note(gone)}
+
+    def _followed(self, token: str) -> Iterator[Updates]:
+        before: RunStatus | None = None
+        for status in self.studio.attach(token):
+            if updates := self._changes(before, status):
+                yield updates
+            before = status
 
     def _emptied(self) -> Updates:
         """What another run may have left."""
-        return {self.sure: gr.Row(visible=False), self.tried: [], self.tried_about: "", self.previews: []}
+        none: Updates = {self.tried: [], self.tried_about: "", self.previews: [], self.status: ""}
+        return none | {self.sure: gr.Row(visible=False)}
 
     def _changes(self, before: "RunStatus | None", status: "RunStatus") -> Updates:
         updates: Updates = {}
