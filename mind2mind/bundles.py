@@ -53,8 +53,10 @@ def take_in(library: Library, path: Path) -> str:
                 f"'{model.card.id}' is a source, not a transfer.", "Give its folder as the model."
             )
         gallery.save_sheet(model, folder / PREVIEW)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, WeightsError):  # names what was given, not where it was unpacked
+            raise WeightsError(error.problem.replace(str(folder), path.name), error.fix) from error
         raise
     return token
 

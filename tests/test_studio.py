@@ -375,11 +375,13 @@ def test_bad_bundles_are_refused_and_leave_nothing(studio, done, place, tmp_path
         _zip(tmp_path / "b.zip", config__json=config, model__safetensors=weights[:100]),
         _zip(tmp_path / "c.zip", config__json=b"[" * 10_000, model__safetensors=weights),
         _zip(tmp_path / "d.zip", config__json=b" " * 2_000_000, model__safetensors=weights),
+        _zip(tmp_path / "e.zip", config__json=b"{}", model__safetensors=weights),
         place / "weights" / "tiny",
     ]
     for path in bad:
-        with pytest.raises(Mind2MindError):
+        with pytest.raises(Mind2MindError) as told:
             studio.open_bundle(path)
+        assert str(studio.home) not in str(told.value)  # where it was unpacked is nobody's matter
     assert set((studio.home / "models").glob("*")) == before
 
 
