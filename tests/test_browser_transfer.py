@@ -162,6 +162,25 @@ def test_a_tab_closed_in_the_middle_of_a_run_finds_it_again(visitor, tmp_path):
     expect(page.locator("#transfer-status")).to_contain_text("Stopped")
 
 
+def test_a_run_discarded_on_one_page_is_told_of_on_the_other(visitor, tmp_path):
+    page = visitor()
+    added(page, *sorted(make_pictures(tmp_path, 12).iterdir()), said="12 pictures can be used")
+    page.locator("#transfer-seconds label").last.click()
+    page.locator("#transfer-start").click()
+    expect(page.locator("#transfer-status")).to_contain_text(SOME_STEPS)
+    other = page.context.new_page()
+    other.goto(page.url)
+    tab(other, "Transfer")
+    expect(other.locator("#transfer-status")).to_contain_text(SOME_STEPS)
+    other.locator("#transfer-discard").click()
+    other.locator("#transfer-discard-all").click()
+    expect(other.locator("#transfer-message")).to_contain_text("The run is deleted")
+    expect(page.locator("#transfer-message")).to_contain_text("deleted, on another page")
+    for each in (page, other):
+        expect(each.locator("#transfer-status")).to_have_count(0)
+    added(other, *sorted(make_pictures(tmp_path / "next", 9).iterdir()), said="9 pictures can be used")
+
+
 def step(page):
     found = re.search(r"Step ([\d,]+) of", page.locator("#transfer-status").inner_text())
     return int(found[1].replace(",", "")) if found else 0
