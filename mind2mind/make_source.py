@@ -123,10 +123,8 @@ def make_source(
     )
     _check_memory(architecture, pictures.count)
     card = card or Card(id=out.name, title=out.name, knows="what it was trained on", credit="", licence="")
-    return _make(
-        pictures, alae.to(device), recipe, out, kimg, minutes, seed, resume, card, numbers, prior_steps,
-        should_stop,
-    )  # fmt: skip
+    plan = _Plan(recipe, kimg, minutes, seed, resume, prior_steps, should_stop)
+    return _make(pictures, alae.to(device), plan, out, card, numbers)
 
 
 def _begin(alae: ALAE, start: Path) -> str:
@@ -152,29 +150,35 @@ def _check_memory(architecture: Architecture, count: int) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a source is trained; the fields are arguments of `make_source`."""
+
+    recipe: PretrainRecipe | PaperRecipe
+    kimg: float | None
+    minutes: float | None
+    seed: int
+    resume: bool
+    prior_steps: int
+    should_stop: Callable[[], bool]
+
+    def length(self, alae: ALAE, training: Tensor) -> float:
+        """Thousands of pictures; a given time is turned into them by a warm-up of another such ALAE."""
+        if self.minutes is None:
+            assert self.kimg is not None
+            return self.kimg
+        warm = new_alae(alae.architecture, self.seed).to(alae.w_avg.device)
+        return kimg_for(warm, training, self.recipe, self.minutes)
+
+
 def _make(
-    pictures: Pictures,
-    alae: ALAE,
-    recipe: PretrainRecipe | PaperRecipe,
-    out: Path,
-    kimg: float | None,
-    minutes: float | None,
-    seed: int,
-    resume: bool,
-    card: Card,
-    numbers: dict[str, Any],
-    prior_steps: int,
-    should_stop: Callable[[], bool],
+    pictures: Pictures, alae: ALAE, plan: _Plan, out: Path, card: Card, numbers: dict[str, Any]
 ) -> Iterator[MakeEvent]:
     training, held_out = yield from _read(pictures)
-    if kimg is None:
-        assert minutes is not None
-        warm = new_alae(alae.architecture, seed).to(alae.w_avg.device)
-        kimg = kimg_for(warm, training, recipe, minutes)
     finished = None
     for event in pretrain(
-        alae, training, held_out, recipe, total_kimg=kimg, out=out, seed=seed, resume=resume,
-        should_stop=should_stop,
+        alae, training, held_out, plan.recipe, total_kimg=plan.length(alae, training), out=out,
+        seed=plan.seed, resume=plan.resume, should_stop=plan.should_stop,
     ):  # fmt: skip
         yield event
         if isinstance(event, PretrainPreview):
@@ -187,9 +191,9 @@ def _make(
     if finished is None or finished.stopped:
         return
     yield from finish(
-        alae, training, held_out, out, card, seed=seed,
-        prior_steps=0 if recipe.trains_f else prior_steps,
-        refinements=recipe.refinements,
+        alae, training, held_out, out, card, seed=plan.seed,
+        prior_steps=0 if plan.recipe.trains_f else plan.prior_steps,
+        refinements=plan.recipe.refinements,
         numbers={**numbers, "kimg": finished.kimg, "training_pictures": len(training)},
     )  # fmt: skip
 
