@@ -163,9 +163,8 @@ class Result:
             self.studio.delete(visit.needed_token)
             forget_made(visit.needed_token)
             visit = visit.without(visit.needed_token)
-            told_of = "The run is deleted, and its copies of your pictures."
             return self.steps.only() | {
                 self.steps.visit: visit.stored(),
-                self.steps.message: words.note(told_of, say.uploads_left(self.studio.public)),
+                self.steps.message: say.deleted(self.studio.public),
                 **self.shelf.known(visit),
             }

@@ -82,6 +82,11 @@ def uploads_left(public: bool) -> str:
     return "The files you chose lie in the upload cache, which is emptied when the app is started again."
 
 
+def deleted(public: bool) -> str:
+    """After a run was deleted, to every page that shows it."""
+    return note("The run is deleted, and its copies of your pictures.", uploads_left(public))
+
+
 def gone(count: int, public: bool) -> str:
     """After everything was deleted."""
     what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."

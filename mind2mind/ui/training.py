@@ -10,6 +10,7 @@ from mind2mind.config import BUDGETS
 from mind2mind.errors import RunError
 from mind2mind.runs import ALIVE
 from mind2mind.ui import chart, words
+from mind2mind.ui import result_words as say
 from mind2mind.ui.advanced import Advanced
 from mind2mind.ui.common import MODEL_WORK, QUIET, checked_seed, told
 from mind2mind.ui.steps import CHECK, LIVE_PART, Steps, Updates
@@ -158,8 +159,7 @@ class Training:
             except RunError:
                 if self.steps.status(known.token) is not None:
                     raise
-                gone = "This run was deleted, on another page or because its time was over."
-                yield self.steps.only() | {self.steps.message: words.note(gone)}
+                yield self.steps.only() | {self.steps.message: say.deleted(self.studio.public)}
 
     def _followed(self, token: str) -> Iterator[Updates]:
         before: RunStatus | None = None
