@@ -69,7 +69,7 @@ class Model:
 
     @torch.no_grad()
     def refined(self, w: Tensor) -> Tensor:
-        """Codes (N, latent_size) of g as they are drawn; as many at a time as are decoded at a time."""
+        """Codes (N, latent_size) of g as they are drawn; give no more than are decoded at a time."""
         return self.alae.refine(w.to(self.w_avg.device), self.refinements, self.within)
 
     @torch.no_grad()
