@@ -7,9 +7,12 @@ import torch
 from PIL import Image
 
 from mind2mind import codes, gallery, originality, trained
+from mind2mind.checkpoints import Model
+from mind2mind.codes import Codes
 from mind2mind.files import load_tensors
 from mind2mind.images import grid, to_image
 from mind2mind.library import Library
+from mind2mind.originality import Originality
 from mind2mind.runs import Run
 
 FPS = 8  # of the film
@@ -48,11 +51,18 @@ def alignment(run: Run) -> list[Image.Image]:
 
 def nearest(library: Library, run: Run, seeds: Sequence[int]) -> list[tuple[Image.Image, Image.Image, float]]:
     """Each seed's sample, the original nearest to it, and the distance of their standardised codes."""
-    model, made = library.model(run.token), codes.of_run(run)
-    judged = originality.judge(gallery.codes_of(model, seeds), made.w)
-    samples = gallery.sample(model, seeds, 1.0, "random")
-    originals = [to_image(made.thumbnails[int(i)]) for i in judged.nearest]
-    return list(zip(samples, originals, judged.distance.tolist(), strict=True))
+    samples, originals, seen = beside_originals(library.model(run.token), codes.of_run(run), seeds)
+    return list(zip(samples, originals, seen.distance.tolist(), strict=True))
+
+
+def beside_originals(
+    model: Model, made: Codes, seeds: Sequence[int]
+) -> tuple[list[Image.Image], list[Image.Image], Originality]:
+    """Each seed's sample, the original nearest to it (a thumbnail), and how near they are as they are drawn."""
+    w = gallery.codes_of(model, seeds)
+    seen = originality.judge(w, made.w)
+    originals = [to_image(made.thumbnails[int(i)]) for i in seen.nearest]
+    return gallery.sampled(model, w, seeds, 1.0, "random"), originals, seen
 
 
 def preview(library: Library, run: Run, step: int | None) -> list[Image.Image]:

@@ -80,9 +80,12 @@ def _decode(alae: ALAE, w: Tensor, noise: Noise) -> Tensor:
 def sample(model: Model, seeds: Sequence[int], psi: float, noise: str) -> list[Image.Image]:
     """The pictures of these seeds; `info` of each says how to draw it again."""
     seeds = check_seeds(seeds)
-    if not seeds:
-        return []
-    images = draw(model.alae, pull(model, codes_of(model, seeds), psi), noise, seeds)
+    return sampled(model, codes_of(model, seeds), seeds, psi, noise) if seeds else []
+
+
+def sampled(model: Model, w: Tensor, seeds: Sequence[int], psi: float, noise: str) -> list[Image.Image]:
+    """As `sample`, of seeds whose codes w (N, latent_size) are known."""
+    images = draw(model.alae, pull(model, w, psi), noise, seeds)
     for seed, image in zip(seeds, images, strict=True):
         image.info.update(provenance(model, seed=seed, psi=psi, noise=noise))
     return images

@@ -43,11 +43,10 @@ def span(w: Tensor, share: float) -> Tensor:
 
     The projection (d, d) on those principal axes of w, standardised, that hold `share` of its variance.
     """
-    _, std = standardisation(w)
-    variance, axes = torch.linalg.eigh(torch.cov((w / std).T))  # rising
-    left_out = variance.clamp_min(0).cumsum(0) <= (1 - share) * variance.sum()
-    kept = axes[:, ~left_out]
-    projection: Tensor = (kept / std[:, None]) @ (kept.T * std)
+    found = PrincipalAxes.of(w, w.shape[1])
+    variance = found.project(w).var(dim=0)  # falling
+    kept = found.axes[:, variance.cumsum(0) - variance < share * variance.sum()]
+    projection: Tensor = (kept / found.std[:, None]) @ (kept.T * found.std)
     return projection
 
 

@@ -11,14 +11,12 @@ from typing import Any
 from PIL import Image
 from torch import nn
 
-from mind2mind import codes, gallery, originality
+from mind2mind import album, codes, gallery, mindgan, originality
 from mind2mind.checkpoints import Model
 from mind2mind.codes import Codes
 from mind2mind.config import Recipe
 from mind2mind.errors import ConfigError
-from mind2mind.images import to_image
 from mind2mind.library import Library
-from mind2mind.mindgan import samples
 from mind2mind.originality import Originality
 from mind2mind.runs import Run
 from mind2mind.settings import as_options
@@ -88,12 +86,12 @@ def outcome(library: Library, run: Run, status: RunStatus) -> Outcome:
     model, source = library.model(run.token), library.model(run.info["model"])
     made = codes.of_run(run)
     seeds = SEEDS[: shown(model)]
-    seen = originality.judge(gallery.codes_of(model, seeds), made.w)
+    samples, originals, seen = album.beside_originals(model, made, seeds)
     return Outcome(
         status=status,
         seeds=seeds,
-        samples=gallery.sample(model, seeds, 1.0, "random"),
-        originals=[to_image(made.thumbnails[int(i)]) for i in seen.nearest],
+        samples=samples,
+        originals=originals,
         near=seen.near.tolist(),
         of_source=gallery.sample(source, SEEDS[: min(OF_SOURCE, len(seeds))], 1.0, "random"),
         source_title=source.card.title,
@@ -106,7 +104,7 @@ def outcome(library: Library, run: Run, status: RunStatus) -> Outcome:
 
 def judged(g: nn.Module, z_dim: int, made: Codes) -> Originality:
     """Whether g repeats what it learnt from: by its codes as it gives them, before they are refined."""
-    return originality.judge(samples(g, z_dim, JUDGED), made.w)
+    return originality.judge(mindgan.samples(g, z_dim, JUDGED), made.w)
 
 
 def shown(model: Model) -> int:

@@ -128,7 +128,7 @@ def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
     made = codes.load(studio.home / "runs" / done / "codes.safetensors")
     by_heart = made.w.repeat(9, 1)
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: by_heart[: len(seeds)])
-    monkeypatch.setattr("mind2mind.outcome.samples", lambda g, z_dim, count: by_heart[:count])
+    monkeypatch.setattr("mind2mind.mindgan.samples", lambda g, z_dim, count: by_heart[:count])
     result = studio.outcome(done)
     assert result.originality.warning and all(result.near)
 

@@ -162,9 +162,7 @@ def test_a_worker_may_erase_a_run_before_who_deletes_it(tmp_path, monkeypatch):
     class Late(FileLock):
         def acquire(self, *args, **options):
             run.erase()
-            raise FileNotFoundError(
-                self.lock_file
-            )  # as it does when the folder goes between two of its calls
+            raise FileNotFoundError(self.lock_file)  # the folder went between two of its calls
 
     monkeypatch.setattr("mind2mind.runs.FileLock", Late)
     run.delete()

@@ -85,7 +85,7 @@ def test_a_model_that_repeats_is_warned_of(page, visit, monkeypatch):
     w = codes.load(page.studio.home / "runs" / visit.token / "codes.safetensors").w
     by_heart = w.repeat(9, 1)
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: by_heart[: len(seeds)])
-    monkeypatch.setattr("mind2mind.outcome.samples", lambda g, z_dim, count: by_heart[:count])
+    monkeypatch.setattr("mind2mind.mindgan.samples", lambda g, z_dim, count: by_heart[:count])
     step = page.transfer.result
     shown = step.finish(visit.stored())
     assert "m2m-poor" in shown[step.verdict] and "repeats" in shown[step.verdict]
