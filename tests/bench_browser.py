@@ -1,27 +1,29 @@
 """How quick the app is for who looks at it: `python tests/bench_browser.py`. Prints one line of JSON per figure.
 
-Needs Chromium, the bundled models and a computer with nothing else to do; takes about six minutes. Asserts
-nothing: a figure is worth what the machine was doing, so each line says the load.
+Needs Chromium, the bundled models and a computer with nothing else to do; takes about six minutes, with
+`--times 0` some seconds, for what is measured without a browser. Asserts nothing: a figure is worth what the
+machine was doing, so each line says the load.
 """
 
 import argparse
 import json
 import os
 import re
-import shutil
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
-from browsing import FLAGS, expect, images_of
-from live import live_app
-from playwright.sync_api import sync_playwright
+import torch
+from browsing import PATIENCE, expect, images_of, launched, tab
+from live import ROOT, live_app
 from test_acceptance import skin_classes
 
+from mind2mind.config import DEFAULT
 from mind2mind.runs import Run
+from mind2mind.studio import Studio
+from mind2mind.transfer import steps_for
 
-PATIENCE = 180_000  # ms
 DRAG = """async (moves) => {
   const bar = document.querySelector('#interpolate-t input[type=range]');
   const shown = () => document.querySelector('#interpolate-picture img');
@@ -53,11 +55,6 @@ class Bench:
 
     def __init__(self, app, browser):
         self.app, self.browser = app, browser
-        self.begun = 0.0
-
-    def tell(self, figure, **values):
-        rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}
-        print(json.dumps({"figure": figure, **rounded, "load": round(os.getloadavg()[0], 1)}), flush=True)
 
     def page(self):
         """A new visitor's, with its first samples seen; and the seconds that took."""
@@ -74,21 +71,19 @@ class Bench:
             page, seconds = self.page()
             page.context.close()
             took.append(seconds)
-        self.tell("page to 16 samples, s", median=statistics.median(took), most=max(took))
+        tell("page to 16 samples, s", median=statistics.median(took), most=max(took))
 
     def slider(self, page, when, moves=60):
         took = sorted(page.evaluate(DRAG, moves))
         p95 = took[int(0.95 * len(took))]
-        self.tell(f"slider redraw {when}, ms", median=statistics.median(took), p95=p95)
+        tell(f"slider redraw {when}, ms", median=statistics.median(took), p95=p95)
         return p95
 
     def four_clicks(self, keep):
         """Tab, example set, Quick, Start; until the 64 samples are seen."""
         page, _ = self.page()
         begun = time.monotonic()
-        page.get_by_role("tab", name="Transfer").click()
-        page.locator("#transfer-sets button").first.click()
-        expect(page.locator("#transfer-summary")).to_contain_text("pictures can be used")
+        take_example(page)
         checked = time.monotonic() - begun
         page.locator("#transfer-seconds label").first.click()
         page.locator("#transfer-start").click()
@@ -98,7 +93,7 @@ class Bench:
         seconds = time.monotonic() - begun
         images = images_of(page, "#transfer-samples img")
         share = float(skin_classes(images).mean())
-        self.tell("four clicks to 64 samples, s", checked=checked, done=done, seen=seconds, alien_skin=share)
+        tell("four clicks to 64 samples, s", checked=checked, done=done, seen=seconds, alien_skin=share)
         if keep:
             page.screenshot(path=keep, full_page=True)
         page.context.close()
@@ -106,9 +101,7 @@ class Bench:
     def run(self, other):
         """Start to the first step, the slider meanwhile, Stop to a saved model and to its samples."""
         page, _ = self.page()
-        page.get_by_role("tab", name="Transfer").click()
-        page.locator("#transfer-sets button").first.click()
-        expect(page.locator("#transfer-summary")).to_contain_text("pictures can be used")
+        take_example(page)
         page.wait_for_timeout(2000)  # a visitor reads; the worker loads the model meanwhile
         page.get_by_label("10 minutes").check()
         begun = time.monotonic()
@@ -116,16 +109,47 @@ class Bench:
         run = Run(max((self.app.home / "runs").iterdir(), key=lambda folder: folder.stat().st_mtime))
         first = waited(begun, lambda: run.preview_path(0).exists())
         expect(page.locator("#transfer-status")).to_contain_text(re.compile("Step [1-9]"))
-        self.tell("Start to the first step, s", taken=first, seen=time.monotonic() - begun)
+        tell("Start to the first step, s", taken=first, seen=time.monotonic() - begun)
         page.wait_for_timeout(3000)
         p95 = self.slider(other, "during a run")
         begun = time.monotonic()
         page.locator("#transfer-stop").click()
         saved = waited(begun, lambda: run.info["state"] == "stopped")
         seen(page, "#transfer-samples img", 64)
-        self.tell("Stop to a saved model, s", saved=saved, samples_seen=time.monotonic() - begun)
+        tell("Stop to a saved model, s", saved=saved, samples_seen=time.monotonic() - begun)
         page.context.close()
         return p95
+
+
+def tell(figure, **values):
+    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}
+    print(json.dumps({"figure": figure, **rounded, "load": round(os.getloadavg()[0], 1)}), flush=True)
+
+
+def take_example(page):
+    tab(page, "Transfer")
+    page.locator("#transfer-sets button").first.click()
+    expect(page.locator("#transfer-summary")).to_contain_text("pictures can be used")
+
+
+def without_a_browser(folder):
+    """16 pictures, a frame of the slider, a step of the training (as the worker makes it: on one thread)."""
+    studio = Studio("cpu", folder)
+    *_, encoding = studio.encode([ROOT / "assets/aliens"], "toon64")
+    sixteen = [lasted(lambda i=i: studio.sample("toon64", range(16 * i, 16 * i + 16))) for i in range(16)]
+    frames = [lasted(lambda i=i: studio.blend("toon64", 1, 2, i / 40)) for i in range(41)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    steps = [30 / steps_for(encoding.codes.w, DEFAULT, 30) for _ in range(3)]
+    torch.set_num_threads(threads)
+    for name, took in (("16 pictures", sixteen), ("a frame", frames), ("a step of the training", steps)):
+        tell(f"{name}, without a browser, ms", median=1000 * statistics.median(took[1:]))
+
+
+def lasted(work):
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
 
 
 def seen(page, images, count):
@@ -144,18 +168,18 @@ def waited(begun, happened):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--times", type=int, default=3, help="of each figure")
+    parser.add_argument("--times", type=int, default=3, help="of each figure; 0: none in a browser")
     parser.add_argument("--shot", type=Path, help="a screenshot of the first result goes here")
     options = parser.parse_args()
-    expect.set_options(timeout=PATIENCE)
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    with live_app(folder, None) as app, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    without_a_browser(folder / "alone")
+    if not options.times:
+        return
+    with live_app(folder, None) as app, launched() as browser:
         bench = Bench(app, browser)
         bench.opening(options.times)
         other, _ = bench.page()
-        other.get_by_role("tab", name="Interpolate").click()
+        tab(other, "Interpolate")
         expect(other.locator("#interpolate-strip img")).to_be_visible()
         other.evaluate(DRAG, 5)
         for i in range(options.times):
@@ -164,8 +188,7 @@ def main():
         for _ in range(options.times):
             quiet = bench.slider(other, "without a run")
             ratios.append(bench.run(other) / quiet)
-        bench.tell("slider p95 during a run / without", median=statistics.median(ratios), most=max(ratios))
-        browser.close()
+        tell("slider p95 during a run / without", median=statistics.median(ratios), most=max(ratios))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Fixtures of the tests in Chromium: the app, the browser, visitors. Without Chromium skipped, except in CI."""
 
+import contextlib
 import io
 import os
 import re
@@ -25,6 +26,7 @@ FLAGS = [
 ]  # fmt: skip
 PATIENCE = 180_000  # ms: other work may be going on
 expect.set_options(timeout=PATIENCE)
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SHIPPED = ROOT / "weights"
 GONE = "null (reading 'offsetWidth')"  # Gradio's plot, hidden while its library is still on its way
 SOME_STEPS = re.compile(r"Step [1-9]")  # what a run at work says once there is something to keep
@@ -41,12 +43,17 @@ def app(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chromium():
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
+    if CHROMIUM is None:
         assert "CI" not in os.environ, "CI needs Chromium: apt-get install chromium"
         pytest.skip("no Chromium here")
+    with launched() as browser:
+        yield browser
+
+
+@contextlib.contextmanager
+def launched():
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 
