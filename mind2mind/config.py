@@ -1,15 +1,16 @@
-"""Every number of the product, once, with its source.
+"""Which seeds there are, and others made of them for generators that are begun anew at each step of a training."""
 
-Architectures (sizes of a network), recipes (how it is trained), budgets (how long) and limits (how much a
-visitor may ask for). Networks take plain ints; only facades and training see these classes.
-"""
-
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal
 
 from typing_extensions import Self
 
 from mind2mind.errors import ConfigError
+
+# --- Every number of the product, once, with its source.
+# Architectures (sizes of a network), recipes (how it is trained), budgets (how long) and limits (how much a
+# visitor may ask for). Networks take plain ints; only facades and training see these classes.
 
 # How a picture becomes square: the middle, the whole with bars, or the largest face as FFHQ has it (`faces`)
 Crop = Literal["centre", "fit", "face"]
@@ -362,7 +363,7 @@ class Budget:
     name: str
     seconds: int
     help: str
-    measured: str = ""  # what it came to on the example sets: `python -m mind2mind.experiment budgets`
+    measured: str = ""  # what it came to on the example sets: `python -m tools.experiment budgets`
 
 
 BUDGETS = {
@@ -421,3 +422,163 @@ PUBLIC = Limits(
     disk_bytes=5_000_000_000,
     keep_hours=24,
 )
+
+
+# --- The settings of a recipe, as somebody who changes them sees them: what each is for, and from where to where.
+# They are described once, by the fields of `config.Recipe`. The panel of the app, the options of
+# `mind2mind transfer` and the table of the README (`python -m mind2mind.config` prints it) are made from here.
+
+CHANGED = " with "  # between the name of the recipe and what was changed in it
+MOST_LAYERS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One number, switch or list of numbers of a recipe."""
+
+    name: str  # the field's
+    kind: type  # int, float, bool, or tuple: a list of numbers
+    help: str
+    least: float | None
+    most: float | None
+    step: float | None  # of a slider or an arrow
+
+    @property
+    def label(self) -> str:
+        return self.name.replace("_", " ").capitalize()
+
+    @property
+    def explained(self) -> str:
+        """The help with the range."""
+        return self.help if self.least is None else f"{self.help} {self.least:g} to {self.most:g}."
+
+    def parse(self, value: Any) -> Any:
+        """What a user wrote, chose or typed, as the recipe takes it.
+
+        Raises:
+            ConfigError: it is no such value, or out of range.
+        """
+        try:
+            if self.kind is bool:
+                return _switch(value)
+            if self.kind is tuple:
+                parts = value.replace(",", " ").split() if isinstance(value, str) else value
+                kind = type(getattr(DEFAULT, self.name)[0])
+                numbers = tuple(_number(part, kind) for part in parts)
+                if not 0 < len(numbers) <= MOST_LAYERS:
+                    raise ValueError
+            else:
+                numbers = (_number(value, self.kind),)
+            if not all(self.least <= number <= self.most for number in numbers):  # type: ignore[operator]
+                raise ValueError
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(
+                f"{self.name} is {str(value)[:80]!r}.", f"{self.explained} {self._form}"
+            ) from error
+        return numbers if self.kind is tuple else numbers[0]
+
+    @property
+    def _form(self) -> str:
+        forms = {int: "Give a whole number.", float: "Give a number.", bool: "Give true or false."}
+        return forms.get(self.kind, "Give numbers with commas between them.")
+
+
+def _number(value: Any, kind: type) -> Any:
+    number = float(value)
+    if kind is int and number != int(number):
+        raise ValueError
+    return kind(number)
+
+
+def _switch(value: Any) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ValueError
+    return str(value).lower() == "true"
+
+
+def as_text(value: Any) -> str:
+    """A setting's value as users write it: 0.001, 256,256, true."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(as_text, value))
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+
+
+SETTINGS = {
+    f.name: Setting(f.name, type(f.default), **f.metadata) for f in fields(Recipe) if f.name != "name"
+}
+
+
+def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values; its name says which. Values that are None or the recipe's own change nothing.
+
+    Raises:
+        ConfigError: there is no such setting, or its value makes no sense.
+    """
+    if unknown := [name for name in values if name not in SETTINGS]:
+        raise ConfigError(f"There is no setting {unknown[0]!r}.", f"Choose from {', '.join(SETTINGS)}.")
+    parsed = {name: SETTINGS[name].parse(value) for name, value in values.items() if value is not None}
+    other = {name: value for name, value in parsed.items() if value != getattr(recipe, name)}
+    if not other:
+        return recipe
+    base = recipe.name.partition(CHANGED)[0]
+    made = replace(recipe, **other)
+    said = ", ".join(
+        f"{name} {as_text(value)}" for name, value in differences(replace(made, name=base)).items()
+    )
+    return replace(made, name=base + CHANGED + said if said else base)
+
+
+def differences(recipe: Recipe) -> dict[str, Any]:
+    """What was changed in the published recipe that this one came from; everything if it is from elsewhere."""
+    base = RECIPES.get(recipe.name.partition(CHANGED)[0])
+    return {
+        name: getattr(recipe, name)
+        for name in SETTINGS
+        if base is None or getattr(recipe, name) != getattr(base, name)
+    }
+
+
+def as_options(recipe: Recipe) -> list[str]:
+    """The options of `mind2mind transfer` that train by this recipe."""
+    options = ["--recipe", recipe.name.partition(CHANGED)[0]]
+    for name, value in differences(recipe).items():
+        dashed = name.replace("_", "-")
+        if isinstance(value, bool):
+            options.append(f"--{dashed}" if value else f"--no-{dashed}")
+        else:
+            options += [f"--{dashed}", as_text(value)]
+    return options
+
+
+def markdown() -> str:
+    """The table of all settings."""
+    names = list(RECIPES)
+    rows = [f"| setting | {' | '.join(names)} | what it is for |", "|---" * (len(names) + 2) + "|"]
+    for setting in SETTINGS.values():
+        values = " | ".join(as_text(getattr(RECIPES[name], setting.name)) for name in names)
+        rows.append(f"| `{setting.name}` | {values} | {setting.explained} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(markdown())
+
+
+SEEDS = 2**32  # seeds are below
+
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """Seeds as plain numbers; ConfigError if one is not from 0 to 2**32 - 1."""
+    if bad := [seed for seed in seeds if not 0 <= int(seed) < SEEDS]:
+        raise ConfigError(f"{bad[0]} is no seed.", f"Seeds are whole numbers from 0 to {SEEDS - 1}.")
+    return [int(seed) for seed in seeds]
+
+
+def mixed(seed: int, number: int) -> int:
+    """One well spread 63 bit seed from two numbers (splitmix64); torch's CPU generator takes its low 32 bits."""
+    x = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return (x ^ (x >> 31)) >> 1

@@ -20,9 +20,9 @@ from live import ROOT, live_app
 from test_acceptance import skin_classes
 
 from mind2mind.config import DEFAULT
-from mind2mind.runs import Run
+from mind2mind.runs.run import Run
 from mind2mind.studio import Studio
-from mind2mind.transfer import steps_for
+from mind2mind.training.transfer import steps_for
 
 DRAG = """async (moves) => {
   const bar = document.querySelector('#interpolate-t input[type=range]');

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from mind2mind.alae import ALAE
 from mind2mind.config import FFHQ
-from mind2mind.official import ALAE_SECTIONS
+from mind2mind.models.official import ALAE_SECTIONS
+from mind2mind.networks.alae import ALAE
 
 ROOT = Path(__file__).resolve().parent.parent
 RGB_STD = 0.2  # of the pictures, roughly, where [-1, 1] is the range

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mind2mind.alae import ALAE
 from mind2mind.config import Architecture, MindGANSizes
-from mind2mind.mindgan import MindGAN
-from mind2mind.official import alae_from, mindgan_from
-from mind2mind.unpickle import read_pth
+from mind2mind.models.official import alae_from, mindgan_from, read_pth
+from mind2mind.networks.alae import ALAE
+from mind2mind.networks.mindgan import MindGAN
 
 PARITY = Path(__file__).parent / "parity"
 SECTIONS = {

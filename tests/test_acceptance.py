@@ -8,12 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from mind2mind import codes, gallery
+from mind2mind import draw as gallery
 from mind2mind.config import ARCHITECTURES
-from mind2mind.images import png_meta, save_png
-from mind2mind.intake import Prepared
-from mind2mind.make_data import ALIEN_SKIN, NATURAL_SKIN
-from mind2mind.metrics import nearest, standardisation
+from mind2mind.data import codes
+from mind2mind.data.images import png_meta, save_png
+from mind2mind.data.make import ALIEN_SKIN, NATURAL_SKIN
+from mind2mind.judge.metrics import nearest, standardisation
+from mind2mind.runs.prepared import Prepared
 from mind2mind.studio import Studio
 
 ROOT = Path(__file__).parent.parent

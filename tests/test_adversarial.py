@@ -11,8 +11,6 @@ from test_pretrain import TINY, discs
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from mind2mind.adversarial import AdversarialTrainee
-from mind2mind.checkpoints import load_source
 from mind2mind.cli import build
 from mind2mind.config import (
     ARCHITECTURES,
@@ -26,19 +24,20 @@ from mind2mind.config import (
     TOON64,
     Growth,
 )
+from mind2mind.data.images import from_uint8, to_image
 from mind2mind.errors import ConfigError, TrainingError
 from mind2mind.files import load_tensors, read_meta
-from mind2mind.growth import Level, at_level, level_at, shares
-from mind2mind.images import from_uint8, to_image
-from mind2mind.make_source import STAND_IN, new_alae
-from mind2mind.metrics import energy_distance
-from mind2mind.objectives import Chance
-from mind2mind.pretrain import (
+from mind2mind.judge.metrics import energy_distance
+from mind2mind.models.bundle import load_source
+from mind2mind.training.adversarial import AdversarialTrainee, Chance, Level, at_level, level_at, shares
+from mind2mind.training.source import (
     CHECKPOINT,
+    STAND_IN,
     PretrainFinished,
     PretrainPreview,
     PretrainProgress,
     kimg_for,
+    new_alae,
     pretrain,
 )
 

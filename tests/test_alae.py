@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from reference import SECTIONS, alae_of, close, config_of, drawn, image, load, same_picture
 
-from mind2mind.alae import ALAE, mix
 from mind2mind.config import ARCHITECTURES, TOON64
-from mind2mind.layers import bump_noise, no_noise, random_noise
+from mind2mind.networks.alae import ALAE, bump_noise, mix, no_noise, random_noise
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 

@@ -22,11 +22,11 @@ from PIL import Image
 from tiny import make_pictures, make_studio, make_weights, prepared
 from web import serving
 
-from mind2mind import codes
 from mind2mind.config import PUBLIC
+from mind2mind.data import codes
+from mind2mind.data.images import png_meta
 from mind2mind.errors import RunError
-from mind2mind.images import png_meta
-from mind2mind.ui.api_runs import _caller
+from mind2mind.ui.api import _caller
 
 pytestmark = pytest.mark.slow
 

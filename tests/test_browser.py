@@ -13,7 +13,7 @@ from live import ROOT
 from PIL import Image
 from tiny import make_pictures
 
-from mind2mind.images import png_meta
+from mind2mind.data.images import png_meta
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest_plugins = ["browsing"]

@@ -23,15 +23,15 @@ from reference import (
 )
 from safetensors.torch import save_file
 
-from mind2mind import checkpoints, gallery, official
-from mind2mind.alae import ALAE
-from mind2mind.cards import Card, read_config
-from mind2mind.checkpoints import load_source, load_transfer, save_source, save_transfer
+from mind2mind import draw as gallery
 from mind2mind.config import FFHQ, TOON64, Architecture, MindGANSizes
-from mind2mind.convert import convert
 from mind2mind.errors import ConfigError, DataError, WeightsError
-from mind2mind.layers import bump_noise
-from mind2mind.mindgan import MindGAN, Perceptron
+from mind2mind.models import bundle as checkpoints
+from mind2mind.models import official
+from mind2mind.models.bundle import Card, load_source, load_transfer, read_config, save_source, save_transfer
+from mind2mind.models.official import convert
+from mind2mind.networks.alae import ALAE, bump_noise
+from mind2mind.networks.mindgan import MindGAN, Perceptron
 
 CARD = Card("tiny", "Tiny", "nothing yet", "A. Author", "CC BY 4.0", {"PSNR (dB)": 20.1}, "A test.")
 SMALL = Architecture(layer_count=3, latent_size=16, start_channels=4, max_channels=16, mapping_layers=2)

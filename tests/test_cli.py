@@ -18,19 +18,24 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from mind2mind import checkpoints, execution, make_source, ui
-from mind2mind.alae import ALAE
-from mind2mind.checkpoints import Card, save_source
-from mind2mind.cli import COMMANDS, build, common, following
-from mind2mind.cli.arguments import seeds_of
+from mind2mind import ui
+from mind2mind.cli import COMMANDS, build
+from mind2mind.cli import runs as following
+from mind2mind.cli import terminal as common
+from mind2mind.cli.terminal import seeds_of
 from mind2mind.config import LOCAL, PUBLIC, Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, TrainingError
 from mind2mind.files import save_tensors
-from mind2mind.launch import Launcher
-from mind2mind.mindgan import Perceptron
-from mind2mind.pretrain import PretrainProgress
-from mind2mind.status import RunStatus
+from mind2mind.models import bundle as checkpoints
+from mind2mind.models.bundle import Card, save_source
+from mind2mind.networks.alae import ALAE
+from mind2mind.networks.mindgan import Perceptron
+from mind2mind.runs import worker as execution
+from mind2mind.runs.queue import Launcher
+from mind2mind.runs.run import RunStatus
 from mind2mind.studio import Studio
+from mind2mind.training import source as make_source
+from mind2mind.training.source import PretrainProgress
 
 TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
 CARD = Card(id="tiny", title="Tiny", knows="noise", credit="nobody", licence="CC0-1.0")
@@ -640,7 +645,7 @@ def test_convert(cli, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or disk_usage(path))
     heard = {}
     monkeypatch.setattr(
-        "mind2mind.convert.convert", lambda path, out, **options: heard.update(options) or out
+        "mind2mind.models.official.convert", lambda path, out, **options: heard.update(options) or out
     )
     result = cli("convert", "file.pth", "--out", "bundle", "--architecture", "mnist", "--source", "tiny")
     assert (result.exit_code, result.stdout.strip()) == (0, "bundle")

@@ -12,9 +12,9 @@ from tiny import make_weights
 from typer.testing import CliRunner
 from web import put_on_hub, serving
 
-from mind2mind import fetch
 from mind2mind.cli import build
-from mind2mind.remote import REMOTE, size_text
+from mind2mind.models import fetch
+from mind2mind.models.catalogue import REMOTE, size_text
 
 SMALL = (PARITY / "official_layout_small.pth").read_bytes()
 

@@ -4,16 +4,15 @@ import pytest
 import torch
 from PIL import Image
 
-from mind2mind import codes
-from mind2mind.alae import ALAE
-from mind2mind.cards import Card
-from mind2mind.checkpoints import Model
-from mind2mind.codes import Codes, EncodeProgress, encode, load, save
 from mind2mind.config import Architecture
-from mind2mind.datasets import Picture, Pictures
+from mind2mind.data import codes
+from mind2mind.data.codes import Codes, EncodeProgress, encode, load, save
+from mind2mind.data.dataset import Picture, Pictures
+from mind2mind.data.images import from_uint8
 from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import save_tensors
-from mind2mind.images import from_uint8
+from mind2mind.models.bundle import Card, Model
+from mind2mind.networks.alae import ALAE
 
 
 def tiny_model(layers=2, seed=0, weights="0" * 64):

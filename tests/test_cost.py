@@ -9,12 +9,12 @@ import pytest
 from official_size import ROOT
 from tiny import make_studio
 
-from mind2mind import memory
-from mind2mind.codes import EncodeProgress
-from mind2mind.cost import FEW, MANY, Cost
-from mind2mind.ui import words
-from mind2mind.ui.assembly import Page
-from mind2mind.ui.sliding import LET_GO, MOVING, SET_BY_US, wanted
+from mind2mind import draw as memory
+from mind2mind.data.codes import EncodeProgress
+from mind2mind.models.catalogue import FEW, MANY, Cost
+from mind2mind.ui import shared as words
+from mind2mind.ui.page import Page
+from mind2mind.ui.shared import LET_GO, MOVING, SET_BY_US, wanted
 
 QUICK, SLOW = Cost(0.01, 0.01, 10_000_000), Cost(1.1, 1.3, 900_000_000)
 
@@ -44,7 +44,7 @@ def test_a_model_is_measured_once(studio, monkeypatch):
     assert first.draw_seconds > 0 and first.encode_seconds > 0
     weights = sum(4 * t.numel() for t in studio.model("tiny").alae.state_dict().values())
     assert weights < first.memory < weights + 1_000_000
-    monkeypatch.setattr("mind2mind.cost.measure", lambda model: pytest.fail("measured again"))
+    monkeypatch.setattr("mind2mind.models.catalogue.measure", lambda model: pytest.fail("measured again"))
     assert studio.cost("tiny") is first
 
 

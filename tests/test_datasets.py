@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 
 from mind2mind.config import Limits
-from mind2mind.datasets import Pictures
+from mind2mind.data.dataset import Pictures, Report, Verdict, advice
 from mind2mind.errors import ConfigError, DataError
-from mind2mind.report import Report, Verdict, advice
 
 
 def png(seed, size=(16, 16)):

@@ -17,15 +17,16 @@ from reference import PARITY, read_official_mindgan
 from tiny import SIZES, make_studio, make_weights
 from web import COMMIT, closed_port, put_on_hub, serving
 
-from mind2mind import arrivals, fetch, hub, wanted
-from mind2mind.alae import ALAE
-from mind2mind.cards import Card
-from mind2mind.checkpoints import load_source, save_source, save_transfer
 from mind2mind.config import ARCHITECTURES, PUBLIC, MindGANSizes
-from mind2mind.downloads import Converting, Downloaded, Downloading
 from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
-from mind2mind.mindgan import Perceptron
-from mind2mind.remote import REMOTE, HubId, folder_name, hub_id, id_of
+from mind2mind.models import fetch, hub
+from mind2mind.models import fetch as wanted
+from mind2mind.models import hub as arrivals
+from mind2mind.models.bundle import Card, load_source, save_source, save_transfer
+from mind2mind.models.catalogue import REMOTE, HubId, folder_name, hub_id, id_of
+from mind2mind.models.hub import Converting, Downloaded, Downloading
+from mind2mind.networks.alae import ALAE
+from mind2mind.networks.mindgan import Perceptron
 
 SMALL = PARITY / "official_layout_small.pth"
 LEGACY = PARITY / "official_layout_small_legacyformat.pth"

@@ -15,15 +15,14 @@ from PIL import Image
 from tiny import SIZES, make_pictures, make_studio
 from typer.testing import CliRunner
 
-from mind2mind import faces
-from mind2mind.alae import ALAE
-from mind2mind.cards import Card
-from mind2mind.checkpoints import save_source
 from mind2mind.cli import build
-from mind2mind.datasets import Pictures
+from mind2mind.data import faces
+from mind2mind.data.dataset import Pictures
+from mind2mind.data.images import face_square, to_tensor
 from mind2mind.errors import ConfigError, DataError
-from mind2mind.images import face_square, to_tensor
-from mind2mind.sources import describe
+from mind2mind.models.bundle import Card, save_source
+from mind2mind.models.catalogue import describe
+from mind2mind.networks.alae import ALAE
 
 ASTRONAUT = Path(__file__).parent / "pictures/astronaut.jpg"
 # Eyes half the way down and a quarter of the side apart, the mouth a quarter below: 4 x 1/4 beats 3.6 x 1/4
@@ -242,7 +241,7 @@ def test_the_command_line(studio, photos, tmp_path, monkeypatch):
 
 def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    from mind2mind.ui.assembly import Page
+    from mind2mind.ui.page import Page
 
     tab = Page(studio).transfer
     pictures, check = tab.pictures, tab.pictures.check
@@ -268,7 +267,7 @@ def test_the_app_shows_an_end_before_and_after(studio, photos):
 
 def test_official_files_of_faces_ask_for_alignment(tmp_path):
     from mind2mind.config import BEDROOM, CELEBA, CELEBA_HQ256, FFHQ
-    from mind2mind.convert import ALIGNED_FACES
+    from mind2mind.models.official import ALIGNED_FACES
 
     assert FFHQ in ALIGNED_FACES and CELEBA_HQ256 in ALIGNED_FACES
     assert BEDROOM not in ALIGNED_FACES and CELEBA not in ALIGNED_FACES

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from web import closed_port, serving
 
-from mind2mind import fetch as fetching
-from mind2mind import parts
-from mind2mind import wanted as wanting
 from mind2mind.errors import ConfigError, DataError, WeightsError
-from mind2mind.fetch import Fetched, FetchProgress, fetch
-from mind2mind.wanted import Wanted, confirmation, title
+from mind2mind.models import fetch as fetching
+from mind2mind.models import fetch as parts
+from mind2mind.models import fetch as wanting
+from mind2mind.models.fetch import Fetched, FetchProgress, Wanted, confirmation, fetch, title
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 4000  # 1 MB
 HASH = hashlib.sha256(CONTENT).hexdigest()

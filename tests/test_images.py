@@ -10,10 +10,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from mind2mind.clips import save_clip
 from mind2mind.config import LOCAL, Limits
-from mind2mind.errors import ConfigError, DataError
-from mind2mind.images import (
+from mind2mind.data.images import (
     from_uint8,
     grid,
     open_picture,
@@ -23,6 +21,8 @@ from mind2mind.images import (
     to_tensor,
     to_uint8,
 )
+from mind2mind.draw import save_clip
+from mind2mind.errors import ConfigError, DataError
 
 pillow_heif.register_heif_opener()
 

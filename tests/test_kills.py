@@ -9,8 +9,10 @@ import torch
 from test_worker import assert_same_run
 from tiny import RECIPE, make_pictures, make_studio, prepared
 
-from mind2mind import execution, learner, transfer
+from mind2mind.runs import worker as execution
 from mind2mind.studio import Studio
+from mind2mind.training import transfer
+from mind2mind.training import transfer as learner
 
 KILLS, STEPS = 20, 500
 FURTHER = 16  # steps that it gets before it is killed again: it must not get through before the last kill
@@ -51,7 +53,7 @@ def test_killed_twenty_times_it_ends_with_the_same_numbers(tmp_path):
     for started in (token, whole):
         studio.start(started, recipe=RECIPE, steps=STEPS)
     run, context = studio.desk.find(token), multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mind2mind.worker", "torch._dynamo"])  # the second is an optimiser's
+    context.set_forkserver_preload(["mind2mind.runs.worker", "torch._dynamo"])  # the second is an optimiser's
 
     def begun(of):
         process = context.Process(target=carry_out, args=[studio.home, studio.weights, of])

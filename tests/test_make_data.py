@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 from PIL import Image
 
-from mind2mind import make_data
+from mind2mind.data import make as make_data
 from mind2mind.errors import ConfigError, DataError
 
 pytest.importorskip("resvg_py")

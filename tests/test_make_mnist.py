@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from mind2mind import idx, make_mnist
-from mind2mind.datasets import Pictures
+from mind2mind.data import make as idx
+from mind2mind.data import make as make_mnist
+from mind2mind.data.dataset import Pictures
+from mind2mind.data.make import HELD_OUT, read
 from mind2mind.errors import ConfigError, DataError
-from mind2mind.idx import HELD_OUT, read
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (40, 28, 28), dtype=np.uint8)

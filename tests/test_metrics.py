@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mind2mind.metrics import (
+from mind2mind.judge.metrics import (
     PrincipalAxes,
     coverage,
     energy_distance,

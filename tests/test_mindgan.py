@@ -6,7 +6,7 @@ import torch
 from reference import close, config_of, drawn, load, mindgan_of
 
 from mind2mind.config import MindGANSizes
-from mind2mind.mindgan import MindGAN, Perceptron, critic_loss, draw_z, generator_loss
+from mind2mind.networks.mindgan import MindGAN, Perceptron, critic_loss, draw_z, generator_loss
 
 
 @pytest.fixture(params=["default", "linear"])

@@ -7,18 +7,20 @@ import pytest
 import torch
 from reference import alae_of, close, config_of, drawn, image, load, same_picture
 
-from mind2mind.layers import (
+from mind2mind.networks.alae import (
     Blur,
     Down,
+    MappingD,
+    MappingF,
     Up,
     bump_noise,
+    channels,
     no_noise,
     noise_per_picture,
     random_noise,
     shared_noise,
     wide_kernel,
 )
-from mind2mind.networks import MappingD, MappingF, channels
 
 SETS = ["lc3", "lc4", "lc5", "lc6f"]
 

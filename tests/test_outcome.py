@@ -21,13 +21,19 @@ from safetensors.torch import load_file, save_file
 from tiny import RECIPE, carry_out, make_pictures, make_studio, prepared, trained
 from typer.testing import CliRunner
 
-from mind2mind import album, bundles, execution, gallery, ledger, originality, outcome, publish
+from mind2mind import draw as gallery
 from mind2mind.cli import build
-from mind2mind.config import DEFAULT, PUBLIC
+from mind2mind.config import DEFAULT, PUBLIC, changed
+from mind2mind.data.images import grid
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, WeightsError
-from mind2mind.images import grid
-from mind2mind.launch import Launcher
-from mind2mind.settings import changed
+from mind2mind.judge import verdict as originality
+from mind2mind.models import catalogue as bundles
+from mind2mind.models import hub as publish
+from mind2mind.runs import queue as ledger
+from mind2mind.runs import results as album
+from mind2mind.runs import results as outcome
+from mind2mind.runs import worker as execution
+from mind2mind.runs.queue import Launcher
 from mind2mind.studio import Studio
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +56,7 @@ def law(count, seed, size=32):
 
 @pytest.mark.parametrize("count", [20, 50, 200, 1000])
 def test_an_honest_generator_is_not_warned_of(count):
-    warned = [originality.judge(law(1000, seed), law(count, seed + 500)) for seed in range(20)]
+    warned = [originality.originality_of(law(1000, seed), law(count, seed + 500)) for seed in range(20)]
     assert sum(judged.warning for judged in warned) <= 1, "in fewer than 1 of 100 sets"
     mean = np.mean([judged.share for judged in warned])
     assert mean < ({20: 0.12, 50: 0.1}.get(count, 0.04)), "about 1 % by chance, more only where there are few"
@@ -62,7 +68,7 @@ def test_one_that_repeats_its_originals_is(count, moved):
     originals = law(count, 1)
     chosen = torch.arange(1000) % count
     copies = originals[chosen] + moved * originals.std(dim=0) * law(1000, 2).sign() * 0.5
-    judged = originality.judge(copies, originals)
+    judged = originality.originality_of(copies, originals)
     assert judged.warning and judged.share > 0.95 and "repeats" in judged.told
     assert torch.equal(judged.nearest, chosen)
     if not moved:
@@ -72,7 +78,7 @@ def test_one_that_repeats_its_originals_is(count, moved):
 def test_one_that_repeats_half_of_the_time_is_warned_of_too():
     originals = law(200, 1)
     half = torch.cat([law(500, 2), originals[torch.arange(500) % 200]])
-    judged = originality.judge(half, originals)
+    judged = originality.originality_of(half, originals)
     assert judged.warning and 0.45 < judged.share < 0.6
     assert judged.near[500:].all()
 
@@ -81,8 +87,8 @@ def test_near_copies_among_the_originals_hide_no_copying():
     originals = law(200, 1)
     twins = torch.cat([originals, originals[:60] + 1e-4])  # a third of all have one
     moved = twins[torch.arange(1000) % 260] + 0.02
-    assert originality.judge(moved, twins).warning
-    assert not originality.judge(law(1000, 5), twins).warning
+    assert originality.originality_of(moved, twins).warning
+    assert not originality.originality_of(law(1000, 5), twins).warning
 
 
 def test_too_little_variety_is_no_copying():
@@ -90,13 +96,13 @@ def test_too_little_variety_is_no_copying():
     dull = law(1000, 2)
     for variety in (0.8, 0.4, 0.0):
         samples = dull.mean(dim=0) + variety * (dull - dull.mean(dim=0))
-        assert not originality.judge(samples, originals).warning
+        assert not originality.originality_of(samples, originals).warning
 
 
 @pytest.mark.parametrize("count", [1, 2, 19])
 def test_few_originals_tell_nothing(count):
     originals = law(count, 1)
-    judged = originality.judge(originals, originals)
+    judged = originality.originality_of(originals, originals)
     assert (judged.bound, judged.warning, judged.share) == (None, False, 0.0)
     assert "cannot be told" in judged.told
 
@@ -123,12 +129,12 @@ def test_why_a_run_ended_does_not_hide_what_the_check_found(studio, done):
 
 
 def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
-    from mind2mind import codes
+    from mind2mind.data import codes
 
     made = codes.load(studio.home / "runs" / done / "codes.safetensors")
     by_heart = made.w.repeat(9, 1)
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: by_heart[: len(seeds)])
-    monkeypatch.setattr("mind2mind.mindgan.samples", lambda g, z_dim, count: by_heart[:count])
+    monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count: by_heart[:count])
     result = studio.outcome(done)
     assert result.originality.warning and all(result.near)
 

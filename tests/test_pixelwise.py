@@ -7,8 +7,8 @@ import torch
 
 from mind2mind.config import GREY32, PRETRAIN_BROAD, PRETRAIN_DEFAULT, Architecture
 from mind2mind.errors import ConfigError
-from mind2mind.make_source import new_alae
-from mind2mind.pixelwise import PixelTrainee, distort, pixel_term
+from mind2mind.training.autoencoder import PixelTrainee, distort, pixel_term
+from mind2mind.training.source import new_alae
 
 PLAIN = replace(PRETRAIN_DEFAULT, squared=0.0, detail=0.0, hardest=0.0, latent_noise=0.0)
 TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
@@ -66,14 +66,14 @@ def test_a_quarter_is_outlined():
 
 
 def test_only_the_broad_recipe_distorts(monkeypatch):
-    monkeypatch.setattr("mind2mind.pixelwise.compiled", lambda function: function)
+    monkeypatch.setattr("mind2mind.training.autoencoder.compiled", lambda function: function)
     counts = []
 
     def counted(x, draw):
         counts.append(len(x))
         return distort(x, draw)
 
-    monkeypatch.setattr("mind2mind.pixelwise.distort", counted)
+    monkeypatch.setattr("mind2mind.training.autoencoder.distort", counted)
     pictures = (torch.rand(32, 3, 16, 16) * 255).byte()
     for recipe in (PRETRAIN_DEFAULT, PRETRAIN_BROAD):
         PixelTrainee(new_alae(TINY, 0), recipe, 0, 1000).advance(pictures)
@@ -82,7 +82,7 @@ def test_only_the_broad_recipe_distorts(monkeypatch):
 
 def test_noise_on_the_codes_is_in_their_own_deviations(monkeypatch):
     """However large the codes, the decoder sees the same relative noise; without it the term is the plain one."""
-    monkeypatch.setattr("mind2mind.pixelwise.compiled", lambda function: function)
+    monkeypatch.setattr("mind2mind.training.autoencoder.compiled", lambda function: function)
     trainee = PixelTrainee(new_alae(TINY, 0), PRETRAIN_DEFAULT, 0, 1000)
     x = torch.rand(16, 3, 16, 16) * 2 - 1
     seen = []

@@ -6,19 +6,23 @@ import pytest
 import torch
 from PIL import Image
 
-from mind2mind.alae import ALAE
-from mind2mind.checkpoints import Card, load_source
 from mind2mind.config import PRETRAIN_DEFAULT, Architecture
 from mind2mind.errors import ConfigError, DataError, TrainingError
 from mind2mind.files import load_tensors
-from mind2mind.make_source import Loading, Made, PriorProgress, make_source, new_alae
-from mind2mind.pixelwise import PixelTrainee
-from mind2mind.pretrain import (
+from mind2mind.models.bundle import Card, load_source
+from mind2mind.networks.alae import ALAE
+from mind2mind.training.autoencoder import PixelTrainee
+from mind2mind.training.source import (
     CHECKPOINT,
+    Loading,
+    Made,
     PretrainFinished,
     PretrainPreview,
     PretrainProgress,
     PretrainSaved,
+    PriorProgress,
+    make_source,
+    new_alae,
     pretrain,
 )
 
@@ -29,7 +33,7 @@ RECIPE = replace(PRETRAIN_DEFAULT, batch_size=8, warmup_steps=5)
 @pytest.fixture(autouse=True)
 def _not_compiled(monkeypatch):
     """Compiling takes longer than these trainings; `test_compiled_steps_are_the_same` does it once."""
-    monkeypatch.setattr("mind2mind.pixelwise.compiled", lambda function: function)
+    monkeypatch.setattr("mind2mind.training.autoencoder.compiled", lambda function: function)
 
 
 def discs(count, seed=0):

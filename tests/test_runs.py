@@ -8,9 +8,20 @@ from filelock import FileLock
 
 from mind2mind.errors import DataError, RunError
 from mind2mind.files import save_tensors
-from mind2mind.home import find_run, is_token, new_run, new_token, runs_in, waiting
-from mind2mind.runs import LOG_LINES, Run, is_held, occupied
-from mind2mind.status import METRICS_SHOWN, status_of
+from mind2mind.runs.run import (
+    LOG_LINES,
+    METRICS_SHOWN,
+    Run,
+    find_run,
+    is_held,
+    is_token,
+    new_run,
+    new_token,
+    occupied,
+    runs_in,
+    status_of,
+    waiting,
+)
 
 
 def made(home, **info) -> Run:
@@ -56,7 +67,7 @@ def test_a_run_that_ends_between_two_looks_was_not_interrupted(tmp_path, monkeyp
         run.update(state="done")
         return False
 
-    monkeypatch.setattr("mind2mind.runs.is_held", ends_meanwhile)
+    monkeypatch.setattr("mind2mind.runs.run.is_held", ends_meanwhile)
     assert run.state == "done"
 
 
@@ -164,7 +175,7 @@ def test_a_worker_may_erase_a_run_before_who_deletes_it(tmp_path, monkeypatch):
             run.erase()
             raise FileNotFoundError(self.lock_file)  # the folder went between two of its calls
 
-    monkeypatch.setattr("mind2mind.runs.FileLock", Late)
+    monkeypatch.setattr("mind2mind.runs.run.FileLock", Late)
     run.delete()
     assert not run.folder.exists()
     run.delete()  # once more does nothing

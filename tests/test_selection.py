@@ -8,15 +8,17 @@ import torch
 from PIL import Image, ImageOps
 from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, prepared
 
-from mind2mind import codes, preflight, verdict
-from mind2mind.checkpoints import load_transfer
 from mind2mind.config import Limits
+from mind2mind.data import codes
+from mind2mind.data.codes import near_duplicates
+from mind2mind.data.dataset import Report, Verdict
+from mind2mind.data.images import to_tensor
+from mind2mind.data.make import draw, render
 from mind2mind.errors import DataError, RunError
-from mind2mind.images import to_tensor
-from mind2mind.intake import Prepared
-from mind2mind.likeness import near_duplicates
-from mind2mind.make_data import draw, render
-from mind2mind.report import Report, Verdict
+from mind2mind.judge import verdict
+from mind2mind.models.bundle import load_transfer
+from mind2mind.runs import prepared as preflight
+from mind2mind.runs.prepared import Prepared
 
 
 @pytest.fixture

@@ -5,9 +5,19 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from mind2mind.config import DEFAULT, PAPER, RECIPES, Recipe
+from mind2mind.config import (
+    DEFAULT,
+    PAPER,
+    RECIPES,
+    SETTINGS,
+    Recipe,
+    as_options,
+    as_text,
+    changed,
+    differences,
+    markdown,
+)
 from mind2mind.errors import ConfigError
-from mind2mind.settings import SETTINGS, as_options, as_text, changed, differences, markdown
 
 
 def test_every_field_of_a_recipe_is_a_setting_with_help_and_range():

@@ -3,9 +3,9 @@ import json
 import pytest
 from tiny import SIZES, make_weights
 
-from mind2mind.cards import SOURCE, TRANSFER
 from mind2mind.errors import WeightsError
-from mind2mind.sources import bundled, catalogue, describe, named_source, weights_folder
+from mind2mind.models.bundle import SOURCE, TRANSFER
+from mind2mind.models.catalogue import bundled, catalogue, describe, named_source, weights_folder
 
 
 def test_the_catalogue_tells_what_the_cards_say(tmp_path):

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared, trained
 
-from mind2mind import codes, gallery
+from mind2mind import draw as gallery
 from mind2mind.config import LOCAL, PUBLIC
+from mind2mind.data import codes
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, WeightsError
-from mind2mind.intake import Prepared
-from mind2mind.library import pick_device
+from mind2mind.models.catalogue import pick_device
+from mind2mind.runs.prepared import Prepared
 from mind2mind.studio import Studio
 
 

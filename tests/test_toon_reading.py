@@ -6,16 +6,16 @@ import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from mind2mind import make_data
-from mind2mind.images import from_uint8
-from mind2mind.make_data import ToonFace, draw
+from mind2mind.data import make as make_data
+from mind2mind.data.images import from_uint8
+from mind2mind.data.make import ToonFace, draw
 from mind2mind.studio import Studio
 
 pytest.importorskip("resvg_py")
 pytest.importorskip("dicebear")
 
-from mind2mind import toon_reading as reading
-from mind2mind.toon_layers import lay, rgb
+from tools import toon_reading as reading
+from tools.toon_reading import lay, rgb
 
 FACES = [draw(domain, 70_000_000 + i) for i in range(6) for domain in make_data.DOMAINS]
 

@@ -7,12 +7,18 @@ import pytest
 import torch
 from reference import SECTIONS, alae_of, config_of, drawn, fill_by_recipe, image, load
 
-from mind2mind.adversarial import AdversarialTrainee
-from mind2mind.alae import ALAE
 from mind2mind.config import PRETRAIN_PAPER, Growth
 from mind2mind.errors import ConfigError
-from mind2mind.lreq import LREQAdam
-from mind2mind.objectives import Chance, discriminator_loss, generate, generator_loss, latent_loss
+from mind2mind.networks.alae import ALAE
+from mind2mind.training.adversarial import (
+    AdversarialTrainee,
+    Chance,
+    LREQAdam,
+    discriminator_loss,
+    generate,
+    generator_loss,
+    latent_loss,
+)
 
 CONFIGS = ("alae_lc3.npz", "alae_lc4.npz", "alae_lc5.npz", "alae_lc6f.npz")
 PARTS = ("encoder", "decoder", "mapping_f", "mapping_d")

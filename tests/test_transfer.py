@@ -6,14 +6,26 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mind2mind import learner, transfer
 from mind2mind.config import DEFAULT, PAPER
 from mind2mind.errors import ConfigError, TrainingError, WeightsError
 from mind2mind.files import load_tensors
-from mind2mind.learner import BEST, LAST, MIN_HELD_OUT_CODES, split
-from mind2mind.mindgan import draw_z, mean_code
-from mind2mind.trained import current, exported
-from mind2mind.transfer import Finished, Preview, Progress, Saved, steps_for, train
+from mind2mind.networks.mindgan import draw_z, mean_code
+from mind2mind.training import transfer
+from mind2mind.training import transfer as learner
+from mind2mind.training.transfer import (
+    BEST,
+    LAST,
+    MIN_HELD_OUT_CODES,
+    Finished,
+    Preview,
+    Progress,
+    Saved,
+    current,
+    exported,
+    split,
+    steps_for,
+    train,
+)
 
 SMALL = replace(
     DEFAULT,

@@ -15,19 +15,23 @@ import pytest
 from PIL import Image
 from tiny import RECIPE, carry_out, make_pictures, make_studio
 
-from mind2mind import verdict
 from mind2mind.config import PUBLIC, RECIPES
+from mind2mind.data.dataset import Report, Verdict
+from mind2mind.data.images import png_meta
 from mind2mind.errors import DataError
 from mind2mind.files import read_json
-from mind2mind.images import png_meta
-from mind2mind.intake import Prepared
-from mind2mind.report import Report, Verdict
-from mind2mind.sources import ModelInfo
-from mind2mind.status import RunStatus
-from mind2mind.ui import chart, examples, findings, set_environment, words, zerogpu
-from mind2mind.ui.assembly import Page, serve, tidy
-from mind2mind.ui.common import checked_seed, known_ref, told, uploaded
-from mind2mind.ui.visit import Visit
+from mind2mind.judge import verdict
+from mind2mind.models.catalogue import ModelInfo
+from mind2mind.runs.prepared import Prepared
+from mind2mind.runs.run import RunStatus
+from mind2mind.ui import set_environment
+from mind2mind.ui import shared as examples
+from mind2mind.ui import shared as words
+from mind2mind.ui import shared as zerogpu
+from mind2mind.ui import training as chart
+from mind2mind.ui import transfer as findings
+from mind2mind.ui.page import Page, serve, tidy
+from mind2mind.ui.shared import Visit, checked_seed, known_ref, told, uploaded
 
 ROOT = Path(__file__).resolve().parent.parent
 STATUS = RunStatus(
@@ -508,7 +512,7 @@ def test_listening_to_others_is_warned_of(page, monkeypatch, caplog, host, warne
     monkeypatch.setattr(page.demo, "launch", lambda **options: seen.update(options))
     monkeypatch.setattr(page.demo, "block_thread", lambda: None)
     monkeypatch.setattr(page.demo, "local_url", "http://x/", raising=False)
-    monkeypatch.setattr("mind2mind.ui.assembly._tidy_for_ever", lambda studio: None)
+    monkeypatch.setattr("mind2mind.ui.page._tidy_for_ever", lambda studio: None)
     serve(page.demo, page.studio, host, 7000)
     assert ("without --public" in caplog.text.lower()) is warned
     assert seen["server_name"] == host and not seen["share"] and not seen["run_history"]
@@ -658,7 +662,7 @@ def test_decorated_handlers_still_stream(monkeypatch):
 
 
 def test_pictures_for_eyes_only_are_of_one_size():
-    from mind2mind.ui.walls import pairs
+    from mind2mind.ui.shared import pairs
 
     ((pair, said),) = pairs([(Image.new("RGB", (16, 16)), Image.new("RGB", (8, 8)))], "Pair")
     assert said == "Pair 1"

@@ -8,9 +8,10 @@ from reference import PARITY
 from tiny import make_studio, make_weights
 from web import put_on_hub, serving
 
-from mind2mind import fetch, ui
+from mind2mind import ui
 from mind2mind.config import PUBLIC
-from mind2mind.remote import REMOTE
+from mind2mind.models import fetch
+from mind2mind.models.catalogue import REMOTE
 
 PAGE = SimpleNamespace(session_hash="page")
 
@@ -32,7 +33,7 @@ def web(monkeypatch):
 
 def tab_of(studio):
     ui.set_environment(studio.home)
-    from mind2mind.ui.assembly import Page
+    from mind2mind.ui.page import Page
 
     return Page(studio)
 

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from tiny import RECIPE, carry_out, make_pictures, make_studio
 
-from mind2mind import codes, gallery
+from mind2mind import draw as gallery
 from mind2mind.config import PUBLIC, RECIPES
-from mind2mind.ui import keep, words
-from mind2mind.ui import result_words as say
-from mind2mind.ui.assembly import Page
-from mind2mind.ui.visit import Visit
+from mind2mind.data import codes
+from mind2mind.ui import result as keep
+from mind2mind.ui import shared as say
+from mind2mind.ui import shared as words
+from mind2mind.ui.page import Page
+from mind2mind.ui.shared import Visit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,7 +87,7 @@ def test_a_model_that_repeats_is_warned_of(page, visit, monkeypatch):
     w = codes.load(page.studio.home / "runs" / visit.token / "codes.safetensors").w
     by_heart = w.repeat(9, 1)
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: by_heart[: len(seeds)])
-    monkeypatch.setattr("mind2mind.mindgan.samples", lambda g, z_dim, count: by_heart[:count])
+    monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count: by_heart[:count])
     step = page.transfer.result
     shown = step.finish(visit.stored())
     assert "m2m-poor" in shown[step.verdict] and "repeats" in shown[step.verdict]
@@ -269,7 +271,7 @@ def test_at_home_there_is_no_tick(page):
 
 def test_the_clock_tells_when_everything_is_deleted(monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000)  # 14 November 2023, 22:13 UTC
-    assert "15 November, 22:13 UTC" in say.clock(24)
+    assert "15 November, 22:13 UTC" in say.deletion_clock(24)
     assert say.moment(1_699_200_000).startswith("5 November")
 
 

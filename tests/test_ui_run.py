@@ -8,12 +8,11 @@ import pytest
 from test_ui import STATUS, checked, gradios_files, page, uploads  # noqa: F401  (two are fixtures)
 from tiny import RECIPE, carry_out
 
-from mind2mind import learner
-from mind2mind.config import DEFAULT, PAPER
+from mind2mind.config import DEFAULT, PAPER, SETTINGS
 from mind2mind.files import read_json
-from mind2mind.home import new_token
-from mind2mind.settings import SETTINGS
-from mind2mind.ui import words
+from mind2mind.runs.run import new_token
+from mind2mind.training import transfer as learner
+from mind2mind.ui import shared as words
 from mind2mind.ui.transfer import linked
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mind2mind.images import from_uint8, to_image
-from mind2mind.metrics import psnr
+from mind2mind.data.images import from_uint8, to_image
+from mind2mind.judge.metrics import psnr
+from mind2mind.judge.verdict import GOOD, KNOWN, SWAPPED, UNKNOWN, USABLE, judge, own_numbers, scores, share
 from mind2mind.studio import Studio
-from mind2mind.verdict import GOOD, KNOWN, SWAPPED, UNKNOWN, USABLE, judge, own_numbers, scores, share
 
 ASSETS = Path(__file__).parent.parent / "assets"
 CARD = {KNOWN: 22.0, SWAPPED: 2.0}  # half way: 12; four fifths of it: 18

@@ -9,14 +9,16 @@ import psutil
 import pytest
 from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared
 
-from mind2mind import execution, learner, transfer, worker
-from mind2mind.cards import read_config
 from mind2mind.config import Recipe
 from mind2mind.errors import RunError, WeightsError
 from mind2mind.files import load_tensors
-from mind2mind.home import WAKE, new_token, waiting
-from mind2mind.launch import ATTEMPTS, NICENESS, Launcher
-from mind2mind.runs import Run, is_held
+from mind2mind.models.bundle import read_config
+from mind2mind.runs import worker
+from mind2mind.runs import worker as execution
+from mind2mind.runs.queue import ATTEMPTS, NICENESS, Launcher
+from mind2mind.runs.run import WAKE, Run, is_held, new_token, waiting
+from mind2mind.training import transfer
+from mind2mind.training import transfer as learner
 
 STEPS = 200
 QUICK = """

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mind2mind import execution
-from mind2mind.alae import ALAE
-from mind2mind.cards import Card
-from mind2mind.checkpoints import save_source
 from mind2mind.config import LOCAL, Architecture, Recipe
-from mind2mind.intake import Prepared
+from mind2mind.models.bundle import Card, save_source
+from mind2mind.networks.alae import ALAE
+from mind2mind.runs import worker as execution
+from mind2mind.runs.prepared import Prepared
 from mind2mind.studio import Studio
 
 SIZES = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)

@@ -2,8 +2,15 @@
 
 import typer
 
-from mind2mind.cli import data, doctor, models, pictures, pretraining, reading, results, serve, training
-from mind2mind.cli.common import Command, Commands
+from mind2mind.cli import models, pictures
+from mind2mind.cli import models as data
+from mind2mind.cli import models as pretraining
+from mind2mind.cli import pictures as reading
+from mind2mind.cli import runs as results
+from mind2mind.cli import runs as training
+from mind2mind.cli import system as doctor
+from mind2mind.cli import system as serve
+from mind2mind.cli.terminal import Command, Commands
 
 COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("Pictures", (pictures.sample, pictures.interpolate, reading.reconstruct, reading.encode)),

@@ -22,7 +22,7 @@ HOST = "127.0.0.1"
 
 def make_studio(public: bool = False) -> "Studio":
     """The studio with the limits of this door: on Spaces they are always the public ones."""
-    from mind2mind.ui.zerogpu import on_zerogpu
+    from mind2mind.ui.shared import on_zerogpu
 
     on_zerogpu()  # imports `spaces` there, which must come before anything touches the GPU
     from mind2mind.studio import Studio
@@ -33,7 +33,7 @@ def make_studio(public: bool = False) -> "Studio":
 def make_demo(studio: "Studio") -> "gr.Blocks":
     """The page over the studio."""
     set_environment(studio.home)
-    from mind2mind.ui.assembly import build
+    from mind2mind.ui.page import build
 
     return build(studio)
 
@@ -43,7 +43,7 @@ def launch(demo: "gr.Blocks", studio: "Studio", host: str = HOST, port: int | No
 
     Without a port it takes the first free one from 7860 on.
     """
-    from mind2mind.ui.assembly import serve
+    from mind2mind.ui.page import serve
 
     serve(demo, studio, host, port)
 

@@ -8,28 +8,30 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL.Image import Image
 
-from mind2mind.clips import save_clip
+from mind2mind.data.images import grid
+from mind2mind.draw import save_clip
 from mind2mind.errors import Mind2MindError
-from mind2mind.images import grid
-from mind2mind.ui import result_words as say
-from mind2mind.ui import words
-from mind2mind.ui.common import (
+from mind2mind.ui import shared as say
+from mind2mind.ui import shared as words
+from mind2mind.ui.shared import (
     HIGHEST_SEED,
+    LETTING_GO,
     LIVE,
     MODEL_WORK,
     PRIVATE,
     QUIET,
+    Consent,
     checked_seed,
     cost_of,
+    described,
+    fresh,
+    gpu,
+    holding,
     known_ref,
     new_seed,
     told,
+    wanted,
 )
-from mind2mind.ui.consent import Consent
-from mind2mind.ui.made import fresh
-from mind2mind.ui.sliding import LETTING_GO, holding, wanted
-from mind2mind.ui.walls import described
-from mind2mind.ui.zerogpu import gpu
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio

@@ -1,23 +1,300 @@
 """Step 4 of the tab Transfer: what came of a run, how it came, and going on with it."""
 
+import importlib.util
+import os
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from mind2mind.originality import RULE
-from mind2mind.outcome import Outcome
-from mind2mind.runs import ALIVE
-from mind2mind.ui import result_words as say
-from mind2mind.ui import words
-from mind2mind.ui.common import LIVE, MODEL_WORK, QUIET, told
-from mind2mind.ui.keep import Keep
-from mind2mind.ui.made import forget_made, fresh
-from mind2mind.ui.shelf import Shelf
-from mind2mind.ui.steps import RESULT, Steps, Updates
-from mind2mind.ui.training import going_on
-from mind2mind.ui.visit import Visit
-from mind2mind.ui.walls import captioned, pairs, wall
-from mind2mind.ui.zerogpu import gpu
+from mind2mind.errors import RunError
+from mind2mind.judge.verdict import RULE
+from mind2mind.models.bundle import slug, usage
+from mind2mind.models.catalogue import size_text
+from mind2mind.models.hub import PROMISE
+from mind2mind.runs.results import Outcome
+from mind2mind.runs.run import ALIVE
+from mind2mind.ui import shared as say
+from mind2mind.ui import shared as words
+from mind2mind.ui.shared import (
+    LIVE,
+    MODEL_WORK,
+    PRIVATE,
+    QUIET,
+    OnDemand,
+    Visit,
+    captioned,
+    forget_made,
+    fresh,
+    gpu,
+    once,
+    pairs,
+    told,
+    wall,
+)
+from mind2mind.ui.training import RESULT, Steps, Updates, going_on
+
+# --- Taking a result along: the model, everything in one zip, the command that repeats it, the Hugging Face Hub.
+
+
+def hub_login() -> bool:
+    """Whether visitors can sign in with their own account of the Hugging Face Hub: on a Space that allows it."""
+    needed = ("authlib", "itsdangerous")  # of Gradio's extra `oauth`, which Spaces install
+    asked = all(name in os.environ for name in ("SPACE_ID", "OAUTH_CLIENT_ID"))
+    return asked and all(importlib.util.find_spec(name) for name in needed)
+
+
+class Keep:
+    """The components and their handlers."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps, self.studio = steps, steps.studio
+        self.pack = gpu(self.studio.everything)
+        self.hub = hub_login()
+
+    def build(self) -> None:
+        """Below the samples."""
+        with gr.Row():
+            self.download = gr.DownloadButton("Download the model", elem_id="transfer-download")
+            self.everything = OnDemand("Download everything", "transfer-pack")
+        with gr.Accordion("Use it in Python, or make it again", open=False):
+            self.python = gr.Textbox(
+                label="In Python, beside the unzipped folder of the model", interactive=False, lines=2,
+                buttons=["copy"], elem_id="transfer-python",
+            )  # fmt: skip
+            self.command = gr.Textbox(
+                label="The command that repeats this run, with the same pictures", interactive=False, lines=2,
+                buttons=["copy"], elem_id="transfer-command",
+            )  # fmt: skip
+        if self.hub:
+            with gr.Accordion("Send it to the Hugging Face Hub", open=False):
+                self._build_hub()
+
+    def _build_hub(self) -> None:
+        gr.HTML(words.note(PROMISE))
+        gr.LoginButton(elem_id="transfer-login")
+        with gr.Row():
+            self.name = gr.Textbox(
+                label="Name of the new repository", max_lines=1, elem_id="transfer-hub-name"
+            )
+            self.private = gr.Checkbox(True, label="Private: only you see it", elem_id="transfer-hub-private")
+        self.look = gr.Button("Show me the card first", elem_id="transfer-hub-look")
+        self.card = gr.Textbox(
+            label="Its card",
+            lines=16,
+            max_lines=30,
+            interactive=False,
+            visible=False,
+            elem_id="transfer-hub-card",
+        )
+        self.send = gr.Button("Send it", variant="primary", visible=False, elem_id="transfer-hub-send")
+        self.sent = gr.HTML(elem_id="transfer-hub-sent")
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `shown` may update."""
+        hub = [self.name, self.card, self.send, self.sent] if self.hub else []
+        return [self.download, self.everything.file, self.python, self.command, *hub]
+
+    def wire(self) -> None:
+        """The events."""
+        visit = self.steps.visit
+        self.everything.wire(self.packed, visit, **MODEL_WORK)
+        if self.hub:
+            self.look.click(self.card_of, [visit, self.name], [self.card, self.send, self.sent], **PRIVATE)
+            sending = [visit, self.name, self.private]
+            self.send.click(
+                self.publish, sending, [self.send, self.sent], show_progress_on=self.send, **PRIVATE
+            )
+
+    def bundle(self, token: str) -> str:
+        """The model as a zip: one file for a run as it stands, however often the page is opened."""
+        path = once(f"{slug(self.studio.status(token).title)}.zip", token, self._version(token))
+        return str(path if path.exists() else self.studio.export(token, path))
+
+    def _version(self, token: str) -> str:
+        folder = self.studio.library.locate(token)[0]
+        return "-".join(str(file.stat().st_mtime_ns) for file in sorted(folder.iterdir()))
+
+    def shown(self, found: Outcome, bundle: str) -> Updates:
+        """What belongs to this result."""
+        name = slug(found.status.title)
+        updates = {
+            self.download: gr.DownloadButton(value=bundle, visible=True),
+            self.everything.file: gr.DownloadButton(visible=False),
+            self.python: f"import mind2mind\n{usage(name)}",
+            self.command: found.command,
+        }
+        if self.hub:
+            hidden = {
+                self.card: gr.Textbox(visible=False),
+                self.send: gr.Button(visible=False),
+                self.sent: "",
+            }
+            updates |= {self.name: name, **hidden}
+        return updates
+
+    def packed(self, stored: Any) -> Any:
+        """Everything of the run in one zip, made when it is asked for."""
+        with told():
+            token = Visit.of(stored).needed_token
+            name = slug(self.studio.status(token).title)
+            path = once(f"{name}-everything.zip", token, self._version(token))
+            path = path if path.exists() else self.pack(token, path)
+            size = size_text(Path(path).stat().st_size)
+            return gr.DownloadButton(f"Save the zip ({size})", value=str(path), visible=True)
+
+    # The Hub, with the visitor's own login
+
+    def card_of(self, stored: Any, name: str, profile: gr.OAuthProfile | None) -> tuple[Any, Any, str]:
+        """The card as it will be there, and the button that sends it."""
+        with told():
+            text = self.studio.card_for(Visit.of(stored).needed_token, _repository(name, profile))
+            return gr.Textbox(text, visible=True), gr.Button(visible=True), ""
+
+    def publish(
+        self,
+        stored: Any,
+        name: str,
+        private: bool,
+        profile: gr.OAuthProfile | None,
+        token: gr.OAuthToken | None,
+    ) -> tuple[Any, str]:
+        """Makes the repository; the visitor's token is used for this call and kept nowhere."""
+        with told():
+            repository = _repository(name, profile)
+            if token is None:
+                raise gr.Error("Sign in first.", print_exception=False)
+            url = self.studio.publish(
+                Visit.of(stored).needed_token, repository, token.token, private=private is not False
+            )
+            return gr.Button(visible=False), say.sent(url, private is not False)
+
+
+def _repository(name: str, profile: gr.OAuthProfile | None) -> str:
+    if profile is None:
+        raise gr.Error("Sign in first.", print_exception=False)
+    name = str(name).strip()
+    return name if "/" in name else f"{profile.username}/{name}"
+
+
+# --- Your runs: a list to open, rename and delete from. Whoever's browser began a run sees it, nobody else.
+
+
+class Shelf:
+    """The components and their handlers. Each handler gives updates by component."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps, self.studio = steps, steps.studio
+
+    def build(self) -> None:
+        """At the end of the tab."""
+        with gr.Accordion("Your runs", open=False, elem_id="transfer-shelf") as self.box:
+            self.runs = gr.Radio([], label="Choose one", elem_id="transfer-runs")
+            with gr.Row():
+                self.open = gr.Button("Open", elem_id="transfer-run-open")
+                self.drop = gr.Button("Delete", variant="stop", elem_id="transfer-run-delete")
+            with gr.Row():
+                self.title = gr.Textbox(
+                    label="Another title", max_lines=1, max_length=200, scale=3, elem_id="transfer-run-title"
+                )
+                self.rename = gr.Button("Rename", scale=1, min_width=120, elem_id="transfer-run-rename")
+            self.all = gr.Button("Delete everything of mine …", variant="stop", elem_id="transfer-delete-all")
+            with gr.Column(visible=False, elem_id="transfer-sure") as self.sure:
+                self.question = gr.HTML()
+                with gr.Row():
+                    self.no = gr.Button("Keep it all", elem_id="transfer-keep-all")
+                    self.yes = gr.Button(
+                        "Yes, delete it all", variant="stop", elem_id="transfer-delete-all-yes"
+                    )
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What these handlers and `known` may update, beside what all may."""
+        return [self.box, self.runs, self.title, self.sure, self.question]
+
+    def wire(self, outputs: list[Any]) -> None:
+        """The events of the list alone; `outputs` are the components of all steps. Opening is the tab's."""
+        visit, runs = self.steps.visit, self.runs
+        changes: dict[str, Any] = {"outputs": outputs, **QUIET}
+        runs.input(self.chosen, [visit, runs], self.title, **QUIET)
+        self.drop.click(self.delete, [visit, runs], **changes)
+        gr.on([self.rename.click, self.title.submit], self.renamed, [visit, runs, self.title], **changes)
+        self.all.click(self.ask, visit, [self.sure, self.question], **QUIET)
+        self.no.click(lambda: gr.Column(visible=False), None, self.sure, **PRIVATE)
+        self.yes.click(self.delete_all, visit, **changes)
+
+    @property
+    def turns(self) -> list[Any]:
+        """The events that turn away from the run that is followed."""
+        return [self.open.click, self.drop.click, self.yes.click]
+
+    # Handlers
+
+    def known(self, visit: Visit) -> Updates:
+        """The list as it is now, with the visitor's run chosen."""
+        entries = [entry for entry in self.studio.entries(visit.visitor) if entry.state != "prepared"]
+        tokens = {entry.token: entry.title for entry in entries}
+        chosen = visit.token if visit.token in tokens else None
+        return {
+            self.box: gr.Accordion(visible=bool(entries)),
+            self.runs: gr.Radio(choices=[(say.line(entry), entry.token) for entry in entries], value=chosen),
+            self.title: tokens[chosen] if chosen else "",
+            self.sure: gr.Column(visible=False),
+        }
+
+    def own(self, stored: Any, token: str | None) -> str:
+        """The token of the chosen run, which must be the visitor's.
+
+        Raises:
+            RunError: none is chosen, or it is gone.
+        """
+        visitor = Visit.of(stored).visitor
+        if token not in {entry.token for entry in self.studio.entries(visitor)}:
+            raise RunError("No run is chosen.", "Choose one of the list first.")
+        return str(token)
+
+    def chosen(self, stored: Any, token: str | None) -> str:
+        """The title of the run, to be changed."""
+        with told():
+            return self.studio.status(self.own(stored, token)).title
+
+    def renamed(self, stored: Any, token: str | None, title: str) -> Updates:
+        """Gives the run and its model another title."""
+        with told():
+            visit = Visit.of(stored)
+            self.studio.rename(self.own(stored, token), str(title))
+            return self.known(visit) | {self.runs: self.known(visit.at(token))[self.runs]}
+
+    def delete(self, stored: Any, token: str | None) -> Updates:
+        """Deletes the chosen run with everything in it; the page turns away from it if it shows it."""
+        with told():
+            visit, chosen = Visit.of(stored), self.own(stored, token)
+            self.studio.delete(chosen)
+            forget_made(chosen)
+            seen = self.steps.only() if chosen == visit.token else {}
+            visit = visit.without(chosen) if chosen == visit.token else visit.forgetting(chosen)
+            return seen | {self.steps.visit: visit.stored()} | self.known(visit)
+
+    def ask(self, stored: Any) -> tuple[Any, str]:
+        """What would be deleted."""
+        entries = self.studio.entries(Visit.of(stored).visitor)
+        return gr.Column(visible=True), say.asked(len(entries), sum(entry.bytes for entry in entries))
+
+    def delete_all(self, stored: Any) -> Updates:
+        """Deletes all of the visitor's runs and opened models; the browser then remembers nothing of them."""
+        with told():
+            visit = Visit.of(stored)
+            tokens = {*visit.models, *(entry.token for entry in self.studio.entries(visit.visitor))}
+            count = self.studio.delete_all(visit.visitor, visit.models)
+            for token in tokens:
+                forget_made(token)
+            visit = Visit(visit.visitor, agreed=visit.agreed)
+            return self.steps.only() | {
+                self.steps.visit: visit.stored(),
+                self.steps.message: say.gone(count, self.studio.public),
+                **self.known(visit),
+            }
 
 
 class Result:

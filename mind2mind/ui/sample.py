@@ -7,28 +7,33 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
-from mind2mind.cost import FEW, MANY
 from mind2mind.errors import DataError
-from mind2mind.ui import words
-from mind2mind.ui.common import (
+from mind2mind.models.catalogue import FEW, MANY
+from mind2mind.ui import shared as words
+from mind2mind.ui.shared import (
     HIGHEST_SEED,
     LAST,
+    LETTING_GO,
     LIVE,
     MODEL_WORK,
     MOST_PICTURES,
     NOISES,
     PRIVATE,
+    OnDemand,
     checked_seed,
     cost_of,
+    gpu,
+    holding,
+    is_key,
     known_ref,
     new_seed,
+    save_pictures,
+    save_sheet,
+    save_zip,
     told,
+    wall,
+    wanted,
 )
-from mind2mind.ui.made import OnDemand, save_pictures, save_sheet, save_zip
-from mind2mind.ui.sliding import LETTING_GO, holding, wanted
-from mind2mind.ui.visit import is_key
-from mind2mind.ui.walls import wall
-from mind2mind.ui.zerogpu import gpu
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio

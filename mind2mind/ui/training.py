@@ -1,25 +1,220 @@
 """Step 3 of the tab Transfer: train, and see it go. The run lives in the worker; this only follows it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import pandas as pd
 
-from mind2mind.config import BUDGETS
-from mind2mind.errors import RunError
-from mind2mind.runs import ALIVE
-from mind2mind.ui import chart, words
-from mind2mind.ui import result_words as say
-from mind2mind.ui.advanced import Advanced
-from mind2mind.ui.common import MODEL_WORK, QUIET, checked_seed, told
-from mind2mind.ui.steps import CHECK, LIVE_PART, Steps, Updates
-from mind2mind.ui.visit import Visit
-from mind2mind.ui.walls import captioned, wall
-from mind2mind.ui.zerogpu import gpu
+from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Recipe, Setting, as_text, changed
+from mind2mind.errors import ConfigError, RunError
+from mind2mind.runs.run import ALIVE
+from mind2mind.ui import shared as say
+from mind2mind.ui import shared as words
+from mind2mind.ui.shared import MODEL_WORK, QUIET, Visit, captioned, checked_seed, gpu, told, wall
 
 if TYPE_CHECKING:
-    from mind2mind.status import RunStatus
+    from mind2mind.runs.run import RunStatus
+    from mind2mind.studio import Studio
+
+# --- What the steps of the tab Transfer share: the visit, the line that says what goes on, which parts are seen.
+
+Updates = dict[Any, Any]  # by component: what a handler gives
+
+CHECK, TRAIN, LIVE_PART, RESULT = "check", "train", "live", "result"
+
+
+class Steps:
+    """Made before the steps, which are given it; `build` comes first on the page."""
+
+    def __init__(self, studio: "Studio") -> None:
+        self.studio = studio
+        self.parts: dict[str, gr.Column] = {}
+
+    def build(self, visit: gr.BrowserState) -> None:
+        """The browser's memory, and a way down to the run; the line comes where `build_message` is called."""
+        self.visit = visit
+        self.jump = gr.HTML(elem_id="transfer-jump")
+
+    def build_message(self) -> None:
+        """The line that says what goes on."""
+        self.message = gr.HTML(elem_id="transfer-message")
+
+    def part(self, name: str) -> gr.Column:
+        """A part of the page that is hidden until its turn comes; to be used in a `with`."""
+        self.parts[name] = gr.Column(visible=False)
+        return self.parts[name]
+
+    def only(self, *names: str) -> Updates:
+        """Shows these parts and hides the others."""
+        seen = {part: gr.Column(visible=name in names) for name, part in self.parts.items()}
+        return seen | {self.jump: words.jump() if LIVE_PART in names else ""}
+
+    def also(self, name: str) -> Updates:
+        """Shows this part beside those that are seen."""
+        jump = {self.jump: words.jump()} if name == LIVE_PART else {}
+        return {self.parts[name]: gr.Column(visible=True)} | jump
+
+    @property
+    def unchanged(self) -> Updates:
+        """What a handler gives that changes nothing; Gradio takes an empty dictionary for a mistake."""
+        return {self.message: gr.skip()}
+
+    def status(self, token: str | None) -> "RunStatus | None":
+        """Where the run stands; None if there is no such run (any more)."""
+        try:
+            return self.studio.status(token) if token else None
+        except RunError:
+            return None
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What every handler may update."""
+        return [self.visit, self.jump, self.message, *self.parts.values()]
+
+
+# --- The curves of a run as tables for `gr.LinePlot`, which redraws in place: twice a second it never went blank.
+# Each loss is there as measured, pale, and smoothed, bold.
+
+POINTS = 500
+WINDOW = 0.05  # share of a curve that a point of the smoothed one is the mean of, half of it on each side
+EDGE = 0.02  # share of the values at each end that is cut off: a wild start would flatten the rest
+LOSSES_SAID = "Losses and the critic's gap: they may go up and down; what counts is the quality."
+QUALITY_SAID = "Quality: lower is better."
+LOSSES = {
+    "critic_loss": ("critic", "#6366f1"),
+    "generator_loss": ("generator", "#d97706"),
+    "gap": ("critic's gap", "#16a34a"),
+}
+DISTANCE, FLOOR = "new pictures", "best possible"
+COLUMNS = ("step", "value", "curve")
+_RAW = " as measured"
+
+
+def losses_plot(elem_id: str) -> gr.LinePlot:
+    """Where `losses` are shown."""
+    colours = {name + _RAW: colour + "50" for name, colour in LOSSES.values()} | dict(LOSSES.values())
+    return _plot(elem_id, colours, [name for name, _ in LOSSES.values()])
+
+
+def qualities_plot(elem_id: str) -> gr.LinePlot:
+    """Where `qualities` are shown."""
+    colours = {DISTANCE: "#6366f1", FLOOR: "#16a34a"}
+    return _plot(elem_id, colours, list(colours))
+
+
+def _plot(elem_id: str, colours: dict[str, str], legend: list[str]) -> gr.LinePlot:
+    return gr.LinePlot(
+        x="step",
+        y="value",
+        color="curve",
+        y_title=" ",
+        color_title=" ",
+        x_label_angle=-45,  # or the steps of a long run lie on each other
+        color_map=colours,
+        colors_in_legend=legend,
+        height=260,
+        buttons=[],
+        elem_id=elem_id,
+    )
+
+
+def losses(metrics: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The critic's and the generator's loss and the gap over the steps."""
+    raw, smooth = [], []
+    for key, (name, _) in LOSSES.items():
+        curve = _curve(metrics, key, name + _RAW)
+        low, high = curve["value"].quantile(EDGE), curve["value"].quantile(1 - EDGE)
+        curve["value"] = curve["value"].clip(low, high)
+        mean = curve["value"].rolling(1 + 2 * int(len(curve) * WINDOW / 2), center=True, min_periods=1).mean()
+        raw.append(curve)
+        smooth.append(curve.assign(value=mean, curve=name))
+    return pd.concat([*raw, *smooth], ignore_index=True)
+
+
+def qualities(metrics: Sequence[dict[str, Any]], total_steps: int) -> pd.DataFrame:
+    """The distance to the pictures kept aside, and the floor, over the steps; empty without any."""
+    distance, floor = _curve(metrics, "quality", DISTANCE), _curve(metrics, "floor", FLOOR)[-1:]
+    level = [floor.assign(step=step) for step in (0, max(total_steps, 1))] if len(distance) else []
+    return pd.concat([distance, *level], ignore_index=True)
+
+
+def _curve(metrics: Sequence[dict[str, Any]], key: str, name: str) -> pd.DataFrame:
+    """At most POINTS rows; the newest stays."""
+    found = [(m["step"], m[key], name) for m in metrics if m.get(key) is not None]
+    curve = pd.DataFrame(found, columns=list(COLUMNS)).astype({"step": float, "value": float})
+    curve = curve[curve["value"].abs() < float("inf")]
+    thin = -(-len(curve) // POINTS) or 1
+    return curve.iloc[::-thin].iloc[::-1].reset_index(drop=True)
+
+
+# --- The panel Advanced: the recipe and its settings, made from `settings.SETTINGS`, which are made from the recipe.
+
+TITLES = {"default": "ours: faster, keeps the best", "paper": "the paper's, as published"}
+
+
+class Advanced:
+    """The components; `chosen` makes a recipe of what is in them."""
+
+    def build(self) -> None:
+        """Inside step 3."""
+        with gr.Accordion("Advanced", open=False, elem_id="transfer-advanced"):
+            recipes = [(TITLES.get(name, name), name) for name in RECIPES]
+            self.recipe = gr.Radio(
+                recipes,
+                value=DEFAULT.name,
+                label="Recipe",
+                info="Sets all that is below.",
+                elem_id="transfer-recipe",
+            )
+            with gr.Row(elem_classes="m2m-settings"):
+                self.fields = [_field(setting) for setting in SETTINGS.values()]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What `chosen` takes."""
+        return [self.recipe, *self.fields]
+
+    def wire(self) -> None:
+        """Another recipe brings its settings."""
+        self.recipe.change(self.values, self.recipe, self.fields, **QUIET)
+
+    def values(self, recipe: str) -> list[Any]:
+        """What the fields show for a recipe."""
+        return [_shown(setting, RECIPES[recipe]) for setting in SETTINGS.values()]
+
+    def chosen(self, recipe: str, *values: Any) -> Recipe:
+        """The recipe with what was changed in it.
+
+        Raises:
+            ConfigError: there is no such recipe, or a value makes no sense.
+        """
+        if recipe not in RECIPES:
+            raise ConfigError(
+                f"There is no recipe {str(recipe)[:80]!r}.", f"Choose one of {', '.join(RECIPES)}."
+            )
+        return changed(RECIPES[recipe], dict(zip(SETTINGS, values, strict=False)))
+
+
+def _shown(setting: Setting, recipe: Recipe) -> Any:
+    value = getattr(recipe, setting.name)
+    return as_text(value) if setting.kind is tuple else value
+
+
+def _field(setting: Setting) -> Any:
+    settings: dict[str, Any] = {
+        "value": _shown(setting, DEFAULT),
+        "label": setting.label,
+        "info": setting.explained,
+        "min_width": 240,
+        "elem_id": f"setting-{setting.name}",
+    }
+    if setting.kind is bool:
+        return gr.Checkbox(**settings)
+    if setting.kind is tuple:
+        return gr.Textbox(max_lines=1, **settings)
+    return gr.Number(precision=0 if setting.kind is int else None, step=setting.step or 1, **settings)
+
 
 MORE_STEPS = 1000
 TRIED = 8  # pictures of "Try it now"
@@ -65,11 +260,11 @@ class Training:
             self.keep = gr.Button("No, let it train", elem_id="transfer-discard-not")
         with gr.Row():
             with gr.Column(min_width=280):
-                gr.HTML(words.note(chart.LOSSES_SAID))
-                self.losses = chart.losses_plot("transfer-losses")
+                gr.HTML(words.note(LOSSES_SAID))
+                self.losses = losses_plot("transfer-losses")
             with gr.Column(min_width=280):
-                gr.HTML(words.note(chart.QUALITY_SAID))
-                self.qualities = chart.qualities_plot("transfer-qualities")
+                gr.HTML(words.note(QUALITY_SAID))
+                self.qualities = qualities_plot("transfer-qualities")
                 self.quality = gr.HTML(elem_id="transfer-quality")
         gr.HTML(words.note("The same 16 random inputs as training goes on:"))
         self.previews = wall("transfer-previews", "m2m-tiles m2m-small")
@@ -198,8 +393,8 @@ class Training:
             return gr.LinePlot(table, x_lim=x_lim, visible=len(table) > 0)
 
         return {
-            self.losses: plot(chart.losses(status.metrics)),
-            self.qualities: plot(chart.qualities(status.metrics, status.total_steps)),
+            self.losses: plot(losses(status.metrics)),
+            self.qualities: plot(qualities(status.metrics, status.total_steps)),
             self.quality: words.quality(status),
         }
 

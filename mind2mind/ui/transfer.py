@@ -4,21 +4,644 @@ A run lives in the worker and in its folder. The page only follows it by its tok
 a closed tab loses nothing. Each step has a file of its own; here they are put together.
 """
 
+import html
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL import Image
 
-from mind2mind.ui import words
-from mind2mind.ui.common import MODEL_WORK, PRIVATE, QUIET, told
-from mind2mind.ui.pictures import Pictures
-from mind2mind.ui.result import Result
-from mind2mind.ui.shelf import Shelf
-from mind2mind.ui.steps import CHECK, LIVE_PART, RESULT, TRAIN, Steps, Updates
-from mind2mind.ui.training import Training
-from mind2mind.ui.visit import Visit, is_key
+from mind2mind.config import BUDGETS, Limits
+from mind2mind.data.dataset import advice
+from mind2mind.errors import DataError, Mind2MindError
+from mind2mind.runs.prepared import Prepared, ways_out
+from mind2mind.ui import shared as say
+from mind2mind.ui import shared as words
+from mind2mind.ui.result import Result, Shelf
+from mind2mind.ui.shared import (
+    LIVE,
+    MODEL_WORK,
+    PRIVATE,
+    QUIET,
+    Consent,
+    Visit,
+    boxed,
+    brief,
+    captioned,
+    check_seconds,
+    clock,
+    cost_of,
+    examples,
+    gpu,
+    is_key,
+    known_ref,
+    note,
+    on_zerogpu,
+    pairs,
+    plural,
+    told,
+    uploaded,
+    wall,
+)
+from mind2mind.ui.training import CHECK, LIVE_PART, RESULT, TRAIN, Steps, Training, Updates
 
 if TYPE_CHECKING:
+    from mind2mind.data.codes import EncodeProgress
     from mind2mind.studio import Studio
+
+# --- What the app says of a set of pictures before any training: small, escaped pieces of HTML.
+
+
+def limits(most: Limits) -> str:
+    """What may be uploaded, before it is."""
+    return note(
+        f"At most {most.files:,} pictures, each at most {most.file_bytes / 1e6:,.0f} MB and "
+        f"{most.pixels / 1e6:,.0f} megapixels, all together {most.total_bytes / 1e6:,.0f} MB. What you add counts "
+        "with what is there."
+    )
+
+
+def checked(prepared: "Prepared") -> str:
+    """What came out of the check, before any training."""
+    report, count, verdict = prepared.report, prepared.count, prepared.verdict
+    skipped, excluded = len(report.skipped), len(prepared.excluded)
+    reasons = "; ".join(
+        f"{number} x {reason.rstrip('.')}" for reason, number in report.reasons().most_common()
+    )
+    hope = advice(count)
+    if not count and excluded:
+        hope = "All pictures are left out: take some in again under All pictures."
+    psnr = prepared.psnr_mean
+    rebuilt = f"What the model can rebuild of them: {verdict}"
+    rebuilt += f" ({psnr:.1f} dB; more is better)." if psnr == psnr else "."
+    judged = f"Judged by {plural(prepared.judged, 'picture')} of them." if prepared.judged else ""
+    kind = "poor" if verdict not in ("good", "usable") and not verdict.startswith("unknown") else "good"
+    kind = "fair" if kind == "good" and (count < 50 or verdict == "usable") else kind
+    title = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
+    title += f", {excluded} left out" if excluded else ""
+    return boxed(kind, title, f"{reasons}." if reasons else "", hope, rebuilt, prepared.reason, judged)
+
+
+def ways(prepared: "Prepared") -> str:
+    """What to do if another model, or none, knows such pictures."""
+    found = ways_out(prepared)
+    return boxed("fair", "What you can do", *found) if found else ""
+
+
+def costs(prepared: "Prepared", pace: float | None) -> str:
+    """What reading took, and what a budget buys; `pace` in steps a second."""
+    read = f"Reading them took {brief(prepared.seconds)}." if prepared.seconds else ""
+    if not pace:
+        return note(read)
+    bought = ", ".join(f"{clock(b.seconds)} are about {pace * b.seconds:,.0f}" for b in BUDGETS.values())
+    return note(f"{read} Training makes about {pace:,.0f} steps a second here: {bought} steps.")
+
+
+def cropped(crop: str) -> str:
+    """Above the pictures before and after the crop."""
+    kept = {"fit": "the whole picture, with bars", "centre": "the square in the middle"}.get(crop, "the face")
+    return note(f"Above your pictures as they are, below what the model gets: {kept}. Change it under More.")
+
+
+def sizes(counts: dict[str, int]) -> str:
+    """A bar for each range of sizes."""
+    if not counts:
+        return ""
+    most = max(counts.values())
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(name)} px</th><td><div class="m2m-count" '
+        f'style="width:{100 * count / most:.0f}%"></div></td><td>{count:,}</td></tr>'
+        for name, count in counts.items()
+    )
+    return f'<table class="m2m-sizes"><caption>The shorter side of your pictures</caption>{rows}</table>'
+
+
+def near(prepared: "Prepared") -> str:
+    """How many near duplicates there are; they are only proposed."""
+    left = [name for name, _ in prepared.near if name not in prepared.excluded]
+    if not left:
+        return ""
+    return boxed(
+        "fair",
+        plural(len(left), "near duplicate"),
+        "These look like others of your pictures: saved again, made smaller, or hardly changed. They are in "
+        "the set until you leave them out: of each pair below the lower one.",
+    )
+
+
+def picking(prepared: "Prepared") -> str:
+    """Above the thumbnails."""
+    left = f" {plural(len(prepared.excluded), 'picture')} left out." if prepared.excluded else ""
+    return note(f"Click a picture to leave it out of the training, and again to take it in.{left}")
+
+
+# --- How uploads become a set: read by the source model, added to what is there, or read anew.
+# What is added to a set is read as the rest of it; another source or crop reads all of it anew. As long as
+# nothing has been trained, a set that another takes the place of is deleted.
+
+Added = tuple[str, list[str]]  # a title and the paths of uploads, as this session remembers them
+
+
+class Reading:
+    """Gives updates as the reading goes on.
+
+    Args:
+        steps: what the steps share.
+        shown: the updates of a set that was read.
+    """
+
+    def __init__(self, steps: Steps, shown: Callable[[Prepared], Updates]) -> None:
+        self.steps, self.studio, self.shown = steps, steps.studio, shown
+        self.read, self.extend = gpu(self._read, check_seconds), gpu(self._extend, check_seconds)
+
+    def build(self) -> None:
+        """What this session remembers of the uploads."""
+        self.added: gr.State = gr.State(None)  # `Added`
+
+    def waiting(self, visit: Visit) -> Prepared | None:
+        """The set that is there, if it has not been trained on."""
+        status = self.steps.status(visit.token)
+        return self.studio.prepared(status.token) if status and status.state == "prepared" else None
+
+    def add(
+        self, visit: Visit, paths: Sequence[Path], source: str, crop: Any, added: Added | None, title: str
+    ) -> Iterator[Updates]:
+        """To the set that is there, if it is read the same way; else to a new one."""
+        present = self.waiting(visit)
+        if present is None or (present.model, present.crop) != (source, crop):
+            yield from self.anew(visit, paths, source, crop, title)
+            return
+        title, before = added or (title, [])
+        files = [Path(path) for path in before]
+        with told():
+            events = self.extend(paths, present.token)
+            yield from self._followed(visit, events, source, title, [*files, *paths])
+
+    def anew(
+        self, visit: Visit, paths: Sequence[Path], source: str, crop: Any, title: str
+    ) -> Iterator[Updates]:
+        """A new set in the place of the one that is there."""
+        with told():
+            ref = known_ref(self.studio, source)
+            events = self.read(paths, ref, crop, visit.visitor, title)
+            yield from self._followed(visit, events, source, title, paths)
+
+    def drop(self, visit: Visit) -> None:
+        """Pictures that were only looked at need not be kept."""
+        if (status := self.steps.status(visit.token)) and status.state == "prepared":
+            self.studio.delete(status.token)
+
+    def _followed(
+        self,
+        visit: Visit,
+        events: "Iterator[EncodeProgress | Prepared]",
+        source: str,
+        title: str,
+        paths: Sequence[Path],
+    ) -> Iterator[Updates]:
+        message = self.steps.message
+        yield {message: words.note("Reading the pictures …"), **self.steps.only()}
+        self.studio.warm_up()
+        try:
+            for event in events:
+                if isinstance(event, Prepared):
+                    yield self._ready(visit, event) | {self.added: (title, [str(path) for path in paths])}
+                else:
+                    yield {message: words.reading(event, cost_of(self.studio, source))}
+        except (Mind2MindError, gr.Error):  # what was there before is there still
+            there = (CHECK, TRAIN) if self.waiting(visit) else ()
+            yield self.steps.only(*there) | {message: ""}
+            raise
+
+    def _ready(self, visit: Visit, prepared: Prepared) -> Updates:
+        if visit.token != prepared.token:
+            self.drop(visit)
+        visit = visit.at(prepared.token)
+        seen = self.steps.only(CHECK, TRAIN)
+        return self.shown(prepared) | seen | {self.steps.visit: visit.stored(), self.steps.message: ""}
+
+    def _read(
+        self, paths: Sequence[Path], ref: str, crop: Any, visitor: str, title: str
+    ) -> "Iterator[EncodeProgress | Prepared]":
+        yield from self.studio.prepare(paths, ref, crop=crop, visitor=visitor, title=title)
+
+    def _extend(self, paths: Sequence[Path], token: str) -> "Iterator[EncodeProgress | Prepared]":
+        yield from self.studio.add(token, paths)
+
+
+# --- Which pictures are trained on: thumbnails to click, and near duplicates to leave out at once.
+
+PAGE = 60  # thumbnails at a time
+PAIRS = 16  # near duplicates shown
+LEFT_OUT = "left out"
+
+
+class Picking:
+    """The components and their handlers. Each handler gives updates by component."""
+
+    def __init__(self, steps: Steps, summary: Callable[[Prepared], Updates]) -> None:
+        self.steps, self.studio, self.summary = steps, steps.studio, summary
+
+    def build(self) -> None:
+        """Inside step 2."""
+        self.near = gr.HTML(elem_id="transfer-near")
+        self.near_pairs = wall("transfer-near-pairs", "m2m-pairs")
+        self.drop = gr.Button("Leave the near duplicates out", visible=False, elem_id="transfer-drop-near")
+        with gr.Accordion("All pictures", open=False, elem_id="transfer-all"):
+            self.told = gr.HTML(elem_id="transfer-picking")
+            self.page = gr.Slider(1, 2, 1, step=1, label="Page", visible=False, elem_id="transfer-page")
+            self.thumbnails = wall("transfer-thumbnails", "m2m-tiles m2m-small", columns=6, to_pick=True)
+            self.all = gr.Button("Take all in again", visible=False, elem_id="transfer-take-all")
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `shown` updates."""
+        return [self.near, self.near_pairs, self.drop, self.told, self.page, self.thumbnails, self.all]
+
+    def wire(self, outputs: list[Any]) -> None:
+        """The events; `outputs` are the components of all steps."""
+        visit, settings = self.steps.visit, {"outputs": outputs, **QUIET, **MODEL_WORK}
+        self.thumbnails.select(self.toggle, [visit, self.page], **settings)
+        self.page.release(self.turn, [visit, self.page], self.thumbnails, **QUIET)
+        self.drop.click(self.drop_near, [visit, self.page], **settings)
+        self.all.click(self.take_all, [visit, self.page], **settings)
+
+    def shown(self, prepared: Prepared, page: int = 1, ready: bool = True) -> Updates:
+        """The thumbnails of a page; without `ready` the run has been started, and nothing can be left out."""
+        encoded = prepared.count + len(prepared.excluded)
+        pages = -(-encoded // PAGE)
+        left = [name for name, _ in prepared.near if name not in prepared.excluded]
+        return {
+            self.near: near(prepared) if ready else "",
+            self.near_pairs: self._pairs(prepared) if ready and left else gr.Gallery([], visible=False),
+            self.drop: gr.Button(visible=ready and bool(left)),
+            self.told: picking(prepared) if ready else "",
+            self.page: gr.Slider(maximum=max(2, pages), value=page, visible=pages > 1),
+            self.thumbnails: self._thumbnails(prepared, page),
+            self.all: gr.Button(visible=ready and bool(prepared.excluded)),
+        }
+
+    def _thumbnails(self, prepared: Prepared, page: int) -> gr.Gallery:
+        shown = self.studio.thumbnails(prepared.token, (page - 1) * PAGE, PAGE)
+        excluded = set(prepared.excluded)
+        pictures = [
+            (_pale(i), f"{name} · {LEFT_OUT}") if name in excluded else (i, name) for name, i in shown
+        ]
+        return gr.Gallery(pictures, selected_index=None)
+
+    def _pairs(self, prepared: Prepared) -> gr.Gallery:
+        near = [pair for pair in prepared.near if pair[0] not in prepared.excluded][:PAIRS]
+        count = prepared.count + len(prepared.excluded)
+        pictures = dict(self.studio.thumbnails(prepared.token, 0, count))
+        couples = [(pictures[like], pictures[name]) for name, like in near]
+        return gr.Gallery(pairs(couples, "A picture, below it one like it:"), visible=True)
+
+    # Handlers
+
+    def toggle(self, stored: Any, page: float, chosen: gr.SelectData) -> Updates:
+        """Leaves the clicked picture out, or takes it in again."""
+        with told():
+            prepared = self._prepared(stored)
+            names = [name for name, _ in self.studio.thumbnails(prepared.token, (int(page) - 1) * PAGE, PAGE)]
+            if not 0 <= chosen.index < len(names):
+                raise DataError("There is no such picture on this page.", "Turn the page.")
+            return self._exclude(prepared, {*prepared.excluded} ^ {names[chosen.index]}, page)
+
+    def drop_near(self, stored: Any, page: float) -> Updates:
+        """Leaves all near duplicates out."""
+        with told():
+            prepared = self._prepared(stored)
+            return self._exclude(prepared, {*prepared.excluded, *(name for name, _ in prepared.near)}, page)
+
+    def take_all(self, stored: Any, page: float) -> Updates:
+        """Takes everything in again."""
+        with told():
+            return self._exclude(self._prepared(stored), set(), page)
+
+    def turn(self, stored: Any, page: float) -> gr.Gallery:
+        """Another page of thumbnails."""
+        with told():
+            return self._thumbnails(self._prepared(stored), int(page))
+
+    def _prepared(self, stored: Any) -> Prepared:
+        return self.studio.prepared(Visit.of(stored).needed_token)
+
+    def _exclude(self, prepared: Prepared, names: set[str], page: float) -> Updates:
+        after = self.studio.exclude(prepared.token, names)
+        return self.summary(after) | self.shown(after, int(page))
+
+
+def _pale(image: Image.Image) -> Image.Image:
+    """A picture that is left out."""
+    whole = image.convert("RGB")
+    return Image.blend(whole, Image.new("RGB", whole.size, "white"), 0.75)
+
+
+# --- Step 2 of the tab Transfer: what the source model makes of the pictures, before any training.
+
+COMPARED = 8
+CLOSER = 320  # px a side of the slider
+CROPPED = "Your picture, below it what the model gets of it:"
+REBUILT = "Your picture, below it what the model makes of it:"
+
+# Gradio's slider gives its two pictures no words; it shows them a moment after the change
+CLOSER_WORDS = """() => { for (const wait of [0, 100, 500, 2000]) setTimeout(() => {
+  document.querySelectorAll('#transfer-closer img').forEach((picture, i) => {
+    picture.alt = i ? 'Its reconstruction' : 'Your picture'; }); }, wait); }"""
+
+
+class Check:
+    """The components and their handlers. Each handler gives updates by component."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps, self.studio = steps, steps.studio
+        self.comparison = gpu(self.studio.comparison)
+        self.picking = Picking(steps, self.summed_up)
+
+    def build(self) -> None:
+        """Inside its part of the page."""
+        gr.HTML(words.step(2, "What the model makes of them"))
+        self.summary = gr.HTML(elem_id="transfer-summary")
+        self.ways = gr.HTML(elem_id="transfer-ways")
+        self.take = gr.Button(visible=False, variant="primary", elem_id="transfer-take")
+        self.faces = gr.HTML(elem_id="transfer-faces")
+        self.aligned = wall("transfer-aligned", "m2m-pairs")
+        self.align = gr.Button("Align and crop the faces", visible=False, elem_id="transfer-align")
+        gr.HTML(
+            words.note(
+                "Above your pictures, below what the model can rebuild of them. "
+                "New pictures are drawn the same way: they can only be as good as the lower ones. "
+                "Click one to see it larger below: on the left yours, on the right its reconstruction."
+            )
+        )
+        self.compared = wall("transfer-compared", "m2m-pairs", to_pick=True)
+        self.closer = gr.ImageSlider(
+            label="Your picture and its reconstruction",
+            show_label=False,  # it would lie on the picture
+            format="png",
+            height=CLOSER,
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="transfer-closer",
+            elem_classes=["m2m-closer"],
+        )
+        self.costs = gr.HTML(elem_id="transfer-costs")
+        self.picking.build()
+        with gr.Accordion("Every file", open=False):
+            self.sizes = gr.HTML(elem_id="transfer-sizes")
+            self.report = gr.HTML(elem_id="transfer-report")
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `shown` updates."""
+        told_of = [self.summary, self.ways, self.take, self.faces, self.aligned, self.align]
+        return [
+            *told_of,
+            self.compared,
+            self.closer,
+            self.costs,
+            self.sizes,
+            self.report,
+            *self.picking.outputs,
+        ]
+
+    def wire(self, outputs: list[Any]) -> None:
+        """The events of this step alone; `outputs` are the components of all steps."""
+        self.compared.select(self.look_closer, self.steps.visit, self.closer, **QUIET, **MODEL_WORK)
+        self.closer.change(None, js=CLOSER_WORDS, **PRIVATE)
+        self.picking.wire(outputs)
+
+    def shown(self, prepared: Prepared, ready: bool) -> Updates:
+        """Step 2 of these pictures; `ready` says that the run has not been started."""
+        couples = self.comparison(prepared.token, count=COMPARED)
+        aligned, faces = self.studio.alignment(prepared.token), words.faces(prepared.report)
+        return {
+            **self.summed_up(prepared),
+            self.faces: faces or (cropped(prepared.crop) if aligned else ""),
+            self.aligned: gr.Gallery(captioned(aligned, CROPPED), visible=bool(aligned)),
+            self.align: gr.Button(visible=ready and prepared.report.not_aligned > 0),
+            self.compared: gr.Gallery(pairs(couples, REBUILT), selected_index=None),
+            self.closer: _slid(couples),
+            self.costs: costs(prepared, self._pace(prepared) if ready else None),
+            self.sizes: sizes(prepared.report.sizes()),
+            self.report: words.table(prepared.report),
+            **self.picking.shown(prepared, ready=ready),
+        }
+
+    def summed_up(self, prepared: Prepared) -> Updates:
+        """The verdict, and what can be done about it."""
+        better = f"Read them with {prepared.others[0]['title']} instead" if prepared.others else ""
+        return {
+            self.summary: checked(prepared),
+            self.ways: ways(prepared),
+            self.take: gr.Button(better, visible=bool(better)),
+        }
+
+    def _pace(self, prepared: Prepared) -> float | None:
+        """Steps a second; on ZeroGPU this process is not the one that trains."""
+        return None if prepared.count < 2 or on_zerogpu() else self.studio.pace(prepared.token)
+
+    def look_closer(self, stored: Any, chosen: gr.SelectData) -> tuple[Image.Image, Image.Image] | None:
+        """The clicked picture and its reconstruction, one under the other."""
+        with told():
+            token = Visit.of(stored).needed_token
+            return _slid(self.comparison(token, count=COMPARED, only=int(chosen.index)))
+
+
+def _slid(couples: list[tuple[Image.Image, Image.Image]]) -> tuple[Image.Image, Image.Image] | None:
+    """The first of them, for the slider."""
+    if not couples:
+        return None
+    original, rebuilt = couples[0]
+    side = max(CLOSER, *rebuilt.size)
+    return original.resize((side, side)), rebuilt.resize((side, side))
+
+
+# --- Step 1 of the tab Transfer: pictures in. Several uploads add up to one set, which the source model reads.
+
+CROPS = [
+    ("the square in the middle", "centre"),
+    ("the whole picture, with bars", "fit"),
+    ("the face, aligned and cropped", "face"),
+]
+
+
+class Pictures:
+    """The components and their handlers. Each handler gives updates by component."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps, self.studio = steps, steps.studio
+        self.examples = examples(models={m.id for m in self.studio.models() if m.kind == "source"})
+        hours = self.studio.limits.keep_hours
+        self.consent = Consent(self.studio, "transfer", lambda: say.deletion_clock(hours) if hours else "")
+        self.check = Check(steps)
+        self.reading = Reading(steps, self.shown)
+
+    def crop_of(self, source: str) -> str:
+        """How this source's card says that pictures become square."""
+        return next((m.crop for m in self.studio.models() if m.id == source), "centre")
+
+    def build(self) -> None:
+        """Step 1."""
+        sources = [(m.title, m.id) for m in self.studio.models() if m.kind == "source"]
+        gr.HTML(
+            words.step(
+                1, "Your pictures", "20 are a beginning, 200 are good. They should show one kind of thing."
+            )
+        )
+        self.source = gr.Dropdown(
+            sources,
+            value=sources[0][1],
+            label="Source model",
+            visible=len(sources) > 1,
+            elem_id="transfer-source",
+            info="The model that already knows pictures like yours.",
+        )
+        self.takes = gr.HTML(elem_id="transfer-takes")
+        with gr.Row():
+            self._build_uploads()
+            with gr.Column(scale=1, min_width=280, visible=bool(self.examples)):
+                self._build_examples()
+        with gr.Accordion("More", open=False) as self.more:
+            self.crop = gr.Radio(
+                CROPS,
+                value=self.crop_of(sources[0][1]),
+                elem_id="transfer-crop",
+                label="Use of each picture",
+                info="Another choice reads all pictures of the set again.",
+            )
+        self.over = gr.Button("Start over with an empty set", visible=False, elem_id="transfer-over")
+        self.reading.build()
+
+    def _build_uploads(self) -> None:
+        with gr.Column(scale=1, min_width=280):
+            self.consent.build()
+            with gr.Column(visible=not self.consent.needed, min_width=280) as self.uploads:
+                gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
+                self.files = gr.File(
+                    file_count="multiple", label="Drop pictures, or one zip", height=150,
+                    elem_id="transfer-files",
+                )  # fmt: skip
+                self.folder = gr.UploadButton(
+                    "Choose a folder …", file_count="directory", elem_id="transfer-folder"
+                )
+        self.consent.opens.append(self.uploads)
+
+    def _build_examples(self) -> None:
+        gr.HTML(words.note("Or try an example:"))
+        collages = [(e.collage(), e.title) for e in self.examples]
+        self.sets = wall("transfer-sets", "m2m-sets", collages, label="Examples", to_pick=True)
+        gr.HTML(words.credits(self.examples))
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What these handlers and `shown` may update, beside what all may."""
+        own = [self.files, self.source, self.crop, self.reading.added, self.over]
+        return [*own, *self.consent.outputs, *self.check.outputs]
+
+    def wire(self, outputs: list[Any]) -> None:
+        """The events; `outputs` are the components of all steps."""
+        visit = self.steps.visit
+        settings: dict[str, Any] = {"outputs": outputs, **QUIET, **MODEL_WORK}
+        self.consent.wire(visit)
+        self.tell_price_on(self.source.change)
+        added = self.reading.added
+        chosen = [self.source, self.crop, added]
+        for box in (self.files, self.folder):
+            box.upload(self.add, [visit, box, *chosen], **settings)
+        self.sets.select(self.add_example, [visit, *chosen], **settings)
+        self.source.input(self.crop_of, self.source, self.crop, **LIVE).then(
+            self.again, [visit, *chosen], **settings
+        )
+        self.crop.input(self.again, [visit, *chosen], **settings)
+        self.check.align.click(self.align_faces, [visit, self.source, added], **settings)
+        self.check.take.click(self.take_other, [visit, added], **settings)
+        self.over.click(self.start_over, visit, outputs, **QUIET)
+        self.check.wire(outputs)
+
+    @property
+    def turns(self) -> list[Any]:
+        """The events that turn to other pictures, and so away from the run that is followed."""
+        return [self.files.upload, self.folder.upload, self.sets.select, self.over.click]
+
+    def tell_price_on(self, event: Any) -> None:
+        """Says what the chosen source costs on one more event: the tab's opening."""
+        event(self.price, self.source, self.takes, **LIVE)
+
+    # Handlers
+
+    def price(self, source: str) -> str:
+        """What reading pictures in with this source costs."""
+        return words.encoding(cost_of(self.studio, source))
+
+    def add_example(
+        self, stored: Any, source: str, crop: Any, added: Added | None, chosen: gr.SelectData
+    ) -> Iterator[Updates]:
+        """An example set; it brings its source model along if the chosen one does not suit it."""
+        example = self.examples[chosen.index]
+        if (suited := example.source(source)) != source:
+            source, crop = suited, self.crop_of(suited)
+        yield {self.source: source}
+        files, visit = list(example.files), Visit.of(stored)
+        yield from self.reading.add(visit, files, source, crop, added, example.title)
+
+    def add(
+        self, stored: Any, files: list[str] | str | None, source: str, crop: Any, added: Added | None = None
+    ) -> Iterator[Updates]:
+        """Uploaded files: reads, checks and encodes them, and shows what can be rebuilt.
+
+        The box is emptied first: what it holds it would send again with the next files.
+        """
+        yield {self.files: None}
+        with told():
+            self.consent.check(stored)
+            paths = uploaded(files)
+            title = (
+                paths[0].stem if len(paths) == 1 else f"{len(paths)} files of {time.strftime('%d %b, %H:%M')}"
+            )
+        yield from self.reading.add(Visit.of(stored), paths, source, crop, added, title)
+
+    def again(self, stored: Any, source: str, crop: Any, added: Added | None) -> Iterator[Updates]:
+        """Reads the whole set once more, with another source or crop."""
+        prepared = self.reading.waiting(Visit.of(stored))
+        title, files = added or ("", [])
+        paths = [Path(file) for file in files]
+        if prepared is None or (prepared.model, prepared.crop) == (source, crop):
+            yield self.steps.unchanged
+        elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
+            yield {self.steps.message: words.note("Add your pictures again to have them read this way.")}
+        else:
+            yield from self.reading.anew(Visit.of(stored), paths, source, crop, title)
+
+    def align_faces(self, stored: Any, source: str, added: Added | None) -> Iterator[Updates]:
+        """The same pictures, their faces aligned."""
+        yield from self.again(stored, source, "face", added)
+
+    def take_other(self, stored: Any, added: Added | None) -> Iterator[Updates]:
+        """The same pictures, read by the model that knows them better."""
+        prepared = self.reading.waiting(Visit.of(stored))
+        if prepared and prepared.others:
+            other = prepared.others[0]["id"]
+            crop = "centre" if prepared.crop == "face" else prepared.crop
+            yield from self.again(stored, other, crop, added)
+
+    def start_over(self, stored: Any) -> Updates:
+        """Empties the set."""
+        visit = Visit.of(stored)
+        self.reading.drop(visit)
+        emptied = {self.reading.added: None, self.over: gr.Button(visible=False), self.steps.message: ""}
+        return self.steps.only() | emptied | {self.steps.visit: visit.at(None).stored()}
+
+    def shown(self, prepared: Prepared, ready: bool = True) -> Updates:
+        """The set as it was read, and step 2; `ready` says that the run has not been started."""
+        return {
+            self.source: prepared.model,
+            self.crop: prepared.crop,
+            self.over: gr.Button(visible=ready),
+            **self.check.shown(prepared, ready),
+        }
 
 
 def linked(request: gr.Request) -> str | None:

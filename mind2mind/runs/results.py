@@ -1,0 +1,299 @@
+"""Everything of a run in one zip, for whoever made it: model, samples, film, codes, settings, how to repeat it.
+
+The run.json in it lacks what is the server's or the visitor's secret. Codes hold small copies of the originals.
+"""
+
+import itertools
+import json
+import shlex
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from mind2mind import draw as gallery
+from mind2mind.config import Recipe, as_options
+from mind2mind.data import codes
+from mind2mind.data.codes import Codes
+from mind2mind.data.images import grid, save_png, to_image
+from mind2mind.draw import save_clip
+from mind2mind.errors import ConfigError
+from mind2mind.files import atomic, load_tensors
+from mind2mind.judge import verdict as originality
+from mind2mind.judge.verdict import Originality
+from mind2mind.models.bundle import PARTS, Model, read_config, usage
+from mind2mind.models.catalogue import Library, zip_at
+from mind2mind.networks import mindgan
+from mind2mind.runs.run import CODES, JSON, LOG, METRICS, REPORT, Run, RunStatus
+from mind2mind.training import transfer as trained
+
+# --- What a run's folder has to show: its pictures beside their reconstructions, its previews, its originals.
+
+FPS = 8  # of the film
+HELD = 12  # frames: how long its end is seen
+BETWEEN = 1  # frames drawn between two previews of a small model
+SMOOTH_SIDE, WIDE_SIDE = 128, 512  # px: larger ones get no frames between; from there on 4 pictures a frame
+
+
+def comparison(
+    library: Library, run: Run, count: int, only: int | None = None
+) -> list[tuple[Image.Image, Image.Image]]:
+    """`count` of a run's pictures, spread over all, each with its reconstruction; `only` one of these."""
+    model, made = library.model(run.info["model"]), codes.of_run(run)
+    count = min(count, len(made))
+    rows = [i * len(made) // count for i in range(count)]
+    rows = rows if only is None else rows[only : only + 1]
+    originals = [to_image(made.thumbnails[i]) for i in rows]
+    return list(zip(originals, gallery.draw(model.alae, made.w[rows]), strict=True))
+
+
+def thumbnails(run: Run, first: int, count: int) -> list[tuple[str, Image.Image]]:
+    """Names and small copies of `count` of a run's pictures, excluded ones too, from number `first` on."""
+    made = codes.load(run.codes)
+    rows = range(len(made))[first : first + count]
+    return [(made.names[row], to_image(made.thumbnails[row])) for row in rows]
+
+
+def alignment(run: Run) -> list[Image.Image]:
+    """Some of a run's pictures above what the crop makes of them; none where it changes nothing."""
+    couples = []
+    for path in sorted(run.alignment.glob("*.png")):
+        with Image.open(path) as couple:
+            couples.append(couple.convert("RGB"))
+    return couples
+
+
+def nearest(library: Library, run: Run, seeds: Sequence[int]) -> list[tuple[Image.Image, Image.Image, float]]:
+    """Each seed's sample, the original nearest to it, and the distance of their standardised codes."""
+    samples, originals, seen = beside_originals(library.model(run.token), codes.of_run(run), seeds)
+    return list(zip(samples, originals, seen.distance.tolist(), strict=True))
+
+
+def beside_originals(
+    model: Model, made: Codes, seeds: Sequence[int]
+) -> tuple[list[Image.Image], list[Image.Image], Originality]:
+    """Each seed's sample, the original nearest to it (a thumbnail), and how near they are as they are drawn."""
+    w = gallery.codes_of(model, seeds)
+    seen = originality.originality_of(w, made.w)
+    originals = [to_image(made.thumbnails[int(i)]) for i in seen.nearest]
+    return gallery.sampled(model, w, seeds, 1.0, "random"), originals, seen
+
+
+def preview(library: Library, run: Run, step: int | None) -> list[Image.Image]:
+    """The samples at `step`, or the newest; none where there is no such preview."""
+    steps = run.preview_steps()
+    if not steps or (step is not None and step not in steps):
+        return []
+    tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
+    return gallery.draw(library.model(run.info["model"]).alae, tensors["w"])
+
+
+def trial(library: Library, run: Run, seeds: Sequence[int]) -> tuple[list[Image.Image], int]:
+    """Pictures of these seeds by the generator as the run saved it last, and of which step that is."""
+    g, sizes, step = trained.current(run.folder)
+    source = library.model(run.info["model"])
+    return gallery.sample(source.drawing(g, sizes.z_dim), seeds, 1.0, "random"), step
+
+
+def film(library: Library, run: Run) -> Iterator[Image.Image]:
+    """The previews from first to last, a sheet a frame, at FPS frames a second; the last one is held.
+
+    Between two previews of a small model some frames are drawn on the straight lines between their codes.
+    """
+    alae = library.model(run.info["model"]).alae
+    side = alae.architecture.resolution
+    count, between = 4 if side >= WIDE_SIDE else 16, BETWEEN if side <= SMOOTH_SIDE else 0
+    stops = [load_tensors(run.preview_path(step))[0]["w"][:count] for step in run.preview_steps()]
+    ways = stops[:1]
+    for a, b in itertools.pairwise(stops):
+        ways += [torch.lerp(a, b, i / (between + 1)) for i in range(1, between + 2)]
+    sheet = None
+    for w in ways:
+        sheet = grid(gallery.draw(alae, w))
+        yield sheet
+    if sheet is not None:
+        yield from [sheet] * HELD
+
+
+# --- What came out of a run.
+# The app's result, `mind2mind result` and what is downloaded say what is made here.
+
+SEEDS = range(1000, 1064)  # of the samples shown; a slow model shows the first of them
+JUDGED = 1000  # samples whose codes are compared with the originals: milliseconds
+OF_SOURCE = 16
+SLOW_SIDE = 512  # px; from there on fewer are drawn
+# From the quality at the beginning (0) to the floor (1): what to call it
+WORDS = ((0.97, "as close as can be"), (0.85, "close"), (0.5, "on the way"), (-1e9, "still far"))
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How far new pictures are from the ones that were kept aside."""
+
+    value: float  # energy distance of codes, 0 to 1
+    floor: float  # of the other originals, which is what a perfect generator would reach
+    first: float  # at the beginning
+    word: str
+
+    @property
+    def told(self) -> str:
+        """What the number means, in a sentence."""
+        return (
+            f"New pictures are at a distance of {self.value:.3f} ({self.word}) from some of yours that were kept "
+            f"aside, where 1 is nothing in common; your other pictures, the best there can be, are at "
+            f"{max(0.0, self.floor):.3f} from them, and at the beginning the new ones were at {self.first:.3f}."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The result of a run that has a model."""
+
+    status: RunStatus
+    seeds: range  # of the samples
+    samples: list[Image.Image]
+    originals: list[Image.Image]  # the nearest to each sample; thumbnails
+    near: list[bool]  # a sample that is a near copy of its original
+    of_source: list[Image.Image]  # samples of the source model; unpaired, its prior is another
+    source_title: str
+    quality: Quality | None  # None where too few pictures were there to keep some aside
+    originality: Originality  # of JUDGED others: the numbers on the card
+    distance: list[float]  # from each sample to its original; see Originality
+    command: str  # that repeats the run
+
+
+def quality(status: RunStatus) -> Quality | None:
+    """The quality of a run so far, in words; None if it is not measured."""
+    if status.quality is None:
+        return None
+    floor = status.floor if status.floor is not None else 0.0
+    first = next((m["quality"] for m in status.metrics if m.get("quality") is not None), status.quality)
+    way = 1 - (status.quality - floor) / (first - floor) if first > max(floor, status.quality) else 0.0
+    word = next(word for least, word in WORDS if way > least)
+    return Quality(status.quality, floor, first, word)
+
+
+def outcome(library: Library, run: Run, status: RunStatus) -> Outcome:
+    """Draws and judges what the run has learnt.
+
+    Raises:
+        RunError: it has no model yet.
+    """
+    model, source = library.model(run.token), library.model(run.info["model"])
+    made = codes.of_run(run)
+    seeds = SEEDS[: shown(model)]
+    samples, originals, seen = beside_originals(model, made, seeds)
+    return Outcome(
+        status=status,
+        seeds=seeds,
+        samples=samples,
+        originals=originals,
+        near=seen.near.tolist(),
+        of_source=gallery.sample(source, SEEDS[: min(OF_SOURCE, len(seeds))], 1.0, "random"),
+        source_title=source.card.title,
+        quality=quality(status),
+        originality=judged(model.g, model.z_dim, made),
+        distance=seen.distance.tolist(),
+        command=command(run.info),
+    )
+
+
+def judged(g: nn.Module, z_dim: int, made: Codes) -> Originality:
+    """Whether g repeats what it learnt from: by its codes as it gives them, before they are refined."""
+    return originality.originality_of(mindgan.samples(g, z_dim, JUDGED), made.w)
+
+
+def shown(model: Model) -> int:
+    """How many samples a result shows: 64, of 512 px 16, of 1024 px 4."""
+    side = model.alae.architecture.resolution
+    return len(SEEDS) if side < SLOW_SIDE else max(4, 16 * SLOW_SIDE**2 // side**2)
+
+
+def command(info: Mapping[str, Any], pictures: Sequence[str] = ("PICTURES",), out: str = "my-run") -> str:
+    """The command line that repeats the run of this run.json, with the same pictures in the same order.
+
+    It asks for steps: seconds come to other steps on another computer.
+    """
+    words = ["mind2mind", "transfer", *pictures, "--model", str(info["model"]), "--out", out]
+    words += ["--crop", str(info.get("crop", "centre"))]
+    if steps := info.get("steps"):
+        words += ["--steps", str(steps)]
+    if recipe := info.get("recipe"):
+        try:
+            words += as_options(Recipe.from_dict(recipe))
+        except ConfigError:  # of another version
+            words += ["--recipe", str(recipe.get("name"))]
+    return shlex.join([*words, "--seed", str(info.get("seed", 0))])
+
+
+SECRETS = ("visitor", "address")  # of run.json
+FILES = (CODES, REPORT, METRICS, LOG)
+FILM = "film.mp4"
+
+
+def pack(library: Library, run: Run, path: Path) -> Path:
+    """Writes the zip to `path`; the ending .zip is added where it is missing.
+
+    Raises:
+        RunError: the run has no model yet.
+    """
+    model, info = library.model(run.token), run.info
+    path = zip_at(path)
+    name = read_config(run.bundle)["id"]
+    seeds = SEEDS[: shown(model)]
+    with (
+        atomic(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        for part in PARTS:
+            if (run.bundle / part).exists():
+                archive.write(run.bundle / part, f"{name}/{part}")
+        for file in save_samples(gallery.sample(model, seeds, 1.0, "random"), Path(folder)):
+            archive.write(file, f"samples/{file.name}", zipfile.ZIP_STORED)
+        if run.preview_steps():
+            save_clip(film(library, run), Path(folder) / FILM, FPS)
+            archive.write(Path(folder) / FILM, FILM, zipfile.ZIP_STORED)
+        for file in (run.folder / part for part in FILES):
+            if file.exists():
+                archive.write(file, file.name)
+        told = {key: value for key, value in info.items() if key not in SECRETS}
+        archive.writestr(JSON, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        archive.writestr("README.txt", _read_me(name, command(info, out=name)))
+    return path
+
+
+def save_samples(images: list[Image.Image], folder: Path) -> list[Path]:
+    """Each sample as a PNG that says which model and seed made it, and all on one sheet; gives the files."""
+    files = []
+    for image in images:
+        meta = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
+        files.append(folder / f"{meta['seed']}.png")
+        save_png(image, files[-1], meta)
+    files.append(folder / "sheet.png")
+    save_png(grid(images), files[-1])
+    return files
+
+
+def _read_me(name: str, command: str) -> str:
+    return f"""{name}/ is the model. Its README.md is its card. Python draws with it:
+
+    import mind2mind
+    {usage(name)}
+
+The app takes it back: zip that folder, then Sample, More, "Open a downloaded model".
+The same pictures in the same order give the same run again (on one kind of computer, to the bit):
+
+    {command}
+
+samples/: new pictures; each file says in itself which model and seed drew it
+{FILM}: the same random inputs as the training went on
+codes.safetensors: what the model's encoder made of your pictures, with small copies of them: keep it to yourself
+report.json: the verdict on each of your files; run.json: settings and numbers; metrics.jsonl: the curves
+"""

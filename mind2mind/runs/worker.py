@@ -1,0 +1,296 @@
+"""The process that carries runs out: `python -m mind2mind.runs.worker FOLDER`.
+
+FOLDER is the app's home, whose queued runs are carried out in order until there has been nothing to do for
+a while, or one run's own folder. One thread and a raised niceness, so that the app beside it stays quick
+(on two cores under load a second thread slowed the loop to a quarter).
+"""
+
+import contextlib
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from mind2mind import draw as gallery
+from mind2mind.config import Recipe
+from mind2mind.data import codes
+from mind2mind.errors import Mind2MindError, RunError, WeightsError
+from mind2mind.files import read_meta, save_tensors
+from mind2mind.judge.verdict import Originality
+from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, save_transfer, slug
+from mind2mind.models.catalogue import Library
+from mind2mind.networks.mindgan import mean_code
+from mind2mind.runs import results as outcome
+from mind2mind.runs.queue import IDLE_SECONDS, be_modest
+from mind2mind.runs.run import WAKE, WORKER_LOCK, Run, is_run, runs_in, waiting
+from mind2mind.studio import Studio
+from mind2mind.training import transfer
+from mind2mind.training import transfer as learner
+from mind2mind.training import transfer as trained
+
+log = logging.getLogger(__name__)
+
+# --- One queued run carried out: from its codes to a bundle that reloads, or to the reason why there is none.
+# Killed at any moment, a run goes on from its last checkpoint to the same numbers.
+
+
+STOP_SECONDS = 0.1  # between two looks for a stop
+
+
+def carry_out(run: Run, library: Library) -> None:
+    """Carries one queued run out to a final state; never raises for what goes wrong in it."""
+    try:
+        with run.hold(timeout=10):
+            if run.info["state"] == "queued":
+                with _logged(run):
+                    _carry_out(run, library)
+    except Mind2MindError as error:  # deleted meanwhile, or the disk is too full even to say so
+        log.warning("%s", error)
+    if run.discarded:
+        run.erase()
+
+
+def _carry_out(run: Run, library: Library) -> None:
+    if run.stop_requested:
+        run.update(state=run.info["before"], reason="It was stopped before it began.")
+        return
+    run.update(state="running")
+    try:
+        _train(run, library)
+    except RunError:
+        raise
+    except Exception as error:
+        log.exception("The run failed.")
+        _fail(run, library, error)
+
+
+def _fail(run: Run, library: Library, error: Exception) -> None:
+    """Keeps the last good weights as a bundle, if there are any, and names the cause."""
+    if isinstance(error, Mind2MindError):
+        problem, advice = error.problem, error.fix
+    elif isinstance(error, OSError):
+        problem, advice = (
+            f"A file could not be written or read: {error.strerror}.",
+            "Make room, then resume the run.",
+        )
+    else:
+        problem = f"{type(error).__name__}: {error}"
+        advice = "This is a fault of the program: log.txt in the run's folder has the details."
+    changes: dict[str, Any] = {}
+    try:
+        if (run.folder / learner.BEST).exists():
+            changes = _bundle(run, library.model(run.info["model"]))
+    except Exception:
+        log.exception("The last good weights could not be bundled.")
+    if changes:
+        advice += " What it had learnt until then is kept and can be sampled."
+    run.update(state="failed", error=problem, advice=advice, **changes)
+
+
+@contextlib.contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    """Everything the package logs meanwhile goes to the run's log.txt."""
+    handler = logging.FileHandler(run.log, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("mind2mind")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
+
+
+class _Stopper:
+    """Says when to stop: a stop was asked for, or the time is up. Looks at the disk ten times a second."""
+
+    def __init__(self, run: Run, deadline: float | None) -> None:
+        self.run, self.deadline, self.late = run, deadline, False
+        self.begun = self.looked = time.monotonic()
+        self.stop = False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self.looked > STOP_SECONDS:
+            self.looked = now
+            self.stop = self.run.stop_requested
+            self.late = self.deadline is not None and now - self.begun > self.deadline
+        return self.stop or self.late
+
+
+def _train(run: Run, library: Library) -> None:
+    """From codes to a bundle that reloads; then the run is done, or stopped with its work kept."""
+    info = run.info
+    model = library.model(info["model"])
+    if model.hash != info["source_hash"]:
+        raise WeightsError(
+            f"The model '{info['model']}' is another one now than when the pictures were encoded.",
+            "Put the old one back, or begin a new run with the same pictures.",
+        )
+    w = codes.of_run(run).w
+    recipe = Recipe.from_dict(info["recipe"])
+    steps = info["steps"] or transfer.steps_for(w, recipe, info["seconds"])
+    run.update(steps=steps)
+    checkpoint = run.folder / learner.LAST
+    run.cut_back(read_meta(checkpoint)["step"] if checkpoint.exists() else None)
+    stopper = _Stopper(run, info.get("deadline"))
+    log.info("Training from step %s of %s.", "0" if not checkpoint.exists() else "the checkpoint", steps)
+    events = transfer.train(
+        w, recipe, steps, seed=info["seed"], folder=run.folder, resume=True, should_stop=stopper
+    )
+    for event in events:
+        if isinstance(event, transfer.Progress):
+            run.append_metrics(asdict(event))
+        elif isinstance(event, transfer.Preview):
+            save_tensors(run.preview_path(event.step), {"w": event.w})
+        elif isinstance(event, transfer.Finished):
+            _finish(run, model, event, stopper)
+
+
+def _finish(run: Run, model: Model, finished: transfer.Finished, stopper: _Stopper) -> None:
+    run.update(reached=finished.step)  # the last metrics may be some steps older
+    info, reason = run.info, finished.reason
+    stopped = finished.stopped and stopper.stop
+    if finished.stopped and not stopped:
+        reason = f"Its time was up at step {finished.step} of {info['steps']}; all until there is kept."
+    changes: dict[str, Any] = {}
+    if (run.folder / learner.BEST).exists():
+        changes = _bundle(run, model)
+    elif not stopped:
+        raise WeightsError("The training left no generator.", "Resume the run, or give it more time.")
+    log.info("Ended at step %d: %s", finished.step, reason)
+    run.update(state="stopped" if stopped else "done", reason=reason, **changes)
+
+
+def _bundle(run: Run, source: Model) -> dict[str, Any]:
+    """Writes the run's bundle, reloads it, draws its preview, moves it in; gives its numbers."""
+    g, sizes, meta = trained.exported(run.folder)
+    info = run.info
+    judged = outcome.judged(g, sizes.z_dim, codes.of_run(run))
+    card = _card(info, source, _numbers(run, meta, judged))
+    fresh = run.folder / "bundle.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    extra = {"recipe": meta["recipe"], "seed": info["seed"], "crop": info["crop"]}
+    w_avg = mean_code(g, sizes.z_dim)
+    save_transfer(fresh, g, w_avg, card, source=source, sizes=sizes, extra=extra)
+    model = load_transfer(fresh, source)
+    gallery.save_sheet(model, fresh / PREVIEW)
+    shutil.rmtree(run.bundle, ignore_errors=True)
+    fresh.rename(run.bundle)
+    return {"quality": meta["quality"], "floor": meta["floor"], "best_step": meta["step"]}
+
+
+def _numbers(run: Run, meta: dict[str, Any], judged: Originality) -> dict[str, Any]:
+    """What was measured, for the card; `meta` is what the best generator's file says of it."""
+    info, last = run.info, (run.metrics() or [{}])[-1]
+    numbers = {
+        "pictures": info["counts"]["used"],
+        "pictures_psnr": round(info["psnr_mean"], 2),
+        "best_step": meta["step"],
+        "steps": max(meta["step"], last.get("step", 0), info.get("reached") or 0),
+        "seconds": round(last.get("seconds", 0.0), 1),
+        "quality": _rounded(meta["quality"]),
+        "floor": _rounded(meta["floor"]),
+        "recipe": meta["recipe"],
+    }
+    return numbers if judged.bound is None else numbers | {"near_copies": round(judged.share, 3)}
+
+
+def _card(info: dict[str, Any], source: Model, numbers: dict[str, Any]) -> Card:
+    title = info["title"] or "A transfer"
+    return Card(
+        id=slug(title),
+        title=title,
+        knows=f"what {info['counts']['used']} pictures have in common, as {source.card.title} sees them",
+        credit=source.card.credit,
+        licence=source.card.licence,
+        numbers=numbers,
+        notes="Credit and licence are the source model's; the pictures it learnt from have their own.\n\n"
+        f"Made by `{outcome.command(info, out=slug(title))}`.",
+        crop=info["crop"],
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+LOOK_SECONDS = 0.5  # between two looks at the queue
+WAKE_SECONDS = 0.05  # between two looks whether to look at once
+
+
+def main() -> int:
+    """Serves the folder given on the command line."""
+    folder = Path(sys.argv[1])
+    be_modest()
+    torch.set_num_threads(1)
+    if is_run(folder):
+        carry_out(Run(folder), Studio("cpu").library)
+    else:
+        serve(folder, float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_SECONDS)
+    return 0
+
+
+def serve(home: Path, idle_seconds: float) -> None:
+    """Carries out the home's queued runs in order; ends when idle, or at once if another worker serves it."""
+    lock, studio = FileLock(home / WORKER_LOCK), Studio("cpu", home)
+    while True:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return
+        try:
+            _serve(studio, idle_seconds)
+        finally:
+            lock.release()
+        if not waiting(home):  # one that came between the last look and the release would wait for ever
+            return
+
+
+def _serve(studio: Studio, idle_seconds: float) -> None:
+    idle_since = time.monotonic()
+    while time.monotonic() - idle_since < idle_seconds:
+        if queue := waiting(studio.home):
+            carry_out(queue[0], studio.library)
+            idle_since = time.monotonic()
+        else:
+            _prepare(studio)
+            _wait(studio.home / WAKE)
+
+
+def _prepare(studio: Studio) -> None:
+    """Loads the source of the newest run that waits for its start: it is likely the next one."""
+    for run in reversed(runs_in(studio.home)):
+        with contextlib.suppress(Mind2MindError):
+            if run.info["state"] == "prepared":
+                studio.model(run.info["model"])
+                import torch._dynamo  # noqa: F401  an optimiser's first step does, which takes a second
+
+                return
+
+
+def _wait(wake: Path) -> None:
+    """LOOK_SECONDS, or until `wake` is touched."""
+    until, before = time.monotonic() + LOOK_SECONDS, _touched(wake)
+    while time.monotonic() < until and _touched(wake) == before:
+        time.sleep(WAKE_SECONDS)
+
+
+def _touched(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
