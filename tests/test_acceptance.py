@@ -42,18 +42,18 @@ def prepared(studio):
 
     @functools.cache
     def of(name) -> Prepared:
-        *_, last = studio.prepare(sorted((ROOT / "assets" / name).glob("*.png")), "toon64", title=name)
+        *_, last = studio.runs.prepare(sorted((ROOT / "assets" / name).glob("*.png")), "toon64", title=name)
         return last
 
     return of
 
 
 def test_the_bundle_is_what_its_card_says(studio):
-    (info,) = [model for model in studio.models() if model.id == "toon64"]
+    (info,) = [model for model in studio.models.list() if model.id == "toon64"]
     assert info.resolution == 64
     assert "Johan Melin, CC BY 4.0" in info.credit
     assert info.numbers["held_out_psnr"] >= 28
-    assert studio.model("toon64").alae.architecture == ARCHITECTURES["toon64"]
+    assert studio.models.load("toon64").alae.architecture == ARCHITECTURES["toon64"]
     for path in (ROOT / "weights" / "toon64").iterdir():
         assert path.stat().st_size < 10_000_000, f"{path.name} is too large for plain git on Spaces"
 
@@ -76,14 +76,14 @@ def test_the_skin_is_read_right_on_the_originals():
 @pytest.mark.slow
 def test_a_minute_of_steps_on_the_aliens_gives_aliens(studio, prepared, tmp_path):
     token = prepared("aliens").token
-    studio.start(token, steps=MINUTE)
-    *_, status = studio.attach(token)
+    studio.runs.start(token, steps=MINUTE)
+    *_, status = studio.runs.attach(token)
     assert status.state == "done", status.error
     seeds = range(256)
-    images = studio.sample(token, seeds, noise="none")
+    images = studio.draw.sample(token, seeds, noise="none")
     assert skin_classes(images).mean() >= 0.98
 
-    model, made = studio.model(token), codes.load(studio.home / "runs" / token / "codes.safetensors")
+    model, made = studio.models.load(token), codes.load(studio.home / "runs" / token / "codes.safetensors")
     w = gallery.codes_of(model, seeds)
     mean, std = standardisation(made.w)
     real = (made.w - mean) / std

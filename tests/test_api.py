@@ -284,14 +284,14 @@ def test_an_address_has_only_so_many_runs_whatever_its_callers_call_themselves(t
     tokens = [prepared(studio, folder, visitor=f"api {i}", address="api 192.0.2.1") for i in range(3)]
     again = prepared(studio, folder, visitor="api 0", address="api 192.0.2.1")
     elsewhere = prepared(studio, folder, visitor="api 3", address="api 192.0.2.2")
-    studio.start(tokens[0], steps=1)
+    studio.runs.start(tokens[0], steps=1)
     with pytest.raises(RunError, match="You already have 1 run"):
-        studio.start(again, steps=1)
-    studio.start(tokens[1], steps=1)
+        studio.runs.start(again, steps=1)
+    studio.runs.start(tokens[1], steps=1)
     with pytest.raises(RunError, match="2 runs of your address"):
-        studio.start(tokens[2], steps=1)
-    studio.start(elsewhere, steps=1)
-    studio.start(prepared(studio, folder, visitor="a browser"), steps=1)  # no address: not counted
+        studio.runs.start(tokens[2], steps=1)
+    studio.runs.start(elsewhere, steps=1)
+    studio.runs.start(prepared(studio, folder, visitor="a browser"), steps=1)  # no address: not counted
 
 
 def test_the_page_has_no_private_endpoint(client):

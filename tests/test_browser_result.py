@@ -37,9 +37,9 @@ def app(request, tmp_path_factory):
 def token(app, tmp_path_factory):
     """A finished run of somebody's."""
     studio = Studio("cpu", app.home, weights=app.spied.parent / "weights")
-    studio.desk.launcher.ensure = lambda run: None
+    studio.runs.launcher.ensure = lambda run: None
     run = prepared(studio, make_pictures(tmp_path_factory.mktemp("set"), 120), title="My ducks")
-    studio.start(run, recipe=RECIPE, steps=40)
+    studio.runs.start(run, recipe=RECIPE, steps=40)
     assert carry_out(studio, run).state == "done"
     return run
 

@@ -33,7 +33,7 @@ from mind2mind.networks.mindgan import Perceptron
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import Launcher
 from mind2mind.runs.run import RunStatus
-from mind2mind.studio import Studio
+from mind2mind.studio import Draw, Studio
 from mind2mind.training import source as make_source
 from mind2mind.training.source import PretrainProgress
 
@@ -189,7 +189,7 @@ def test_bad_input_tells_fact_and_remedy(cli):
 
 
 def test_a_fault_of_ours_ends_with_1_and_shows(cli, monkeypatch):
-    monkeypatch.setattr(Studio, "sample", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(Draw, "sample", lambda *_, **__: 1 / 0)
     result = cli("sample", "-m", "tiny", "--json")
     assert (result.exit_code, type(result.exception)) == (1, ZeroDivisionError)
     assert "ZeroDivisionError" in document(result)["error"]["problem"]
@@ -199,19 +199,19 @@ def test_interrupt_ends_with_130(cli, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Studio, "sample", interrupted)
+    monkeypatch.setattr(Draw, "sample", interrupted)
     result = cli("sample", "-m", "tiny", "--json")
     assert result.exit_code == 130 and document(result)
 
 
 def test_nothing_else_reaches_stdout(cli, monkeypatch):
-    draw = Studio.sample
+    draw = Draw.sample
 
     def chatty(*arguments, **options):
         print("a library's remark")
         return draw(*arguments, **options)
 
-    monkeypatch.setattr(Studio, "sample", chatty)
+    monkeypatch.setattr(Draw, "sample", chatty)
     result = cli("sample", "-m", "tiny", "--count", "1", "--json")
     assert document(result) and "remark" in result.stderr
 
@@ -457,7 +457,7 @@ def test_transfer_of_nonsense(cli, place, arguments):
 
 def test_pictures_are_left_out(cli, place, tmp_path, monkeypatch):
     def here(launcher, run):
-        execution.carry_out(run, Studio("cpu", launcher.home, weights=launcher.weights).library)
+        execution.carry_out(run, Studio("cpu", launcher.home, weights=launcher.weights).models.library)
 
     monkeypatch.setattr(Launcher, "ensure", here)
     shutil.copytree(place / "pictures", tmp_path / "set")
@@ -512,6 +512,7 @@ class FollowedStudio:
 
     def __init__(self):
         self.stopped = []
+        self.runs = self
 
     def attach(self, token, every):
         os.kill(os.getpid(), signal.SIGINT)

@@ -29,7 +29,7 @@ def studio(tmp_path_factory):
 @pytest.fixture
 def slow(studio, monkeypatch):
     """The page over a model that seems to take a second a picture."""
-    monkeypatch.setattr(studio.meter, "cost", lambda model: SLOW)
+    monkeypatch.setattr(studio.draw.meter, "cost", lambda model: SLOW)
     return Page(studio)
 
 
@@ -40,21 +40,21 @@ def test_few_pictures_are_asked_for_where_each_takes_long():
 
 
 def test_a_model_is_measured_once(studio, monkeypatch):
-    first = studio.cost("tiny")
+    first = studio.draw.cost("tiny")
     assert first.draw_seconds > 0 and first.encode_seconds > 0
-    weights = sum(4 * t.numel() for t in studio.model("tiny").alae.state_dict().values())
+    weights = sum(4 * t.numel() for t in studio.models.load("tiny").alae.state_dict().values())
     assert weights < first.memory < weights + 1_000_000
     monkeypatch.setattr("mind2mind.models.catalogue.measure", lambda model: pytest.fail("measured again"))
-    assert studio.cost("tiny") is first
+    assert studio.draw.cost("tiny") is first
 
 
 def test_pieces_are_as_large_as_the_batches(studio):
-    assert studio.at_a_time("tiny") == 16
+    assert studio.draw.at_a_time("tiny") == 16
 
 
 AGAIN = """
 import resource, torch
-from mind2mind import memory
+from mind2mind import draw as memory
 if {kept}: memory.keep_freed()
 for _ in range(8):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -84,7 +84,7 @@ def test_a_slow_model_starts_with_four_pictures_and_says_why(slow):
 def test_a_number_that_the_visitor_chose_stays(slow, studio, monkeypatch):
     assert slow.sample.price("tiny", MANY)[1] == FEW
     assert slow.sample.price("tiny", 9)[1] == gr.skip()
-    monkeypatch.setattr(studio.meter, "cost", lambda model: QUICK)
+    monkeypatch.setattr(studio.draw.meter, "cost", lambda model: QUICK)
     assert slow.sample.price("tiny", FEW) == ("", MANY)
 
 
@@ -121,12 +121,12 @@ def test_when_a_slider_draws(held, live, draws):
 
 def test_a_slow_models_slider_draws_once_it_is_let_go(slow, studio, monkeypatch):
     drawn = []
-    monkeypatch.setattr(studio, "blend", lambda *ends: drawn.append(ends[-1]))
+    monkeypatch.setattr(studio.draw, "blend", lambda *ends: drawn.append(ends[-1]))
     for t, held in ((0.1, MOVING), (0.2, MOVING), (0.3, LET_GO), (0.4, "")):
         slow.interpolate.slide(held, t, "tiny", 1, None, 2, None)
     assert drawn == [0.3, 0.4]
     drawn = []
-    monkeypatch.setattr(studio, "sample", lambda *a, **k: drawn.append(a) or pytest.fail("drawn"))
+    monkeypatch.setattr(studio.draw, "sample", lambda *a, **k: drawn.append(a) or pytest.fail("drawn"))
     assert slow.sample.draw_slid(MOVING, "tiny", 0, 4, 1.0, "none") == (gr.skip(),) * 3
 
 
@@ -134,4 +134,4 @@ def test_the_way_of_a_slow_model_has_few_pictures(slow, studio):
     first, last, _, strip = slow.interpolate.show(0.5, "tiny", 1, None, 2, None)
     assert strip.width == 3 * (first.width + 2) - 2
     for end, t in ((first, 0.0), (last, 1.0)):
-        assert np.abs(np.int16(end) - np.int16(studio.blend("tiny", 1, 2, t))).max() <= 1
+        assert np.abs(np.int16(end) - np.int16(studio.draw.blend("tiny", 1, 2, t))).max() <= 1

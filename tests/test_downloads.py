@@ -63,22 +63,22 @@ def studio(tmp_path):
 
 
 def got(studio, ref, **how):
-    *_, last = studio.download(ref, **how)
+    *_, last = studio.models.download(ref, **how)
     assert isinstance(last, Downloaded)
     return last
 
 
 def fails(studio, ref, kind=WeightsError, **how):
-    before = [m.id for m in studio.models()]
+    before = [m.id for m in studio.models.list()]
     with pytest.raises(kind) as caught:
-        list(studio.download(ref, **how))
+        list(studio.models.download(ref, **how))
     assert caught.value.fix
-    assert [m.id for m in studio.models()] == before
+    assert [m.id for m in studio.models.list()] == before
     return str(caught.value)
 
 
 def parts(studio):
-    return sorted(p.name for p in (studio.downloads.folder / ".parts").glob("*"))
+    return sorted(p.name for p in (studio.models.downloads.folder / ".parts").glob("*"))
 
 
 # The table and the names
@@ -124,25 +124,25 @@ def test_names_of_repositories():
 def test_an_official_file_becomes_a_model(web, studio, file):
     content = file.read_bytes()
     web.put("/small.pth", content)
-    assert [r.id for r in studio.available()] == list(REMOTE)
-    *progress, converting, last = studio.download("small")
+    assert [r.id for r in studio.models.available()] == list(REMOTE)
+    *progress, converting, last = studio.models.download("small")
     assert all(isinstance(event, Downloading) for event in progress) and converting == Converting("small")
     assert progress[-1].done == progress[-1].total == len(content) and progress[-1].seconds_left == 0
     digest = hashlib.sha256(content).hexdigest()
     assert last == Downloaded("small", studio.home / "downloads" / "small", digest, None, new=True)
-    _, info = studio.models()
+    _, info = studio.models.list()
     assert (info.id, info.title, info.kind, info.resolution) == ("small", "ALAE FFHQ", "source", 32)
     assert digest in info.notes and "Apache-2.0" in info.licence
     with Image.open(info.preview) as preview:
         assert max(preview.size) <= 2 * arrivals.PREVIEW_SIDE + 2
-    assert len(studio.sample("small", [0])) == 1
+    assert len(studio.draw.sample("small", [0])) == 1
     assert sorted(p.name for p in last.folder.iterdir()) == [
         "README.md",
         "config.json",
         "model.safetensors",
         "preview.png",
     ]
-    assert parts(studio) == [] and "small" not in [r.id for r in studio.available()]
+    assert parts(studio) == [] and "small" not in [r.id for r in studio.models.available()]
     record = json.loads((studio.home / "downloads" / "downloads.json").read_text())
     assert record["small"]["sha256"] == digest and record["small"]["from"] == REMOTE["small"].url
 
@@ -150,7 +150,7 @@ def test_an_official_file_becomes_a_model(web, studio, file):
 def test_one_that_is_here_is_not_asked_for_again(web, studio):
     web.put("/small.pth", SMALL.read_bytes())
     first = got(studio, "small")
-    assert list(studio.download("small")) == [replace(first, new=False)]
+    assert list(studio.models.download("small")) == [replace(first, new=False)]
     assert len(web.asked) == 1
 
 
@@ -160,14 +160,14 @@ def test_a_broken_download_goes_on_after_a_restart(web, studio, tmp_path):
     assert "kept" in fails(studio, "small")
     assert parts(studio) == ["small"]
     web.put("/small.pth", content)
-    events = list(make_studio(tmp_path).download("small"))
+    events = list(make_studio(tmp_path).models.download("small"))
     assert web.ranges[-1] == "bytes=500000-" and isinstance(events[-1], Downloaded)
     assert all(event.done >= 500_000 for event in events if isinstance(event, Downloading))
 
 
 def test_who_stops_keeps_the_part_and_frees_the_lock(web, studio):
     web.put("/small.pth", SMALL.read_bytes(), gate=threading.Event(), holds=400_000)
-    events = studio.download("small")
+    events = studio.models.download("small")
     while next(events).done < 400_000:
         pass
     events.close()
@@ -178,7 +178,7 @@ def test_who_stops_keeps_the_part_and_frees_the_lock(web, studio):
 
 def test_events_may_be_asked_for_from_many_threads(web, studio):
     web.put("/small.pth", SMALL.read_bytes())
-    events, seen = studio.download("small"), []
+    events, seen = studio.models.download("small"), []
 
     def ask():
         seen.append(next(events, None))
@@ -188,17 +188,17 @@ def test_events_may_be_asked_for_from_many_threads(web, studio):
         thread.start()
         thread.join()
     assert isinstance(seen[-2], Downloaded)
-    studio.remove_model("small")
+    studio.models.delete("small")
 
 
 def test_two_at_once_do_not_clash(web, studio, tmp_path):
     web.put("/small.pth", SMALL.read_bytes(), gate=threading.Event(), holds=400_000)
-    events = studio.download("small")
+    events = studio.models.download("small")
     next(events)
     other = make_studio(tmp_path)
     assert "being downloaded already" in fails(other, "small", RunError)
     with pytest.raises(RunError):
-        other.remove_model("small")
+        other.models.delete("small")
     web.pages["/small.pth"].gate.set()
     *_, last = events
     assert last.new and not got(other, "small").new
@@ -207,13 +207,13 @@ def test_two_at_once_do_not_clash(web, studio, tmp_path):
 def test_the_first_hash_counts(web, studio):
     web.put("/small.pth", SMALL.read_bytes())
     first = got(studio, "small")
-    studio.remove_model("small")
+    studio.models.delete("small")
     web.put("/small.pth", LEGACY.read_bytes())
     text = fails(studio, "small")
     assert first.sha256 in text and "--accept-changed" in text and parts(studio) == []
     second = got(studio, "small", accept_changed=True)
     assert second.sha256 != first.sha256
-    studio.remove_model("small")
+    studio.models.delete("small")
     assert got(studio, "small").sha256 == second.sha256
 
 
@@ -260,30 +260,30 @@ def test_offline_and_nonsense(web, studio, monkeypatch):
     for ref in ("nothing", "", "../x", "http://example.com/x.pth"):
         assert "nothing that can be downloaded" in fails(studio, ref)
     with pytest.raises(WeightsError):  # at the call, not at the first event
-        studio.download("nothing")
+        studio.models.download("nothing")
 
 
 def test_visitors_of_a_public_server_download_nothing(web, tmp_path):
     studio = make_studio(tmp_path, PUBLIC)
-    assert studio.available()
+    assert studio.models.available()
     with pytest.raises(ConfigError):
-        studio.download("small")
+        studio.models.download("small")
     with pytest.raises(ConfigError):
-        studio.remove_model("small")
+        studio.models.delete("small")
 
 
 def test_removing(web, studio):
     web.put("/small.pth", SMALL.read_bytes())
     folder = got(studio, "small").folder
     size = sum(p.stat().st_size for p in folder.iterdir())
-    assert studio.remove_model("small") == size and not folder.exists()
+    assert studio.models.delete("small") == size and not folder.exists()
     for ref in ("small", "tiny", "nothing", "../weights/tiny", "", ".", "me/toys", "me/toys@v1"):
         with pytest.raises(WeightsError, match="was not downloaded"):
-            studio.remove_model(ref)
-    assert [m.id for m in studio.models()] == ["tiny"]
+            studio.models.delete(ref)
+    assert [m.id for m in studio.models.list()] == ["tiny"]
     web.put("/small.pth", SMALL.read_bytes(), breaks=[500_000] * (fetch.TRIES + 1))
     fails(studio, "small")
-    assert studio.remove_model("small") > 500_000 and parts(studio) == []
+    assert studio.models.delete("small") > 500_000 and parts(studio) == []
 
 
 # The MindGAN, a zip
@@ -314,12 +314,12 @@ def test_the_mindgan_comes_out_of_its_zip(web, studio, wide, tmp_path):
     ]
     web.put("/uc?id=1", mindgan_zip(*noise))
     last = got(studio, "gan")
-    model = studio.model("gan")
+    model = studio.models.load("gan")
     assert model.kind == "transfer" and model.source_id == "wide"
     expected = read_official_mindgan(MINDGAN).generator.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.g.state_dict().items())
     assert sorted(p.name for p in last.folder.iterdir())[-1] == "preview.png" and parts(studio) == []
-    assert not list(tmp_path.rglob("evil*")) and len(studio.sample("gan", [0])) == 1
+    assert not list(tmp_path.rglob("evil*")) and len(studio.draw.sample("gan", [0])) == 1
 
 
 def test_a_zip_that_holds_no_mindgan(web, studio, wide, monkeypatch):
@@ -363,8 +363,8 @@ def test_its_source_comes_with_it(web, studio, monkeypatch):
     web.put("/wide.pth", SMALL.read_bytes())
     web.put("/uc?id=1", mindgan_zip())
     with pytest.raises(WeightsError, match="512 numbers"):  # the small ALAE is not the one
-        list(studio.download("gan"))
-    assert [m.id for m in studio.models()] == ["tiny", "wide"]  # but it was fetched, and first
+        list(studio.models.download("gan"))
+    assert [m.id for m in studio.models.list()] == ["tiny", "wide"]  # but it was fetched, and first
 
 
 # The Hub
@@ -387,10 +387,10 @@ def test_a_bundle_from_the_hub(web, studio, theirs, lfs):
     assert (last.id, last.commit, last.folder.name) == ("me/toys", COMMIT, "me--toys")
     assert sorted(p.name for p in last.folder.iterdir()) == sorted(hub.CAPS)
     assert all(COMMIT in path for path, _ in web.asked[1:]) and len(web.asked) == 5
-    info = studio.models()[-1]
+    info = studio.models.list()[-1]
     assert info.id == "me/toys" and Image.open(info.preview).size == (8, 8)
-    assert studio.model("me/toys").source_id == "me/toys"  # what transfers made on it will name
-    assert load_source(theirs).hash == studio.model("me/toys").hash
+    assert studio.models.load("me/toys").source_id == "me/toys"  # what transfers made on it will name
+    assert load_source(theirs).hash == studio.models.load("me/toys").hash
     record = json.loads((studio.home / "downloads" / "downloads.json").read_text())["me/toys"]
     assert (record["commit"], record["revision"]) == (COMMIT, "main") and parts(studio) == []
 
@@ -403,13 +403,13 @@ def test_revisions_are_pinned(web, studio, theirs):
         assert not got(studio, same).new
     text = fails(studio, "me/toys@v1", DataError)
     assert OTHER_COMMIT in text and "--remove me/toys" in text
-    studio.remove_model("me/toys")
+    studio.models.delete("me/toys")
     assert got(studio, "me/toys@v1").commit == COMMIT
 
 
 def test_an_answer_that_a_killed_call_left_is_not_believed(web, studio, theirs):
     put_on_hub(web, "me/toys", theirs)
-    left = studio.downloads.folder / ".parts" / "me--toys" / "revision.json"
+    left = studio.models.downloads.folder / ".parts" / "me--toys" / "revision.json"
     left.parent.mkdir(parents=True)
     left.write_text(json.dumps({"sha": OTHER_COMMIT, "siblings": []}))
     assert got(studio, "me/toys").commit == COMMIT
@@ -453,7 +453,7 @@ def test_damage_on_the_way_from_the_hub(web, studio, theirs):
     web.pages[weights].content = good[:-5]
     assert f"instead of {len(good):,}" in fails(studio, "me/toys")
     web.pages[weights].content = good
-    shutil.rmtree(studio.downloads.folder / ".parts")
+    shutil.rmtree(studio.models.downloads.folder / ".parts")
     web.pages[config].content = web.pages[config].content.replace(b"Tiny", b"Tinx")
     assert "damaged" in fails(studio, "me/toys")
 
@@ -469,7 +469,7 @@ def test_a_preview_that_is_no_picture_is_drawn_anew(web, studio, theirs, preview
     (theirs / "preview.png").write_bytes(preview)
     put_on_hub(web, "me/toys", theirs)
     got(studio, "me/toys")
-    with Image.open(studio.models()[-1].preview) as image:
+    with Image.open(studio.models.list()[-1].preview) as image:
         image.load()
 
 
@@ -492,7 +492,7 @@ def test_no_such_repository(web, studio, code):
 def test_an_answer_of_the_hub_that_is_not_understood(web, studio, answer):
     web.put("/api/models/me/toys/revision/main", answer, kind="application/json")
     with pytest.raises((WeightsError, DataError)):
-        list(studio.download("me/toys"))
+        list(studio.models.download("me/toys"))
 
 
 def test_the_hub_is_logged_in_to_with_the_users_token(web, studio, theirs, monkeypatch):
@@ -516,13 +516,16 @@ def test_a_transfer_brings_its_source(web, studio, theirs, tmp_path):
     put_on_hub(web, "me/toys", theirs)
     source = load_source(theirs)
     put_transfer(web, tmp_path / "aliens", replace(source, card=replace(source.card, id="me/toys")))
-    events = list(studio.download("me/aliens"))
+    events = list(studio.models.download("me/aliens"))
     assert [event.id for event in events if isinstance(event, Downloaded)] == ["me/toys", "me/aliens"]
-    assert studio.model("me/aliens").source_id == "me/toys" and len(studio.sample("me/aliens", [0])) == 1
+    assert (
+        studio.models.load("me/aliens").source_id == "me/toys"
+        and len(studio.draw.sample("me/aliens", [0])) == 1
+    )
 
 
 def test_a_transfer_on_a_bundled_source(web, studio, tmp_path):
-    put_transfer(web, tmp_path / "aliens", studio.model("tiny"))
+    put_transfer(web, tmp_path / "aliens", studio.models.load("tiny"))
     assert got(studio, "me/aliens").new
 
 
@@ -541,7 +544,7 @@ def test_a_transfer_on_another_state_of_its_source(web, studio, theirs, tmp_path
 
 
 def test_a_transfer_on_a_transfer(web, studio, theirs, tmp_path):
-    put_transfer(web, tmp_path / "a", studio.model("tiny"), "me/a")
+    put_transfer(web, tmp_path / "a", studio.models.load("tiny"), "me/a")
     got(studio, "me/a")
     source = load_source(theirs)
     put_transfer(web, tmp_path / "b", replace(source, card=replace(source.card, id="me/a")), "me/b")
@@ -554,10 +557,10 @@ def test_a_transfer_on_a_transfer(web, studio, theirs, tmp_path):
 def test_a_model_that_is_not_here_says_how_to_get_it(studio):
     for ref, command in (("ffhq", "mind2mind download ffhq."), ("me/toys", "mind2mind download me/toys.")):
         with pytest.raises(WeightsError, match="is not here") as caught:
-            studio.model(ref)
+            studio.models.load(ref)
         assert command in caught.value.fix
     with pytest.raises(WeightsError) as caught:
-        studio.model("me/toys@v1")
+        studio.models.load("me/toys@v1")
     assert "download me/toys@v1; it is then known as me/toys" in caught.value.fix
 
 
@@ -565,14 +568,14 @@ def test_a_damaged_note_of_downloads_does_not_stop_what_is_here(web, studio):
     web.put("/small.pth", SMALL.read_bytes())
     got(studio, "small")
     for note in ("7", "{}"):
-        (studio.downloads.folder / "downloads.json").write_text(f'{{"small": {note}}}')
-        assert studio.model("small").card.id == "small" and not got(studio, "small").new
-        studio.remove_model("small")
+        (studio.models.downloads.folder / "downloads.json").write_text(f'{{"small": {note}}}')
+        assert studio.models.load("small").card.id == "small" and not got(studio, "small").new
+        studio.models.delete("small")
         assert got(studio, "small").new
 
 
 def test_a_lock_that_was_left_is_no_hindrance(web, studio):
-    locks = studio.downloads.folder / ".locks"
+    locks = studio.models.downloads.folder / ".locks"
     locks.mkdir(parents=True)
     (locks / "small.lock").touch()
     web.put("/small.pth", SMALL.read_bytes())

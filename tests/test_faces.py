@@ -194,7 +194,7 @@ def photos(tmp_path, portrait, upright, quick):
 
 def test_a_card_says_how_its_pictures_are_cut_and_old_cards_do_not(studio, tmp_path):
     folder = studio.weights / "people"
-    assert describe(folder).crop == "face" == studio.model("people").card.crop
+    assert describe(folder).crop == "face" == studio.models.load("people").card.crop
     old = json.loads((folder / "config.json").read_text())
     del old["crop"]
     (tmp_path / "config.json").write_text(json.dumps(old))
@@ -202,24 +202,24 @@ def test_a_card_says_how_its_pictures_are_cut_and_old_cards_do_not(studio, tmp_p
 
 
 def test_a_run_keeps_before_and_after(studio, photos):
-    *_, prepared = studio.prepare([photos], "people")
+    *_, prepared = studio.runs.prepare([photos], "people")
     assert prepared.report.faces()["Face aligned"] == 1
-    (couple,) = studio.alignment(prepared.token)
+    (couple,) = studio.runs.alignment(prepared.token)
     assert couple.size == (faces.SHOWN, 2 * faces.SHOWN + 2)
-    studio.delete(prepared.token)
+    studio.runs.delete(prepared.token)
     assert not prepared.folder.exists()
 
 
 def test_an_endpoint_is_aligned_and_needs_a_face(studio, photos, portrait, tmp_path):
-    w = studio.code("people", photos / "a.png")
-    assert torch.equal(w, studio.model("people").alae.encode(
+    w = studio.draw.code("people", photos / "a.png")
+    assert torch.equal(w, studio.models.load("people").alae.encode(
         to_tensor(Image.open(photos / "a.png"), 64, 3, "face")[None] / 127.5 - 1
     ))  # fmt: skip
-    assert studio.aligned("people", photos / "a.png") is not None
-    assert studio.aligned("people", photos / "b.png") is None
+    assert studio.draw.aligned("people", photos / "a.png") is not None
+    assert studio.draw.aligned("people", photos / "b.png") is None
     (plain,) = make_pictures(tmp_path / "noise", 1).iterdir()
     with pytest.raises(DataError, match="No face"):
-        studio.code("people", plain)
+        studio.draw.code("people", plain)
 
 
 def test_the_command_line(studio, photos, tmp_path, monkeypatch):

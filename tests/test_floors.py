@@ -1,4 +1,4 @@
-"""Imports point down: each module may import only modules of lower floors, and only `ui` imports gradio."""
+"""Imports point down, between and within folders; only `ui` imports gradio; `ui` and `cli` see the facade alone."""
 
 import ast
 from pathlib import Path
@@ -7,50 +7,55 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "mind2mind"
 
-# From the bottom up. Modules of one line do not import each other.
-FLOORS = [
-    {"errors", "memory", "layers", "metrics", "likeness"},
-    {"networks", "config", "files", "listing", "lreq", "unpickle", "idx", "seeds", "originality"},
-    {"remote", "parts", "settings", "runs", "faces", "clips", "growth", "make_data"},
-    {"alae", "mindgan", "opening", "report", "cards", "home", "status", "wanted"},
-    {"images", "make_mnist", "official", "sources", "learner", "launch", "objectives", "trainee", "fetch"},
-    {"checkpoints", "datasets", "desk", "trained", "transfer", "pixelwise", "adversarial", "hub", "verdict"},
-    {"codes", "gallery", "held_out", "convert", "library", "ledger", "pretrain", "toon_layers"},
-    {"intake", "album", "bundles", "cost", "make_source", "arrivals", "publish"},
-    {"downloads", "outcome", "preflight"},
-    {"parcel", "execution", "models", "selection"},
-    {"studio"},
-    {"experiment", "toon_reading", "worker", "ui"},
-    {"cli"},  # one of its commands starts the app
-    {"__main__"},
-]
-FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
+# From the bottom up; a module may import what stands before it.
+ORDER = """
+    errors config files
+    networks.alae networks.mindgan
+    data.faces data.images data.dataset data.codes data.make
+    judge.metrics judge.verdict judge.result
+    models.bundle models.official models.fetch models.hub models.catalogue
+    draw
+    training.transfer training.autoencoder training.adversarial training.source
+    runs.run runs.prepared runs.results runs.queue runs.worker
+    studio
+    ui.shared ui.sample ui.interpolate ui.training ui.result ui.transfer ui.models ui.api ui.page ui
+    cli.terminal cli.pictures cli.runs cli.models cli.system cli
+    __main__
+""".split()  # noqa: SIM905
+PLACE = {f"mind2mind.{name}": number for number, name in enumerate(ORDER)}
+DOORS = {"mind2mind.studio", "mind2mind.config", "mind2mind.errors"}  # of ui and cli; elsewhere only records
 
 
-def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts != ("__init__",):
-            yield path, parts[0]
+def name_of(path: Path) -> str:
+    return ".".join(("mind2mind", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
 def imported(path: Path):
+    """(module, name) of each import; the name is None for a whole module."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            if node.module == "mind2mind":
-                yield from (f"mind2mind.{alias.name}" for alias in node.names)
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}" in PLACE
+                yield (f"{node.module}.{alias.name}", None) if whole else (node.module, alias.name)
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, None) for alias in node.names)
 
 
-@pytest.mark.parametrize(("path", "module"), modules(), ids=lambda value: getattr(value, "name", value))
-def test_imports_point_down(path, module):
-    assert module in FLOOR_OF, f"{module} has no floor yet: give it one in this list"
-    for name in imported(path):
-        first, _, rest = name.partition(".")
-        target = rest.partition(".")[0]
-        if first == "mind2mind" and target and target != module:
-            assert FLOOR_OF[target] < FLOOR_OF[module], f"{module} imports {target}, which is not below it"
-        if first == "gradio":
-            assert module == "ui", f"{module} imports gradio"
+@pytest.mark.parametrize(
+    "path",
+    [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem != "__init__"],
+    ids=name_of,
+)
+def test_imports_point_down(path):
+    me = name_of(path)
+    assert me in PLACE, f"{me} has no place yet: give it one in ORDER"
+    folder = me.split(".")[1]
+    for module, name in imported(path):
+        if module.partition(".")[0] == "gradio":
+            assert folder == "ui", f"{me} imports gradio"
+        if module not in PLACE or (module, name) == ("mind2mind.ui", None):
+            continue
+        assert PLACE[module] < PLACE[me], f"{me} imports {module}, which is not below it"
+        if folder in ("ui", "cli") and module.split(".")[1] not in ("ui", "cli") and module not in DOORS:
+            record = name is not None and name[0].isupper() and not name.isupper()
+            assert record, f"{me} imports {name or 'all'} of {module}: only the facade's records are for it"

@@ -24,7 +24,7 @@ def carry_out(home, weights, token):
     torch.set_num_threads(1)
     transfer.SAVE_SECONDS, learner.QUALITY_SAMPLES = SAVE_SECONDS, 64
     studio = Studio("cpu", home, weights=weights)
-    execution.carry_out(studio.desk.find(token), studio.library)
+    execution.carry_out(studio.runs.find(token), studio.models.library)
 
 
 def step_of(run):
@@ -51,8 +51,8 @@ def test_killed_twenty_times_it_ends_with_the_same_numbers(tmp_path):
     print(f"the moments are of seed {seed}")
     token, whole = (prepared(studio, make_pictures(tmp_path / "pictures", 120)) for _ in range(2))
     for started in (token, whole):
-        studio.start(started, recipe=RECIPE, steps=STEPS)
-    run, context = studio.desk.find(token), multiprocessing.get_context("forkserver")
+        studio.runs.start(started, recipe=RECIPE, steps=STEPS)
+    run, context = studio.runs.find(token), multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mind2mind.runs.worker", "torch._dynamo"])  # the second is an optimiser's
 
     def begun(of):
@@ -67,12 +67,12 @@ def test_killed_twenty_times_it_ends_with_the_same_numbers(tmp_path):
         )  # -1: before or while it begins
         killed_after(begun(token), run, target, draw.uniform(0, 0.1 if target < 0 else 0.02))
         places.append(step_of(run))
-        if studio.status(token).state != "queued":
-            assert studio.status(token).state == "interrupted"
-            studio.resume(token)
+        if studio.runs.status(token).state != "queued":
+            assert studio.runs.status(token).state == "interrupted"
+            studio.runs.resume(token)
     assert len(set(places)) > KILLS / 4, places
     for of in (token, whole):
         begun(of).join(300)
-        assert studio.status(of).state == "done"
-    assert studio.status(token).step == STEPS
-    assert_same_run(run, studio.desk.find(whole))
+        assert studio.runs.status(of).state == "done"
+    assert studio.runs.status(token).step == STEPS
+    assert_same_run(run, studio.runs.find(whole))

@@ -111,21 +111,21 @@ def test_few_originals_tell_nothing(count):
 
 
 def test_the_result_of_a_run(studio, done):
-    result = studio.outcome(done)
+    result = studio.runs.result(done)
     assert len(result.samples) == len(result.originals) == len(result.near) == 64
     assert len(result.of_source) == 16 and result.source_title == "Tiny"
-    first = studio.sample(done, [result.seeds[0]])[0]
+    first = studio.draw.sample(done, [result.seeds[0]])[0]
     assert np.array_equal(np.asarray(result.samples[0]), np.asarray(first))
     assert result.originality.originals == 120 and len(result.originality.near) == 1000
     told = result.quality.told
     assert f"{result.quality.value:.3f}" in told and f"{max(0, result.quality.floor):.3f}" in told
     with pytest.raises(RunError):
-        studio.outcome("a" * 22)
+        studio.runs.result("a" * 22)
 
 
 def test_why_a_run_ended_does_not_hide_what_the_check_found(studio, done):
-    assert studio.status(done).reason == "It went through all its steps."
-    assert studio.prepared(done).reason.startswith("Of their contrast")
+    assert studio.runs.status(done).reason == "It went through all its steps."
+    assert studio.runs.prepared(done).reason.startswith("Of their contrast")
 
 
 def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
@@ -135,7 +135,7 @@ def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
     by_heart = made.w.repeat(9, 1)
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: by_heart[: len(seeds)])
     monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count: by_heart[:count])
-    result = studio.outcome(done)
+    result = studio.runs.result(done)
     assert result.originality.warning and all(result.near)
 
 
@@ -144,7 +144,7 @@ def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
     [(0.02, "as close as can be"), (0.05, "close"), (0.2, "on the way"), (0.4, "still far")],
 )
 def test_the_quality_has_words(studio, done, value, word):
-    status = replace(studio.status(done), quality=value, floor=0.01, metrics=[{"quality": 0.5}])
+    status = replace(studio.runs.status(done), quality=value, floor=0.01, metrics=[{"quality": 0.5}])
     assert outcome.quality(status).word == word
     assert outcome.quality(replace(status, quality=None)) is None
     assert outcome.quality(replace(status, metrics=[], floor=None)).word == "still far"
@@ -154,21 +154,23 @@ def test_the_command_repeats_the_run(studio, place, tmp_path, monkeypatch):
     """What is shown is run as it is, and gives the same weights."""
     token = prepared(studio, place / "pictures", title="Ducks", crop="fit")
     recipe = changed(DEFAULT, {"generator_widths": "16", "critic_widths": "16", "z_dim": 8, "batch_size": 16})
-    studio.start(token, recipe=recipe, steps=15, seed=4)
+    studio.runs.start(token, recipe=recipe, steps=15, seed=4)
     carry_out(studio, token)
-    result = studio.outcome(token)
+    result = studio.runs.result(token)
     words = shlex.split(result.command)
     assert words[:2] == ["mind2mind", "transfer"]
     monkeypatch.setenv("MIND2MIND_WEIGHTS", str(place / "weights"))
     monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Launcher, "ensure", lambda self, run: execution.carry_out(run, Studio("cpu").library))
+    monkeypatch.setattr(
+        Launcher, "ensure", lambda self, run: execution.carry_out(run, Studio("cpu").models.library)
+    )
     words = [str(place / "pictures") if word == "PICTURES" else word for word in words[1:]]
     assert CliRunner().invoke(build(), words).exit_code == 0
     again = load_file(tmp_path / "my-run" / "bundle" / "model.safetensors")
     first = load_file(studio.home / "runs" / token / "bundle" / "model.safetensors")
     assert all(torch.equal(again[name], first[name]) for name in first)
-    studio.delete(token)
+    studio.runs.delete(token)
 
 
 # Film and zip
@@ -180,21 +182,21 @@ def frames_of(path):
 
 
 def test_the_film_shows_the_previews_in_order(studio, done, tmp_path):
-    steps = studio.status(done).preview_steps
-    frames = frames_of(studio.film(done, tmp_path / "film.mp4"))
+    steps = studio.runs.status(done).preview_steps
+    frames = frames_of(studio.runs.film(done, tmp_path / "film.mp4"))
     assert len(frames) == 2 * len(steps) - 1 + 12
-    sheets = list(album.film(studio.library, studio.desk.find(done)))
+    sheets = list(album.film(studio.models.library, studio.runs.find(done)))
     for number, step in ((0, steps[0]), (2, steps[1]), (-1, steps[-1])):
-        exact = np.asarray(grid(studio.preview(done, step)))
+        exact = np.asarray(grid(studio.runs.preview(done, step)))
         assert np.array_equal(np.asarray(sheets[number]), exact)
     token = prepared(studio, studio.home.parent / "pictures")
     with pytest.raises(DataError):
-        studio.film(token, tmp_path / "none.mp4")
-    studio.delete(token)
+        studio.runs.film(token, tmp_path / "none.mp4")
+    studio.runs.delete(token)
 
 
 def test_everything_in_one_zip(studio, done, tmp_path):
-    path = studio.everything(done, tmp_path / "all")
+    path = studio.runs.pack(done, tmp_path / "all")
     assert path == tmp_path / "all.zip"
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -208,14 +210,14 @@ def test_everything_in_one_zip(studio, done, tmp_path):
     for secret in (done, "visitor", "address", str(studio.home)):
         assert secret.encode() not in everything
     assert (
-        studio.outcome(done).command.replace("my-run", "my-ducks")
+        studio.runs.result(done).command.replace("my-run", "my-ducks")
         in (tmp_path / "out/README.txt").read_text()
     )
 
 
 def test_the_card_says_how_to_load_it_and_that_is_true(studio, done, place, tmp_path):
     """In a fresh process, beside and in the unzipped folder, by the very lines of the card."""
-    with zipfile.ZipFile(studio.export(done, tmp_path / "x.zip")) as archive:
+    with zipfile.ZipFile(studio.models.export(done, tmp_path / "x.zip")) as archive:
         archive.extractall(tmp_path / "my-ducks")
     card = (tmp_path / "my-ducks/README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -229,7 +231,7 @@ def test_the_card_says_how_to_load_it_and_that_is_true(studio, done, place, tmp_
     }  # fmt: skip
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, check=True, timeout=120)
     with Image.open(tmp_path / "a.png") as picture:
-        assert np.array_equal(np.asarray(picture), np.asarray(studio.sample(done, [0])[0]))
+        assert np.array_equal(np.asarray(picture), np.asarray(studio.draw.sample(done, [0])[0]))
 
 
 def test_the_card_tells_settings_counts_numbers_and_credits(studio, done):
@@ -256,7 +258,7 @@ def bundle_of(studio, done, folder, **files):
 def refused(studio, path, match=None):
     before = sorted((studio.home / "models").glob("*"))
     with pytest.raises(Mind2MindError, match=match):
-        studio.open_bundle(path)
+        studio.models.take_in(path)
     assert sorted((studio.home / "models").glob("*")) == before
 
 
@@ -293,8 +295,8 @@ def test_wrong_weights_are_refused(studio, done, tmp_path):
         refused(studio, bundle_of(studio, done, tmp_path, model=saved(tensors)))
     header = (2**60).to_bytes(8, "little") + b"{}"  # claims a header of 10**18 bytes
     refused(studio, bundle_of(studio, done, tmp_path, model=header))
-    studio.delete(
-        studio.open_bundle(bundle_of(studio, done, tmp_path, model=saved(text)))
+    studio.runs.delete(
+        studio.models.take_in(bundle_of(studio, done, tmp_path, model=saved(text)))
     )  # zeros: dull, sound
 
 
@@ -327,13 +329,13 @@ def test_any_config_is_taken_or_refused_in_words(studio, done, tmp_path):
         for value in HOSTILE:
             holder[key] = value
             try:
-                ref = studio.open_bundle(
+                ref = studio.models.take_in(
                     bundle_of(studio, done, tmp_path, config=json.dumps(config).encode())
                 )
             except Mind2MindError:
                 continue
-            studio.sample(ref, [0])
-            studio.delete(ref)
+            studio.draw.sample(ref, [0])
+            studio.runs.delete(ref)
         holder[key] = kept
 
 
@@ -342,36 +344,36 @@ def test_any_config_is_taken_or_refused_in_words(studio, done, tmp_path):
 
 def test_the_list_of_ones_runs(studio, place, done):
     other = prepared(studio, place / "pictures", visitor="you", title="Others")
-    (mine,) = studio.entries("me")
+    (mine,) = studio.runs.list("me")
     assert (mine.token, mine.title, mine.state, mine.model) == (done, "My ducks", "done", "tiny")
     assert mine.pictures == 120 and mine.usable and mine.deleted_at is None
     assert mine.bytes == sum(
         p.stat().st_size for p in (studio.home / "runs" / done).rglob("*") if p.is_file()
     )
     assert abs(time.time() - mine.created) < 600
-    assert {entry.token for entry in studio.entries()} == {done, other}
+    assert {entry.token for entry in studio.runs.list()} == {done, other}
     (public,) = ledger.entries(studio.home, PUBLIC, "me")
-    updated = studio.desk.find(done).info["updated"]
+    updated = studio.runs.find(done).info["updated"]
     assert public.deleted_at == updated + 24 * 3600
-    studio.delete(other)
+    studio.runs.delete(other)
 
 
 def test_another_title_goes_with_the_model(studio, place, tmp_path):
     token = trained(studio, place / "pictures", 5, title="Ducks")
-    before = studio.sample(token, [1])[0]
+    before = studio.draw.sample(token, [1])[0]
     card = studio.home / "runs" / token / "bundle/README.md"
     text = card.read_text()
-    studio.rename(token, "  Red\n geese ")
-    assert studio.status(token).title == studio.model(token).card.title == "Red geese"
+    studio.runs.rename(token, "  Red\n geese ")
+    assert studio.runs.status(token).title == studio.models.load(token).card.title == "Red geese"
     assert card.read_text() == text.replace("# Ducks", "# Red geese").replace('"ducks"', '"red-geese"')
-    assert np.array_equal(np.asarray(studio.sample(token, [1])[0]), np.asarray(before))
+    assert np.array_equal(np.asarray(studio.draw.sample(token, [1])[0]), np.asarray(before))
     for title in ("", " \n", "x" * 201):
         with pytest.raises(ConfigError):
-            studio.rename(token, title)
-    with studio.desk.find(token).hold(), pytest.raises(RunError, match="at work"):
-        studio.rename(token, "While it runs")
-    assert studio.status(token).title == "Red geese"
-    studio.delete(token)
+            studio.runs.rename(token, title)
+    with studio.runs.find(token).hold(), pytest.raises(RunError, match="at work"):
+        studio.runs.rename(token, "While it runs")
+    assert studio.runs.status(token).title == "Red geese"
+    studio.runs.delete(token)
 
 
 def test_deleting_everything_of_mine_takes_nothing_of_others(place, tmp_path):
@@ -381,14 +383,14 @@ def test_deleting_everything_of_mine_takes_nothing_of_others(place, tmp_path):
     mine = [prepared(studio, small, visitor="me") for _ in range(2)]
     other = prepared(studio, small, visitor="you")
     kept = trained(studio, small, 3, visitor="you")
-    opened = [studio.open_bundle(studio.export(kept, tmp_path / "b.zip")) for _ in range(2)]
-    studio.start(mine[0], recipe=RECIPE, steps=5)
-    assert studio.delete_all("me", [opened[0], kept, "../weights", "a" * 22]) == 3
-    assert studio.entries("me") == [] and {e.token for e in studio.entries("you")} == {other, kept}
+    opened = [studio.models.take_in(studio.models.export(kept, tmp_path / "b.zip")) for _ in range(2)]
+    studio.runs.start(mine[0], recipe=RECIPE, steps=5)
+    assert studio.runs.delete_all("me", [opened[0], kept, "../weights", "a" * 22]) == 3
+    assert studio.runs.list("me") == [] and {e.token for e in studio.runs.list("you")} == {other, kept}
     assert [p.name for p in (studio.home / "models").iterdir()] == [opened[1]]
     assert not any((studio.home / "runs" / token).exists() for token in mine)
     assert (tmp_path / "weights/tiny").is_dir()
-    assert studio.entries() == []  # of nobody in particular: nothing, on a public server
+    assert studio.runs.list() == []  # of nobody in particular: nothing, on a public server
 
 
 # The Hub
@@ -431,22 +433,22 @@ class Hub:
 
 def test_publishing_sends_the_bundle_and_nothing_else(studio, done, monkeypatch, tmp_path):
     hub = Hub(monkeypatch)
-    assert studio.publish(done, "me/ducks", "hf_x") == "https://hub.example/me/ducks"
+    assert studio.models.publish(done, "me/ducks", "hf_x") == "https://hub.example/me/ducks"
     assert hub.token == "hf_x"
     assert hub.calls == [("create", "me/ducks", True, False), ("upload", "me/ducks")]
     assert set(hub.files) == {"README.md", "config.json", "model.safetensors", "preview.png"}
     card = hub.files["README.md"].decode()
-    assert card == studio.card_for(done, "me/ducks")
+    assert card == studio.models.card_for(done, "me/ducks")
     assert card.startswith("---\nlicense: other\nlicense_name: none\nlibrary_name: mind2mind\n")
     assert "mind2mind download me/ducks" in card and card.count("## Use") == 1
     assert done not in b"".join(hub.files.values()).decode("latin-1")
     (tmp_path / "back").mkdir()
     for name, content in hub.files.items():
         (tmp_path / "back" / name).write_bytes(content)
-    studio.delete(studio.open_bundle(tmp_path / "back"))  # what was sent is a bundle
+    studio.runs.delete(studio.models.take_in(tmp_path / "back"))  # what was sent is a bundle
     assert Hub(monkeypatch).calls == [] and publish.publish
     hub = Hub(monkeypatch)
-    studio.publish(done, "me/ducks", "hf_x", private=False)
+    studio.models.publish(done, "me/ducks", "hf_x", private=False)
     assert hub.calls[0] == ("create", "me/ducks", False, False)
 
 
@@ -457,7 +459,7 @@ def test_publishing_sends_the_bundle_and_nothing_else(studio, done, monkeypatch,
 def test_what_the_hub_refuses_is_told(studio, done, monkeypatch, fails, status, match):
     hub = Hub(monkeypatch, fails, status)
     with pytest.raises(WeightsError, match=match) as caught:
-        studio.publish(done, "me/ducks", "hf_x")
+        studio.models.publish(done, "me/ducks", "hf_x")
     assert "and more" not in str(caught.value) and "hf_x" not in str(caught.value)
     assert (("delete", "me/ducks") in hub.calls) == (fails == "upload")  # only what we made ourselves
 
@@ -468,17 +470,17 @@ def test_what_the_hub_refuses_is_told(studio, done, monkeypatch, fails, status, 
 def test_names_that_are_none_are_refused(studio, done, monkeypatch, name):
     hub = Hub(monkeypatch)
     with pytest.raises(ConfigError):
-        studio.publish(done, name, "hf_x")
+        studio.models.publish(done, name, "hf_x")
     assert hub.calls == []
 
 
 def test_only_transfers_are_published_and_by_ones_own_login(studio, done, place, monkeypatch):
     hub = Hub(monkeypatch)
     with pytest.raises(WeightsError, match="source"):
-        studio.publish("tiny", "me/tiny", "hf_x")
-    monkeypatch.setattr(studio, "public", True)
+        studio.models.publish("tiny", "me/tiny", "hf_x")
+    monkeypatch.setattr(studio.models, "public", True)
     with pytest.raises(ConfigError, match="Visitors"):
-        studio.publish(done, "me/ducks")  # with the server's own login
+        studio.models.publish(done, "me/ducks")  # with the server's own login
     assert hub.calls == []
 
 
@@ -511,7 +513,7 @@ def command(place, studio, monkeypatch):
 
 
 def test_the_result_on_the_command_line(command, studio, done, tmp_path):
-    result = studio.outcome(done)
+    result = studio.runs.result(done)
     text = command("result", done, "--film", str(tmp_path / "f.webp"), "--out", str(tmp_path / "all.zip"))
     for part in (result.quality.told, result.originality.told, result.command):
         assert part in text

@@ -27,7 +27,7 @@ def studio(tmp_path):
 
 
 def added(studio, token, *paths):
-    *_, last = studio.add(token, paths)
+    *_, last = studio.runs.add(token, paths)
     return last
 
 
@@ -54,10 +54,10 @@ def test_uploads_add_up(studio, tmp_path):
         for path in (tmp_path / name).iterdir():
             (both / name).mkdir(parents=True, exist_ok=True)
             (both / name / path.name).write_bytes(path.read_bytes())
-    alone = studio.prepared(prepared(studio, both))
+    alone = studio.runs.prepared(prepared(studio, both))
     assert last.psnr_mean == pytest.approx(alone.psnr_mean, abs=1e-4) and last.judged == 11
-    assert torch.equal(codes.of_run(studio.desk.find(token)).w, codes.of_run(studio.desk.find(alone.token)).w)
-    assert studio.prepared(token) == last or studio.prepared(token).report == last.report
+    assert torch.equal(codes.of_run(studio.runs.find(token)).w, codes.of_run(studio.runs.find(alone.token)).w)
+    assert studio.runs.prepared(token) == last or studio.runs.prepared(token).report == last.report
 
 
 def test_the_limits_count_the_whole_set(tmp_path):
@@ -69,24 +69,24 @@ def test_the_limits_count_the_whole_set(tmp_path):
     Image.fromarray(noise).save(tmp_path / "large.bmp")
     with pytest.raises(DataError, match="in all, more than the 0 MB allowed"):
         added(studio, token, tmp_path / "large.bmp")
-    assert studio.prepared(token).count == 5
+    assert studio.runs.prepared(token).count == 5
 
 
 def test_what_adds_nothing_changes_nothing(studio, tmp_path):
     token = prepared(studio, make_pictures(tmp_path / "a", 4))
-    before = studio.prepared(token)
+    before = studio.runs.prepared(token)
     with pytest.raises(DataError, match=r"4 x Duplicate"):
         added(studio, token, tmp_path / "a")
-    assert studio.prepared(token).report == before.report
+    assert studio.runs.prepared(token).report == before.report
 
 
 def test_a_started_run_keeps_its_pictures(studio, tmp_path):
     token = prepared(studio, make_pictures(tmp_path / "a", 4))
-    studio.start(token, recipe=RECIPE, steps=5)
+    studio.runs.start(token, recipe=RECIPE, steps=5)
     with pytest.raises(RunError, match="has been started"):
         added(studio, token, make_pictures(tmp_path / "b", 2, seed=1))
     with pytest.raises(RunError, match="has been started"):
-        studio.exclude(token, ["000.png"])
+        studio.runs.exclude(token, ["000.png"])
 
 
 # Left out
@@ -94,47 +94,49 @@ def test_a_started_run_keeps_its_pictures(studio, tmp_path):
 
 def test_excluded_pictures_are_not_trained_on(studio, tmp_path):
     token = prepared(studio, make_pictures(tmp_path / "a", 12))
-    name = studio.prepared(token).report.used[3].name
-    last = studio.exclude(token, [name])
+    name = studio.runs.prepared(token).report.used[3].name
+    last = studio.runs.exclude(token, [name])
     assert (last.count, last.excluded, last.judged) == (11, (name,), 12)
-    assert len(studio.thumbnails(token)) == 12 and len(studio.comparison(token, 20)) == 11
-    made = codes.load(studio.desk.find(token).codes)
-    left = codes.of_run(studio.desk.find(token))
+    assert len(studio.runs.thumbnails(token)) == 12 and len(studio.runs.comparison(token, 20)) == 11
+    made = codes.load(studio.runs.find(token).codes)
+    left = codes.of_run(studio.runs.find(token))
     assert name not in left.names and torch.equal(left.w, torch.cat([made.w[:3], made.w[4:]]))
 
-    studio.start(token, recipe=RECIPE, steps=20)
+    studio.runs.start(token, recipe=RECIPE, steps=20)
     assert carry_out(studio, token).state == "done"
-    assert studio.model(token).card.numbers["pictures"] == 11
-    assert studio.prepared(token).excluded == (name,)  # the report of the run says so
+    assert studio.models.load(token).card.numbers["pictures"] == 11
+    assert studio.runs.prepared(token).excluded == (name,)  # the report of the run says so
 
 
 def test_the_training_does_not_see_them(studio, tmp_path):
     """A set without two pictures trains to the same numbers as the rest of it alone."""
     files = pictures(tmp_path / "a", 14)
-    *_, whole = studio.prepare(files, "tiny")
-    *_, rest = studio.prepare(files[2:], "tiny")
-    studio.exclude(whole.token, [file.name for file in files[:2]])
+    *_, whole = studio.runs.prepare(files, "tiny")
+    *_, rest = studio.runs.prepare(files[2:], "tiny")
+    studio.runs.exclude(whole.token, [file.name for file in files[:2]])
     ends = []
     for run in (whole, rest):
-        studio.start(run.token, recipe=RECIPE, steps=20)
+        studio.runs.start(run.token, recipe=RECIPE, steps=20)
         carry_out(studio, run.token)
-        ends.append(load_transfer(studio.desk.find(run.token).bundle, studio.model("tiny")).g.state_dict())
+        ends.append(
+            load_transfer(studio.runs.find(run.token).bundle, studio.models.load("tiny")).g.state_dict()
+        )
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 
 
 def test_excluding_is_taken_back_and_wrong_names_are_told(studio, tmp_path):
     token = prepared(studio, make_pictures(tmp_path / "a", 4))
-    studio.exclude(token, ["000.png", "001.png"])
-    assert studio.exclude(token, []).count == 4
+    studio.runs.exclude(token, ["000.png", "001.png"])
+    assert studio.runs.exclude(token, []).count == 4
     with pytest.raises(DataError, match=r"no picture 'gone\.png'"):
-        studio.exclude(token, ["gone.png"])
+        studio.runs.exclude(token, ["gone.png"])
 
 
 def test_the_verdict_is_on_those_that_are_left(studio, tmp_path):
-    *_, last = studio.prepare(pictures(tmp_path / "a", 6), "tiny")
-    judged = studio.desk.find(last.token).info["judged"]
+    *_, last = studio.runs.prepare(pictures(tmp_path / "a", 6), "tiny")
+    judged = studio.runs.find(last.token).info["judged"]
     worst = min(judged, key=lambda name: judged[name][0])
-    better = studio.exclude(last.token, [worst])
+    better = studio.runs.exclude(last.token, [worst])
     assert better.psnr_mean == pytest.approx(sum(v[0] for n, v in judged.items() if n != worst) / 5, abs=1e-4)
     assert better.psnr_mean > last.psnr_mean
 
@@ -190,7 +192,7 @@ def test_near_duplicates_are_proposed_and_never_dropped(studio, tmp_path):
     array[0, 0] ^= 1
     Image.fromarray(array).save(tmp_path / "a/copy.png")
     token = prepared(studio, tmp_path / "a")
-    last = studio.prepared(token)
+    last = studio.runs.prepared(token)
     assert (last.near, last.count) == ((("copy.png", "000.png"),), 5)
 
 
@@ -231,7 +233,7 @@ def proposed(of):
 
 
 def test_another_model_is_proposed_if_it_does_better(studio, rival, tmp_path):
-    last = studio.prepared(prepared(studio, plain(tmp_path / "dark", 20, 20)))
+    last = studio.runs.prepared(prepared(studio, plain(tmp_path / "dark", 20, 20)))
     assert rival == [20, preflight.SAMPLE] and last.verdict == verdict.UNKNOWN
     assert proposed(last) == ["other"]
     ways = preflight.ways_out(last)
@@ -241,13 +243,13 @@ def test_another_model_is_proposed_if_it_does_better(studio, rival, tmp_path):
 
 def test_the_proposals_follow_what_is_added_and_left_out(studio, rival, tmp_path):
     token = prepared(studio, plain(tmp_path / "bright", 4, 200))
-    assert proposed(studio.prepared(token)) == []  # the present model is good
+    assert proposed(studio.runs.prepared(token)) == []  # the present model is good
     mixed = added(studio, token, plain(tmp_path / "dark", 12, 20))
     assert (mixed.verdict, proposed(mixed)) == (verdict.UNKNOWN, ["other"])
     names = [v.name for v in mixed.report.used]
-    left = studio.exclude(token, {name for name in names if name.startswith("dark")})
+    left = studio.runs.exclude(token, {name for name in names if name.startswith("dark")})
     assert (left.verdict, proposed(left)) == (verdict.GOOD, [])
-    left = studio.exclude(token, {name for name in names if name.startswith("bright")})
+    left = studio.runs.exclude(token, {name for name in names if name.startswith("bright")})
     assert (left.verdict, proposed(left)) == (verdict.UNKNOWN, ["other"])
 
 
@@ -261,7 +263,7 @@ def test_a_model_not_tried_on_all_pictures_is_not_proposed(studio, rival, tmp_pa
 def test_only_small_models_are_tried_where_the_present_one_is_good(studio, rival, tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "SMALL", 8)
     token = prepared(studio, plain(tmp_path / "bright", 4, 200))
-    assert rival == [4] and proposed(studio.prepared(token)) == []
+    assert rival == [4] and proposed(studio.runs.prepared(token)) == []
 
 
 def test_a_good_model_needs_no_way_out(tmp_path):
@@ -270,7 +272,7 @@ def test_a_good_model_needs_no_way_out(tmp_path):
 
 def test_the_pace_is_measured(studio, tmp_path):
     token = prepared(studio, make_pictures(tmp_path / "a", 6))
-    assert studio.pace(token, RECIPE) > 10 and studio.prepared(token).seconds > 0
+    assert studio.runs.pace(token, RECIPE) > 10 and studio.runs.prepared(token).seconds > 0
 
 
 def test_oblong_pictures_are_shown_before_and_after_the_crop(studio, tmp_path):
@@ -278,7 +280,7 @@ def test_oblong_pictures_are_shown_before_and_after_the_crop(studio, tmp_path):
     white = Image.new("RGB", (64, 32), "white")
     white.paste("red", (0, 0, 16, 32))
     white.save(tmp_path / "a/oblong.png")
-    (couple,) = studio.alignment(prepared(studio, tmp_path / "a", crop="centre"))
+    (couple,) = studio.runs.alignment(prepared(studio, tmp_path / "a", crop="centre"))
     width, height = couple.size
     before, after = couple.crop((0, 0, width, width)), couple.crop((0, height - width, width, height))
     red = (255, 0, 0)

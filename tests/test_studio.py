@@ -34,7 +34,7 @@ def test_making_a_studio_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
     studio = Studio("cpu")
     assert studio.home == tmp_path / "home"
-    assert (studio.runs(), studio.clean()) == ([], 0)
+    assert (studio.runs.statuses(), studio.runs.clean()) == ([], 0)
     assert not studio.home.exists()
 
 
@@ -50,30 +50,30 @@ def test_devices():
 
 
 def test_a_seed_is_the_same_picture_in_any_batch(studio):
-    together = studio.sample("tiny", range(20), psi=0.7)
+    together = studio.draw.sample("tiny", range(20), psi=0.7)
     for seed in (0, 7, 19):
-        (alone,) = studio.sample("tiny", [seed], psi=0.7)
+        (alone,) = studio.draw.sample("tiny", [seed], psi=0.7)
         assert same(alone, together[seed])
         assert alone.info["seed"] == str(seed)
         assert (alone.info["model"], alone.info["psi"], alone.info["noise"]) == ("tiny", "0.7", "random")
     assert not same(together[0], together[1])
-    assert studio.sample("tiny", []) == []
+    assert studio.draw.sample("tiny", []) == []
 
 
 def test_kinds_of_noise(studio):
     none, fixed, random = (
-        studio.sample("tiny", [5, 6], noise=noise) for noise in ("none", "fixed", "random")
+        studio.draw.sample("tiny", [5, 6], noise=noise) for noise in ("none", "fixed", "random")
     )
     assert not same(none[0], fixed[0])
     assert not same(fixed[0], random[0])
-    model = studio.model("tiny")
-    w = studio.code("tiny", 5).expand(2, -1)
+    model = studio.models.load("tiny")
+    w = studio.draw.code("tiny", 5).expand(2, -1)
     assert same(*gallery.draw(model.alae, w, "fixed", [5, 6]))
     assert not same(*gallery.draw(model.alae, w, "random", [5, 6]))
 
 
 def test_psi_0_is_the_mean_picture(studio):
-    a, b = studio.sample("tiny", [1, 2], psi=0, noise="none")
+    a, b = studio.draw.sample("tiny", [1, 2], psi=0, noise="none")
     assert same(a, b)
 
 
@@ -82,27 +82,27 @@ def test_psi_0_is_the_mean_picture(studio):
 )
 def test_senseless_settings_are_refused(studio, settings):
     with pytest.raises(ConfigError):
-        studio.sample("tiny", **{"seeds": [1], **settings})
+        studio.draw.sample("tiny", **{"seeds": [1], **settings})
 
 
 def test_a_film_begins_and_ends_at_its_endpoints(studio, place):
     picture = place / "pictures" / "003.png"
-    frames = list(studio.interpolate("tiny", [1, picture, 2], frames=21))
+    frames = list(studio.draw.interpolate("tiny", [1, picture, 2], frames=21))
     assert len(frames) == 21
-    assert same(frames[0], studio.sample("tiny", [1], noise="none")[0])
-    assert same(frames[10], next(studio.reconstruct("tiny", [picture])).rebuilt)
-    assert same(frames[20], studio.blend("tiny", 1, 2, 1.0))
-    assert same(frames[5], studio.blend("tiny", 1, Image.open(picture), 0.5))
+    assert same(frames[0], studio.draw.sample("tiny", [1], noise="none")[0])
+    assert same(frames[10], next(studio.draw.reconstruct("tiny", [picture])).rebuilt)
+    assert same(frames[20], studio.draw.blend("tiny", 1, 2, 1.0))
+    assert same(frames[5], studio.draw.blend("tiny", 1, Image.open(picture), 0.5))
     with pytest.raises(ConfigError):
-        studio.interpolate("tiny", [1])
+        studio.draw.interpolate("tiny", [1])
     with pytest.raises(ConfigError):
-        studio.interpolate("tiny", [1, 2], noise="loud")
+        studio.draw.interpolate("tiny", [1, 2], noise="loud")
 
 
 def test_a_looped_film_leads_back_without_a_double_frame(studio):
     w = gallery.way([torch.zeros(1, 2), torch.ones(1, 2)], 8, loop=True)
     torch.testing.assert_close(w[:, 0], torch.tensor([0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25]))
-    assert len(list(studio.interpolate("tiny", [1, 2], frames=8, loop=True))) == 8
+    assert len(list(studio.draw.interpolate("tiny", [1, 2], frames=8, loop=True))) == 8
 
 
 def test_the_slider_encodes_a_picture_once(studio, place, monkeypatch):
@@ -110,26 +110,28 @@ def test_the_slider_encodes_a_picture_once(studio, place, monkeypatch):
     encode = gallery.encode
     monkeypatch.setattr(gallery, "encode", lambda *args: encoded.append(1) or encode(*args))
     for t in (0.0, 0.5, 1.0):
-        studio.blend("tiny", picture, 4, t)
+        studio.draw.blend("tiny", picture, 4, t)
     assert len(encoded) == 1
 
 
 def test_reconstructions_carry_their_numbers(studio, place):
     paths = sorted((place / "pictures").iterdir())[:3]
-    *rebuilt, _ = studio.reconstruct("tiny", paths)
+    *rebuilt, _ = studio.draw.reconstruct("tiny", paths)
     assert [r.name for r in rebuilt] == ["000.png", "001.png", "002.png"]
     assert same(rebuilt[1].original, Image.open(paths[1]))
     error = np.asarray(rebuilt[1].original, float) - np.asarray(rebuilt[1].rebuilt, float)
     assert rebuilt[1].psnr == pytest.approx(10 * np.log10(255**2 / (error**2).mean()), abs=0.1)
     (place / "broken.png").write_bytes(b"no picture")
-    (report,) = studio.reconstruct("tiny", [place / "broken.png"])
+    (report,) = studio.draw.reconstruct("tiny", [place / "broken.png"])
     assert [verdict.name for verdict in report.skipped] == ["broken.png"]
 
 
 def test_drawing_from_many_threads(studio):
-    expected = studio.sample("tiny", [3])[0]
+    expected = studio.draw.sample("tiny", [3])[0]
     drawn = []
-    threads = [threading.Thread(target=lambda: drawn.append(studio.sample("tiny", [3])[0])) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: drawn.append(studio.draw.sample("tiny", [3])[0])) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -144,15 +146,19 @@ def test_drawing_from_many_threads(studio):
 @pytest.mark.parametrize("ref", ["nothing", "", ".", "a" * 22, "/"])
 def test_unknown_models_are_refused_with_the_known_ones(studio, ref):
     with pytest.raises(Mind2MindError) as caught:
-        studio.model(ref)
+        studio.models.load(ref)
     assert isinstance(caught.value, RunError) or "tiny" in str(caught.value)
 
 
 def test_a_model_by_id_folder_run_and_token(studio, place, done):
     run = studio.home / "runs" / done
-    assert studio.model("tiny").hash == studio.model(str(place / "weights" / "tiny")).hash
-    assert studio.model(done).hash == studio.model(str(run)).hash == studio.model(str(run / "bundle")).hash
-    assert studio.model(done).alae is studio.model("tiny").alae  # one source in memory
+    assert studio.models.load("tiny").hash == studio.models.load(str(place / "weights" / "tiny")).hash
+    assert (
+        studio.models.load(done).hash
+        == studio.models.load(str(run)).hash
+        == studio.models.load(str(run / "bundle")).hash
+    )
+    assert studio.models.load(done).alae is studio.models.load("tiny").alae  # one source in memory
 
 
 def test_on_a_public_server_folders_are_no_models_and_no_runs(place, done):
@@ -160,10 +166,10 @@ def test_on_a_public_server_folders_are_no_models_and_no_runs(place, done):
     run = public.home / "runs" / done
     for ref in (str(run), str(place / "weights" / "tiny"), f"../runs/{done}"):
         with pytest.raises(WeightsError):
-            public.model(ref)
+            public.models.load(ref)
         with pytest.raises(RunError):
-            public.status(ref)
-    assert public.model(done).kind == "transfer"
+            public.runs.status(ref)
+    assert public.models.load(done).kind == "transfer"
 
 
 # Runs
@@ -172,50 +178,50 @@ def test_on_a_public_server_folders_are_no_models_and_no_runs(place, done):
 def test_preparing_tells_of_every_file(studio, place, tmp_path):
     mixed = make_pictures(tmp_path / "mixed", 5, seed=1)
     (mixed / "note.txt").write_text("no picture")
-    *progress, last = studio.prepare([mixed], "tiny", title="five")
+    *progress, last = studio.runs.prepare([mixed], "tiny", title="five")
     assert isinstance(last, Prepared)
     assert (last.count, len(last.report.used), len(last.report.skipped)) == (5, 5, 1)
     assert progress[-1].done == 5
     assert last.verdict == "this model does not know such pictures"  # it is untrained, and they are noise
     assert last.reason.startswith("Of their contrast ")
-    assert studio.prepared(last.token).reason == last.reason
-    status = studio.status(last.token)
+    assert studio.runs.prepared(last.token).reason == last.reason
+    status = studio.runs.status(last.token)
     assert (status.state, status.title, status.usable) == ("prepared", "five", False)
-    couples = studio.comparison(last.token, count=3)
+    couples = studio.runs.comparison(last.token, count=3)
     assert len(couples) == 3
     assert same(couples[0][0], Image.open(mixed / "000.png"))
     with pytest.raises(RunError, match="no model yet"):
-        studio.sample(last.token, [1])
+        studio.draw.sample(last.token, [1])
 
 
 def test_nothing_usable_is_refused_and_leaves_nothing(studio, tmp_path):
-    before = len(studio.runs())
+    before = len(studio.runs.statuses())
     (tmp_path / "note.txt").write_text("no picture")
     with pytest.raises(DataError, match="None of the pictures"):
-        list(studio.prepare([tmp_path / "note.txt"], "tiny"))
+        list(studio.runs.prepare([tmp_path / "note.txt"], "tiny"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError):
-        list(studio.prepare([tmp_path / "empty"], "tiny"))
+        list(studio.runs.prepare([tmp_path / "empty"], "tiny"))
     with pytest.raises(DataError):
-        list(studio.prepare([tmp_path / "missing"], "tiny"))
-    assert len(studio.runs()) == before
+        list(studio.runs.prepare([tmp_path / "missing"], "tiny"))
+    assert len(studio.runs.statuses()) == before
 
 
 def test_a_preparation_left_halfway_leaves_nothing(studio, place):
-    before = len(studio.runs())
-    events = studio.prepare([place / "pictures"], "tiny")
+    before = len(studio.runs.statuses())
+    events = studio.runs.prepare([place / "pictures"], "tiny")
     next(events)
     events.close()
-    assert len(studio.runs()) == before
+    assert len(studio.runs.statuses()) == before
 
 
 @pytest.mark.parametrize("count", [2, 5, 20])
 def test_few_pictures_work(studio, tmp_path, count):
     token = prepared(studio, make_pictures(tmp_path / "few", count))
-    studio.start(token, recipe=RECIPE, steps=3)
+    studio.runs.start(token, recipe=RECIPE, steps=3)
     assert carry_out(studio, token).state == "done"
-    assert len(studio.sample(token, [1, 2])) == 2
-    assert len(studio.nearest(token, [1, 2])) == 2
+    assert len(studio.draw.sample(token, [1, 2])) == 2
+    assert len(studio.runs.nearest(token, [1, 2])) == 2
 
 
 @pytest.mark.parametrize("copies", [1, 4])
@@ -224,18 +230,18 @@ def test_one_picture_or_copies_of_it_are_refused_with_advice(studio, tmp_path, c
         Image.new("RGB", (16, 16), "red").save(tmp_path / f"{i}.png")
     token = prepared(studio, tmp_path)
     with pytest.raises(TrainingError, match="Add more"):
-        studio.start(token, recipe=RECIPE, steps=3)
-    assert studio.status(token).state == "prepared"
+        studio.runs.start(token, recipe=RECIPE, steps=3)
+    assert studio.runs.status(token).state == "prepared"
 
 
 def test_a_finished_run_can_be_used(studio, done):
-    status = studio.status(done)
+    status = studio.runs.status(done)
     assert (status.step, status.total_steps, status.usable, status.error) == (40, 40, True, None)
     assert status.metrics[-1]["step"] == 40
     assert status.preview_step == 40
-    assert len(studio.preview(done)) == len(studio.preview(done, 0)) == 16
-    assert studio.preview(done, 41) == []
-    card = studio.model(done).card
+    assert len(studio.runs.preview(done)) == len(studio.runs.preview(done, 0)) == 16
+    assert studio.runs.preview(done, 41) == []
+    card = studio.models.load(done).card
     assert (card.title, card.credit, card.licence) == ("My ducks", "nobody", "none")
     assert card.numbers["pictures"] == 120
     assert (studio.home / "runs" / done / "bundle" / "preview.png").exists()
@@ -243,14 +249,14 @@ def test_a_finished_run_can_be_used(studio, done):
 
 
 def test_the_nearest_original_of_a_copy_is_itself(studio, done, monkeypatch):
-    couples = studio.nearest(done, [1, 2, 3])
+    couples = studio.runs.nearest(done, [1, 2, 3])
     assert all(distance > 0 for *_, distance in couples)
-    assert same(couples[0][0], studio.sample(done, [1])[0])
+    assert same(couples[0][0], studio.draw.sample(done, [1])[0])
     made = codes.load(studio.home / "runs" / done / "codes.safetensors")
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: made.w[[7]])
-    ((_, original, distance),) = studio.nearest(done, [1])
+    ((_, original, distance),) = studio.runs.nearest(done, [1])
     assert distance == pytest.approx(0, abs=1e-3)
-    assert same(original, studio.comparison(done, 120)[7][0])
+    assert same(original, studio.runs.comparison(done, 120)[7][0])
 
 
 @pytest.mark.parametrize(
@@ -267,63 +273,63 @@ def test_the_nearest_original_of_a_copy_is_itself(studio, done, monkeypatch):
 def test_senseless_starts_are_refused(studio, place, settings):
     token = prepared(studio, place / "few")
     with pytest.raises(ConfigError):
-        studio.start(token, **settings)
-    assert studio.status(token).state == "prepared"
-    studio.delete(token)
+        studio.runs.start(token, **settings)
+    assert studio.runs.status(token).state == "prepared"
+    studio.runs.delete(token)
 
 
 def test_states_allow_what_makes_sense(studio, place, done):
     token = prepared(studio, place / "few")
     with pytest.raises(RunError, match="prepared"):
-        studio.resume(token)
-    studio.stop(token)
-    assert studio.start(token, recipe=RECIPE, steps=5).state == "queued"
+        studio.runs.resume(token)
+    studio.runs.stop(token)
+    assert studio.runs.start(token, recipe=RECIPE, steps=5).state == "queued"
     with pytest.raises(RunError, match="queued"):
-        studio.start(token, recipe=RECIPE, steps=5)
-    studio.stop(token)
-    assert studio.status(token).state == "prepared"
-    studio.start(token, recipe=RECIPE, steps=5)
-    studio.delete(token)
+        studio.runs.start(token, recipe=RECIPE, steps=5)
+    studio.runs.stop(token)
+    assert studio.runs.status(token).state == "prepared"
+    studio.runs.start(token, recipe=RECIPE, steps=5)
+    studio.runs.delete(token)
     with pytest.raises(RunError):
-        studio.status(token)
+        studio.runs.status(token)
     with pytest.raises(RunError, match="done"):
-        studio.resume(done)
+        studio.runs.resume(done)
     with pytest.raises(ConfigError):
-        studio.resume(done, extra_steps=-1)
+        studio.runs.resume(done, extra_steps=-1)
 
 
 def test_attach_ends_with_the_run(studio, done):
-    assert [status.state for status in studio.attach(done)] == ["done"]
+    assert [status.state for status in studio.runs.attach(done)] == ["done"]
 
 
 def test_a_run_in_a_folder_of_its_own(studio, place, tmp_path):
     out = tmp_path / "out"
     token = prepared(studio, place / "few", folder=out)
     assert token == str(out)
-    studio.start(token, recipe=RECIPE, steps=3)
+    studio.runs.start(token, recipe=RECIPE, steps=3)
     assert carry_out(studio, token).state == "done"
     assert followed(studio, token).token == token
-    assert studio.sample(str(out), [1])[0].size == (16, 16)
-    assert len(studio.nearest(token, [1])) == 1
-    assert token not in [run.token for run in studio.runs()]
+    assert studio.draw.sample(str(out), [1])[0].size == (16, 16)
+    assert len(studio.runs.nearest(token, [1])) == 1
+    assert token not in [run.token for run in studio.runs.statuses()]
     with pytest.raises(RunError, match="already a run"):
-        studio.prepare([place / "pictures"], "tiny", folder=out)
+        studio.runs.prepare([place / "pictures"], "tiny", folder=out)
 
 
 def test_a_transfer_from_a_transfers_source(studio, place, done):
     token = prepared(studio, place / "few")
-    *_, last = studio.prepare([place / "pictures"], done)
-    run = studio.desk.find(last.token)
+    *_, last = studio.runs.prepare([place / "pictures"], done)
+    run = studio.runs.find(last.token)
     assert (run.info["model"], run.info["source_id"]) == ("tiny", "tiny")
     for each in (token, last.token):
-        studio.delete(each)
+        studio.runs.delete(each)
 
 
 # Bundles
 
 
 def test_export_and_import_are_the_same_model(studio, done, tmp_path):
-    path = studio.export(done, tmp_path / "ducks")
+    path = studio.models.export(done, tmp_path / "ducks")
     assert path == tmp_path / "ducks.zip"
     assert sorted(zipfile.ZipFile(path).namelist()) == [
         "README.md",
@@ -332,23 +338,23 @@ def test_export_and_import_are_the_same_model(studio, done, tmp_path):
         "preview.png",
     ]
     for source in (path, studio.home / "runs" / done / "bundle"):
-        ref = studio.open_bundle(source)
+        ref = studio.models.take_in(source)
         assert ref != done
-        assert studio.model(ref).hash == studio.model(done).hash
-        assert same(studio.sample(ref, [4])[0], studio.sample(done, [4])[0])
+        assert studio.models.load(ref).hash == studio.models.load(done).hash
+        assert same(studio.draw.sample(ref, [4])[0], studio.draw.sample(done, [4])[0])
         assert (studio.home / "models" / ref / "preview.png").exists()
-        studio.delete(ref)
+        studio.runs.delete(ref)
         with pytest.raises(RunError):
-            studio.model(ref)
+            studio.models.load(ref)
 
 
 def test_a_zip_may_hold_the_bundle_in_a_folder_and_more(studio, done, tmp_path):
-    path = studio.export(done, tmp_path / "plain.zip")
+    path = studio.models.export(done, tmp_path / "plain.zip")
     with zipfile.ZipFile(path) as plain, zipfile.ZipFile(tmp_path / "more.zip", "w") as more:
         more.writestr("../../evil.txt", "x")
         for name in plain.namelist():
             more.writestr(f"ducks/{name}", plain.read(name))
-    ref = studio.open_bundle(tmp_path / "more.zip")
+    ref = studio.models.take_in(tmp_path / "more.zip")
     names = {path.name for path in (studio.home / "models" / ref).iterdir()}
     assert names == {"README.md", "config.json", "model.safetensors", "preview.png"}
 
@@ -362,7 +368,7 @@ def _zip(path, **members):
 
 def test_bad_bundles_are_refused_and_leave_nothing(studio, done, place, tmp_path):
     before = set((studio.home / "models").glob("*"))
-    good = zipfile.ZipFile(studio.export(done, tmp_path / "good.zip"))
+    good = zipfile.ZipFile(studio.models.export(done, tmp_path / "good.zip"))
     config, weights = good.read("config.json"), good.read("model.safetensors")
     (tmp_path / "text.zip").write_text("no zip")
     whole = (tmp_path / "good.zip").read_bytes()
@@ -381,19 +387,19 @@ def test_bad_bundles_are_refused_and_leave_nothing(studio, done, place, tmp_path
     ]
     for path in bad:
         with pytest.raises(Mind2MindError) as told:
-            studio.open_bundle(path)
+            studio.models.take_in(path)
         assert str(studio.home) not in str(told.value)  # where it was unpacked is nobody's matter
     assert set((studio.home / "models").glob("*")) == before
 
 
 def test_a_transfer_of_another_source_is_refused(studio, done, tmp_path):
-    path = studio.export(done, tmp_path / "x.zip")
+    path = studio.models.export(done, tmp_path / "x.zip")
     make_weights(tmp_path / "weights", seed=1)
     with pytest.raises(WeightsError):
-        make_studio(tmp_path).open_bundle(path)
+        make_studio(tmp_path).models.take_in(path)
     make_weights(tmp_path / "other" / "weights", name="other")
     with pytest.raises(WeightsError, match="tiny"):
-        make_studio(tmp_path / "other").open_bundle(path)
+        make_studio(tmp_path / "other").models.take_in(path)
 
 
 # Visitors
@@ -407,20 +413,20 @@ def public(tmp_path, place):
 
 def test_visitors_see_their_own_runs_only(public, place):
     a, b = (prepared(public, place / "few", visitor=visitor) for visitor in ("anna", "ben"))
-    assert [run.token for run in public.runs("anna")] == [a]
-    assert [run.token for run in public.runs("ben")] == [b]
-    assert public.runs() == public.runs("carl") == []
+    assert [run.token for run in public.runs.statuses("anna")] == [a]
+    assert [run.token for run in public.runs.statuses("ben")] == [b]
+    assert public.runs.statuses() == public.runs.statuses("carl") == []
 
 
 def test_one_run_at_a_time_per_visitor(public, place):
     first, second, other = (prepared(public, place / "few", visitor=v) for v in ("anna", "anna", "ben"))
-    public.start(first, recipe=RECIPE, steps=5)
+    public.runs.start(first, recipe=RECIPE, steps=5)
     with pytest.raises(RunError, match="already have 1"):
-        public.start(second, recipe=RECIPE, steps=5)
-    public.start(other, recipe=RECIPE, steps=5)
-    assert [public.status(t).place_in_queue for t in (first, other)] == [1, 2]
+        public.runs.start(second, recipe=RECIPE, steps=5)
+    public.runs.start(other, recipe=RECIPE, steps=5)
+    assert [public.runs.status(t).place_in_queue for t in (first, other)] == [1, 2]
     carry_out(public, first)
-    public.start(second, recipe=RECIPE, steps=5)
+    public.runs.start(second, recipe=RECIPE, steps=5)
 
 
 def test_the_queue_is_finite(tmp_path, place):
@@ -428,19 +434,19 @@ def test_the_queue_is_finite(tmp_path, place):
     studio = make_studio(tmp_path, replace(PUBLIC, queue=2))
     tokens = [prepared(studio, place / "few", visitor=str(i)) for i in range(3)]
     for token in tokens[:2]:
-        studio.start(token, recipe=RECIPE, steps=5)
+        studio.runs.start(token, recipe=RECIPE, steps=5)
     with pytest.raises(RunError, match="2 runs are waiting"):
-        studio.start(tokens[2], recipe=RECIPE, steps=5)
+        studio.runs.start(tokens[2], recipe=RECIPE, steps=5)
 
 
 def test_a_visitors_time_is_clamped(public, place):
     token = prepared(public, place / "few", visitor="anna")
-    public.start(token, recipe=RECIPE, seconds=10_000)
-    info = public.desk.find(token).info
+    public.runs.start(token, recipe=RECIPE, seconds=10_000)
+    info = public.runs.find(token).info
     assert (info["seconds"], info["deadline"]) == (600, 900)
-    public.stop(token)
-    public.start(token, recipe=RECIPE, steps=10_000_000)
-    assert public.desk.find(token).info["deadline"] == 600
+    public.runs.stop(token)
+    public.runs.start(token, recipe=RECIPE, steps=10_000_000)
+    assert public.runs.find(token).info["deadline"] == 600
 
 
 def test_a_full_disk_is_told_of(tmp_path, place):
@@ -448,23 +454,23 @@ def test_a_full_disk_is_told_of(tmp_path, place):
     studio = make_studio(tmp_path, replace(PUBLIC, disk_bytes=10))
     prepared(studio, place / "few", visitor="anna")
     with pytest.raises(DataError, match="disk is full"):
-        studio.prepare([place / "pictures"], "tiny", visitor="anna")
+        studio.runs.prepare([place / "pictures"], "tiny", visitor="anna")
 
 
 def test_too_many_pictures_are_refused(tmp_path, place):
     (tmp_path / "weights").symlink_to(place / "weights")
     with pytest.raises(DataError, match="120 files"):
-        list(make_studio(tmp_path, replace(PUBLIC, files=100)).prepare([place / "pictures"], "tiny"))
+        list(make_studio(tmp_path, replace(PUBLIC, files=100)).runs.prepare([place / "pictures"], "tiny"))
 
 
 def test_cleaning_takes_what_is_old_and_not_at_work(tmp_path, place, done, studio):
     (tmp_path / "weights").symlink_to(place / "weights")
     public = make_studio(tmp_path, replace(PUBLIC, keep_hours=1))
     old, alive, new = (prepared(public, place / "few", visitor=v) for v in "abc")
-    public.start(alive, recipe=RECIPE, steps=5)
-    bundle = public.open_bundle(studio.export(done, tmp_path / "x.zip"))
+    public.runs.start(alive, recipe=RECIPE, steps=5)
+    bundle = public.models.take_in(studio.models.export(done, tmp_path / "x.zip"))
     for token in (old, alive):
-        run, past = public.desk.find(token), time.time() - 4000
+        run, past = public.runs.find(token), time.time() - 4000
         info = run.info | {"updated": past}
         (run.folder / "run.json").write_text(json.dumps(info))
     leftover = public.home / "runs" / "leftover"
@@ -472,12 +478,12 @@ def test_cleaning_takes_what_is_old_and_not_at_work(tmp_path, place, done, studi
     (leftover / "run.lock").touch()
     for folder in (leftover, public.home / "models" / bundle):
         os.utime(folder, (time.time() - 4000,) * 2)
-    assert public.clean() == 3
+    assert public.runs.clean() == 3
     assert {run.name for run in (public.home / "runs").iterdir()} == {alive, new}
-    assert make_studio(place, LOCAL).clean() == 0
+    assert make_studio(place, LOCAL).runs.clean() == 0
 
 
 @pytest.mark.parametrize("psi", [None, "x", float("nan"), float("inf"), 9])
 def test_a_psi_that_is_none_is_told(studio, psi):
     with pytest.raises(ConfigError, match="psi is"):
-        studio.sample("tiny", [0], psi=psi)
+        studio.draw.sample("tiny", [0], psi=psi)

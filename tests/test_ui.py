@@ -296,7 +296,7 @@ def test_the_whole_way_of_a_run(page, tmp_path):
     )
     assert len(ready[tab.pictures.check.compared].value) == 8 and ready[tab.steps.parts["train"]].visible
 
-    page.studio.desk.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
+    page.studio.runs.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
     assert next(tab.training.follow(stored))[tab.steps.message] == ""
     carry_out(page.studio, token)
     *_, last = tab.training.follow(stored)
@@ -330,9 +330,9 @@ def test_start_and_stop(page, tmp_path):
     tab = page.transfer
     stored = checked(page, uploads(tmp_path))[tab.steps.visit]
     assert tab.training.begin(stored, 30, "default")[tab.steps.parts["live"]].visible
-    assert page.studio.status(stored["token"]).state == "queued"
+    assert page.studio.runs.status(stored["token"]).state == "queued"
     tab.training.halt(stored)
-    assert page.studio.status(stored["token"]).state == "prepared"
+    assert page.studio.runs.status(stored["token"]).state == "prepared"
     assert tab.result.finish(stored) == tab.steps.unchanged
     tab.result.forget(stored)
 
@@ -342,7 +342,7 @@ def test_two_visitors_do_not_see_each_others_runs(page, tmp_path):
     a = checked(page, uploads(tmp_path / "a"))[tab.steps.visit]
     b = checked(page, uploads(tmp_path / "b"))[tab.steps.visit]
     assert a["visitor"] != b["visitor"] and a["token"] != b["token"]
-    assert [run.token for run in page.studio.runs(a["visitor"])] == [a["token"]]
+    assert [run.token for run in page.studio.runs.statuses(a["visitor"])] == [a["token"]]
     for stored in (a, b | {"models": [b["token"]]}):  # b's run has no model yet
         assert [ref for _, ref in page.known_models(stored)[0].choices] == ["tiny"]
     tab.result.forget(a)
@@ -361,15 +361,17 @@ def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     with pytest.raises(gr.Error, match="3 x Duplicate"):  # the set stays as it was, and is seen
         for last in tab.pictures.add(stored, more, "tiny", "centre", added):  # noqa: B007
             pass
-    assert last[tab.steps.parts["train"]].visible and page.studio.prepared(stored["token"]).count == 15
+    assert last[tab.steps.parts["train"]].visible and page.studio.runs.prepared(stored["token"]).count == 15
 
     *_, fitted = tab.pictures.again(stored, "tiny", "fit", ("A", [*uploads(tmp_path / "a"), *more]))
     assert fitted[tab.steps.visit]["token"] != stored["token"] and fitted[tab.pictures.crop] == "fit"
-    assert page.studio.prepared(fitted[tab.steps.visit]["token"]).count == 15
-    assert [run.token for run in page.studio.runs(stored["visitor"])] == [fitted[tab.steps.visit]["token"]]
+    assert page.studio.runs.prepared(fitted[tab.steps.visit]["token"]).count == 15
+    assert [run.token for run in page.studio.runs.statuses(stored["visitor"])] == [
+        fitted[tab.steps.visit]["token"]
+    ]
 
     emptied = tab.pictures.start_over(fitted[tab.steps.visit])
-    assert emptied[tab.steps.visit]["token"] is None and page.studio.runs(stored["visitor"]) == []
+    assert emptied[tab.steps.visit]["token"] is None and page.studio.runs.statuses(stored["visitor"]) == []
 
 
 def test_after_a_reload_a_set_grows_but_cannot_be_read_anew(page, tmp_path):
@@ -403,8 +405,10 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
     assert "left out" not in picking.toggle(stored, 1, chosen)[tab.pictures.check.summary]
 
     dropped = picking.drop_near(stored, 1)
-    assert dropped[picking.near] == "" and page.studio.prepared(stored["token"]).excluded == ("copy.png",)
-    assert page.studio.prepared(stored["token"]).count == 12
+    assert dropped[picking.near] == "" and page.studio.runs.prepared(stored["token"]).excluded == (
+        "copy.png",
+    )
+    assert page.studio.runs.prepared(stored["token"]).count == 12
     assert not picking.take_all(stored, 1)[picking.all].visible
     with pytest.raises(gr.Error, match="no such picture"):
         picking.toggle(stored, 1, types.SimpleNamespace(index=99))
@@ -414,8 +418,8 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
 def test_leaving_all_out_says_what_to_do(page, tmp_path):
     tab = page.transfer
     stored = checked(page, uploads(tmp_path, 2))[tab.steps.visit]
-    prepared = page.studio.prepared(stored["token"])
-    none = page.studio.exclude(prepared.token, [v.name for v in prepared.report.used])
+    prepared = page.studio.runs.prepared(stored["token"])
+    none = page.studio.runs.exclude(prepared.token, [v.name for v in prepared.report.used])
     assert "take some in again" in findings.checked(none)
     with pytest.raises(gr.Error, match="No picture is left"):
         tab.training.begin(stored, 30, "default")
@@ -443,7 +447,7 @@ def test_a_run_that_is_gone_leaves_an_empty_page(page):
 
 
 def test_too_many_files_are_refused_with_the_numbers(page, tmp_path, monkeypatch):
-    monkeypatch.setattr(page.studio, "limits", replace(PUBLIC, files=5))
+    monkeypatch.setattr(page.studio.runs, "limits", replace(PUBLIC, files=5))
     with pytest.raises(gr.Error, match=r"6 files, more than the 5 allowed"):
         checked(page, uploads(tmp_path, 6))
 
@@ -483,14 +487,14 @@ def test_tidying_up_deletes_only_what_is_old(page, tmp_path, monkeypatch, public
 
 def test_the_list_of_models_opens_no_weights(page, tmp_path, monkeypatch):
     stored = checked(page, uploads(tmp_path))[page.transfer.steps.visit]
-    page.studio.desk.start(stored["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
+    page.studio.runs.start(stored["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     carry_out(page.studio, stored["token"])
-    title = page.studio.model(stored["token"]).card.title
+    title = page.studio.models.load(stored["token"]).card.title
 
     def load(ref):
         raise AssertionError("the weights were opened")
 
-    monkeypatch.setattr(page.studio.library, "model", load)
+    monkeypatch.setattr(page.studio.models.library, "model", load)
     choices = page.known_models(stored | {"models": [stored["token"], "a" * 22]})[0].choices
     assert choices == [("Tiny", "tiny"), (f"Yours: {title}", stored["token"])]
     page.transfer.result.forget(stored)
@@ -573,7 +577,7 @@ torch.nn.Module.__call__ = guarded
 import app
 import gradio as gr
 from mind2mind.ui import launch
-from mind2mind.ui.examples import Example
+from mind2mind.ui.shared import Example
 from tiny import RECIPE, carry_out
 
 studio, demo = app.studio, app.demo
@@ -595,8 +599,8 @@ assert len(tab.reopen(stored)[tab.pictures.check.compared].value) == 8
 example = type("Chosen", (), {"index": 0})
 tab.pictures.examples = [Example(tuple(map(str, pictures)), "E", "")]
 *_, other = call["add_example"](None, "tiny", "centre", None, example)
-studio.desk.launcher.ensure = lambda run: None
-studio.desk.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
+studio.runs.launcher.ensure = lambda run: None
+studio.runs.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
 spaces.inside += 1  # the worker's
 carry_out(studio, token)
 spaces.inside -= 1

@@ -42,8 +42,8 @@ def pictures(tmp_path_factory):
 
 def trained(page, pictures, visit, title="My ducks", steps=30):
     """What the browser holds after a run."""
-    *_, ready = page.studio.prepare([pictures], "tiny", visitor=visit.visitor, title=title)
-    page.studio.desk.start(ready.token, recipe=RECIPE, seconds=None, steps=steps, seed=0)
+    *_, ready = page.studio.runs.prepare([pictures], "tiny", visitor=visit.visitor, title=title)
+    page.studio.runs.start(ready.token, recipe=RECIPE, seconds=None, steps=steps, seed=0)
     carry_out(page.studio, ready.token)
     return visit.at(ready.token)
 
@@ -75,7 +75,7 @@ def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
 
 
 def test_the_most_alike_come_first(page, visit):
-    found = page.studio.outcome(visit.token)
+    found = page.studio.runs.result(visit.token)
     step = page.transfer.result
     shown = step.finish(visit.stored())[step.nearest]
     nearest = found.distance.index(min(found.distance))
@@ -100,15 +100,15 @@ def test_reloading_a_finished_run_writes_no_more_files(page, visit):
     before = made(page)
     again = step.finish(visit.stored())[step.keep.download].value["path"]
     assert again == first and made(page) == before
-    page.transfer.result.steps.studio.rename(visit.token, "Other ducks")
+    page.transfer.result.steps.studio.runs.rename(visit.token, "Other ducks")
     changed = step.finish(visit.stored())[step.keep.download].value["path"]
     assert Path(changed).name == "other-ducks.zip" and changed != first
-    page.studio.rename(visit.token, "My ducks")
+    page.studio.runs.rename(visit.token, "My ducks")
 
 
 def test_the_slider_goes_through_the_previews(page, visit):
     step = page.transfer.result
-    steps = page.studio.status(visit.token).preview_steps
+    steps = page.studio.runs.status(visit.token).preview_steps
     first, said = step.at(visit.stored(), 1)
     last, end = step.at(visit.stored(), len(steps))
     assert said == words.note(f"Step 0 of {steps[-1]:,}") and end == words.note(
@@ -135,12 +135,12 @@ def test_everything_is_packed_on_a_click_and_once(page, visit):
 
 
 def test_a_run_without_a_model_has_no_result_but_can_go_on(page, pictures):
-    *_, ready = page.studio.prepare([pictures], "tiny", visitor="v" * 22, title="Failed")
-    page.studio.desk.find(ready.token).update(state="failed", error="It broke.", advice="Mend it.")
+    *_, ready = page.studio.runs.prepare([pictures], "tiny", visitor="v" * 22, title="Failed")
+    page.studio.runs.find(ready.token).update(state="failed", error="It broke.", advice="Mend it.")
     step = page.transfer.result
     shown = step.finish(Visit("v" * 22, ready.token).stored())
     assert not shown[step.made].visible and shown[step.go_on] == "Go on training"
-    page.studio.delete(ready.token)
+    page.studio.runs.delete(ready.token)
 
 
 # The list
@@ -181,7 +181,7 @@ def test_nobody_touches_the_runs_of_others(page, visit):
         with pytest.raises(gr.Error, match="No run is chosen"):
             touch(other, visit.token)
     shelf.delete_all(other)
-    assert page.studio.status(visit.token).title == "My ducks"
+    assert page.studio.runs.status(visit.token).title == "My ducks"
 
 
 def test_deleting_another_run_than_the_one_seen(page, pictures):
@@ -298,7 +298,7 @@ def test_sending_to_the_hub_shows_the_card_first_and_uses_the_visitors_login(pag
         sent.append((ref, repository, token, private))
         return f"https://hub.example/{repository}"
 
-    monkeypatch.setattr(page.studio, "publish", publish)
+    monkeypatch.setattr(page.studio.models, "publish", publish)
     profile, token = SimpleNamespace(username="me"), SimpleNamespace(token="hf_x")
     card, send, _ = step.card_of(visit.stored(), "ducks", profile)
     assert card.visible and send.visible and "mind2mind download me/ducks" in card.value and not sent

@@ -43,11 +43,11 @@ def test_what_is_changed_in_the_panel_is_trained_by(page, run):  # noqa: F811
     tab = page.transfer
     values = dict.fromkeys(SETTINGS) | {"jitter": 0.4, "generator_widths": "32, 16"}
     tab.training.begin(run, 30, "paper", *values.values())
-    kept = read_json(page.studio.desk.find(run["token"]).folder / "run.json")["recipe"]
+    kept = read_json(page.studio.runs.find(run["token"]).folder / "run.json")["recipe"]
     assert (kept["jitter"], kept["generator_widths"], kept["learning_rate"]) == (0.4, [32, 16], 1e-3)
-    shown = words.run(page.studio.status(run["token"]))
+    shown = words.run(page.studio.runs.status(run["token"]))
     assert "Advanced: generator_widths 32,16, jitter 0.4." in shown
-    page.studio.stop(run["token"])
+    page.studio.runs.stop(run["token"])
 
 
 @pytest.mark.parametrize(("name", "value"), [("jitter", 7), ("generator_widths", "9999"), ("batch_size", 1)])
@@ -57,7 +57,7 @@ def test_a_setting_out_of_range_is_told(page, run, name, value):  # noqa: F811
         page.transfer.training.begin(run, 30, "default", *values.values())
     with pytest.raises(gr.Error, match="no recipe"):
         page.transfer.training.begin(run, 30, "cake")
-    assert page.studio.status(run["token"]).state == "prepared"
+    assert page.studio.runs.status(run["token"]).state == "prepared"
 
 
 def test_a_link_shows_the_run_on_another_device_and_a_wrong_one_nothing(page, run):  # noqa: F811
@@ -66,7 +66,7 @@ def test_a_link_shows_the_run_on_another_device_and_a_wrong_one_nothing(page, ru
     shown = tab.steps.parts["check"]
     assert there[tab.steps.visit]["token"] == run["token"] and there[shown].visible
     assert there[tab.steps.visit]["visitor"] != run["visitor"]
-    assert [r.token for r in page.studio.runs(there[tab.steps.visit]["visitor"])] == []
+    assert [r.token for r in page.studio.runs.statuses(there[tab.steps.visit]["visitor"])] == []
     for wrong in (new_token(), "..", run["token"][:-1], str(page.studio.home)):
         nothing = tab.arrive(None, request(run=wrong))
         assert nothing[tab.steps.visit]["token"] is None and shown not in nothing
@@ -95,7 +95,7 @@ def test_only_what_has_changed_is_sent(page, run):  # noqa: F811
 def test_any_seed_can_be_tried_while_it_trains(page, run, monkeypatch):  # noqa: F811
     training = page.transfer.training
     monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
-    page.studio.desk.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
+    page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     with pytest.raises(gr.Error, match="not begun"):
         training.try_now(run, 5)
     carry_out(page.studio, run["token"])
@@ -107,12 +107,12 @@ def test_any_seed_can_be_tried_while_it_trains(page, run, monkeypatch):  # noqa:
 
 def test_more_steps_after_the_end(page, run, monkeypatch):  # noqa: F811
     monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
-    page.studio.desk.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
+    page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     carry_out(page.studio, run["token"])
     assert page.transfer.result.finish(run)[page.transfer.result.go_on] == "Train 1,000 steps more"
     page.transfer.training.train_on(run)
-    assert page.studio.desk.find(run["token"]).info["steps"] == 1020
-    page.studio.stop(run["token"])
+    assert page.studio.runs.find(run["token"]).info["steps"] == 1020
+    page.studio.runs.stop(run["token"])
 
 
 def test_nothing_that_stops_or_discards_waits_in_a_queue(page):  # noqa: F811

@@ -102,7 +102,7 @@ def judged(studio, images, folder: Path):
     folder.mkdir()
     for i, image in enumerate(images):
         image.save(folder / f"{i:03d}.png")
-    *_, last = studio.encode([folder], "toon64")
+    *_, last = studio.runs.encode([folder], "toon64")
     return last
 
 

@@ -22,10 +22,10 @@ from mind2mind.training import transfer as learner
 
 STEPS = 200
 QUICK = """
-import mind2mind.learner as l
-import mind2mind.transfer as t
+import mind2mind.training.transfer as l
+import mind2mind.training.transfer as t
 t.SAVE_SECONDS, l.QUALITY_SAMPLES = 0.05, 64
-from mind2mind.worker import main
+from mind2mind.runs.worker import main
 main()
 """
 
@@ -35,7 +35,7 @@ def template(tmp_path_factory):
     """The folder of a prepared run of 120 pictures, to be copied."""
     folder = tmp_path_factory.mktemp("template")
     studio = make_studio(folder)
-    return studio.desk.find(prepared(studio, make_pictures(folder / "pictures", 120))).folder
+    return studio.runs.find(prepared(studio, make_pictures(folder / "pictures", 120))).folder
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def copied(studio, template) -> str:
 
 def started(studio, template, *, recipe=RECIPE, **settings) -> str:
     token = copied(studio, template)
-    studio.start(token, recipe=recipe, **({"steps": 20} | settings))
+    studio.runs.start(token, recipe=recipe, **({"steps": 20} | settings))
     return token
 
 
@@ -75,20 +75,20 @@ def assert_same_run(one, other):
 @pytest.mark.slow
 def test_a_worker_killed_at_any_moment_resumes_to_the_same_numbers(tmp_path, template):
     studio = make_studio(tmp_path)
-    studio.desk.launcher = launcher = Launcher(studio.home, studio.weights)
+    studio.runs.launcher = launcher = Launcher(studio.home, studio.weights)
     launcher.command, launcher.idle_seconds = [sys.executable, "-c", QUICK], 0.1
     killed, whole = started(studio, template, steps=STEPS), copied(studio, template)
     after = random.Random(time.time_ns()).randrange(STEPS // 2)
-    for status in studio.attach(killed, every=0.01):
+    for status in studio.runs.attach(killed, every=0.01):
         if status.step > after:
             launcher.children[studio.home].kill()
             launcher.children[studio.home].wait()
-    assert studio.status(killed).state == "interrupted"
-    studio.resume(killed)
-    studio.start(whole, recipe=RECIPE, steps=STEPS)
+    assert studio.runs.status(killed).state == "interrupted"
+    studio.runs.resume(killed)
+    studio.runs.start(whole, recipe=RECIPE, steps=STEPS)
     assert followed(studio, killed).state == "done"
     assert followed(studio, whole).state == "done"
-    assert_same_run(studio.desk.find(killed), studio.desk.find(whole))
+    assert_same_run(studio.runs.find(killed), studio.runs.find(whole))
     assert launcher.children[studio.home].wait(timeout=60) == 0  # idle
 
 
@@ -115,12 +115,12 @@ def test_killed_in_any_place_it_resumes_to_the_same_numbers(studio, template, mo
     monkeypatch.setattr(owner, where, deadly)
     with pytest.raises(Killed):
         carry_out(studio, token)
-    assert studio.status(token).state == "interrupted"
+    assert studio.runs.status(token).state == "interrupted"
     monkeypatch.setattr(owner, where, doing)
-    studio.resume(token)
+    studio.runs.resume(token)
     assert carry_out(studio, token).state == "done"
     assert carry_out(studio, whole).state == "done"
-    assert_same_run(studio.desk.find(token), studio.desk.find(whole))
+    assert_same_run(studio.runs.find(token), studio.runs.find(whole))
 
 
 def stopping_at(studio, monkeypatch, token, step):
@@ -131,8 +131,8 @@ def stopping_at(studio, monkeypatch, token, step):
     def and_stop(run, values):
         append(run, values)
         if values["step"] == step:
-            studio.stop(token)
-            assert studio.status(token).state == "stopping"
+            studio.runs.stop(token)
+            assert studio.runs.status(token).state == "stopping"
 
     monkeypatch.setattr(Run, "append_metrics", and_stop)
 
@@ -142,11 +142,11 @@ def test_a_stop_keeps_the_work_and_resume_goes_on(studio, template, monkeypatch)
     stopping_at(studio, monkeypatch, token, 10)
     status = carry_out(studio, token)
     assert (status.state, status.step, status.usable) == ("stopped", 10, True)
-    studio.resume(token)
+    studio.runs.resume(token)
     status = carry_out(studio, token)
     assert (status.state, status.step, status.reason) == ("done", 20, "It went through all its steps.")
-    studio.resume(token, extra_steps=5)
-    assert (carry_out(studio, token).step, studio.status(token).total_steps) == (25, 25)
+    studio.runs.resume(token, extra_steps=5)
+    assert (carry_out(studio, token).step, studio.runs.status(token).total_steps) == (25, 25)
 
 
 def test_a_stop_between_two_looks_tells_the_step_that_was_reached(studio, template, monkeypatch):
@@ -159,23 +159,23 @@ def test_a_stop_between_two_looks_tells_the_step_that_was_reached(studio, templa
     monkeypatch.setattr(execution._Stopper, "__call__", at_the_fourth_look)
     status = carry_out(studio, token)
     assert (status.state, status.step, status.usable, status.metrics) == ("stopped", 3, True, [])
-    assert read_config(studio.desk.find(token).bundle)["numbers"]["steps"] == 3
-    studio.resume(token)
-    assert (studio.status(token).step, studio.status(token).seconds_left) == (3, None)
+    assert read_config(studio.runs.find(token).bundle)["numbers"]["steps"] == 3
+    studio.runs.resume(token)
+    assert (studio.runs.status(token).step, studio.runs.status(token).seconds_left) == (3, None)
 
 
 def test_a_stop_before_the_beginning(studio, template):
     token = started(studio, template)
-    studio.desk.find(token).request_stop()  # as if the worker had just taken it
+    studio.runs.find(token).request_stop()  # as if the worker had just taken it
     assert carry_out(studio, token).state == "prepared"
-    studio.start(token, recipe=RECIPE, steps=5)
+    studio.runs.start(token, recipe=RECIPE, steps=5)
     assert carry_out(studio, token).state == "done"
 
 
 def test_time_that_is_up_ends_a_run_as_if_it_were_through(studio, template):
     token = copied(studio, template)
-    studio.start(token, recipe=RECIPE, seconds=0.5)
-    run = studio.desk.find(token)
+    studio.runs.start(token, recipe=RECIPE, seconds=0.5)
+    run = studio.runs.find(token)
     run.update(steps=1_000_000)  # as if the warm-up had been far too fast
     status = carry_out(studio, token)
     assert (status.state, status.usable) == ("done", True)
@@ -185,9 +185,9 @@ def test_time_that_is_up_ends_a_run_as_if_it_were_through(studio, template):
 def test_seconds_become_steps_once(studio, template, monkeypatch):
     monkeypatch.setattr(transfer, "steps_for", lambda codes, recipe, seconds, **_: int(seconds * 10))
     token = copied(studio, template)
-    studio.start(token, recipe=RECIPE, seconds=3)
+    studio.runs.start(token, recipe=RECIPE, seconds=3)
     assert carry_out(studio, token).total_steps == 30
-    assert studio.desk.find(token).info["steps"] == 30
+    assert studio.runs.find(token).info["steps"] == 30
 
 
 def test_nan_is_an_error_that_names_the_step_and_keeps_the_last_good_weights(studio, template, monkeypatch):
@@ -205,10 +205,10 @@ def test_nan_is_an_error_that_names_the_step_and_keeps_the_last_good_weights(stu
     assert "nan at step 12" in status.error
     assert "kept" in status.error
     assert status.usable
-    assert len(studio.sample(token, [1])) == 1
-    assert "Traceback" in (studio.desk.find(token).folder / "log.txt").read_text()
+    assert len(studio.draw.sample(token, [1])) == 1
+    assert "Traceback" in (studio.runs.find(token).folder / "log.txt").read_text()
     monkeypatch.setattr(learner.Learner, "advance", advance)
-    studio.resume(token)
+    studio.runs.resume(token)
     assert carry_out(studio, token).state == "done"
 
 
@@ -228,7 +228,7 @@ def test_a_fault_of_ours_fails_the_run_and_is_logged(studio, template, monkeypat
     status = carry_out(studio, token)
     assert status.state == "failed"
     assert "ZeroDivisionError: by zero" in status.error
-    assert "broken" in (studio.desk.find(token).folder / "log.txt").read_text()
+    assert "broken" in (studio.runs.find(token).folder / "log.txt").read_text()
 
 
 def test_another_source_under_the_same_name_is_refused(studio, template):
@@ -249,13 +249,13 @@ def test_a_bundle_that_does_not_reload_is_not_done(studio, template, monkeypatch
     assert (status.state, status.usable) == ("failed", False)
     assert "No space left" in status.error
     monkeypatch.undo()
-    studio.resume(token)
+    studio.runs.resume(token)
     assert carry_out(studio, token).state == "done"
 
 
 def test_a_run_deleted_at_work_leaves_nothing(studio, template, monkeypatch):
     token = started(studio, template)
-    run, append = studio.desk.find(token), Run.append_metrics
+    run, append = studio.runs.find(token), Run.append_metrics
 
     def and_delete(self, values):
         append(self, values)
@@ -263,10 +263,10 @@ def test_a_run_deleted_at_work_leaves_nothing(studio, template, monkeypatch):
             run.delete(timeout=0.01)
 
     monkeypatch.setattr(Run, "append_metrics", and_delete)
-    execution.carry_out(run, studio.library)
+    execution.carry_out(run, studio.models.library)
     assert not run.folder.exists()
     with pytest.raises(RunError):
-        studio.status(token)
+        studio.runs.status(token)
 
 
 def test_the_queue_is_served_in_order_by_one_worker(studio, template, monkeypatch):
@@ -286,8 +286,8 @@ def test_the_queue_is_served_in_order_by_one_worker(studio, template, monkeypatc
 
 def test_a_worker_that_cannot_begin_fails_the_run(studio, template):
     token = started(studio, template)
-    studio.desk.launcher = Launcher(studio.home, studio.weights)
-    studio.desk.launcher.command = [sys.executable, "-c", "raise SystemExit(3)"]
+    studio.runs.launcher = Launcher(studio.home, studio.weights)
+    studio.runs.launcher.command = [sys.executable, "-c", "raise SystemExit(3)"]
     status = followed(studio, token)
     assert status.state == "failed"
     assert "code 3" in status.error
@@ -295,31 +295,31 @@ def test_a_worker_that_cannot_begin_fails_the_run(studio, template):
 
 
 def test_the_worker_is_there_before_the_run(studio, template):
-    launcher = studio.desk.launcher = Launcher(studio.home, studio.weights)
+    launcher = studio.runs.launcher = Launcher(studio.home, studio.weights)
     launcher.command = [sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(60)"]
-    studio.warm_up()
+    studio.runs.warm_up()
     child = launcher.children[studio.home]
-    studio.warm_up()
-    launcher.ensure(studio.desk.find(copied(studio, template)))
+    studio.runs.warm_up()
+    launcher.ensure(studio.runs.find(copied(studio, template)))
     assert launcher.children == {studio.home: child}
     assert os.name == "nt" or psutil.Process(child.pid).nice() == NICENESS
     child.kill()
     child.wait()
-    studio.warm_up()  # its end was an error, which only a queued run counts
+    studio.runs.warm_up()  # its end was an error, which only a queued run counts
     assert launcher.children == {studio.home: child}
 
 
 def test_a_warm_worker_loads_the_source_and_takes_the_run_at_once(studio, template, monkeypatch):
     monkeypatch.setattr(worker, "LOOK_SECONDS", 60.0)
     loaded, token = [], copied(studio, template)
-    monkeypatch.setattr(studio.library, "model", loaded.append)
+    monkeypatch.setattr(studio.models.library, "model", loaded.append)
     worker._prepare(studio)
     assert loaded == ["tiny"]
     monkeypatch.undo()
     wake, woken = studio.home / WAKE, threading.Event()
     waiter = threading.Thread(target=lambda: (worker._wait(wake), woken.set()))
     waiter.start()
-    studio.start(token, recipe=RECIPE, steps=2)
+    studio.runs.start(token, recipe=RECIPE, steps=2)
     while not woken.wait(0.01):  # it may have looked only after the start
         wake.touch()
     waiter.join()
@@ -328,19 +328,19 @@ def test_a_warm_worker_loads_the_source_and_takes_the_run_at_once(studio, templa
 
 def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):
     token = started(studio, template)
-    run = studio.desk.find(token)
+    run = studio.runs.find(token)
     with pytest.raises(WeightsError, match="no generator yet"):
-        studio.trial(token, [1])
+        studio.runs.trial(token, [1])
     append, drawn = Run.append_metrics, []
 
     def and_try(self, values):
         append(self, values)
         if (run.folder / learner.BEST).exists():
-            drawn.append(studio.trial(token, [1, 2]))
+            drawn.append(studio.runs.trial(token, [1, 2]))
 
     monkeypatch.setattr(Run, "append_metrics", and_try)
     carry_out(studio, token)
-    images, step = studio.trial(token, [1, 2])
+    images, step = studio.runs.trial(token, [1, 2])
     assert step == 20 and 0 < drawn[0][1] < 20
     assert images[0].tobytes() != drawn[0][0][0].tobytes() != drawn[0][0][1].tobytes()
     assert images[0].info["seed"] == "1"

@@ -57,8 +57,8 @@ def make_studio(folder: Path, limits=LOCAL) -> Studio:
     """A studio with a home and a catalogue of its own; nobody carries its runs out but `carry_out`."""
     weights = folder / "weights" if (folder / "weights").exists() else make_weights(folder / "weights")
     studio = Studio("cpu", folder / "home", limits, weights)
-    studio.desk.launcher.ensure = lambda run: None
-    studio.desk.launcher.warm = lambda: None
+    studio.runs.launcher.ensure = lambda run: None
+    studio.runs.launcher.warm = lambda: None
     return studio
 
 
@@ -67,14 +67,14 @@ def carry_out(studio: Studio, token: str):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker; two are many times slower beside another process
     try:
-        execution.carry_out(studio.desk.find(token), studio.library)
+        execution.carry_out(studio.runs.find(token), studio.models.library)
     finally:
         torch.set_num_threads(threads)
-    return studio.status(token)
+    return studio.runs.status(token)
 
 
 def prepared(studio: Studio, pictures: Path, **settings) -> str:
-    *_, last = studio.prepare([pictures], "tiny", **settings)
+    *_, last = studio.runs.prepare([pictures], "tiny", **settings)
     assert isinstance(last, Prepared)
     return last.token
 
@@ -82,12 +82,12 @@ def prepared(studio: Studio, pictures: Path, **settings) -> str:
 def trained(studio: Studio, pictures: Path, steps: int = 40, **settings) -> str:
     """The token of a run that is done."""
     token = prepared(studio, pictures, **settings)
-    studio.start(token, recipe=RECIPE, steps=steps, seed=3)
+    studio.runs.start(token, recipe=RECIPE, steps=steps, seed=3)
     assert carry_out(studio, token).state == "done"
     return token
 
 
 def followed(studio: Studio, token: str):
     """The last status of a run."""
-    *_, last = studio.attach(token, every=0.05)
+    *_, last = studio.runs.attach(token, every=0.05)
     return last

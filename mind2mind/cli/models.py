@@ -40,8 +40,8 @@ def models(terminal: Terminal) -> Result:
     from mind2mind.models.catalogue import size_text
 
     studio = terminal.studio()
-    here = [_here(info) for info in studio.models()]
-    others = [_there(remote) for remote in studio.available()]
+    here = [_here(info) for info in studio.models.list()]
+    others = [_there(remote) for remote in studio.models.available()]
     width = max(len(str(row["id"])) for row in [*here, *others, {"id": ""}])
 
     def line(row: dict[str, Any]) -> str:
@@ -103,14 +103,14 @@ def download(
 
     studio = terminal.studio()
     if remove:
-        freed = studio.remove_model(model)
+        freed = studio.models.delete(model)
         terminal.note(f"{model} is gone: {size_text(freed)} are free again.")
         return Result({"removed": model, "bytes": freed})
     if hub_id(model):
         check_online("download")
     last: Downloaded | None = None
     with terminal.bar(f"Downloading {model}") as bar:
-        for event in studio.download(model, accept_changed=accept_changed):
+        for event in studio.models.download(model, accept_changed=accept_changed):
             if isinstance(event, Downloaded):
                 last = event
             elif isinstance(event, Converting):
@@ -296,7 +296,7 @@ def convert(
             out,
             architecture=sizes,
             parameters=parameters,
-            source=None if source is None else terminal.studio().model(source),
+            source=None if source is None else terminal.studio().models.load(source),
         )
     return Result({"bundle": bundle}, [str(bundle)])
 

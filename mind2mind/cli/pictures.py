@@ -56,7 +56,9 @@ def reconstruct(
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     with terminal.bar("Rebuilding") as bar:
-        for number, made in enumerate(terminal.studio().reconstruct(model, pictures, crop=crop), start=1):
+        for number, made in enumerate(
+            terminal.studio().draw.reconstruct(model, pictures, crop=crop), start=1
+        ):
             if isinstance(made, Report):
                 skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in made.skipped]
                 tell_faces(terminal, made)
@@ -102,7 +104,7 @@ def encode(
     known = out if out.exists() else None
     if known is not None and not _holds_codes(known):
         raise DataError(f"{out} holds no codes and was left as it is.", "Choose another --out.")
-    made = last_of(terminal, terminal.studio().encode(pictures, model, crop=crop, known=known))
+    made = last_of(terminal, terminal.studio().runs.encode(pictures, model, crop=crop, known=known))
     codes.save(out, made.codes)
     if report is not None:
         files.write_json(report, made.report.to_dict())
@@ -220,11 +222,11 @@ def sample(
     studio = terminal.studio()
     shown: list[Image.Image] = []
     rows = []
-    step = studio.at_a_time(model)
+    step = studio.draw.at_a_time(model)
     with terminal.bar("Drawing", len(seeds), left=True) as bar:
         for first in range(0, len(seeds), step):
             chunk = seeds[first : first + step]
-            pictures = studio.sample(model, chunk, psi=psi, noise=noise)
+            pictures = studio.draw.sample(model, chunk, psi=psi, noise=noise)
             folder_of(out)  # only now: a wrong model leaves no folder behind
             for number, picture in zip(chunk, pictures, strict=True):
                 path = out / f"seed-{number:07d}.png"
@@ -295,7 +297,7 @@ def interpolate(
     ends = [endpoint_of(text) for text in endpoints]
     from mind2mind.draw import save_clip
 
-    walk = terminal.studio().interpolate(model, ends, frames=frames, psi=psi, noise=noise, loop=loop)
+    walk = terminal.studio().draw.interpolate(model, ends, frames=frames, psi=psi, noise=noise, loop=loop)
     with terminal.bar("Drawing", frames, left=True) as bar:
         folder_of(out.parent)
         save_clip(_counted(walk, bar), out, FRAMES_PER_SECOND)

@@ -57,14 +57,14 @@ def follow(
         try:
             begin()
             sent = False
-            for status in studio.attach(token, every=0.2):
+            for status in studio.runs.attach(token, every=0.2):
                 if stop() and not sent:
-                    studio.stop(token)
+                    studio.runs.stop(token)
                     sent = True
                 bar.show(status.step, status.total_steps or None, _standing(status))
         except KeyboardInterrupt:
             with stop_on_ctrl_c(replace(terminal, quiet=True)), contextlib.suppress(Mind2MindError):
-                studio.stop(token)
+                studio.runs.stop(token)
             terminal.note(f"The run saves its work and stops. {_go_on_hint(out)}")
             raise
     return ended(terminal, status, out, told_of)
@@ -138,7 +138,7 @@ class Training:
     seed: int
 
     def start(self, studio: "Studio", token: str) -> None:
-        studio.start(token, recipe=self.recipe, seconds=self.seconds, steps=self.steps, seed=self.seed)
+        studio.runs.start(token, recipe=self.recipe, seconds=self.seconds, steps=self.steps, seed=self.seed)
 
 
 @door(
@@ -202,7 +202,7 @@ def transfer(
         )
     studio = terminal.studio()
     title = out.resolve().name
-    prepared = last_of(terminal, studio.prepare(pictures, model, crop=crop, folder=out, title=title))
+    prepared = last_of(terminal, studio.runs.prepare(pictures, model, crop=crop, folder=out, title=title))
     told_of = _without(terminal, studio, prepared, without or [], without_near)
     begin = partial(_begin, training, studio, prepared.token)
     return follow(terminal, studio, prepared.token, out, told_of, begin)
@@ -213,7 +213,7 @@ def _begin(training: Training, studio: "Studio", token: str) -> None:
     try:
         training.start(studio, token)
     except Mind2MindError:
-        studio.delete(token)
+        studio.runs.delete(token)
         raise
 
 
@@ -224,9 +224,9 @@ def _without(
     wanted = [*names, *(name for name, _ in prepared.near if near)]
     if wanted:
         try:
-            prepared = studio.exclude(prepared.token, wanted)
+            prepared = studio.runs.exclude(prepared.token, wanted)
         except Mind2MindError:
-            studio.delete(prepared.token)
+            studio.runs.delete(prepared.token)
             raise
     return told(terminal, prepared) | told_before(terminal, prepared)
 
@@ -237,8 +237,8 @@ def _go_on(terminal: Terminal, out: Path, training: Training) -> Result:
     if not is_run(out):
         raise RunError(f"There is no run in {out}.", "Leave --resume out to begin one.")
     studio, token = terminal.studio(), str(out.absolute())
-    begin: Callable[[], object] = partial(studio.resume, token, extra_steps=training.steps or 0)
-    if studio.status(token).state == "prepared":  # stopped before it began
+    begin: Callable[[], object] = partial(studio.runs.resume, token, extra_steps=training.steps or 0)
+    if studio.runs.status(token).state == "prepared":  # stopped before it began
         begin = partial(training.start, studio, token)
     return follow(terminal, studio, token, out, {}, begin)
 
@@ -259,11 +259,11 @@ def runs(
         raise ConfigError("--rename and --title go together.", "Give both.")
     studio = terminal.studio()
     if rename is not None and title is not None:
-        studio.rename(rename, title)
+        studio.runs.rename(rename, title)
     if delete is not None:
-        studio.delete(delete)
+        studio.runs.delete(delete)
         terminal.note(f"{delete} is gone.")
-    entries = studio.entries()
+    entries = studio.runs.list()
     rows = [
         {
             "token": entry.token,
@@ -304,7 +304,7 @@ def result(
 ) -> Result:
     """Say how good, how varied and how original the result of a run is, and how to make it again."""
     studio = terminal.studio()
-    found = studio.outcome(run)
+    found = studio.runs.result(run)
     originality = found.originality
     document = {
         "title": found.status.title,
@@ -315,8 +315,8 @@ def result(
         "near_copies": None if originality.bound is None else round(originality.share, 4),
         "copies": originality.warning,
         "command": found.command,
-        "film": studio.film(run, film) if film else None,
-        "everything": studio.everything(run, out) if out else None,
+        "film": studio.runs.film(run, film) if film else None,
+        "everything": studio.runs.pack(run, out) if out else None,
     }
     lines = [found.quality.told] if found.quality else []
     lines += [originality.told, f"Again: {found.command}"]
@@ -337,9 +337,9 @@ def publish(
 ) -> Result:
     """Send a model to the Hugging Face Hub, with the login of `hf auth login`. Your pictures stay here."""
     studio = terminal.studio()
-    card = studio.card_for(model, repository)
+    card = studio.models.card_for(model, repository)
     if show:
         return Result({"card": card}, [card])
     check_online("publish")
-    url = studio.publish(model, repository, private=not public)
+    url = studio.models.publish(model, repository, private=not public)
     return Result({"url": url, "private": not public}, [url])

@@ -195,7 +195,7 @@ def _home(home: Path) -> Iterator[Check]:
 def _models(studio: "Studio") -> Iterator[Check]:
     """Every bundle of the catalogue's folders is loaded, and draws a picture."""
     folders = [
-        path.parent for shelf in studio.library.shelves for path in sorted(shelf.glob("*/config.json"))
+        path.parent for shelf in studio.models.library.shelves for path in sorted(shelf.glob("*/config.json"))
     ]
     if not folders:
         fix = "Copy the folder weights/ beside the package, or set MIND2MIND_WEIGHTS."
@@ -205,6 +205,6 @@ def _models(studio: "Studio") -> Iterator[Check]:
 
 
 def _model(studio: "Studio", folder: Path) -> Iterator[Check]:
-    model = studio.model(str(folder))
-    studio.sample(str(folder), [0])
+    model = studio.models.load(str(folder))
+    studio.draw.sample(str(folder), [0])
     yield Check(f"model {folder.name}", "ok", f"{model.kind}, SHA-256 {model.hash[:16]}, loads and draws")

@@ -117,7 +117,7 @@ def write_config(
 
 def usage(ref: str) -> str:
     """The line of Python that draws with a model by its folder, or by its id in the catalogue."""
-    return f"pictures = mind2mind.Studio().sample({json.dumps(ref)}, seeds=range(16))"
+    return f"pictures = mind2mind.Studio().draw.sample({json.dumps(ref)}, seeds=range(16))"
 
 
 def card_text(card: Card, kind: str, settings: Mapping[str, Any]) -> str:

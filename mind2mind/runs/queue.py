@@ -235,7 +235,7 @@ class Desk:
             DataError: the disk is full.
             RunError: the folder holds a run, or something else.
         """
-        self.check_disk()
+        check_disk(self.home, self.limits)
         if folder is None:
             return home.new_run(self.home)
         run = Run(Path(folder).absolute())
@@ -381,18 +381,19 @@ class Desk:
         else:
             self.find(token).delete()
 
-    def check_disk(self) -> None:
-        """DataError if the home already holds as much as the limits allow."""
-        most = self.limits.disk_bytes
-        if most is not None and bytes_in(self.home) >= most:
-            raise DataError(
-                "The server's disk is full.", "Delete what you no longer need, or come back in some hours."
-            )
-
     def clean(self) -> int:
         """Deletes what is older than `keep_hours`; see Studio.clean."""
         hours = self.limits.keep_hours
         return 0 if hours is None else home.clean(self.home, hours)
+
+
+def check_disk(home: Path, limits: Limits) -> None:
+    """DataError if the home already holds as much as the limits allow."""
+    most = limits.disk_bytes
+    if most is not None and bytes_in(home) >= most:
+        raise DataError(
+            "The server's disk is full.", "Delete what you no longer need, or come back in some hours."
+        )
 
 
 _ADVICE = {

@@ -235,7 +235,7 @@ def main() -> int:
     be_modest()
     torch.set_num_threads(1)
     if is_run(folder):
-        carry_out(Run(folder), Studio("cpu").library)
+        carry_out(Run(folder), Studio("cpu").models.library)
     else:
         serve(folder, float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_SECONDS)
     return 0
@@ -261,7 +261,7 @@ def _serve(studio: Studio, idle_seconds: float) -> None:
     idle_since = time.monotonic()
     while time.monotonic() - idle_since < idle_seconds:
         if queue := waiting(studio.home):
-            carry_out(queue[0], studio.library)
+            carry_out(queue[0], studio.models.library)
             idle_since = time.monotonic()
         else:
             _prepare(studio)
@@ -273,7 +273,7 @@ def _prepare(studio: Studio) -> None:
     for run in reversed(runs_in(studio.home)):
         with contextlib.suppress(Mind2MindError):
             if run.info["state"] == "prepared":
-                studio.model(run.info["model"])
+                studio.models.load(run.info["model"])
                 import torch._dynamo  # noqa: F401  an optimiser's first step does, which takes a second
 
                 return

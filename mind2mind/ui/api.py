@@ -98,15 +98,15 @@ class RunApi:
             budget = _budget(seconds, steps)
             chosen, drawn, ref = _recipe(recipe), checked_seed(seed), known_ref(self.studio, model)
             who = _caller(request, visitor)
-            self.studio.warm_up()
+            self.studio.runs.warm_up()
             for event in self.read(uploaded(pictures), ref, crop or None, *who):
                 if not isinstance(event, Prepared):
                     yield {"state": "reading", "done": event.done, "total": event.total}
                     continue
                 try:
-                    self.studio.start(event.token, recipe=chosen, seed=drawn, **budget)
+                    self.studio.runs.start(event.token, recipe=chosen, seed=drawn, **budget)
                 except Mind2MindError:
-                    self.studio.delete(event.token)  # nobody holds its token
+                    self.studio.runs.delete(event.token)  # nobody holds its token
                     raise
                 yield _checked(event)
 
@@ -142,7 +142,7 @@ class RunApi:
             Where it stands: soon stopped, and then /result has its model.
         """
         with told():
-            self.studio.stop(self._known(token))
+            self.studio.runs.stop(self._known(token))
             return self._brief(token)
 
     def result(self, token: str) -> tuple[list[str], str, dict[str, Any]]:
@@ -156,7 +156,7 @@ class RunApi:
             how far the nearest of yours is (0 is a copy; two of yours are about 1.4 apart).
         """
         with told():
-            if not self.studio.status(self._known(token)).usable:
+            if not self.studio.runs.status(self._known(token)).usable:
                 raise RunError("This run has no model yet.", "Ask /status until its state is done.")
             images, distances, bundle = self.harvest(token)
             files = [str(path) for path in save_pictures(images, "sample", token)]
@@ -165,14 +165,14 @@ class RunApi:
     def _read(
         self, pictures: list[Any], ref: str, crop: Any, visitor: str, address: str
     ) -> "Iterator[EncodeProgress | Prepared]":
-        yield from self.studio.prepare(
+        yield from self.studio.runs.prepare(
             pictures, ref, crop=crop, visitor=visitor, address=address, title="By the API"
         )
 
     def _harvest(self, token: str) -> tuple[list[Image], list[float], str]:
-        found = self.studio.nearest(token, range(SAMPLED))
+        found = self.studio.runs.nearest(token, range(SAMPLED))
         images, distances = [image for image, _, _ in found], [round(d, 4) for _, _, d in found]
-        return images, distances, str(self.studio.export(token, fresh("mind2mind-model.zip", token)))
+        return images, distances, str(self.studio.models.export(token, fresh("mind2mind-model.zip", token)))
 
     def _known(self, token: str) -> str:
         if not is_key(token):  # a path would be opened by a studio at home
@@ -180,7 +180,7 @@ class RunApi:
         return token
 
     def _brief(self, token: str) -> dict[str, Any]:
-        status: RunStatus = self.studio.status(self._known(token))
+        status: RunStatus = self.studio.runs.status(self._known(token))
         return {name: getattr(status, name) for name in TOLD}
 
     def queues(self, function: Any) -> dict[str, Any]:
@@ -257,7 +257,7 @@ class Api:
 
     def build(self) -> None:
         """Inside the Blocks."""
-        model = self.studio.models()[0].id
+        model = self.studio.models.list()[0].id
         with gr.Column(visible=False):
             chosen, button = gr.Textbox(model, label="model"), gr.Button()
             seed, seed_b = gr.Number(0, label="seed"), gr.Number(1, label="seed_b")
@@ -299,7 +299,7 @@ class Api:
         with told():
             first, number = checked_seed(seed), whole("count", count, 1, MOST_PICTURES)
             ref = known_ref(self.studio, model)
-            images = self.studio.sample(ref, range(first, first + number), psi=psi, noise=noise)
+            images = self.studio.draw.sample(ref, range(first, first + number), psi=psi, noise=noise)
             return [str(path) for path in save_pictures(images, "sample", ref)]
 
     def interpolate(
@@ -359,10 +359,10 @@ class Api:
             prepared = self._check(pictures, model, crop)
             path = fresh("codes.safetensors", prepared.token)
             shutil.copy(prepared.folder / path.name, path)
-            self.studio.delete(prepared.token)
+            self.studio.runs.delete(prepared.token)
             return str(path), prepared.report.to_dict()
 
     def _check(self, pictures: list[str], model: str, crop: Any) -> "Prepared":
         source = known_ref(self.studio, model)
-        *_, prepared = self.studio.prepare(uploaded(pictures), source, crop=crop or None, visitor="api")
+        *_, prepared = self.studio.runs.prepare(uploaded(pictures), source, crop=crop or None, visitor="api")
         return prepared  # type: ignore[return-value]  # the last event is the Prepared

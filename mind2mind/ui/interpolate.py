@@ -51,7 +51,7 @@ class InterpolateTab:
 
     def build(self) -> None:
         """The components; inside a gr.Tab."""
-        models = self.studio.models()
+        models = self.studio.models.list()
         choices = [(m.title, m.id) for m in models]
         self.model = gr.Dropdown(choices, value=models[0].id, label="Model", elem_id="interpolate-model")
         self.takes = gr.HTML(elem_id="interpolate-takes")
@@ -124,14 +124,14 @@ class InterpolateTab:
             ref, stops = known_ref(self.studio, model), endpoints(*ends)
             cost = cost_of(self.studio, ref)
             columns = STRIP if cost is None or cost.live else SLOW_STRIP
-            strip = list(self.studio.interpolate(ref, stops, frames=columns))
-            return strip[0], strip[-1], self.studio.blend(ref, *stops, t), grid(strip, columns=columns)
+            strip = list(self.studio.draw.interpolate(ref, stops, frames=columns))
+            return strip[0], strip[-1], self.studio.draw.blend(ref, *stops, t), grid(strip, columns=columns)
 
     def aligned(self, model: str, path: str | None) -> Any:
         """A picture of the visitor's before and after its face is aligned, where the model needs that."""
         couple = None
         with suppress(Mind2MindError):  # `show` says what is wrong
-            couple = self.studio.aligned(known_ref(self.studio, model), Path(path)) if path else None
+            couple = self.studio.draw.aligned(known_ref(self.studio, model), Path(path)) if path else None
         return gr.Image(grid(couple, columns=2) if couple else None, visible=couple is not None)
 
     def price(self, model: str, frames: float) -> tuple[str, str]:
@@ -145,7 +145,7 @@ class InterpolateTab:
             cost = cost_of(self.studio, model)
             if not wanted(held, cost is None or cost.live):
                 return gr.skip()
-            return self.studio.blend(known_ref(self.studio, model), *endpoints(*ends), t)
+            return self.studio.draw.blend(known_ref(self.studio, model), *endpoints(*ends), t)
 
     def clip_of(self, frames: float, kind: str, loop: bool, model: str, *ends: Any) -> tuple[Any, ...]:
         """The clip in its player, and as a file."""
@@ -162,7 +162,7 @@ class InterpolateTab:
         """The clip's file."""
         ref = known_ref(self.studio, model)
         path = fresh(f"interpolation.{kind.lower()}", ref)
-        save_clip(self.studio.interpolate(ref, ends, frames=frames, loop=loop), path)
+        save_clip(self.studio.draw.interpolate(ref, ends, frames=frames, loop=loop), path)
         return path
 
 

@@ -126,7 +126,7 @@ class ModelsTab:
 
     def build(self) -> None:
         """The components; inside a gr.Tab."""
-        self.here = gr.HTML(cards(self.studio.models()), elem_id="models-here")
+        self.here = gr.HTML(cards(self.studio.models.list()), elem_id="models-here")
         gr.HTML('<div class="m2m-step"><h2>More models</h2></div>')
         if self.studio.public:
             text = "Visitors cannot download here. On your own computer: mind2mind download, and the name."
@@ -141,7 +141,7 @@ class ModelsTab:
         self.status = gr.HTML(elem_id="models-status")
         self.stop = gr.Button("Stop and keep the part", visible=False, variant="stop", elem_id="models-stop")
         self.rows: dict[str, tuple[gr.Row, gr.Button]] = {}
-        wanted = {remote.id for remote in self.studio.available()}
+        wanted = {remote.id for remote in self.studio.models.available()}
         for remote in REMOTE.values():
             with gr.Row(visible=remote.id in wanted, elem_classes="m2m-offer") as row:
                 gr.HTML(offer(remote))
@@ -187,10 +187,10 @@ class ModelsTab:
 
     def look(self, request: gr.Request) -> Updates:
         """What is here now, and what is not; the buttons wait for the end of a download of this page."""
-        updates: Updates = {self.here: cards(self.studio.models())}
+        updates: Updates = {self.here: cards(self.studio.models.list())}
         if self.studio.public or str(request.session_hash) in self.stops:
             return updates
-        wanted = {remote.id for remote in self.studio.available()}
+        wanted = {remote.id for remote in self.studio.models.available()}
         updates |= {row: gr.Row(visible=model_id in wanted) for model_id, (row, _) in self.rows.items()}
         updates |= {self.removable: gr.Dropdown(choices=self._removable(), value=None)}
         return updates | self._open(True)
@@ -208,7 +208,7 @@ class ModelsTab:
     def forget(self, model_id: str | None) -> Updates:
         """Removes a downloaded model."""
         with told():
-            freed = self.studio.remove_model(model_id or "")
+            freed = self.studio.models.delete(model_id or "")
         return {
             self.status: words.boxed("good", f"{model_id} is gone", f"{size_text(freed)} are free again.")
         }
@@ -230,7 +230,7 @@ class ModelsTab:
             self.stop: gr.Button("Stop and keep the part", visible=True, interactive=True),
         }
         try:
-            with closing(self.studio.download(ref)) as events:
+            with closing(self.studio.models.download(ref)) as events:
                 for event in events:
                     if stop.is_set() and isinstance(event, Downloading):
                         kept = "What is there is kept: Download goes on from it."
@@ -251,8 +251,8 @@ class ModelsTab:
         return {button: gr.Button(interactive=free) for button in buttons} | stop
 
     def _removable(self) -> list[tuple[str, str]]:
-        folder = self.studio.downloads.folder
-        return [(m.title, m.id) for m in self.studio.models() if m.folder.parent == folder]
+        folder = self.studio.models.downloads.folder
+        return [(m.title, m.id) for m in self.studio.models.list() if m.folder.parent == folder]
 
 
 def _standing(event: "Event") -> str:

@@ -138,7 +138,7 @@ class Page:
     """The whole page. `demo` is what Gradio serves."""
 
     def __init__(self, studio: "Studio") -> None:
-        if not studio.models():
+        if not studio.models.list():
             raise WeightsError(
                 "There is no model.", "Copy the folder weights/ beside the package, or download a model."
             )
@@ -149,14 +149,14 @@ class Page:
             TransferTab(studio),
         )
         self.models = ModelsTab(studio)
-        self.open_bundle = gpu(studio.open_bundle)
+        self.open_bundle = gpu(studio.models.take_in)
         cache = (int(TIDY_EVERY), int(KEPT_IN_PUBLIC)) if studio.public else None
         with gr.Blocks(title="Mind2Mind", analytics_enabled=False, delete_cache=cache) as self.demo:
             self._build()
             self._wire()
 
     def _build(self) -> None:
-        models = self.studio.models()
+        models = self.studio.models.list()
         self.visit = gr.BrowserState(None, storage_key=STORED_AS, secret=self.studio.secret)
         gr.HTML(words.hero(models))
         with gr.Tabs(elem_id="tabs") as self.tabs:
@@ -204,7 +204,7 @@ class Page:
 
     def known_sources(self) -> Any:
         """What a transfer can be made on."""
-        sources = [(m.title, m.id) for m in self.studio.models() if m.kind == "source"]
+        sources = [(m.title, m.id) for m in self.studio.models.list() if m.kind == "source"]
         return gr.Dropdown(choices=sources, visible=len(sources) > 1)
 
     def use(self, stored: Any) -> tuple[Any, ...]:
@@ -237,13 +237,13 @@ def build(studio: "Studio") -> gr.Blocks:
 
 def warm_up(studio: "Studio") -> None:
     """Loads the first model and draws once, so that the first visitor does not wait for it."""
-    studio.sample(studio.models()[0].id, [0])
+    studio.draw.sample(studio.models.list()[0].id, [0])
 
 
 def tidy(studio: "Studio") -> None:
     """Deletes what the limits say, files made for download, and the empty files that Gradio leaves."""
     with contextlib.suppress(Mind2MindError):
-        studio.clean()
+        studio.runs.clean()
     cache, now, kept = Path(get_upload_folder()), time.time(), KEPT_IN_PUBLIC if studio.public else KEPT
     for path in [*cache.glob("made/*"), *cache.glob("tmp*")]:
         with contextlib.suppress(OSError):

@@ -49,7 +49,7 @@ class Keep:
 
     def __init__(self, steps: Steps) -> None:
         self.steps, self.studio = steps, steps.studio
-        self.pack = gpu(self.studio.everything)
+        self.pack = gpu(self.studio.runs.pack)
         self.hub = hub_login()
 
     def build(self) -> None:
@@ -109,11 +109,11 @@ class Keep:
 
     def bundle(self, token: str) -> str:
         """The model as a zip: one file for a run as it stands, however often the page is opened."""
-        path = once(f"{slug(self.studio.status(token).title)}.zip", token, self._version(token))
-        return str(path if path.exists() else self.studio.export(token, path))
+        path = once(f"{slug(self.studio.runs.status(token).title)}.zip", token, self._version(token))
+        return str(path if path.exists() else self.studio.models.export(token, path))
 
     def _version(self, token: str) -> str:
-        folder = self.studio.library.locate(token)[0]
+        folder = self.studio.models.library.locate(token)[0]
         return "-".join(str(file.stat().st_mtime_ns) for file in sorted(folder.iterdir()))
 
     def shown(self, found: Outcome, bundle: str) -> Updates:
@@ -138,7 +138,7 @@ class Keep:
         """Everything of the run in one zip, made when it is asked for."""
         with told():
             token = Visit.of(stored).needed_token
-            name = slug(self.studio.status(token).title)
+            name = slug(self.studio.runs.status(token).title)
             path = once(f"{name}-everything.zip", token, self._version(token))
             path = path if path.exists() else self.pack(token, path)
             size = size_text(Path(path).stat().st_size)
@@ -149,7 +149,7 @@ class Keep:
     def card_of(self, stored: Any, name: str, profile: gr.OAuthProfile | None) -> tuple[Any, Any, str]:
         """The card as it will be there, and the button that sends it."""
         with told():
-            text = self.studio.card_for(Visit.of(stored).needed_token, _repository(name, profile))
+            text = self.studio.models.card_for(Visit.of(stored).needed_token, _repository(name, profile))
             return gr.Textbox(text, visible=True), gr.Button(visible=True), ""
 
     def publish(
@@ -165,7 +165,7 @@ class Keep:
             repository = _repository(name, profile)
             if token is None:
                 raise gr.Error("Sign in first.", print_exception=False)
-            url = self.studio.publish(
+            url = self.studio.models.publish(
                 Visit.of(stored).needed_token, repository, token.token, private=private is not False
             )
             return gr.Button(visible=False), say.sent(url, private is not False)
@@ -233,7 +233,7 @@ class Shelf:
 
     def known(self, visit: Visit) -> Updates:
         """The list as it is now, with the visitor's run chosen."""
-        entries = [entry for entry in self.studio.entries(visit.visitor) if entry.state != "prepared"]
+        entries = [entry for entry in self.studio.runs.list(visit.visitor) if entry.state != "prepared"]
         tokens = {entry.token: entry.title for entry in entries}
         chosen = visit.token if visit.token in tokens else None
         return {
@@ -250,27 +250,27 @@ class Shelf:
             RunError: none is chosen, or it is gone.
         """
         visitor = Visit.of(stored).visitor
-        if token not in {entry.token for entry in self.studio.entries(visitor)}:
+        if token not in {entry.token for entry in self.studio.runs.list(visitor)}:
             raise RunError("No run is chosen.", "Choose one of the list first.")
         return str(token)
 
     def chosen(self, stored: Any, token: str | None) -> str:
         """The title of the run, to be changed."""
         with told():
-            return self.studio.status(self.own(stored, token)).title
+            return self.studio.runs.status(self.own(stored, token)).title
 
     def renamed(self, stored: Any, token: str | None, title: str) -> Updates:
         """Gives the run and its model another title."""
         with told():
             visit = Visit.of(stored)
-            self.studio.rename(self.own(stored, token), str(title))
+            self.studio.runs.rename(self.own(stored, token), str(title))
             return self.known(visit) | {self.runs: self.known(visit.at(token))[self.runs]}
 
     def delete(self, stored: Any, token: str | None) -> Updates:
         """Deletes the chosen run with everything in it; the page turns away from it if it shows it."""
         with told():
             visit, chosen = Visit.of(stored), self.own(stored, token)
-            self.studio.delete(chosen)
+            self.studio.runs.delete(chosen)
             forget_made(chosen)
             seen = self.steps.only() if chosen == visit.token else {}
             visit = visit.without(chosen) if chosen == visit.token else visit.forgetting(chosen)
@@ -278,15 +278,15 @@ class Shelf:
 
     def ask(self, stored: Any) -> tuple[Any, str]:
         """What would be deleted."""
-        entries = self.studio.entries(Visit.of(stored).visitor)
+        entries = self.studio.runs.list(Visit.of(stored).visitor)
         return gr.Column(visible=True), say.asked(len(entries), sum(entry.bytes for entry in entries))
 
     def delete_all(self, stored: Any) -> Updates:
         """Deletes all of the visitor's runs and opened models; the browser then remembers nothing of them."""
         with told():
             visit = Visit.of(stored)
-            tokens = {*visit.models, *(entry.token for entry in self.studio.entries(visit.visitor))}
-            count = self.studio.delete_all(visit.visitor, visit.models)
+            tokens = {*visit.models, *(entry.token for entry in self.studio.runs.list(visit.visitor))}
+            count = self.studio.runs.delete_all(visit.visitor, visit.models)
             for token in tokens:
                 forget_made(token)
             visit = Visit(visit.visitor, agreed=visit.agreed)
@@ -303,8 +303,8 @@ class Result:
     def __init__(self, steps: Steps, shelf: Shelf) -> None:
         self.steps, self.studio, self.shelf = steps, steps.studio, shelf
         self.keep = Keep(steps)
-        self.harvest, self.preview = gpu(self._harvest), gpu(self.studio.preview)
-        self.film = gpu(self.studio.film)
+        self.harvest, self.preview = gpu(self._harvest), gpu(self.studio.runs.preview)
+        self.film = gpu(self.studio.runs.film)
 
     def build(self) -> None:
         """Inside its part of the page."""
@@ -390,7 +390,7 @@ class Result:
             return updates | (self._shown(self.harvest(status.token)) if status.usable else {})
 
     def _harvest(self, token: str) -> tuple[Outcome, str]:
-        return self.studio.outcome(token), self.keep.bundle(token)
+        return self.studio.runs.result(token), self.keep.bundle(token)
 
     def _shown(self, harvest: tuple[Outcome, str]) -> Updates:
         found, bundle = harvest
@@ -419,7 +419,7 @@ class Result:
             return shown[self.moments], shown[self.at_step]
 
     def _at(self, token: str, number: int) -> Updates:
-        status = self.studio.status(token)
+        status = self.studio.runs.status(token)
         steps = status.preview_steps
         if not steps:
             return {self.moments: [], self.at_step: ""}
@@ -437,7 +437,7 @@ class Result:
         """Deletes the run with everything in it, at once."""
         with told():
             visit = Visit.of(stored)
-            self.studio.delete(visit.needed_token)
+            self.studio.runs.delete(visit.needed_token)
             forget_made(visit.needed_token)
             visit = visit.without(visit.needed_token)
             return self.steps.only() | {

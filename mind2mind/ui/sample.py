@@ -65,7 +65,7 @@ class SampleTab:
                     self.archive = OnDemand("Download all as a zip", "sample-zip")
 
     def _build_choices(self) -> None:
-        models = self.studio.models()
+        models = self.studio.models.list()
         cost = cost_of(self.studio, models[0].id)
         self.model = gr.Dropdown(
             [(m.title, m.id) for m in models], value=models[0].id, label="Model", elem_id="sample-model"
@@ -135,7 +135,7 @@ class SampleTab:
 
     def describe(self, model: str) -> str:
         """What the chosen model knows."""
-        return words.knows(next((m for m in self.studio.models() if m.id == model), None))
+        return words.knows(next((m for m in self.studio.models.list() if m.id == model), None))
 
     def price(self, model: str, count: float) -> tuple[str, Any]:
         """What the chosen model costs, and how many pictures to ask for unless the visitor chose a number."""
@@ -154,7 +154,7 @@ class SampleTab:
         with told():
             first, begun = checked_seed(seed), time.monotonic()
             seeds = range(first, first + int(count))
-            images = self.studio.sample(known_ref(self.studio, model), seeds, psi=psi, noise=noise)
+            images = self.studio.draw.sample(known_ref(self.studio, model), seeds, psi=psi, noise=noise)
             files = [str(path) for path in save_pictures(images, _stem(model), model)]
             seeds_said = f"seed {first}" if count == 1 else f"seeds {first} to {seeds[-1]}"
             text = (

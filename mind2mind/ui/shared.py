@@ -204,8 +204,8 @@ def model_choices(studio: Any, visit: Visit) -> list[tuple[str, str]]:
     own = []
     for token in visit.models:
         with suppress(Mind2MindError):
-            own.append((f"Yours: {describe(studio.library.locate(token)[0]).title}", token))
-    return [(m.title, m.id) for m in studio.models()] + own
+            own.append((f"Yours: {describe(studio.models.library.locate(token)[0]).title}", token))
+    return [(m.title, m.id) for m in studio.models.list()] + own
 
 
 def known_ref(studio: Any, ref: str) -> str:
@@ -214,7 +214,7 @@ def known_ref(studio: Any, ref: str) -> str:
     Raises:
         ConfigError: it is neither.
     """
-    ids = [m.id for m in studio.models()]
+    ids = [m.id for m in studio.models.list()]
     if ref in ids or is_key(ref):
         return ref
     raise ConfigError(
@@ -227,7 +227,7 @@ def cost_of(studio: Any, ref: str) -> Cost | None:
     if on_zerogpu():  # each call would take of the visitor's GPU time
         return None
     with suppress(Mind2MindError):
-        cost: Cost = studio.cost(known_ref(studio, ref))
+        cost: Cost = studio.draw.cost(known_ref(studio, ref))
         return cost
     return None
 

@@ -63,7 +63,7 @@ class Steps:
     def status(self, token: str | None) -> "RunStatus | None":
         """Where the run stands; None if there is no such run (any more)."""
         try:
-            return self.studio.status(token) if token else None
+            return self.studio.runs.status(token) if token else None
         except RunError:
             return None
 
@@ -234,7 +234,7 @@ class Training:
     def __init__(self, steps: Steps) -> None:
         self.steps, self.studio = steps, steps.studio
         self.advanced = Advanced()
-        self.preview, self.trial = gpu(self.studio.preview), gpu(self.studio.trial)
+        self.preview, self.trial = gpu(self.studio.runs.preview), gpu(self.studio.runs.trial)
 
     def build_train(self) -> None:
         """What is chosen before the start, inside its part of the page."""
@@ -322,7 +322,7 @@ class Training:
         """Queues the run."""
         with told():
             visit = Visit.of(stored)
-            self.studio.start(
+            self.studio.runs.start(
                 visit.needed_token, seconds=seconds, recipe=self.advanced.chosen(recipe, *values)
             )
             return self._watching()
@@ -330,8 +330,8 @@ class Training:
     def train_on(self, stored: Any) -> Updates:
         """Goes on with a run that was stopped or interrupted; a finished one trains some steps more."""
         with told():
-            status = self.studio.status(Visit.of(stored).needed_token)
-            self.studio.resume(status.token, extra_steps=MORE_STEPS if status.state == "done" else 0)
+            status = self.studio.runs.status(Visit.of(stored).needed_token)
+            self.studio.runs.resume(status.token, extra_steps=MORE_STEPS if status.state == "done" else 0)
             return self._watching()
 
     def _watching(self) -> Updates:
@@ -358,7 +358,7 @@ class Training:
 
     def _followed(self, token: str) -> Iterator[Updates]:
         before: RunStatus | None = None
-        for status in self.studio.attach(token):
+        for status in self.studio.runs.attach(token):
             if updates := self._changes(before, status):
                 yield updates
             before = status
@@ -401,14 +401,14 @@ class Training:
     def halt(self, stored: Any) -> Any:
         """Asks the run to stop; it saves its work first."""
         with told():
-            self.studio.stop(Visit.of(stored).needed_token)
+            self.studio.runs.stop(Visit.of(stored).needed_token)
             return gr.Button(STOPPING, interactive=False)
 
     def try_now(self, stored: Any, seed: float | None) -> tuple[Any, str]:
         """Pictures of some seeds by the run as it stands."""
         with told():
             token, first = Visit.of(stored).needed_token, checked_seed(seed)
-            if (status := self.studio.status(token)).state == "queued":
+            if (status := self.studio.runs.status(token)).state == "queued":
                 raise RunError("The run has not begun yet.", "Wait for its turn.")
             images, step = self.trial(status.token, range(first, first + TRIED))
             about = words.note(

@@ -163,7 +163,7 @@ class Reading:
     def waiting(self, visit: Visit) -> Prepared | None:
         """The set that is there, if it has not been trained on."""
         status = self.steps.status(visit.token)
-        return self.studio.prepared(status.token) if status and status.state == "prepared" else None
+        return self.studio.runs.prepared(status.token) if status and status.state == "prepared" else None
 
     def add(
         self, visit: Visit, paths: Sequence[Path], source: str, crop: Any, added: Added | None, title: str
@@ -191,7 +191,7 @@ class Reading:
     def drop(self, visit: Visit) -> None:
         """Pictures that were only looked at need not be kept."""
         if (status := self.steps.status(visit.token)) and status.state == "prepared":
-            self.studio.delete(status.token)
+            self.studio.runs.delete(status.token)
 
     def _followed(
         self,
@@ -203,7 +203,7 @@ class Reading:
     ) -> Iterator[Updates]:
         message = self.steps.message
         yield {message: words.note("Reading the pictures …"), **self.steps.only()}
-        self.studio.warm_up()
+        self.studio.runs.warm_up()
         try:
             for event in events:
                 if isinstance(event, Prepared):
@@ -225,10 +225,10 @@ class Reading:
     def _read(
         self, paths: Sequence[Path], ref: str, crop: Any, visitor: str, title: str
     ) -> "Iterator[EncodeProgress | Prepared]":
-        yield from self.studio.prepare(paths, ref, crop=crop, visitor=visitor, title=title)
+        yield from self.studio.runs.prepare(paths, ref, crop=crop, visitor=visitor, title=title)
 
     def _extend(self, paths: Sequence[Path], token: str) -> "Iterator[EncodeProgress | Prepared]":
-        yield from self.studio.add(token, paths)
+        yield from self.studio.runs.add(token, paths)
 
 
 # --- Which pictures are trained on: thumbnails to click, and near duplicates to leave out at once.
@@ -284,7 +284,7 @@ class Picking:
         }
 
     def _thumbnails(self, prepared: Prepared, page: int) -> gr.Gallery:
-        shown = self.studio.thumbnails(prepared.token, (page - 1) * PAGE, PAGE)
+        shown = self.studio.runs.thumbnails(prepared.token, (page - 1) * PAGE, PAGE)
         excluded = set(prepared.excluded)
         pictures = [
             (_pale(i), f"{name} · {LEFT_OUT}") if name in excluded else (i, name) for name, i in shown
@@ -294,7 +294,7 @@ class Picking:
     def _pairs(self, prepared: Prepared) -> gr.Gallery:
         near = [pair for pair in prepared.near if pair[0] not in prepared.excluded][:PAIRS]
         count = prepared.count + len(prepared.excluded)
-        pictures = dict(self.studio.thumbnails(prepared.token, 0, count))
+        pictures = dict(self.studio.runs.thumbnails(prepared.token, 0, count))
         couples = [(pictures[like], pictures[name]) for name, like in near]
         return gr.Gallery(pairs(couples, "A picture, below it one like it:"), visible=True)
 
@@ -304,7 +304,9 @@ class Picking:
         """Leaves the clicked picture out, or takes it in again."""
         with told():
             prepared = self._prepared(stored)
-            names = [name for name, _ in self.studio.thumbnails(prepared.token, (int(page) - 1) * PAGE, PAGE)]
+            names = [
+                name for name, _ in self.studio.runs.thumbnails(prepared.token, (int(page) - 1) * PAGE, PAGE)
+            ]
             if not 0 <= chosen.index < len(names):
                 raise DataError("There is no such picture on this page.", "Turn the page.")
             return self._exclude(prepared, {*prepared.excluded} ^ {names[chosen.index]}, page)
@@ -326,10 +328,10 @@ class Picking:
             return self._thumbnails(self._prepared(stored), int(page))
 
     def _prepared(self, stored: Any) -> Prepared:
-        return self.studio.prepared(Visit.of(stored).needed_token)
+        return self.studio.runs.prepared(Visit.of(stored).needed_token)
 
     def _exclude(self, prepared: Prepared, names: set[str], page: float) -> Updates:
-        after = self.studio.exclude(prepared.token, names)
+        after = self.studio.runs.exclude(prepared.token, names)
         return self.summary(after) | self.shown(after, int(page))
 
 
@@ -357,7 +359,7 @@ class Check:
 
     def __init__(self, steps: Steps) -> None:
         self.steps, self.studio = steps, steps.studio
-        self.comparison = gpu(self.studio.comparison)
+        self.comparison = gpu(self.studio.runs.comparison)
         self.picking = Picking(steps, self.summed_up)
 
     def build(self) -> None:
@@ -416,7 +418,7 @@ class Check:
     def shown(self, prepared: Prepared, ready: bool) -> Updates:
         """Step 2 of these pictures; `ready` says that the run has not been started."""
         couples = self.comparison(prepared.token, count=COMPARED)
-        aligned, faces = self.studio.alignment(prepared.token), words.faces(prepared.report)
+        aligned, faces = self.studio.runs.alignment(prepared.token), words.faces(prepared.report)
         return {
             **self.summed_up(prepared),
             self.faces: faces or (cropped(prepared.crop) if aligned else ""),
@@ -441,7 +443,7 @@ class Check:
 
     def _pace(self, prepared: Prepared) -> float | None:
         """Steps a second; on ZeroGPU this process is not the one that trains."""
-        return None if prepared.count < 2 or on_zerogpu() else self.studio.pace(prepared.token)
+        return None if prepared.count < 2 or on_zerogpu() else self.studio.runs.pace(prepared.token)
 
     def look_closer(self, stored: Any, chosen: gr.SelectData) -> tuple[Image.Image, Image.Image] | None:
         """The clicked picture and its reconstruction, one under the other."""
@@ -473,7 +475,7 @@ class Pictures:
 
     def __init__(self, steps: Steps) -> None:
         self.steps, self.studio = steps, steps.studio
-        self.examples = examples(models={m.id for m in self.studio.models() if m.kind == "source"})
+        self.examples = examples(models={m.id for m in self.studio.models.list() if m.kind == "source"})
         hours = self.studio.limits.keep_hours
         self.consent = Consent(self.studio, "transfer", lambda: say.deletion_clock(hours) if hours else "")
         self.check = Check(steps)
@@ -481,11 +483,11 @@ class Pictures:
 
     def crop_of(self, source: str) -> str:
         """How this source's card says that pictures become square."""
-        return next((m.crop for m in self.studio.models() if m.id == source), "centre")
+        return next((m.crop for m in self.studio.models.list() if m.id == source), "centre")
 
     def build(self) -> None:
         """Step 1."""
-        sources = [(m.title, m.id) for m in self.studio.models() if m.kind == "source"]
+        sources = [(m.title, m.id) for m in self.studio.models.list() if m.kind == "source"]
         gr.HTML(
             words.step(
                 1, "Your pictures", "20 are a beginning, 200 are good. They should show one kind of thing."
@@ -739,5 +741,5 @@ class TransferTab:
             if status is None:
                 return updates
             seen = self.steps.only(CHECK, TRAIN if status.state == "prepared" else LIVE_PART)
-            prepared, ready = self.studio.prepared(status.token), status.state == "prepared"
+            prepared, ready = self.studio.runs.prepared(status.token), status.state == "prepared"
             return updates | self.pictures.shown(prepared, ready) | seen

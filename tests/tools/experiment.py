@@ -190,7 +190,7 @@ def main() -> None:
 
 
 def _codes(studio: Studio, folder: Path, model: str) -> Tensor:
-    *_, encoding = studio.encode([folder], model)
+    *_, encoding = studio.runs.encode([folder], model)
     assert not isinstance(encoding, codes.EncodeProgress)
     return encoding.codes.w
 

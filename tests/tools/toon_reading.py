@@ -278,7 +278,7 @@ def measure(studio: Studio, ref: str, sets: Iterator[tuple[str, list[ToonFace], 
     """PSNR and kept attributes of each set of (name, faces, uint8 pictures)."""
     table: dict[str, Any] = {}
     for name, faces, pixels in sets:
-        y = rebuilt(studio.model(ref), pixels)
+        y = rebuilt(studio.models.load(ref), pixels)
         ratios = psnr(from_uint8(pixels), y).tolist()
         table[name] = {"pictures": len(faces), "psnr": quantiles(ratios), "kept": kept_rates(faces, y)}
     return table
@@ -286,11 +286,11 @@ def measure(studio: Studio, ref: str, sets: Iterator[tuple[str, list[ToonFace], 
 
 def measure_samples(studio: Studio, ref: str, count: int, domain: str) -> dict[str, Any]:
     """Samples of a model at psi 1, noise as users get it, beside reconstructions of the source's held-out."""
-    source = studio.model(studio.library.source_ref(ref))
+    source = studio.models.load(studio.models.library.source_ref(ref))
     _, pixels = held_out("source")
     real = [read(y) for y in rebuilt(source, pixels[: min(count, len(pixels))])]
     measured = quantiles([reading.psnr for reading in real])
-    made = [read(y) for y in as_tensor(studio.sample(ref, range(count)))]
+    made = [read(y) for y in as_tensor(studio.draw.sample(ref, range(count)))]
     return {"reconstructions_crisp_psnr": measured} | sample_numbers(made, domain, measured["p5"])
 
 

@@ -1,4 +1,4 @@
-"""How quick the app is for who looks at it: `python tests/bench_browser.py`. Prints one line of JSON per figure.
+"""How quick the app is for its user: `python tests/tools/bench_browser.py`. Prints one line of JSON per figure.
 
 Needs Chromium, the bundled models and a computer with nothing else to do; takes about six minutes, with
 `--times 0` some seconds, for what is measured without a browser. Asserts nothing: a figure is worth what the
@@ -10,9 +10,12 @@ import json
 import os
 import re
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
 import torch
 from browsing import PATIENCE, expect, images_of, launched, tab
@@ -135,9 +138,11 @@ def take_example(page):
 def without_a_browser(folder):
     """16 pictures, a frame of the slider, a step of the training (as the worker makes it: on one thread)."""
     studio = Studio("cpu", folder)
-    *_, encoding = studio.encode([ROOT / "assets/aliens"], "toon64")
-    sixteen = [lasted(lambda i=i: studio.sample("toon64", range(16 * i, 16 * i + 16))) for i in range(16)]
-    frames = [lasted(lambda i=i: studio.blend("toon64", 1, 2, i / 40)) for i in range(41)]
+    *_, encoding = studio.runs.encode([ROOT / "assets/aliens"], "toon64")
+    sixteen = [
+        lasted(lambda i=i: studio.draw.sample("toon64", range(16 * i, 16 * i + 16))) for i in range(16)
+    ]
+    frames = [lasted(lambda i=i: studio.draw.blend("toon64", 1, 2, i / 40)) for i in range(41)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     steps = [30 / steps_for(encoding.codes.w, DEFAULT, 30) for _ in range(3)]
