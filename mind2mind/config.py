@@ -426,7 +426,7 @@ PUBLIC = Limits(
 
 # --- The settings of a recipe, as somebody who changes them sees them: what each is for, and from where to where.
 # They are described once, by the fields of `config.Recipe`. The panel of the app, the options of
-# `mind2mind transfer` and the table of the README (`python -m mind2mind.config` prints it) are made from here.
+# the command `transfer` and the table of the README (`python -m mind2mind.config` prints it) are made from here.
 
 CHANGED = " with "  # between the name of the recipe and what was changed in it
 MOST_LAYERS = 6
@@ -539,7 +539,7 @@ def differences(recipe: Recipe) -> dict[str, Any]:
 
 
 def as_options(recipe: Recipe) -> list[str]:
-    """The options of `mind2mind transfer` that train by this recipe."""
+    """The options of the command `transfer` that train by this recipe."""
     options = ["--recipe", recipe.name.partition(CHANGED)[0]]
     for name, value in differences(recipe).items():
         dashed = name.replace("_", "-")

@@ -1,5 +1,19 @@
 """The one family of errors a user may meet. Each names the fact and the remedy."""
 
+import contextlib
+import sys
+from pathlib import Path
+
+
+def _interpreter() -> str:
+    """`.venv/bin/python` where the interpreter that runs lies below the current folder, else `python`."""
+    with contextlib.suppress(OSError, ValueError):  # there is no current folder any more; not below it
+        return str(Path(sys.executable).relative_to(Path.cwd()))
+    return "python"
+
+
+COMMAND = f"{_interpreter()} -m mind2mind"  # how remedies and examples call the command line: to be pasted
+
 
 class Mind2MindError(Exception):
     """Something the user can mend.

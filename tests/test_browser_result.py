@@ -75,7 +75,7 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
     assert len(alts) == 64 + 64 + 16 + 16 and all(alts)
     page.screenshot(path=shots / "result.png", full_page=True)
     command = page.locator("#transfer-command textarea").input_value()
-    assert command.startswith("mind2mind transfer PICTURES --model tiny") and "--steps 40" in command
+    assert "-m mind2mind transfer PICTURES --model tiny" in command and "--steps 40" in command
     for button, name, inside in (
         ("#transfer-download", "my-ducks.zip", "model.safetensors"),
         ("#transfer-pack", "my-ducks-everything.zip", "my-ducks/model.safetensors"),

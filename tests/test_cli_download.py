@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from web import put_on_hub, serving
 
 from mind2mind.cli import build
+from mind2mind.errors import COMMAND
 from mind2mind.models import fetch
 from mind2mind.models.catalogue import REMOTE, size_text
 
@@ -52,12 +53,12 @@ def test_what_can_be_had_is_listed_and_marked(cli):
     rows = {row["id"]: row for row in told["available"]}
     assert rows.keys() == REMOTE.keys() and rows["mindgan-celeba"]["needs"] == "ffhq"
     assert (
-        rows["ffhq"]["command"] == "mind2mind download ffhq" and rows["ffhq"]["bundle_bytes"] == 217_198_444
+        rows["ffhq"]["command"] == f"{COMMAND} download ffhq" and rows["ffhq"]["bundle_bytes"] == 217_198_444
     )
     lines = cli("models").stdout.splitlines()
     assert lines[0].startswith("tiny") and "not here" not in lines[0] and len(lines) == 1 + len(REMOTE)
     (ffhq,) = [line for line in lines if line.startswith("ffhq ")]
-    assert "1024 px" in ffhq and "(not here; 217 MB once it is: mind2mind download ffhq)" in ffhq
+    assert "1024 px" in ffhq and f"(not here; 217 MB once it is: {COMMAND} download ffhq)" in ffhq
 
 
 def test_download_use_and_remove(cli, web):

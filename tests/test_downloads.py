@@ -555,13 +555,13 @@ def test_a_transfer_on_a_transfer(web, studio, theirs, tmp_path):
 
 
 def test_a_model_that_is_not_here_says_how_to_get_it(studio):
-    for ref, command in (("ffhq", "mind2mind download ffhq."), ("me/toys", "mind2mind download me/toys.")):
+    for ref, command in (("ffhq", "mind2mind download ffhq`"), ("me/toys", "mind2mind download me/toys`")):
         with pytest.raises(WeightsError, match="is not here") as caught:
             studio.models.load(ref)
         assert command in caught.value.fix
     with pytest.raises(WeightsError) as caught:
         studio.models.load("me/toys@v1")
-    assert "download me/toys@v1; it is then known as me/toys" in caught.value.fix
+    assert "download me/toys@v1`. It is then known as me/toys" in caught.value.fix
 
 
 def test_a_damaged_note_of_downloads_does_not_stop_what_is_here(web, studio):

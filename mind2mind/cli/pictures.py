@@ -36,8 +36,8 @@ Last = TypeVar("Last", bound="Encoding | Prepared")
 
 
 @door(
-    "mind2mind reconstruct photos/ --model toon64 --out rebuilt",
-    "mind2mind reconstruct me.jpg --model ffhq --crop face --out rebuilt",
+    "reconstruct photos/ --model toon64 --out rebuilt",
+    "reconstruct me.jpg --model ffhq --crop face --out rebuilt",
 )
 def reconstruct(
     terminal: Terminal,
@@ -83,8 +83,8 @@ def reconstruct(
 
 
 @door(
-    "mind2mind encode photos/ --model toon64 --out codes.safetensors --report report.json",
-    "mind2mind encode photos.zip --model toon64 --crop fit --out codes.safetensors --json",
+    "encode photos/ --model toon64 --out codes.safetensors --report report.json",
+    "encode photos.zip --model toon64 --crop fit --out codes.safetensors --json",
 )
 def encode(
     terminal: Terminal,
@@ -199,8 +199,8 @@ CLIP_ENDINGS = (".mp4", ".webp", ".gif", "")  # none: a folder of PNGs
 
 
 @door(
-    "mind2mind sample --model toon64 --count 16 --seed 7 --out samples",
-    "mind2mind sample --model my-run --seed 0,3,5-9 --psi 0.7 --noise none --out few",
+    "sample --model toon64 --count 16 --seed 7 --out samples",
+    "sample --model my-run --seed 0,3,5-9 --psi 0.7 --noise none --out few",
 )
 def sample(
     terminal: Terminal,
@@ -263,8 +263,8 @@ def endpoint_of(text: str) -> int | Path:
 
 
 @door(
-    "mind2mind interpolate 3 8 21 --model toon64 --out walk.mp4",
-    "mind2mind interpolate me.png 7 --model toon64 --frames 30 --loop --out walk.webp",
+    "interpolate 3 8 21 --model toon64 --out walk.mp4",
+    "interpolate me.png 7 --model toon64 --frames 30 --loop --out walk.webp",
 )
 def interpolate(
     terminal: Terminal,

@@ -1,6 +1,7 @@
 """Commands for what came out: runs (the app's list), result (of one run), publish (a model to the Hub)."""
 
 import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from mind2mind.cli.terminal import (
     stop_on_ctrl_c,
 )
 from mind2mind.config import BUDGETS, DEFAULT, RECIPES, Recipe, changed
-from mind2mind.errors import ConfigError, Mind2MindError, RunError
+from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError
 
 if TYPE_CHECKING:
     from mind2mind.runs.prepared import Prepared
@@ -107,7 +108,7 @@ def ended(terminal: Terminal, status: "RunStatus", out: Path, told_of: Mapping[s
 
 
 def _go_on_hint(out: Path) -> str:
-    return f"Go on with: mind2mind transfer --resume --out {out}"
+    return f"Go on with: {COMMAND} transfer --resume --out {shlex.quote(str(out))}"
 
 
 def _standing(status: "RunStatus") -> str:
@@ -142,11 +143,11 @@ class Training:
 
 
 @door(
-    "mind2mind transfer photos/ --model toon64 --out my-run",
-    "mind2mind transfer a.zip b.png --model toon64 --out my-run --seconds 30 --seed 1",
-    "mind2mind transfer photos/ --model toon64 --out my-run --jitter 0.1 --batch-size 64",
-    "mind2mind transfer --resume --out my-run",
-    "mind2mind sample --model my-run --count 16",
+    "transfer photos/ --model toon64 --out my-run",
+    "transfer a.zip b.png --model toon64 --out my-run --seconds 30 --seed 1",
+    "transfer photos/ --model toon64 --out my-run --jitter 0.1 --batch-size 64",
+    "transfer --resume --out my-run",
+    "sample --model my-run --count 16",
 )
 @recipe_options
 def transfer(
@@ -243,7 +244,7 @@ def _go_on(terminal: Terminal, out: Path, training: Training) -> Result:
     return follow(terminal, studio, token, out, {}, begin)
 
 
-@door("mind2mind runs", "mind2mind runs --rename TOKEN --title Ducks", "mind2mind runs --delete TOKEN")
+@door("runs", "runs --rename TOKEN --title Ducks", "runs --delete TOKEN")
 def runs(
     terminal: Terminal,
     rename: Annotated[str | None, typer.Option(metavar="TOKEN", help="Give this run a --title.")] = None,
@@ -287,9 +288,9 @@ def runs(
 
 
 @door(
-    "mind2mind result my-run",
-    "mind2mind result my-run --out everything.zip",
-    "mind2mind result my-run --film training.mp4",
+    "result my-run",
+    "result my-run --out everything.zip",
+    "result my-run --film training.mp4",
 )
 def result(
     terminal: Terminal,
@@ -325,7 +326,7 @@ def result(
     )
 
 
-@door("mind2mind publish my-run me/ducks", "mind2mind publish my-run me/ducks --public")
+@door("publish my-run me/ducks", "publish my-run me/ducks --public")
 def publish(
     terminal: Terminal,
     model: Annotated[str, typer.Argument(help="A transfer: a run or a bundle.", show_default=False)],

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HOST, PORT = "127.0.0.1", 7860
 
 
-@door("mind2mind app", "mind2mind app --port 8000", "mind2mind app --host 0.0.0.0 --public")
+@door("app", "app --port 8000", "app --host 0.0.0.0 --public")
 def app(
     terminal: Terminal,
     host: Annotated[str, typer.Option(help="Where to listen; anything but loopback lets others in.")] = HOST,
@@ -81,7 +81,7 @@ class Check:
     remedy: str = ""
 
 
-@door("mind2mind doctor", "mind2mind doctor --json")
+@door("doctor", "doctor --json")
 def doctor(terminal: Terminal) -> Result:
     """Check the installation; the exit code is 1 if something must be mended."""
     checks: list[Check] = []

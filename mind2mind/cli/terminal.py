@@ -26,7 +26,7 @@ from typer.core import TyperGroup
 
 from mind2mind.config import RECIPES, SEEDS, SETTINGS, Setting
 from mind2mind.config import as_text as written
-from mind2mind.errors import ConfigError, DataError, Mind2MindError
+from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
@@ -43,7 +43,7 @@ DeviceOption = Annotated[Device, typer.Option("--device", help="Where the networ
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
 ModelOption = Annotated[
     str,
-    typer.Option("--model", "-m", help="A name from `mind2mind models`, or the folder of a bundle or a run."),
+    typer.Option("--model", "-m", help="A name that `models` lists, or the folder of a bundle or a run."),
 ]
 PsiOption = Annotated[
     float, typer.Option("--psi", min=-2.0, max=2.0, help="Truncation: 1 is none, 0 is the mean picture.")
@@ -311,7 +311,7 @@ def door(*examples: str) -> Callable[[Callable[..., Result]], Command]:
             _run(functools.partial(function, **arguments), Terminal(as_json, device, quiet))
 
         _sign(call, function)
-        epilog = "\n\n".join(("Examples:", *examples))
+        epilog = "\n\n".join(("Examples:", *(f"{COMMAND} {example}" for example in examples)))
         return Command(function.__name__.replace("_", "-"), call, epilog)
 
     return make

@@ -25,7 +25,7 @@ import torch
 from mind2mind import draw as gallery
 from mind2mind.config import ARCHITECTURES, Architecture
 from mind2mind.data.images import from_uint8
-from mind2mind.errors import ConfigError, RunError, WeightsError
+from mind2mind.errors import COMMAND, ConfigError, RunError, WeightsError
 from mind2mind.files import atomic
 from mind2mind.models.bundle import (
     CARD,
@@ -86,7 +86,7 @@ class Remote:
     @property
     def command(self) -> str:
         """What fetches it."""
-        return f"mind2mind download {self.id}"
+        return f"{COMMAND} download {self.id}"
 
 
 def _alae(id: str, path: str, what: str, knows: str, data: str, architecture: str) -> Remote:
@@ -185,10 +185,10 @@ def id_of(folder: str) -> str:
 def how_to_get(model_id: str) -> str:
     """What to do about a model that is not here."""
     if model_id in REMOTE:
-        return f"Get it: {REMOTE[model_id].command}."
+        return f"Get it with `{REMOTE[model_id].command}`."
     if found := hub_id(model_id):
-        known = f"; it is then known as {found.repository}" if found.revision else ""
-        return f"If it is a repository on the Hugging Face Hub, get it: mind2mind download {model_id}{known}."
+        known = f" It is then known as {found.repository}." if found.revision else ""
+        return f"If it is a repository on the Hugging Face Hub, get it with `{COMMAND} download {model_id}`.{known}"
     return "Copy its folder to weights/."
 
 
@@ -377,7 +377,7 @@ class Library:
         if not name:
             raise WeightsError(
                 f"The card of '{config.get('id')}' does not say which source model it draws with.",
-                "Convert or make it again with its source (mind2mind convert FILE --source MODEL).",
+                f"Convert or make it again with its source: {COMMAND} convert FILE --source MODEL --out FOLDER",
             )
         try:
             if source_ref is None and not shelved(self.shelves, name):  # a bundle names no folders

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from mind2mind.errors import ConfigError, DataError, WeightsError
+from mind2mind.errors import COMMAND, ConfigError, DataError, WeightsError
 from mind2mind.files import read_json, sha256, write_json
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ MOST = 8 << 30  # bytes of any file; an official ALAE should have below 1 GB
 PAGE = 1 << 20  # bytes of a web page that are looked at
 HEAD = 512  # bytes that tell a file's kind
 RETRIED = (408, 429, 500, 502, 503, 504)
-OTHERWISE = "A file that you got in another way goes through `mind2mind convert`."
+OTHERWISE = f"Convert a file that you got in another way: {COMMAND} convert FILE --out FOLDER"
 
 
 @dataclass(frozen=True, slots=True)

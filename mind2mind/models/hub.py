@@ -26,7 +26,7 @@ from PIL import Image
 from mind2mind import draw as gallery
 from mind2mind.config import ARCHITECTURES
 from mind2mind.data.images import grid, save_png
-from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
+from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, WeightsError
 from mind2mind.files import atomic, read_json, write_json
 from mind2mind.models import bundle as cards
 from mind2mind.models import catalogue as sources
@@ -231,7 +231,7 @@ def _weights(opened: zipfile.ZipFile, archive: Path) -> str:
     listed = f"{len(found)} .pth files, of which {len(submitted)} in a folder '{FOLDER}'"
     raise WeightsError(
         f"{archive.name} holds {listed}: which is the MindGAN cannot be told.",
-        "Unpack it, and give the file to `mind2mind convert --source ffhq`.",
+        f"Unpack it, and convert the file: {COMMAND} convert FILE --source ffhq --out weights/mindgan",
     )
 
 
@@ -403,7 +403,7 @@ class Downloads:
             if at and at != noted.get("revision") and not (len(at) >= 7 and str(commit).startswith(at)):
                 raise DataError(
                     f"'{model_id}' is already here, at {commit or 'no known commit'}.",
-                    f"For another revision remove it first: mind2mind download --remove {model_id}.",
+                    f"For another revision remove it first: {COMMAND} download --remove {model_id}",
                 )
             yield Downloaded(model_id, folder, str(noted.get("sha256", "")), commit, new=False)
 
@@ -421,7 +421,7 @@ class Downloads:
             raise WeightsError(
                 f"{remote.url} is not the file that was downloaded at {before.get('when')}: its SHA-256 is "
                 f"{fetched.sha256}, not {before['sha256']}.",
-                f"Try again; if its authors replaced it: {remote.command} --accept-changed.",
+                f"Try again; if its authors replaced it: {remote.command} --accept-changed",
             )
         yield Converting(remote.id)
         try:
@@ -625,6 +625,6 @@ def _front_matter(config: dict[str, object]) -> str:
 
 def _use(repository: str) -> str:
     return (
-        f"## Use\n\n```sh\nmind2mind download {repository}\n```\n\n"
+        f"## Use\n\n```sh\npython -m mind2mind download {repository}\n```\n\n"
         f"```python\nimport mind2mind\n\n{cards.usage(repository)}\n```\n"
     )

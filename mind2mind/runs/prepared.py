@@ -21,7 +21,7 @@ from mind2mind.data import codes
 from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
 from mind2mind.data.dataset import NOTHING, Picture, Pictures, Report
 from mind2mind.data.images import grid, save_png, to_image
-from mind2mind.errors import DataError, Mind2MindError, RunError
+from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
 from mind2mind.files import read_json, write_json
 from mind2mind.judge import verdict
 from mind2mind.models.bundle import Model
@@ -247,8 +247,9 @@ def ways_out(prepared: Prepared) -> list[str]:
     return [
         *ways,
         "For photographs of faces there is the official FFHQ model: get it under Models, or by "
-        "`mind2mind download ffhq`.",
-        "With some thousands of pictures of this kind, train a source model of your own: `mind2mind pretrain`.",
+        f"`{COMMAND} download ffhq`.",
+        "With some thousands of pictures of this kind, train a source model of your own: "
+        f"`{COMMAND} pretrain PICTURES --minutes 60 --out FOLDER`.",
         "Or go on all the same: the result will look like the reconstructions.",
     ]
 

@@ -23,7 +23,7 @@ from mind2mind.data import codes
 from mind2mind.data.codes import Codes
 from mind2mind.data.images import grid, save_png, to_image
 from mind2mind.draw import save_clip
-from mind2mind.errors import ConfigError
+from mind2mind.errors import COMMAND, ConfigError
 from mind2mind.files import atomic, load_tensors
 from mind2mind.judge import verdict as originality
 from mind2mind.judge.verdict import Originality
@@ -122,7 +122,7 @@ def film(library: Library, run: Run) -> Iterator[Image.Image]:
 
 
 # --- What came out of a run.
-# The app's result, `mind2mind result` and what is downloaded say what is made here.
+# The app's result, the command `result` and what is downloaded say what is made here.
 
 SEEDS = range(1000, 1064)  # of the samples shown; a slow model shows the first of them
 JUDGED = 1000  # samples whose codes are compared with the originals: milliseconds
@@ -220,7 +220,7 @@ def command(info: Mapping[str, Any], pictures: Sequence[str] = ("PICTURES",), ou
 
     It asks for steps: seconds come to other steps on another computer.
     """
-    words = ["mind2mind", "transfer", *pictures, "--model", str(info["model"]), "--out", out]
+    words = ["transfer", *pictures, "--model", str(info["model"]), "--out", out]
     words += ["--crop", str(info.get("crop", "centre"))]
     if steps := info.get("steps"):
         words += ["--steps", str(steps)]
@@ -229,7 +229,7 @@ def command(info: Mapping[str, Any], pictures: Sequence[str] = ("PICTURES",), ou
             words += as_options(Recipe.from_dict(recipe))
         except ConfigError:  # of another version
             words += ["--recipe", str(recipe.get("name"))]
-    return shlex.join([*words, "--seed", str(info.get("seed", 0))])
+    return f"{COMMAND} {shlex.join([*words, '--seed', str(info.get('seed', 0))])}"
 
 
 SECRETS = ("visitor", "address")  # of run.json

@@ -129,7 +129,7 @@ class ModelsTab:
         self.here = gr.HTML(cards(self.studio.models.list()), elem_id="models-here")
         gr.HTML('<div class="m2m-step"><h2>More models</h2></div>')
         if self.studio.public:
-            text = "Visitors cannot download here. On your own computer: mind2mind download, and the name."
+            text = "Visitors cannot download here. On your own computer: python -m mind2mind download NAME"
             gr.HTML(words.note(text) + offers(list(REMOTE.values())), elem_id="models-offers")
             return
         gr.HTML(
