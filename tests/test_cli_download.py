@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from web import put_on_hub, serving
 
 from mind2mind.cli import build
+from mind2mind.config import size_text
 from mind2mind.errors import COMMAND
 from mind2mind.models import fetch
-from mind2mind.models.catalogue import REMOTE, size_text
+from mind2mind.models.catalogue import REMOTE
 
 SMALL = (PARITY / "official_layout_small.pth").read_bytes()
 

@@ -35,6 +35,7 @@ from mind2mind.runs import results as outcome
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import Launcher
 from mind2mind.studio import Studio
+from mind2mind.training.transfer import Ending
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -124,7 +125,7 @@ def test_the_result_of_a_run(studio, done):
 
 
 def test_why_a_run_ended_does_not_hide_what_the_check_found(studio, done):
-    assert studio.runs.status(done).reason == "It went through all its steps."
+    assert studio.runs.status(done).reason == Ending.THROUGH
     assert studio.runs.prepared(done).reason.startswith("Of their contrast")
 
 

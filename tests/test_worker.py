@@ -19,6 +19,7 @@ from mind2mind.runs.queue import ATTEMPTS, NICENESS, Launcher
 from mind2mind.runs.run import WAKE, Run, is_held, new_token, waiting
 from mind2mind.training import transfer
 from mind2mind.training import transfer as learner
+from mind2mind.training.transfer import Ending
 
 STEPS = 200
 QUICK = """
@@ -144,7 +145,7 @@ def test_a_stop_keeps_the_work_and_resume_goes_on(studio, template, monkeypatch)
     assert (status.state, status.step, status.usable) == ("stopped", 10, True)
     studio.runs.resume(token)
     status = carry_out(studio, token)
-    assert (status.state, status.step, status.reason) == ("done", 20, "It went through all its steps.")
+    assert (status.state, status.step, status.reason) == ("done", 20, Ending.THROUGH)
     studio.runs.resume(token, extra_steps=5)
     assert (carry_out(studio, token).step, studio.runs.status(token).total_steps) == (25, 25)
 
@@ -179,7 +180,7 @@ def test_time_that_is_up_ends_a_run_as_if_it_were_through(studio, template):
     run.update(steps=1_000_000)  # as if the warm-up had been far too fast
     status = carry_out(studio, token)
     assert (status.state, status.usable) == ("done", True)
-    assert "time was up" in status.reason
+    assert status.reason == Ending.TIME_UP
 
 
 def test_seconds_become_steps_once(studio, template, monkeypatch):
@@ -351,7 +352,7 @@ def test_a_collapse_is_done_with_the_reason_and_a_model(studio, template, monkey
     monkeypatch.setattr(learner.Learner, "_distance", lambda *_: next(calls))
     status = carry_out(studio, started(studio, template))
     assert (status.state, status.usable) == ("done", True)
-    assert "collapsed" in status.reason and "lower learning rate" in status.reason
+    assert status.reason == Ending.COLLAPSED and "lower learning rate" in Ending.explained(status.reason)
     assert 0 < status.step < status.total_steps
 
 

@@ -22,7 +22,7 @@ from mind2mind.cli.terminal import (
     folder_of,
     stop_on_ctrl_c,
 )
-from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES, PRIOR_STEPS
+from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES, PRIOR_STEPS, size_text
 from mind2mind.errors import COMMAND, ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ TRUE = ("1", "on", "yes", "true")  # as huggingface_hub reads its environment
 @door("models", "models --json")
 def models(terminal: Terminal) -> Result:
     """List the models that are here, and those that can be had."""
-    from mind2mind.models.catalogue import size_text
-
     studio = terminal.studio()
     here = [_here(info) for info in studio.models.list()]
     others = [_there(remote) for remote in studio.models.available()]
@@ -98,7 +96,7 @@ def download(
     ] = False,
 ) -> Result:
     """Fetch a published model and make a bundle of it. Ctrl-C stops; the same command goes on."""
-    from mind2mind.models.catalogue import hub_id, size_text
+    from mind2mind.models.catalogue import hub_id
     from mind2mind.models.hub import Converting, Downloaded
 
     studio = terminal.studio()

@@ -25,7 +25,7 @@ from mind2mind.cli.terminal import (
     recipe_options,
     stop_on_ctrl_c,
 )
-from mind2mind.config import BUDGETS, DEFAULT, RECIPES, Recipe, changed
+from mind2mind.config import BUDGETS, DEFAULT, RECIPES, Recipe, changed, size_text
 from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def ended(terminal: Terminal, status: "RunStatus", out: Path, told_of: Mapping[s
     """What there is to say of a run that is no longer at work."""
     from mind2mind.models.bundle import PREVIEW
     from mind2mind.runs.run import LOG
+    from mind2mind.training.transfer import Ending
 
     bundle = out / "bundle"
     document: dict[str, Any] = {
@@ -92,7 +93,7 @@ def ended(terminal: Terminal, status: "RunStatus", out: Path, told_of: Mapping[s
     }
     lines = [str(document["samples"]), str(bundle)] if status.usable else []
     if status.state == "done":
-        terminal.note(status.reason or "Done.")
+        terminal.note(Ending.explained(status.reason) or "Done.")
         return Result(document, lines)
     if status.state == "failed":
         print(f"error: {status.error}", file=sys.stderr)
@@ -254,8 +255,6 @@ def runs(
     ] = None,
 ) -> Result:
     """List the app's runs on this computer; rename or delete one. A run made here is a folder of yours."""
-    from mind2mind.models.catalogue import size_text
-
     if (rename is None) != (title is None):
         raise ConfigError("--rename and --title go together.", "Give both.")
     studio = terminal.studio()

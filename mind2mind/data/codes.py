@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mind2mind.config import batch_of
 from mind2mind.data.dataset import Picture
 from mind2mind.data.images import from_uint8
 from mind2mind.errors import ConfigError, DataError
@@ -158,10 +159,10 @@ def _batches(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
 
 
 @torch.no_grad()
-def of_pixels(alae: ALAE, pixels: Tensor, batch_size: int = 64) -> Tensor:
+def of_pixels(alae: ALAE, pixels: Tensor) -> Tensor:
     """E of uint8 pictures (N, C, H, W): float32 (N, latent_size) on the CPU."""
-    device = alae.w_avg.device
-    return torch.cat([alae.encode(from_uint8(x.to(device))).float().cpu() for x in pixels.split(batch_size)])
+    device, size = alae.w_avg.device, batch_of(pixels.shape[-1])
+    return torch.cat([alae.encode(from_uint8(x.to(device))).float().cpu() for x in pixels.split(size)])
 
 
 def _codes_of(alae: ALAE, batch: list[Picture], rows: dict[str, Tensor]) -> Tensor:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mind2mind.config import batch_of
 from mind2mind.data.images import from_uint8
 from mind2mind.judge.metrics import nearest, psnr, standardisation
 from mind2mind.networks.alae import ALAE
@@ -59,7 +60,7 @@ def scores(pixels: Tensor, ratios: Tensor) -> Tensor:
 def reconstruction_psnr(alae: ALAE, pixels: Tensor) -> Tensor:
     """PSNR of the reconstructions of uint8 pictures (N, C, H, W) without noise, (N,) in dB, on the CPU."""
     ratios = []
-    for x in pixels.split(64):
+    for x in pixels.split(batch_of(pixels.shape[-1])):
         real = from_uint8(x.to(alae.w_avg.device))
         ratios.append(psnr(real, alae.reconstruct(real).clamp(-1, 1)).cpu())
     return torch.cat(ratios)

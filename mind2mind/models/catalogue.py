@@ -192,14 +192,6 @@ def how_to_get(model_id: str) -> str:
     return "Copy its folder to weights/."
 
 
-def size_text(count: int) -> str:
-    """Bytes in words: 217 MB."""
-    for size, unit in ((1e9, "GB"), (1e6, "MB")):
-        if count >= size:
-            return f"{count / size:.{1 if count < 10 * size else 0}f} {unit}"
-    return f"{count / 1e3:.0f} kB"
-
-
 # --- The catalogue of models: which there are, where they lie, and what their cards say.
 # Bundled models are the folders of `weights/` beside the package that hold a bundle, downloaded ones those of
 # `downloads/` in the home. A model is known by its id, which is the folder's name (`owner--name` is the Hub's

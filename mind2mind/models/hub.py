@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from mind2mind import draw as gallery
-from mind2mind.config import ARCHITECTURES
+from mind2mind.config import ARCHITECTURES, size_text
 from mind2mind.data.images import grid, save_png
 from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, WeightsError
 from mind2mind.files import atomic, read_json, write_json
@@ -52,7 +52,6 @@ from mind2mind.models.catalogue import (
     folder_name,
     hub_id,
     is_repository,
-    size_text,
 )
 from mind2mind.models.fetch import Fetched, FetchProgress, Wanted, fetch
 from mind2mind.models.official import LEGACY_MAGIC, convert

@@ -37,6 +37,7 @@ from mind2mind.runs.run import (
     runs_of,
     status_of,
 )
+from mind2mind.training.transfer import Ending
 
 # --- Starts worker processes, one for the app's home or for a run's own folder; notices when they fail.
 
@@ -345,7 +346,7 @@ class Desk:
         if run.state == "queued":
             with contextlib.suppress(RunError), run.hold(timeout=0.5):
                 if run.info["state"] == "queued":
-                    run.update(state=run.info["before"], reason="It was taken out of the queue.")
+                    run.update(state=run.info["before"], reason=Ending.STOPPED)
                     return
         if run.state in ALIVE:
             run.request_stop()

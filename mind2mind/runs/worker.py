@@ -59,7 +59,7 @@ def carry_out(run: Run, library: Library) -> None:
 
 def _carry_out(run: Run, library: Library) -> None:
     if run.stop_requested:
-        run.update(state=run.info["before"], reason="It was stopped before it began.")
+        run.update(state=run.info["before"], reason=transfer.Ending.STOPPED)
         return
     run.update(state="running")
     try:
@@ -159,16 +159,16 @@ def _train(run: Run, library: Library) -> None:
 
 def _finish(run: Run, model: Model, finished: transfer.Finished, stopper: _Stopper) -> None:
     run.update(reached=finished.step)  # the last metrics may be some steps older
-    info, reason = run.info, finished.reason
+    reason = finished.reason
     stopped = finished.stopped and stopper.stop
     if finished.stopped and not stopped:
-        reason = f"Its time was up at step {finished.step} of {info['steps']}; all until there is kept."
+        reason = transfer.Ending.TIME_UP
     changes: dict[str, Any] = {}
     if (run.folder / learner.BEST).exists():
         changes = _bundle(run, model)
     elif not stopped:
         raise WeightsError("The training left no generator.", "Resume the run, or give it more time.")
-    log.info("Ended at step %d: %s", finished.step, reason)
+    log.info("Ended at step %d: %s", finished.step, reason.value)
     run.update(state="stopped" if stopped else "done", reason=reason, **changes)
 
 

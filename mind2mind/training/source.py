@@ -18,12 +18,21 @@ from PIL import Image
 from torch import Tensor
 
 from mind2mind import draw as gallery
-from mind2mind.config import LOCAL, PRIOR, PRIOR_STEPS, Architecture, Limits, PaperRecipe, PretrainRecipe
+from mind2mind.config import (
+    LOCAL,
+    PRIOR,
+    PRIOR_STEPS,
+    Architecture,
+    Limits,
+    PaperRecipe,
+    PretrainRecipe,
+    batch_of,
+)
 from mind2mind.data import codes
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.images import from_uint8, grid, save_png, to_image
 from mind2mind.errors import ConfigError, DataError, TrainingError
-from mind2mind.judge.metrics import psnr
+from mind2mind.judge.metrics import ROWS, psnr
 from mind2mind.judge.verdict import own_numbers, reconstruction_psnr
 from mind2mind.models.bundle import Card, load_source, save_source
 from mind2mind.networks.alae import ALAE
@@ -55,7 +64,7 @@ def _baselines(training: Tensor, held_out: Tensor) -> dict[str, float]:
     """
     known = training[: max(2, KNOWN_NUMBERS // training[0].numel())]
     x, y = (from_uint8(pictures).flatten(1) for pictures in (known, held_out))
-    nearest_one = torch.cat([torch.cdist(part, x).argmin(dim=1) for part in y.split(64)])
+    nearest_one = torch.cat([torch.cdist(part, x).argmin(dim=1) for part in y.split(ROWS)])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         _, _, axes = torch.pca_lowrank(x, q=min(64, *x.shape), niter=4)
@@ -264,7 +273,7 @@ def _look(trainee: Trainee, held_out: Tensor) -> tuple[PretrainPreview, float, i
     try:
         values: list[Tensor] = []
         shown: list[Tensor] = []
-        for chunk in held_out.split(64):
+        for chunk in held_out.split(batch_of(held_out.shape[-1])):
             x, y = trainee.look(from_uint8(chunk.to(trainee.device)))
             values.append(psnr(y.float().clamp(-1, 1), x))
             shown = shown or [x[:SHOWN], y[:SHOWN]]

@@ -8,6 +8,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -346,13 +347,38 @@ class Saved:
     path: Path
 
 
+class Ending(str, Enum):
+    """Why a run ended, or came back from the queue. The value is kept in run.json."""
+
+    THROUGH = "through"
+    NO_BETTER = "no better"
+    COLLAPSED = "collapsed"
+    TIME_UP = "time up"
+    STOPPED = "stopped"
+
+    @staticmethod
+    def explained(reason: str | None) -> str:
+        """The sentence for people, empty without a reason; runs of earlier versions hold the sentence itself."""
+        return _SENTENCES.get(reason or "", reason or "")
+
+
+_SENTENCES: dict[str, str] = {
+    Ending.THROUGH: "It went through all its steps.",
+    Ending.NO_BETTER: "Quality stopped improving. The best generator is kept.",
+    Ending.COLLAPSED: "The training collapsed: the new pictures were no longer like yours. The best generator before "
+    "that is kept. If it is not good enough, begin again with a lower learning rate or a higher gradient penalty.",
+    Ending.TIME_UP: "Its time was up. What it had learnt until then is kept.",
+    Ending.STOPPED: "It was stopped.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """Always last, unless an exception ends the stream."""
 
     step: int
     stopped: bool
-    reason: str
+    reason: Ending
     best_step: int
     quality: float | None  # of the best step
     seconds: float
@@ -435,12 +461,12 @@ def _loop(
     """Advances, looks, saves and tells. A checkpoint is only written after the losses were found good."""
     steps, begun, saved = learner.steps, time.monotonic() - learner.seconds, time.monotonic()
     log_every, look_every, preview_every = (max(1, steps // n) for n in (LOGS, LOOKS, PREVIEWS))
-    stopped, reason = False, ""
+    stopped, reason = False, None
     if learner.step == 0:
         yield Preview(0, learner.samples(preview_count, seed=0))
     while learner.step < steps and not reason:
         if stopped := should_stop():
-            reason = "It was stopped."
+            reason = Ending.STOPPED
             break
         learner.advance()
         last, looks = learner.step == steps, learner.step % look_every == 0
@@ -467,8 +493,8 @@ def _loop(
     # after the checkpoint: a run that is resumed must come to the same as one that was not stopped
     if stopped and learner.step > 0 and learner.look():
         _keep_best(learner, folder)
-    reason = reason or "It went through all its steps."
-    yield Finished(learner.step, stopped, reason, learner.best_step, learner.best_quality, learner.seconds)
+    ending = reason or Ending.THROUGH
+    yield Finished(learner.step, stopped, ending, learner.best_step, learner.best_quality, learner.seconds)
 
 
 def _progress(learner: Learner) -> Progress:
@@ -502,19 +528,11 @@ def _keep_best(learner: Learner, folder: Path | None) -> None:
         learner.save_best(folder, quality)
 
 
-def _why_over(learner: Learner, look_every: int) -> str:
-    """Why the training ends before its last step; empty if it goes on."""
+def _why_over(learner: Learner, look_every: int) -> Ending | None:
+    """Why the training ends before its last step; None if it goes on."""
     if learner.far_looks == FAR_LOOKS:
-        return (
-            f"The training collapsed before step {learner.step}: the new pictures were no longer like yours. "
-            f"The generator of step {learner.best_step} is kept. "
-            "If it is not good enough, begin again with a lower learning rate or a higher gradient penalty."
-        )
-    patience = learner.recipe.patience
-    if (
-        patience
-        and learner.best_quality is not None
-        and learner.step - learner.best_step > patience * look_every
-    ):
-        return f"Quality has not improved since step {learner.best_step}; the generator of that step is kept."
-    return ""
+        return Ending.COLLAPSED
+    patience, best = learner.recipe.patience, learner.best_quality
+    if patience and best is not None and learner.step - learner.best_step > patience * look_every:
+        return Ending.NO_BETTER
+    return None

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
+from mind2mind.config import size_text
 from mind2mind.errors import Mind2MindError
-from mind2mind.models.catalogue import REMOTE, size_text
+from mind2mind.models.catalogue import REMOTE
 from mind2mind.models.hub import Converting, Downloaded, Downloading
 from mind2mind.ui import shared as words
 from mind2mind.ui.shared import PRIVATE, QUIET, linked, told

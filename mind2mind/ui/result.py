@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
+from mind2mind.config import size_text
 from mind2mind.errors import RunError
 from mind2mind.judge.verdict import RULE
 from mind2mind.models.bundle import slug, usage
-from mind2mind.models.catalogue import size_text
 from mind2mind.models.hub import PROMISE
 from mind2mind.runs.results import Outcome
 from mind2mind.runs.run import ALIVE

@@ -24,11 +24,12 @@ from gradio import processing_utils
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from mind2mind.config import CHANGED
+from mind2mind.config import CHANGED, size_text
 from mind2mind.data.images import grid, save_png
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
 from mind2mind.files import read_json
-from mind2mind.models.catalogue import TOLD_SECONDS, Cost, describe, size_text
+from mind2mind.models.catalogue import TOLD_SECONDS, Cost, describe
+from mind2mind.training.transfer import Ending
 
 if TYPE_CHECKING:
     from mind2mind.data.codes import EncodeProgress
@@ -631,7 +632,7 @@ def _state(status: "RunStatus") -> tuple[str, str, list[str]]:
         "running": ("good", "Training" + (f": {left}" if left else ""), [f"{at}.", stay]),
         "stopping": ("fair", "Stopping", ["The work so far is being saved."]),
         "stopped": ("good", "Stopped", [f"{at}. The work so far is kept."]),
-        "done": ("good", f"Done in {clock(status.seconds)}", [f"{at}.", status.reason or ""]),
+        "done": ("good", f"Done in {clock(status.seconds)}", [f"{at}.", Ending.explained(status.reason)]),
         "failed": ("poor", "The run failed", [status.error or "The cause is not known."]),
         "interrupted": ("fair", "The run was interrupted", [f"{at}. Nothing is lost: go on from there."]),
     }[status.state]
