@@ -12,7 +12,7 @@ from tiny import make_studio
 from mind2mind import draw as memory
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.models.catalogue import FEW, MANY, Cost
-from mind2mind.ui import shared as words
+from mind2mind.ui import interpolate, sample, transfer
 from mind2mind.ui.page import Page
 from mind2mind.ui.shared import LET_GO, MOVING, SET_BY_US, wanted
 
@@ -89,16 +89,22 @@ def test_a_number_that_the_visitor_chose_stays(slow, studio, monkeypatch):
 
 
 def test_what_is_quick_is_not_talked_of():
-    assert words.drawing(QUICK) == words.sliding(QUICK) == words.encoding(QUICK) == words.drawing(None) == ""
-    assert words.filming(QUICK, 60) == "" and words.filming(None, 60) == ""
+    assert (
+        sample.drawing(QUICK)
+        == interpolate.sliding(QUICK)
+        == transfer.encoding(QUICK)
+        == sample.drawing(None)
+        == ""
+    )
+    assert interpolate.filming(QUICK, 60) == "" and interpolate.filming(None, 60) == ""
 
 
 def test_what_is_slow_is_told_before():
-    assert "60 frames take about 1 min 6 s" in words.filming(SLOW, 60)
-    assert "20 pictures take about 26 s" in words.encoding(SLOW)
-    assert "drawn when you let the slider go, or press an arrow key" in words.sliding(SLOW)
-    assert "Read 5 of 20 pictures, about 20 s left" in words.reading(EncodeProgress(5, 20), SLOW)
-    assert "Read 5 of 20 pictures …" in words.reading(EncodeProgress(5, 20), QUICK)
+    assert "60 frames take about 1 min 6 s" in interpolate.filming(SLOW, 60)
+    assert "20 pictures take about 26 s" in transfer.encoding(SLOW)
+    assert "drawn when you let the slider go, or press an arrow key" in interpolate.sliding(SLOW)
+    assert "Read 5 of 20 pictures, about 20 s left" in transfer.read_so_far(EncodeProgress(5, 20), SLOW)
+    assert "Read 5 of 20 pictures …" in transfer.read_so_far(EncodeProgress(5, 20), QUICK)
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,8 @@ from mind2mind.judge import verdict
 from mind2mind.models.catalogue import ModelInfo
 from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import RunStatus
-from mind2mind.ui import set_environment
-from mind2mind.ui import shared as examples
-from mind2mind.ui import shared as words
-from mind2mind.ui import shared as zerogpu
-from mind2mind.ui import training as chart
-from mind2mind.ui import transfer as findings
+from mind2mind.ui import page as whole_page
+from mind2mind.ui import sample, set_environment, shared, training, transfer
 from mind2mind.ui.page import Page, serve, tidy
 from mind2mind.ui.shared import Visit, checked_seed, known_ref, told, uploaded
 
@@ -84,7 +80,12 @@ def test_what_visitors_wrote_is_escaped():
     )
     report = Report((Verdict(evil, "skipped", f"Not a picture: {evil}"), Verdict("a", "used", "", 8, 8)))
     status = replace(STATUS, state="failed", error=evil, title=evil)
-    texts = [words.hero([model]), words.footer([model]), words.knows(model), words.table(report)]
+    texts = [
+        whole_page.hero([model]),
+        whole_page.footer([model]),
+        sample.knows(model),
+        transfer.table(report),
+    ]
     other = {"id": evil, "title": evil, "verdict": evil, "reason": evil}
     prepared = Prepared(
         "t",
@@ -99,17 +100,17 @@ def test_what_visitors_wrote_is_escaped():
         others=(other,),
     )
     texts += [
-        findings.checked(replace(prepared, verdict=evil)),
-        findings.ways(prepared),
-        findings.near(prepared),
+        transfer.checked(replace(prepared, verdict=evil)),
+        transfer.ways(prepared),
+        transfer.near(prepared),
     ]
-    texts += [words.run(status), words.linked(evil)]
+    texts += [training.standing(status), shared.linked(evil)]
     assert not any("<img" in text for text in texts)
-    assert "<code>&lt;b&gt;</code>" in words.note("Run `<b>`.")
+    assert "<code>&lt;b&gt;</code>" in shared.note("Run `<b>`.")
 
 
 def test_an_address_in_the_credit_can_be_clicked():
-    assert '<a href="https://a.org/b" target="_blank" rel="noopener">' in words.linked(
+    assert '<a href="https://a.org/b" target="_blank" rel="noopener">' in shared.linked(
         "By A (https://a.org/b)."
     )
 
@@ -118,33 +119,34 @@ def test_an_address_in_the_credit_can_be_clicked():
     "state", ["prepared", "queued", "running", "stopping", "stopped", "done", "failed", "interrupted"]
 )
 def test_each_state_has_words(state):
-    assert "<b>" in words.run(replace(STATUS, state=state))
+    assert "<b>" in training.standing(replace(STATUS, state=state))
 
 
 def test_the_chart_keeps_to_500_points_and_the_newest():
     metrics = [
         {"step": i, "critic_loss": float("nan") if i == 5 else i, "generator_loss": -i} for i in range(3000)
     ]
-    curves = chart.losses(metrics)
+    curves = training.losses(metrics)
     for curve in ("critic as measured", "critic", "generator"):
         shown = curves[curves["curve"] == curve]
-        assert 300 < len(shown) <= chart.POINTS and shown["step"].iloc[-1] == 2999
+        assert 300 < len(shown) <= training.POINTS and shown["step"].iloc[-1] == 2999
     assert (
-        not curves["value"].isna().any() and len(chart.losses([])) == len(chart.qualities(metrics, 3000)) == 0
+        not curves["value"].isna().any()
+        and len(training.losses([])) == len(training.qualities(metrics, 3000)) == 0
     )
 
 
 def test_the_smoothed_curve_goes_through_the_middle_and_does_not_lag():
     metrics = [{"step": i, "critic_loss": i + 50 * (-1) ** i} for i in range(200)]
-    curves = chart.losses(metrics)
+    curves = training.losses(metrics)
     smooth = curves[curves["curve"] == "critic"].set_index("step")["value"]
     assert (smooth[20:180] - smooth.index[20:180]).abs().max() < 10
 
 
 def test_the_quality_is_shown_with_what_is_possible():
     metrics = [{"step": i, "quality": 1 / (i + 1), "floor": 0.01} for i in range(10)]
-    curves = chart.qualities(metrics, 50)
-    floor = curves[curves["curve"] == chart.FLOOR]
+    curves = training.qualities(metrics, 50)
+    floor = curves[curves["curve"] == training.FLOOR]
     assert floor[["step", "value"]].to_numpy().tolist() == [[0, 0.01], [50, 0.01]]
 
 
@@ -153,27 +155,27 @@ def test_the_examples_are_the_folders_with_an_about(tmp_path):
     (tmp_path / "a/about.json").write_text('{"title": "A", "credit": "B"}')
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/about.json").write_text("{")
-    (one,) = examples.examples(tmp_path)
+    (one,) = transfer.examples(tmp_path)
     assert (one.title, one.credit, len(one.files)) == ("A", "B", 3) and one.collage().size[0] > 16
-    assert examples.examples(tmp_path / "none") == []
+    assert transfer.examples(tmp_path / "none") == []
 
 
 def test_an_example_brings_its_source_model(tmp_path):
     make_pictures(tmp_path / "boots", 2)
     (tmp_path / "boots/about.json").write_text('{"models": ["fashion", "mnist", "gone"]}')
     there = {"toon", "mnist", "fashion"}
-    (boots,) = examples.examples(tmp_path, there)
+    (boots,) = transfer.examples(tmp_path, there)
     assert boots.models == ("fashion", "mnist")
     assert [boots.source(chosen) for chosen in ("toon", "mnist")] == ["fashion", "mnist"]
-    assert examples.examples(tmp_path, {"toon"}) == []
+    assert transfer.examples(tmp_path, {"toon"}) == []
     (tmp_path / "boots/about.json").write_text('{"title": "Boots"}')
-    (anything,) = examples.examples(tmp_path, {"toon"})
+    (anything,) = transfer.examples(tmp_path, {"toon"})
     assert anything.source("toon") == "toon"
 
 
 def test_the_examples_in_assets_say_what_they_are():
     """Each set's attributes name its pictures, and its story says how many there are and whose they are."""
-    for example in examples.examples():
+    for example in transfer.examples():
         folder = example.files[0].parent
         told = read_json(folder / "about.json")
         rows = [json.loads(line) for line in (folder / "attributes.jsonl").read_text().splitlines()]
@@ -420,7 +422,7 @@ def test_leaving_all_out_says_what_to_do(page, tmp_path):
     stored = checked(page, uploads(tmp_path, 2))[tab.steps.visit]
     prepared = page.studio.runs.prepared(stored["token"])
     none = page.studio.runs.exclude(prepared.token, [v.name for v in prepared.report.used])
-    assert "take some in again" in findings.checked(none)
+    assert "take some in again" in transfer.checked(none)
     with pytest.raises(gr.Error, match="No picture is left"):
         tab.training.begin(stored, 30, "default")
     tab.result.forget(stored)
@@ -433,7 +435,7 @@ def test_the_box_is_emptied_or_it_would_send_its_files_again(page, tmp_path):
 
 
 def test_the_limits_are_told_before_the_upload():
-    said = findings.limits(PUBLIC)
+    said = transfer.limits(PUBLIC)
     assert all(number in said for number in ("500 pictures", "10 MB", "40 megapixels", "200 MB"))
 
 
@@ -524,7 +526,7 @@ def test_listening_to_others_is_warned_of(page, monkeypatch, caplog, host, warne
 
 def test_the_shim_is_nothing_without_zerogpu(monkeypatch):
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
-    assert zerogpu.gpu(len) is len
+    assert shared.gpu(len) is len
 
 
 SPACES = """
@@ -577,7 +579,7 @@ torch.nn.Module.__call__ = guarded
 import app
 import gradio as gr
 from mind2mind.ui import launch
-from mind2mind.ui.shared import Example
+from mind2mind.ui.transfer import Example
 from tiny import RECIPE, carry_out
 
 studio, demo = app.studio, app.demo
@@ -648,11 +650,11 @@ def test_on_zerogpu_every_network_runs_in_a_gpu_call(tmp_path):
 
 def test_many_pictures_get_more_gpu_time(tmp_path):
     with (tmp_path / "a.zip").open("wb") as file:
-        file.truncate(zerogpu.CHECK_BYTES)
+        file.truncate(shared.CHECK_BYTES)
     (tmp_path / "b.png").write_bytes(b"x")
     one, both = [str(tmp_path / "a.zip")], [str(tmp_path / "a.zip"), str(tmp_path / "b.png")]
     for files, seconds in ((None, 60), ([], 60), (one[0], 60), (one, 60), (both, 120)):
-        assert zerogpu.check_seconds(files, "tiny", "centre") == seconds
+        assert shared.check_seconds(files, "tiny", "centre") == seconds
 
 
 def test_decorated_handlers_still_stream(monkeypatch):
@@ -662,7 +664,7 @@ def test_decorated_handlers_still_stream(monkeypatch):
     def stream():
         yield 1
 
-    assert list(zerogpu.gpu(stream)()) == [1]
+    assert list(shared.gpu(stream)()) == [1]
 
 
 def test_pictures_for_eyes_only_are_of_one_size():

@@ -17,10 +17,9 @@ from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.data import codes
 from mind2mind.errors import COMMAND
 from mind2mind.ui import result as keep
-from mind2mind.ui import shared as say
-from mind2mind.ui import shared as words
+from mind2mind.ui import transfer
 from mind2mind.ui.page import Page
-from mind2mind.ui.shared import Visit
+from mind2mind.ui.shared import Visit, note
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,9 +111,7 @@ def test_the_slider_goes_through_the_previews(page, visit):
     steps = page.studio.runs.status(visit.token).preview_steps
     first, said = step.at(visit.stored(), 1)
     last, end = step.at(visit.stored(), len(steps))
-    assert said == words.note(f"Step 0 of {steps[-1]:,}") and end == words.note(
-        f"Step {steps[-1]:,} of {steps[-1]:,}"
-    )
+    assert said == note(f"Step 0 of {steps[-1]:,}") and end == note(f"Step {steps[-1]:,} of {steps[-1]:,}")
     assert len(first) == len(last) == 16 and first[0][0].tobytes() != last[0][0].tobytes()
     assert step.at(visit.stored(), 99)[1] == end and step.at(visit.stored(), -3)[1] == said
     film = step.filmed(visit.stored())
@@ -272,8 +269,8 @@ def test_at_home_there_is_no_tick(page):
 
 def test_the_clock_tells_when_everything_is_deleted(monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000)  # 14 November 2023, 22:13 UTC
-    assert "15 November, 22:13 UTC" in say.deletion_clock(24)
-    assert say.moment(1_699_200_000).startswith("5 November")
+    assert "15 November, 22:13 UTC" in transfer.deletion_clock(24)
+    assert transfer.date(1_699_200_000).startswith("5 November")
 
 
 # The Hub

@@ -12,8 +12,8 @@ from mind2mind.config import DEFAULT, PAPER, SETTINGS
 from mind2mind.files import read_json
 from mind2mind.runs.run import new_token
 from mind2mind.training import transfer as learner
-from mind2mind.ui import shared as words
-from mind2mind.ui.transfer import linked
+from mind2mind.ui.training import standing
+from mind2mind.ui.transfer import linked_run
 
 
 def request(**query) -> gr.Request:
@@ -45,7 +45,7 @@ def test_what_is_changed_in_the_panel_is_trained_by(page, run):  # noqa: F811
     tab.training.begin(run, 30, "paper", *values.values())
     kept = read_json(page.studio.runs.find(run["token"]).folder / "run.json")["recipe"]
     assert (kept["jitter"], kept["generator_widths"], kept["learning_rate"]) == (0.4, [32, 16], 1e-3)
-    shown = words.run(page.studio.runs.status(run["token"]))
+    shown = standing(page.studio.runs.status(run["token"]))
     assert "Advanced: generator_widths 32,16, jitter 0.4." in shown
     page.studio.runs.stop(run["token"])
 
@@ -72,7 +72,7 @@ def test_a_link_shows_the_run_on_another_device_and_a_wrong_one_nothing(page, ru
         assert nothing[tab.steps.visit]["token"] is None and shown not in nothing
         assert "no run under this link" in nothing[tab.steps.message]
     assert tab.arrive(run, request())[tab.steps.visit]["token"] == run["token"]
-    assert linked(request()) is None
+    assert linked_run(request()) is None
     assert page.first_tab(request(run="x")).selected == "transfer"
 
 
@@ -126,5 +126,5 @@ def test_nothing_that_stops_or_discards_waits_in_a_queue(page):  # noqa: F811
 
 def test_a_failure_shows_cause_advice_and_the_end_of_the_log():
     status = replace(STATUS, state="failed", error="It broke. Mend it.", log="Traceback\n<b>bold</b>")
-    shown = words.run(status)
+    shown = standing(status)
     assert "It broke. Mend it." in shown and "&lt;b&gt;bold&lt;/b&gt;" in shown and "<details" in shown

@@ -1,5 +1,6 @@
 """The tab Interpolate: on the way from one picture to another, each a seed or a picture of the user's."""
 
+import inspect
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +12,7 @@ from PIL.Image import Image
 from mind2mind.data.images import grid
 from mind2mind.draw import save_clip
 from mind2mind.errors import Mind2MindError
-from mind2mind.ui import shared as say
-from mind2mind.ui import shared as words
+from mind2mind.models.catalogue import TOLD_SECONDS
 from mind2mind.ui.shared import (
     HIGHEST_SEED,
     LETTING_GO,
@@ -21,20 +21,54 @@ from mind2mind.ui.shared import (
     PRIVATE,
     QUIET,
     Consent,
+    brief,
     checked_seed,
+    clock,
     cost_of,
-    described,
     fresh,
     gpu,
     holding,
     known_ref,
     new_seed,
+    note,
     told,
     wanted,
 )
 
 if TYPE_CHECKING:
+    from mind2mind.models.catalogue import Cost
     from mind2mind.studio import Studio
+
+# --- What is said of costs.
+
+
+def sliding(cost: "Cost | None") -> str:
+    """The same where a slider draws."""
+    if cost is None or cost.live:
+        return ""
+    return note(
+        f"A picture of this model takes about {brief(cost.draw_seconds)} here: "
+        "it is drawn when you let the slider go, or press an arrow key."
+    )
+
+
+def filming(cost: "Cost | None", frames: int) -> str:
+    """What a clip takes."""
+    seconds = frames * cost.draw_seconds if cost else 0.0
+    return note(f"{frames} frames take about {clock(seconds)} here.") if seconds > TOLD_SECONDS else ""
+
+
+def passing() -> str:
+    """When a picture is deleted that is used for a clip only."""
+    return note(
+        "A picture of yours that you use here, and the clips made of it, are deleted within the hour."
+    )
+
+
+def described(text: str) -> dict[str, Any]:
+    """The alternative text of a `gr.Image`, for the versions of Gradio that take one (6.25 does not)."""
+    return {"alt_text": text} if "alt_text" in inspect.signature(gr.Image).parameters else {}
+
 
 STRIP, SLOW_STRIP = 7, 3  # pictures; the few where each takes long
 KINDS = ("WebP", "MP4")
@@ -47,7 +81,7 @@ class InterpolateTab:
     def __init__(self, studio: "Studio") -> None:
         self.studio = studio
         self.saved = gpu(self.save)
-        self.consent = Consent(studio, "interpolate", say.passing)
+        self.consent = Consent(studio, "interpolate", passing)
 
     def build(self) -> None:
         """The components; inside a gr.Tab."""
@@ -137,7 +171,7 @@ class InterpolateTab:
     def price(self, model: str, frames: float) -> tuple[str, str]:
         """What the chosen model costs, at the slider and for the clip."""
         cost = cost_of(self.studio, model)
-        return words.sliding(cost), words.filming(cost, int(frames))
+        return sliding(cost), filming(cost, int(frames))
 
     def slide(self, held: str | None, t: float, model: str, *ends: Any) -> Any:
         """The picture at t, from A at 0 to B at 1; of a slow model only once the slider is let go."""

@@ -17,8 +17,7 @@ from mind2mind.config import size_text
 from mind2mind.errors import Mind2MindError
 from mind2mind.models.catalogue import REMOTE
 from mind2mind.models.hub import Converting, Downloaded, Downloading
-from mind2mind.ui import shared as words
-from mind2mind.ui.shared import PRIVATE, QUIET, linked, told
+from mind2mind.ui.shared import PRIVATE, QUIET, boxed, linked, note, told
 
 if TYPE_CHECKING:
     from mind2mind.models.catalogue import ModelInfo, Remote
@@ -131,10 +130,10 @@ class ModelsTab:
         gr.HTML('<div class="m2m-step"><h2>More models</h2></div>')
         if self.studio.public:
             text = "Visitors cannot download here. On your own computer: python -m mind2mind download NAME"
-            gr.HTML(words.note(text) + offers(list(REMOTE.values())), elem_id="models-offers")
+            gr.HTML(note(text) + offers(list(REMOTE.values())), elem_id="models-offers")
             return
         gr.HTML(
-            words.note(
+            note(
                 "Published by their authors, and fetched only when you press Download. The sizes are what "
                 "stays on your disk; the downloads themselves may be larger."
             )
@@ -210,9 +209,7 @@ class ModelsTab:
         """Removes a downloaded model."""
         with told():
             freed = self.studio.models.delete(model_id or "")
-        return {
-            self.status: words.boxed("good", f"{model_id} is gone", f"{size_text(freed)} are free again.")
-        }
+        return {self.status: boxed("good", f"{model_id} is gone", f"{size_text(freed)} are free again.")}
 
     def _getter(self, model_id: str) -> Callable[..., Iterator[Updates]]:
         def get(request: gr.Request) -> Iterator[Updates]:
@@ -227,7 +224,7 @@ class ModelsTab:
             return
         stop = self.stops[page] = threading.Event()
         yield self._open(False) | {
-            self.status: words.boxed("fair", f"Asking for {ref} …"),
+            self.status: boxed("fair", f"Asking for {ref} …"),
             self.stop: gr.Button("Stop and keep the part", visible=True, interactive=True),
         }
         try:
@@ -235,13 +232,11 @@ class ModelsTab:
                 for event in events:
                     if stop.is_set() and isinstance(event, Downloading):
                         kept = "What is there is kept: Download goes on from it."
-                        yield {self.status: words.boxed("fair", f"{ref} is not here yet", kept)}
+                        yield {self.status: boxed("fair", f"{ref} is not here yet", kept)}
                         return
                     yield {self.status: _standing(event)}
         except Mind2MindError as error:
-            yield {
-                self.status: words.boxed("poor", f"{ref} could not be downloaded", error.problem, error.fix)
-            }
+            yield {self.status: boxed("poor", f"{ref} could not be downloaded", error.problem, error.fix)}
         finally:
             self.stops.pop(page, None)
 
@@ -260,9 +255,9 @@ def _standing(event: "Event") -> str:
     """Where a download stands, in a box with a bar."""
     if isinstance(event, Downloaded):
         where = "It is in the lists of the other tabs now." if event.new else "It already was."
-        return words.boxed("good", f"{event.id} is here", where)
+        return boxed("good", f"{event.id} is here", where)
     if isinstance(event, Converting):
-        return words.boxed("good", f"Making a model of {event.id}", "This takes up to a minute.")
+        return boxed("good", f"Making a model of {event.id}", "This takes up to a minute.")
     share = event.done / event.total if event.total else 0.0
     bar = (
         '<div class="m2m-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
@@ -270,4 +265,4 @@ def _standing(event: "Event") -> str:
         f'<div style="width:{share:.1%}"></div></div>'
     )
     stay = "If you close this page it stops, and Download goes on from there."
-    return words.boxed("good", f"Downloading {event.file}", f"{event.standing}.", stay) + bar
+    return boxed("good", f"Downloading {event.file}", f"{event.standing}.", stay) + bar

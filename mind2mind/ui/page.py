@@ -1,6 +1,7 @@
 """Puts the tabs together into one page, and serves it."""
 
 import contextlib
+import html
 import logging
 import shutil
 import threading
@@ -12,7 +13,6 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from mind2mind.errors import ConfigError, Mind2MindError, WeightsError
-from mind2mind.ui import shared as words
 from mind2mind.ui.api import Api
 from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.models import ModelsTab
@@ -22,16 +22,44 @@ from mind2mind.ui.shared import (
     PRIVATE,
     QUIET,
     Visit,
+    _knows,
     follow_no_address,
     gpu,
+    linked,
     model_choices,
     on_zerogpu,
     told,
 )
-from mind2mind.ui.transfer import TransferTab, linked
+from mind2mind.ui.transfer import TransferTab, linked_run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mind2mind.models.catalogue import ModelInfo
     from mind2mind.studio import Studio
+
+# --- The first and the last that is read.
+
+
+def hero(models: "Sequence[ModelInfo]") -> str:
+    """The first thing anybody reads: what this is, and what each model knows."""
+    items = "".join(f"<li><b>{html.escape(m.title)}</b> knows {_knows(m)}</li>" for m in models)
+    return (
+        '<header class="m2m-hero"><h1>Mind2Mind</h1><p>Turn a folder of pictures into a generator of new '
+        f'ones, in about a minute, on your own computer.</p><ul class="m2m-models">{items}</ul></header>'
+    )
+
+
+def footer(models: "Sequence[ModelInfo]") -> str:
+    """Whose art the models were trained on."""
+    rows = "".join(f"<p><b>{html.escape(m.title)}</b>: {_credit(m)}</p>" for m in models)
+    thanks = "The models were trained on the art of others. Thank you."
+    return f'<footer class="m2m-foot"><p>{thanks}</p>{rows}</footer>'
+
+
+def _credit(model: "ModelInfo") -> str:
+    return linked(model.credit if model.licence in model.credit else f"{model.credit} {model.licence}")
+
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +186,7 @@ class Page:
     def _build(self) -> None:
         models = self.studio.models.list()
         self.visit = gr.BrowserState(None, storage_key=STORED_AS, secret=self.studio.secret)
-        gr.HTML(words.hero(models))
+        gr.HTML(hero(models))
         with gr.Tabs(elem_id="tabs") as self.tabs:
             with gr.Tab("Sample", id="sample"):
                 self.sample.build()
@@ -168,7 +196,7 @@ class Page:
                 self.transfer.build(self.visit)
             with gr.Tab("Models", id="models") as self.models_tab:
                 self.models.build()
-        gr.HTML(words.footer(models))
+        gr.HTML(footer(models))
         Api(self.studio, self.interpolate).build()
 
     def _wire(self) -> None:
@@ -194,7 +222,7 @@ class Page:
 
     def first_tab(self, request: gr.Request) -> Any:
         """A link to a run leads to its tab."""
-        return gr.Tabs(selected="transfer") if linked(request) else gr.skip()
+        return gr.Tabs(selected="transfer") if linked_run(request) else gr.skip()
 
     def known_models(self, stored: Any) -> tuple[Any, Any]:
         """Everybody's models, and the runs that this browser uses as such."""

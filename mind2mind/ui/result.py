@@ -1,21 +1,24 @@
 """Step 4 of the tab Transfer: what came of a run, how it came, and going on with it."""
 
+import hashlib
+import html
 import importlib.util
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from mind2mind.config import size_text
 from mind2mind.errors import RunError
 from mind2mind.judge.verdict import RULE
 from mind2mind.models.bundle import slug, usage
 from mind2mind.models.hub import PROMISE
+from mind2mind.runs.queue import Entry
 from mind2mind.runs.results import Outcome
 from mind2mind.runs.run import ALIVE
-from mind2mind.ui import shared as say
-from mind2mind.ui import shared as words
 from mind2mind.ui.shared import (
     LIVE,
     MODEL_WORK,
@@ -23,16 +26,86 @@ from mind2mind.ui.shared import (
     QUIET,
     OnDemand,
     Visit,
+    _mark,
+    boxed,
     captioned,
     forget_made,
     fresh,
     gpu,
-    once,
+    linked,
+    note,
     pairs,
+    plural,
     told,
     wall,
 )
-from mind2mind.ui.training import RESULT, Steps, Updates, going_on
+from mind2mind.ui.training import RESULT, Steps, Updates, deleted, going_on, heading, uploads_left
+
+# --- What is said of a result and of the list of runs.
+
+UNMEASURED = "With few pictures none can be kept aside to measure the quality by: judge by eye."
+
+
+def at_a_glance(found: "Outcome") -> str:
+    """Quality and originality at a glance."""
+    title = f"{plural(len(found.samples), 'new picture')} by your model"
+    if found.quality:
+        title += f": {found.quality.word}"
+    kind = "poor" if found.originality.warning else "good"
+    if kind == "good" and found.quality and found.quality.word not in ("as close as can be", "close"):
+        kind = "fair"
+    return boxed(kind, title, found.quality.told if found.quality else UNMEASURED, found.originality.told)
+
+
+def copies(found: "Outcome", rule: str) -> str:
+    """What the pairs below it are, and what counts as a copy."""
+    near = sum(found.near)
+    shown = f"Of those shown here the first {near} are near copies." if near > 1 else ""
+    shown = "Of those shown here the first is a near copy." if near == 1 else shown
+    return note("Above new pictures, below the nearest of yours; the most alike first.", shown, rule)
+
+
+def of_source(found: "Outcome") -> str:
+    """What the source's own samples are beside those of the transfer."""
+    return note(
+        f"Samples of {found.source_title} with the same seeds. They do not pair with those of your model: each has "
+        "random inputs of its own kind, so the same seed is another picture."
+    )
+
+
+def sent(url: str, private: bool) -> str:
+    """Where the model is on the Hub."""
+    who = "Only you see it there." if private else "Everybody sees it there."
+    return boxed("good", "It is on the Hugging Face Hub", who) + f'<div class="m2m-note">{linked(url)}</div>'
+
+
+def entry_line(entry: "Entry") -> str:
+    """A run in the list: title, state, when, on which model, how much it takes."""
+    when = time.strftime("%d %b, %H:%M", time.localtime(entry.created))
+    pictures = plural(entry.pictures, "picture")
+    return f"{entry.title or 'Run'} · {entry.state} · {when} · {pictures} · {entry.model} · {size_text(entry.bytes)}"
+
+
+def gone(count: int, public: bool) -> str:
+    """After everything was deleted."""
+    what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."
+    return note(what if count else "There was nothing to delete.", uploads_left(public))
+
+
+def asked(count: int, size: int) -> str:
+    """Before everything is deleted."""
+    text = f"{plural(count, 'run')}, {size_text(size)}: models, codes, small copies of pictures; also a run at work."
+    return f'<div class="m2m-poor" role="alert"><b>Delete everything of yours?</b> {html.escape(text)}</div>'
+
+
+def once(name: str, ref: str, version: str) -> Path:
+    """A path of that name, the same for this version of what `ref` made: a file there need not be made again."""
+    own = hashlib.sha256(f"{ref} {version}".encode()).hexdigest()[:16]
+    folder = Path(get_upload_folder()) / "made" / f"{_mark(ref)}{own}"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)  # tidied up by age
+    return folder / name
+
 
 # --- Taking a result along: the model, everything in one zip, the command that repeats it, the Hugging Face Hub.
 
@@ -71,7 +144,7 @@ class Keep:
                 self._build_hub()
 
     def _build_hub(self) -> None:
-        gr.HTML(words.note(PROMISE))
+        gr.HTML(note(PROMISE))
         gr.LoginButton(elem_id="transfer-login")
         with gr.Row():
             self.name = gr.Textbox(
@@ -168,7 +241,7 @@ class Keep:
             url = self.studio.models.publish(
                 Visit.of(stored).needed_token, repository, token.token, private=private is not False
             )
-            return gr.Button(visible=False), say.sent(url, private is not False)
+            return gr.Button(visible=False), sent(url, private is not False)
 
 
 def _repository(name: str, profile: gr.OAuthProfile | None) -> str:
@@ -238,7 +311,9 @@ class Shelf:
         chosen = visit.token if visit.token in tokens else None
         return {
             self.box: gr.Accordion(visible=bool(entries)),
-            self.runs: gr.Radio(choices=[(say.line(entry), entry.token) for entry in entries], value=chosen),
+            self.runs: gr.Radio(
+                choices=[(entry_line(entry), entry.token) for entry in entries], value=chosen
+            ),
             self.title: tokens[chosen] if chosen else "",
             self.sure: gr.Column(visible=False),
         }
@@ -279,7 +354,7 @@ class Shelf:
     def ask(self, stored: Any) -> tuple[Any, str]:
         """What would be deleted."""
         entries = self.studio.runs.list(Visit.of(stored).visitor)
-        return gr.Column(visible=True), say.asked(len(entries), sum(entry.bytes for entry in entries))
+        return gr.Column(visible=True), asked(len(entries), sum(entry.bytes for entry in entries))
 
     def delete_all(self, stored: Any) -> Updates:
         """Deletes all of the visitor's runs and opened models; the browser then remembers nothing of them."""
@@ -292,7 +367,7 @@ class Shelf:
             visit = Visit(visit.visitor, agreed=visit.agreed)
             return self.steps.only() | {
                 self.steps.visit: visit.stored(),
-                self.steps.message: say.gone(count, self.studio.public),
+                self.steps.message: gone(count, self.studio.public),
                 **self.known(visit),
             }
 
@@ -308,7 +383,7 @@ class Result:
 
     def build(self) -> None:
         """Inside its part of the page."""
-        gr.HTML(words.step(4, "The result"))
+        gr.HTML(heading(4, "The result"))
         with gr.Column() as self.made:
             self.verdict = gr.HTML(elem_id="transfer-verdict")
             self.samples = wall("transfer-samples", "m2m-tiles")
@@ -331,11 +406,7 @@ class Result:
             )
 
     def _build_timeline(self) -> None:
-        gr.HTML(
-            words.note(
-                "The same random inputs as the training went on. Move the slider, or see a film of it."
-            )
-        )
+        gr.HTML(note("The same random inputs as the training went on. Move the slider, or see a film of it."))
         self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
         self.at_step = gr.HTML(elem_id="transfer-at-step")
         self.moments = wall("transfer-moments", "m2m-tiles m2m-small")
@@ -398,15 +469,15 @@ class Result:
         couples = [(found.samples[i], found.originals[i]) for i in order]
         steps = found.status.preview_steps
         return {
-            self.verdict: say.verdict(found),
+            self.verdict: at_a_glance(found),
             self.samples: captioned(found.samples, "New picture"),
             self.use: gr.Button(visible=True),
-            self.copies: say.copies(found, RULE),
+            self.copies: copies(found, RULE),
             self.nearest: pairs(couples, "A new picture above the nearest of yours, the most alike first:"),
             self.story: gr.Accordion(visible=len(steps) > 1),
             self.moment: gr.Slider(maximum=max(2, len(steps)), value=len(steps)),
             self.clip: gr.Video(None, visible=False),
-            self.source_note: say.of_source(found),
+            self.source_note: of_source(found),
             self.of_source: captioned(found.of_source, "A picture of the source model"),
             **self._at(found.status.token, len(steps)),
             **self.keep.shown(found, bundle),
@@ -424,7 +495,7 @@ class Result:
         if not steps:
             return {self.moments: [], self.at_step: ""}
         step = steps[min(max(number, 1), len(steps)) - 1]
-        said = words.note(f"Step {step:,} of {status.total_steps:,}")
+        said = note(f"Step {step:,} of {status.total_steps:,}")
         return {self.moments: captioned(self.preview(token, step), f"At step {step}:"), self.at_step: said}
 
     def filmed(self, stored: Any) -> Any:
@@ -442,6 +513,6 @@ class Result:
             visit = visit.without(visit.needed_token)
             return self.steps.only() | {
                 self.steps.visit: visit.stored(),
-                self.steps.message: say.deleted(self.studio.public),
+                self.steps.message: deleted(self.studio.public),
                 **self.shelf.known(visit),
             }

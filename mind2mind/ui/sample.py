@@ -8,8 +8,7 @@ import gradio as gr
 from PIL import Image
 
 from mind2mind.errors import DataError
-from mind2mind.models.catalogue import FEW, MANY
-from mind2mind.ui import shared as words
+from mind2mind.models.catalogue import FEW, MANY, TOLD_SECONDS
 from mind2mind.ui.shared import (
     HIGHEST_SEED,
     LAST,
@@ -17,16 +16,20 @@ from mind2mind.ui.shared import (
     LIVE,
     MODEL_WORK,
     MOST_PICTURES,
-    NOISES,
     PRIVATE,
     OnDemand,
+    _knows,
+    brief,
     checked_seed,
+    clock,
     cost_of,
     gpu,
     holding,
     is_key,
     known_ref,
     new_seed,
+    note,
+    plural,
     save_pictures,
     save_sheet,
     save_zip,
@@ -36,7 +39,35 @@ from mind2mind.ui.shared import (
 )
 
 if TYPE_CHECKING:
+    from mind2mind.models.catalogue import Cost, ModelInfo
     from mind2mind.studio import Studio
+
+# --- What is said of a model.
+
+TOLD_BYTES = 5e8
+
+
+NOISES = [("new with each seed", "random"), ("the same for all", "fixed"), ("none", "none")]
+
+
+def knows(model: "ModelInfo | None") -> str:
+    """Under a choice of models: what the chosen one knows, and its size."""
+    if model is None:
+        return note("A model you trained. Only you see it.")
+    size = f" {model.resolution} x {model.resolution} pixels." if model.resolution else ""
+    return f'<div class="m2m-note"><p>Knows {_knows(model)}.{size}</p></div>'
+
+
+def drawing(cost: "Cost | None") -> str:
+    """Under a choice of models: what drawing with the chosen one takes, where that is noticeable."""
+    if cost is None or cost.count * cost.draw_seconds < TOLD_SECONDS:
+        return ""
+    memory = f" and {cost.memory / 1e9:.1f} GB of memory" if cost.memory > TOLD_BYTES else ""
+    return note(
+        f"Large pictures: each takes about {brief(cost.draw_seconds)}{memory} here, {cost.count} of them about "
+        f"{clock(cost.count * cost.draw_seconds)}."
+    )
+
 
 FIRST_SEED = 0
 Drawn = tuple[str, list[str]]  # the model's ref and the files that are shown, as this session remembers them
@@ -70,8 +101,8 @@ class SampleTab:
         self.model = gr.Dropdown(
             [(m.title, m.id) for m in models], value=models[0].id, label="Model", elem_id="sample-model"
         )
-        self.knows = gr.HTML(words.knows(models[0]))
-        self.takes = gr.HTML(words.drawing(cost), elem_id="sample-takes")
+        self.knows = gr.HTML(knows(models[0]))
+        self.takes = gr.HTML(drawing(cost), elem_id="sample-takes")
         self.seed = gr.Number(
             FIRST_SEED, label="Seed", info="The same seed gives the same pictures.", precision=0,
             minimum=0, maximum=HIGHEST_SEED, elem_id="sample-seed",
@@ -135,13 +166,13 @@ class SampleTab:
 
     def describe(self, model: str) -> str:
         """What the chosen model knows."""
-        return words.knows(next((m for m in self.studio.models.list() if m.id == model), None))
+        return knows(next((m for m in self.studio.models.list() if m.id == model), None))
 
     def price(self, model: str, count: float) -> tuple[str, Any]:
         """What the chosen model costs, and how many pictures to ask for unless the visitor chose a number."""
         cost = cost_of(self.studio, model)
         own = count not in (MANY, FEW)
-        return words.drawing(cost), gr.skip() if own or cost is None else cost.count
+        return drawing(cost), gr.skip() if own or cost is None else cost.count
 
     def draw_slid(self, held: str | None, model: str, *settings: Any) -> tuple[Any, ...]:
         """As `draw`, for a slider: slow models wait until it is let go."""
@@ -157,11 +188,9 @@ class SampleTab:
             images = self.studio.draw.sample(known_ref(self.studio, model), seeds, psi=psi, noise=noise)
             files = [str(path) for path in save_pictures(images, _stem(model), model)]
             seeds_said = f"seed {first}" if count == 1 else f"seeds {first} to {seeds[-1]}"
-            text = (
-                f"{words.plural(len(images), 'picture')}, {seeds_said}, in {time.monotonic() - begun:.1f} s."
-            )
+            text = f"{plural(len(images), 'picture')}, {seeds_said}, in {time.monotonic() - begun:.1f} s."
             shown = [(file, f"Picture of seed {seed}") for file, seed in zip(files, seeds, strict=True)]
-            return shown, (model, files), words.note(text)
+            return shown, (model, files), note(text)
 
     def sheet_of(self, drawn: Drawn | None) -> str:
         """The pictures that are shown as one PNG."""

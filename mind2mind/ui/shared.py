@@ -11,9 +11,8 @@ import re
 import secrets
 import shutil
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,20 +23,12 @@ from gradio import processing_utils
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from mind2mind.config import CHANGED, size_text
 from mind2mind.data.images import grid, save_png
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
-from mind2mind.files import read_json
-from mind2mind.models.catalogue import TOLD_SECONDS, Cost, describe
-from mind2mind.training.transfer import Ending
+from mind2mind.models.catalogue import Cost, describe
 
 if TYPE_CHECKING:
-    from mind2mind.data.codes import EncodeProgress
-    from mind2mind.data.dataset import Report, Verdict
     from mind2mind.models.catalogue import ModelInfo
-    from mind2mind.runs.queue import Entry
-    from mind2mind.runs.results import Outcome
-    from mind2mind.runs.run import RunStatus
     from mind2mind.studio import Studio
 
 # --- What one browser remembers of its visits. It may send anything: nothing of it is believed.
@@ -182,7 +173,6 @@ async def _refuse(url: str, cache_dir: str) -> str:
 
 HIGHEST_SEED = 2**31 - 1
 MOST_PICTURES = 64
-NOISES = [("new with each seed", "random"), ("the same for all", "fixed"), ("none", "none")]
 MODEL_WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 2}  # calls that run a network
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # of the page, not of the API
 QUIET: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
@@ -314,11 +304,6 @@ def captioned(images: Sequence[Any], said: str) -> list[tuple[Any, str]]:
     return [(image, f"{said} {number}") for number, image in enumerate(images, 1)]
 
 
-def described(text: str) -> dict[str, Any]:
-    """The alternative text of a `gr.Image`, for the versions of Gradio that take one (6.25 does not)."""
-    return {"alt_text": text} if "alt_text" in inspect.signature(gr.Image).parameters else {}
-
-
 # --- Sliders that draw: live with a quick model, with a slow one only when they are let go.
 
 MOVING, LET_GO, SET_BY_US = "moving", "let go", "set"
@@ -355,15 +340,6 @@ def fresh(name: str, ref: str) -> Path:
     made = Path(get_upload_folder()) / "made"
     made.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=_mark(ref), dir=made)) / name
-
-
-def once(name: str, ref: str, version: str) -> Path:
-    """A path of that name, the same for this version of what `ref` made: a file there need not be made again."""
-    own = hashlib.sha256(f"{ref} {version}".encode()).hexdigest()[:16]
-    folder = Path(get_upload_folder()) / "made" / f"{_mark(ref)}{own}"
-    folder.mkdir(parents=True, exist_ok=True)
-    os.utime(folder)  # tidied up by age
-    return folder / name
 
 
 def forget_made(ref: str) -> None:
@@ -420,56 +396,9 @@ class OnDemand:
 
 # --- The example sets in `assets/`: a folder of pictures each, with an about.json that says whose they are.
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-SHOWN = 9
-
-
-@dataclass(frozen=True)
-class Example:
-    """A set of pictures to try a transfer with."""
-
-    files: tuple[Path, ...]
-    title: str
-    credit: str
-    models: tuple[str, ...] = ()  # ids of the source models it suits, the best one first; none: any
-
-    def source(self, chosen: str) -> str:
-        """The source model to take: the chosen one if the set suits it, else the set's own."""
-        return chosen if not self.models or chosen in self.models else self.models[0]
-
-    def collage(self) -> Image.Image:
-        """The first pictures side by side."""
-        opened = []
-        for path in self.files[:SHOWN]:
-            with Image.open(path) as image:
-                opened.append(image.convert("RGB"))
-        return grid([image.resize(opened[0].size) for image in opened])
-
-
-def examples(assets: Path = ASSETS, models: Collection[str] | None = None) -> list[Example]:
-    """What there is, by name; a folder without a readable about.json or without pictures is none.
-
-    Given the ids of the source models there are, sets that suit none of them are left out.
-    """
-    found = []
-    for about in sorted(assets.glob("*/about.json")):
-        files = tuple(sorted(about.parent.glob("*.png")))
-        try:
-            told = read_json(about)
-        except DataError:
-            continue
-        suits = tuple(map(str, told.get("models", ())))
-        there = suits if models is None else tuple(model for model in suits if model in models)
-        if files and (there or not suits):
-            title = str(told.get("title", about.parent.name))
-            found.append(Example(files, title, str(told.get("credit", "")), there))
-    return found
-
 
 # --- Every sentence the app builds: models, credits, reports and runs as small, escaped pieces of HTML.
 
-TABLE_ROWS = 500
-TOLD_BYTES = 5e8
 _COMMAND = re.compile("`([^`]+)`")
 _URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)\]]")
 
@@ -483,48 +412,11 @@ def _text(sentence: str) -> str:
     return _COMMAND.sub(r"<code>\1</code>", html.escape(sentence))
 
 
-def hero(models: "Sequence[ModelInfo]") -> str:
-    """The first thing anybody reads: what this is, and what each model knows."""
-    items = "".join(f"<li><b>{html.escape(m.title)}</b> knows {_knows(m)}</li>" for m in models)
-    return (
-        '<header class="m2m-hero"><h1>Mind2Mind</h1><p>Turn a folder of pictures into a generator of new '
-        f'ones, in about a minute, on your own computer.</p><ul class="m2m-models">{items}</ul></header>'
-    )
-
-
-def knows(model: "ModelInfo | None") -> str:
-    """Under a choice of models: what the chosen one knows, and its size."""
-    if model is None:
-        return note("A model you trained. Only you see it.")
-    size = f" {model.resolution} x {model.resolution} pixels." if model.resolution else ""
-    return f'<div class="m2m-note"><p>Knows {_knows(model)}.{size}</p></div>'
-
-
 def _knows(model: "ModelInfo") -> str:
     text = model.knows.strip().rstrip(".")
     if text.lower().startswith("knows "):
         text = text[6:]
     return html.escape(text[:1].lower() + text[1:] if text[1:2].islower() else text)
-
-
-def footer(models: "Sequence[ModelInfo]") -> str:
-    """Whose art the models were trained on."""
-    rows = "".join(f"<p><b>{html.escape(m.title)}</b>: {_credit(m)}</p>" for m in models)
-    thanks = "The models were trained on the art of others. Thank you."
-    return f'<footer class="m2m-foot"><p>{thanks}</p>{rows}</footer>'
-
-
-def _credit(model: "ModelInfo") -> str:
-    return linked(model.credit if model.licence in model.credit else f"{model.credit} {model.licence}")
-
-
-def credits(examples: "Sequence[Example]") -> str:
-    """Whose pictures the example sets are; each credit once."""
-    return "".join(
-        f'<div class="m2m-note"><p>{linked(c)}</p></div>'
-        for c in dict.fromkeys(e.credit for e in examples)
-        if c
-    )
 
 
 def linked(text: str) -> str:
@@ -540,173 +432,9 @@ def linked(text: str) -> str:
     return "".join([*parts, html.escape(text[end:])])
 
 
-def step(number: int, title: str, text: str = "") -> str:
-    """The heading of a step."""
-    return f'<div class="m2m-step"><h2>{number} · {html.escape(title)}</h2></div>' + (
-        note(text) if text else ""
-    )
-
-
 def boxed(kind: str, title: str, *sentences: str) -> str:
     """A box of kind good, fair or poor."""
     return f'<div class="m2m-{kind}" role="status"><b>{html.escape(title)}</b>{note(*sentences)}</div>'
-
-
-def faces(report: "Report") -> str:
-    """What was found of faces, where somebody wants them aligned; it stands above the pictures that show it."""
-    found = report.faces()
-    if not found:
-        return ""
-    counts = "; ".join(f"{number} x {remark}" for remark, number in found.most_common())
-    if not report.not_aligned:
-        shown = "Above your pictures, below the faces as the model gets them." if report.turned else ""
-        return note(f"{counts}.", shown)
-    return boxed(
-        "fair",
-        f"{plural(report.not_aligned, 'face')} not aligned",
-        f"{counts}. This model knows faces only as FFHQ shows them: upright, eyes and mouth in their places.",
-        "Above your pictures, below what aligning makes of them: press the button below, "
-        "or choose the face under More and add the pictures again.",
-    )
-
-
-def table(report: "Report") -> str:
-    """The verdict on each file, those that were left out first."""
-    rows = [*report.skipped, *report.used]
-    shown = "".join(map(_row, rows[:TABLE_ROWS]))
-    more = note(f"and {len(rows) - TABLE_ROWS} more") if len(rows) > TABLE_ROWS else ""
-    head = "<tr><th>File</th><th>Verdict</th><th>Reason</th><th>Size</th></tr>"
-    return f'<div class="m2m-table"><table><thead>{head}</thead><tbody>{shown}</tbody></table>{more}</div>'
-
-
-def _row(verdict: "Verdict") -> str:
-    size = f"{verdict.width} x {verdict.height}" if verdict.width else ""
-    cells = (verdict.name, verdict.status, verdict.reason, size)
-    return "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
-
-
-def run(status: "RunStatus") -> str:
-    """Where a run stands, in a box with a bar."""
-    kind, title, sentences = _state(status)
-    share = min(1.0, status.step / status.total_steps) if status.total_steps else 0.0
-    share = 1.0 if status.state == "done" else share
-    bar = (
-        f'<div class="m2m-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{share:.0%}" aria-label="Training"><div style="width:{share:.1%}"></div></div>'
-    ).replace('%" aria-label', '" aria-label')
-    return boxed(kind, title, *sentences, _changed(status)) + bar + _log(status)
-
-
-def _changed(status: "RunStatus") -> str:
-    """What was changed in the recipe."""
-    _, _, changes = status.recipe.partition(CHANGED)
-    return f"Advanced: {changes}." if changes else ""
-
-
-def _log(status: "RunStatus") -> str:
-    """The end of a failed run's log."""
-    if not status.log:
-        return ""
-    lines = html.escape(status.log)
-    return f'<details class="m2m-log"><summary>The end of its log</summary><pre>{lines}</pre></details>'
-
-
-def jump() -> str:
-    """At the top of the page, since the run is a long way down."""
-    return '<div class="m2m-note"><a href="#transfer-status">To your run, below</a></div>'
-
-
-def _state(status: "RunStatus") -> tuple[str, str, list[str]]:
-    at = (
-        f"Step {status.step:,} of {status.total_steps:,}"
-        if status.total_steps
-        else "Measuring how fast this is"
-    )
-    left = f"about {clock(status.seconds_left)} left" if status.seconds_left is not None else ""
-    stay = "You may close this page: the run goes on, and you find it here again."
-    place = status.place_in_queue or 1
-    turn = f"Place {place} in the queue." if place > 1 else "Next in line: it starts as soon as it can."
-    return {
-        "prepared": ("good", "Ready to train", []),
-        "queued": ("fair", "Waiting", [turn, stay]),
-        "running": ("good", "Training" + (f": {left}" if left else ""), [f"{at}.", stay]),
-        "stopping": ("fair", "Stopping", ["The work so far is being saved."]),
-        "stopped": ("good", "Stopped", [f"{at}. The work so far is kept."]),
-        "done": ("good", f"Done in {clock(status.seconds)}", [f"{at}.", Ending.explained(status.reason)]),
-        "failed": ("poor", "The run failed", [status.error or "The cause is not known."]),
-        "interrupted": ("fair", "The run was interrupted", [f"{at}. Nothing is lost: go on from there."]),
-    }[status.state]
-
-
-def quality(status: "RunStatus") -> str:
-    """The quality number beside what is possible at best, and what that means."""
-    if status.quality is None:
-        return (
-            note("With few pictures none can be kept aside to measure the quality by.") if status.step else ""
-        )
-    floor = status.floor if status.floor is not None else 0.0
-    first = next((m["quality"] for m in status.metrics if m.get("quality") is not None), status.quality)
-    way = 1 - (status.quality - floor) / (first - floor) if first > max(floor, status.quality) else 0.0
-    far = (
-        "as close as can be"
-        if way > 0.97
-        else "close"
-        if way > 0.85
-        else "on the way"
-        if way > 0.5
-        else "still far"
-    )
-    return note(
-        f"Distance of new pictures to some of yours kept aside: {status.quality:.3f} ({far}).",
-        f"At the beginning it was {first:.3f}; your other pictures themselves are at {max(0.0, floor):.3f}.",
-    )
-
-
-def drawing(cost: "Cost | None") -> str:
-    """Under a choice of models: what drawing with the chosen one takes, where that is noticeable."""
-    if cost is None or cost.count * cost.draw_seconds < TOLD_SECONDS:
-        return ""
-    memory = f" and {cost.memory / 1e9:.1f} GB of memory" if cost.memory > TOLD_BYTES else ""
-    return note(
-        f"Large pictures: each takes about {brief(cost.draw_seconds)}{memory} here, {cost.count} of them about "
-        f"{clock(cost.count * cost.draw_seconds)}."
-    )
-
-
-def sliding(cost: "Cost | None") -> str:
-    """The same where a slider draws."""
-    if cost is None or cost.live:
-        return ""
-    return note(
-        f"A picture of this model takes about {brief(cost.draw_seconds)} here: "
-        "it is drawn when you let the slider go, or press an arrow key."
-    )
-
-
-def filming(cost: "Cost | None", frames: int) -> str:
-    """What a clip takes."""
-    seconds = frames * cost.draw_seconds if cost else 0.0
-    return note(f"{frames} frames take about {clock(seconds)} here.") if seconds > TOLD_SECONDS else ""
-
-
-def encoding(cost: "Cost | None", count: int = 20) -> str:
-    """What it takes to read `count` pictures in."""
-    seconds = count * cost.encode_seconds if cost else 0.0
-    if cost is None or seconds < TOLD_SECONDS:
-        return ""
-    return note(
-        f"This model reads a picture in about {brief(cost.encode_seconds)} here: "
-        f"{count:,} pictures take about {clock(seconds)}, before the training."
-    )
-
-
-def reading(progress: "EncodeProgress", cost: "Cost | None") -> str:
-    """How far the reading of pictures is, and how long it goes on where that is noticeable."""
-    if progress.total is None:
-        return note(f"Read {plural(progress.done, 'picture')} …")
-    left = (progress.total - progress.done) * cost.encode_seconds if cost else 0.0
-    more = f", about {clock(left)} left" if left > TOLD_SECONDS else ""
-    return note(f"Read {progress.done:,} of {plural(progress.total, 'picture')}{more} …")
 
 
 def brief(seconds: float) -> str:
@@ -728,93 +456,6 @@ def plural(count: int, noun: str) -> str:
 
 
 # --- What the app says of results, of the list of runs, and of what is deleted when: small, escaped pieces of HTML.
-
-UNMEASURED = "With few pictures none can be kept aside to measure the quality by: judge by eye."
-
-
-def verdict(found: "Outcome") -> str:
-    """Quality and originality at a glance."""
-    title = f"{plural(len(found.samples), 'new picture')} by your model"
-    if found.quality:
-        title += f": {found.quality.word}"
-    kind = "poor" if found.originality.warning else "good"
-    if kind == "good" and found.quality and found.quality.word not in ("as close as can be", "close"):
-        kind = "fair"
-    return boxed(kind, title, found.quality.told if found.quality else UNMEASURED, found.originality.told)
-
-
-def copies(found: "Outcome", rule: str) -> str:
-    """What the pairs below it are, and what counts as a copy."""
-    near = sum(found.near)
-    shown = f"Of those shown here the first {near} are near copies." if near > 1 else ""
-    shown = "Of those shown here the first is a near copy." if near == 1 else shown
-    return note("Above new pictures, below the nearest of yours; the most alike first.", shown, rule)
-
-
-def of_source(found: "Outcome") -> str:
-    """What the source's own samples are beside those of the transfer."""
-    return note(
-        f"Samples of {found.source_title} with the same seeds. They do not pair with those of your model: each has "
-        "random inputs of its own kind, so the same seed is another picture."
-    )
-
-
-def sent(url: str, private: bool) -> str:
-    """Where the model is on the Hub."""
-    who = "Only you see it there." if private else "Everybody sees it there."
-    return boxed("good", "It is on the Hugging Face Hub", who) + f'<div class="m2m-note">{linked(url)}</div>'
-
-
-def line(entry: "Entry") -> str:
-    """A run in the list: title, state, when, on which model, how much it takes."""
-    when = time.strftime("%d %b, %H:%M", time.localtime(entry.created))
-    pictures = plural(entry.pictures, "picture")
-    return f"{entry.title or 'Run'} · {entry.state} · {when} · {pictures} · {entry.model} · {size_text(entry.bytes)}"
-
-
-def moment(seconds: float) -> str:
-    """A time in words that mean the same everywhere."""
-    return time.strftime("%d %B, %H:%M UTC", time.gmtime(seconds)).lstrip("0")
-
-
-def deletion_clock(hours: int) -> str:
-    """When what a visitor leaves here now will be deleted."""
-    return note(
-        f"What you upload is read and then deleted within the hour. What is made of it (the model, codes, small "
-        f"copies of your pictures) is deleted on {moment(time.time() + hours * 3600)}, or at once when you say so "
-        "under Your runs."
-    )
-
-
-def passing() -> str:
-    """When a picture is deleted that is used for a clip only."""
-    return note(
-        "A picture of yours that you use here, and the clips made of it, are deleted within the hour."
-    )
-
-
-def uploads_left(public: bool) -> str:
-    """What becomes of the uploaded files themselves, which visitors with the same file share."""
-    if public:
-        return "The files you uploaded lie in the upload cache, which deletes whatever is older than an hour."
-    return "The files you chose lie in the upload cache, which is emptied when the app is started again."
-
-
-def deleted(public: bool) -> str:
-    """After a run was deleted, to every page that shows it."""
-    return note("The run is deleted, and its copies of your pictures.", uploads_left(public))
-
-
-def gone(count: int, public: bool) -> str:
-    """After everything was deleted."""
-    what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."
-    return note(what if count else "There was nothing to delete.", uploads_left(public))
-
-
-def asked(count: int, size: int) -> str:
-    """Before everything is deleted."""
-    text = f"{plural(count, 'run')}, {size_text(size)}: models, codes, small copies of pictures; also a run at work."
-    return f'<div class="m2m-poor" role="alert"><b>Delete everything of yours?</b> {html.escape(text)}</div>'
 
 
 TEXT = "I may use these pictures, and everybody who can be recognised in them agrees."

@@ -1,21 +1,132 @@
 """Step 3 of the tab Transfer: train, and see it go. The run lives in the worker; this only follows it."""
 
+import html
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import pandas as pd
 
-from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Recipe, Setting, as_text, changed
+from mind2mind.config import BUDGETS, CHANGED, DEFAULT, RECIPES, SETTINGS, Recipe, Setting, as_text, changed
 from mind2mind.errors import ConfigError, RunError
 from mind2mind.runs.run import ALIVE
-from mind2mind.ui import shared as say
-from mind2mind.ui import shared as words
-from mind2mind.ui.shared import MODEL_WORK, QUIET, Visit, captioned, checked_seed, gpu, told, wall
+from mind2mind.training.transfer import Ending
+from mind2mind.ui.shared import (
+    MODEL_WORK,
+    QUIET,
+    Visit,
+    boxed,
+    captioned,
+    checked_seed,
+    clock,
+    gpu,
+    note,
+    told,
+    wall,
+)
 
 if TYPE_CHECKING:
     from mind2mind.runs.run import RunStatus
     from mind2mind.studio import Studio
+
+# --- What is said of a run.
+
+
+def heading(number: int, title: str, text: str = "") -> str:
+    """The heading of a step."""
+    return f'<div class="m2m-step"><h2>{number} · {html.escape(title)}</h2></div>' + (
+        note(text) if text else ""
+    )
+
+
+def standing(status: "RunStatus") -> str:
+    """Where a run stands, in a box with a bar."""
+    kind, title, sentences = _state(status)
+    share = min(1.0, status.step / status.total_steps) if status.total_steps else 0.0
+    share = 1.0 if status.state == "done" else share
+    bar = (
+        f'<div class="m2m-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{share:.0%}" aria-label="Training"><div style="width:{share:.1%}"></div></div>'
+    ).replace('%" aria-label', '" aria-label')
+    return boxed(kind, title, *sentences, _changed(status)) + bar + _log(status)
+
+
+def _changed(status: "RunStatus") -> str:
+    """What was changed in the recipe."""
+    _, _, changes = status.recipe.partition(CHANGED)
+    return f"Advanced: {changes}." if changes else ""
+
+
+def _log(status: "RunStatus") -> str:
+    """The end of a failed run's log."""
+    if not status.log:
+        return ""
+    lines = html.escape(status.log)
+    return f'<details class="m2m-log"><summary>The end of its log</summary><pre>{lines}</pre></details>'
+
+
+def jump() -> str:
+    """At the top of the page, since the run is a long way down."""
+    return '<div class="m2m-note"><a href="#transfer-status">To your run, below</a></div>'
+
+
+def _state(status: "RunStatus") -> tuple[str, str, list[str]]:
+    at = (
+        f"Step {status.step:,} of {status.total_steps:,}"
+        if status.total_steps
+        else "Measuring how fast this is"
+    )
+    left = f"about {clock(status.seconds_left)} left" if status.seconds_left is not None else ""
+    stay = "You may close this page: the run goes on, and you find it here again."
+    place = status.place_in_queue or 1
+    turn = f"Place {place} in the queue." if place > 1 else "Next in line: it starts as soon as it can."
+    return {
+        "prepared": ("good", "Ready to train", []),
+        "queued": ("fair", "Waiting", [turn, stay]),
+        "running": ("good", "Training" + (f": {left}" if left else ""), [f"{at}.", stay]),
+        "stopping": ("fair", "Stopping", ["The work so far is being saved."]),
+        "stopped": ("good", "Stopped", [f"{at}. The work so far is kept."]),
+        "done": ("good", f"Done in {clock(status.seconds)}", [f"{at}.", Ending.explained(status.reason)]),
+        "failed": ("poor", "The run failed", [status.error or "The cause is not known."]),
+        "interrupted": ("fair", "The run was interrupted", [f"{at}. Nothing is lost: go on from there."]),
+    }[status.state]
+
+
+def quality(status: "RunStatus") -> str:
+    """The quality number beside what is possible at best, and what that means."""
+    if status.quality is None:
+        return (
+            note("With few pictures none can be kept aside to measure the quality by.") if status.step else ""
+        )
+    floor = status.floor if status.floor is not None else 0.0
+    first = next((m["quality"] for m in status.metrics if m.get("quality") is not None), status.quality)
+    way = 1 - (status.quality - floor) / (first - floor) if first > max(floor, status.quality) else 0.0
+    far = (
+        "as close as can be"
+        if way > 0.97
+        else "close"
+        if way > 0.85
+        else "on the way"
+        if way > 0.5
+        else "still far"
+    )
+    return note(
+        f"Distance of new pictures to some of yours kept aside: {status.quality:.3f} ({far}).",
+        f"At the beginning it was {first:.3f}; your other pictures themselves are at {max(0.0, floor):.3f}.",
+    )
+
+
+def uploads_left(public: bool) -> str:
+    """What becomes of the uploaded files themselves, which visitors with the same file share."""
+    if public:
+        return "The files you uploaded lie in the upload cache, which deletes whatever is older than an hour."
+    return "The files you chose lie in the upload cache, which is emptied when the app is started again."
+
+
+def deleted(public: bool) -> str:
+    """After a run was deleted, to every page that shows it."""
+    return note("The run is deleted, and its copies of your pictures.", uploads_left(public))
+
 
 # --- What the steps of the tab Transfer share: the visit, the line that says what goes on, which parts are seen.
 
@@ -48,12 +159,12 @@ class Steps:
     def only(self, *names: str) -> Updates:
         """Shows these parts and hides the others."""
         seen = {part: gr.Column(visible=name in names) for name, part in self.parts.items()}
-        return seen | {self.jump: words.jump() if LIVE_PART in names else ""}
+        return seen | {self.jump: jump() if LIVE_PART in names else ""}
 
     def also(self, name: str) -> Updates:
         """Shows this part beside those that are seen."""
-        jump = {self.jump: words.jump()} if name == LIVE_PART else {}
-        return {self.parts[name]: gr.Column(visible=True)} | jump
+        shown = {self.jump: jump()} if name == LIVE_PART else {}
+        return {self.parts[name]: gr.Column(visible=True)} | shown
 
     @property
     def unchanged(self) -> Updates:
@@ -238,17 +349,17 @@ class Training:
 
     def build_train(self) -> None:
         """What is chosen before the start, inside its part of the page."""
-        gr.HTML(words.step(3, "Train"))
+        gr.HTML(heading(3, "Train"))
         budgets = [(b.help, b.seconds) for b in BUDGETS.values()]
         self.seconds = gr.Radio(budgets, value=budgets[1][1], label="Time", elem_id="transfer-seconds")
         if any(measured := [f"{b.name}: {b.measured}" for b in BUDGETS.values() if b.measured]):
-            gr.HTML(words.note(*measured))
+            gr.HTML(note(*measured))
         self.advanced.build()
         self.start = gr.Button("Start", variant="primary", elem_id="transfer-start")
 
     def build_live(self) -> None:
         """The run as it goes, inside its part of the page."""
-        gr.HTML(words.step(3, "Training"))
+        gr.HTML(heading(3, "Training"))
         self.status = gr.HTML(elem_id="transfer-status")
         with gr.Row():
             self.stop = gr.Button(STOP, variant="primary", elem_id="transfer-stop")
@@ -260,13 +371,13 @@ class Training:
             self.keep = gr.Button("No, let it train", elem_id="transfer-discard-not")
         with gr.Row():
             with gr.Column(min_width=280):
-                gr.HTML(words.note(LOSSES_SAID))
+                gr.HTML(note(LOSSES_SAID))
                 self.losses = losses_plot("transfer-losses")
             with gr.Column(min_width=280):
-                gr.HTML(words.note(QUALITY_SAID))
+                gr.HTML(note(QUALITY_SAID))
                 self.qualities = qualities_plot("transfer-qualities")
                 self.quality = gr.HTML(elem_id="transfer-quality")
-        gr.HTML(words.note("The same 16 random inputs as training goes on:"))
+        gr.HTML(note("The same 16 random inputs as training goes on:"))
         self.previews = wall("transfer-previews", "m2m-tiles m2m-small")
         with gr.Accordion("Try it now", open=False, elem_id="transfer-try"):
             self._build_trial()
@@ -280,7 +391,7 @@ class Training:
             )
 
     def _build_trial(self) -> None:
-        gr.HTML(words.note("Pictures of any seed, by the run as it stands. The training goes on meanwhile."))
+        gr.HTML(note("Pictures of any seed, by the run as it stands. The training goes on meanwhile."))
         with gr.Row():
             self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="transfer-try-seed")
             self.draw = gr.Button("Draw", elem_id="transfer-try-go")
@@ -354,7 +465,7 @@ class Training:
             except RunError:
                 if self.steps.status(known.token) is not None:
                     raise
-                yield self.steps.only() | {self.steps.message: say.deleted(self.studio.public)}
+                yield self.steps.only() | {self.steps.message: deleted(self.studio.public)}
 
     def _followed(self, token: str) -> Iterator[Updates]:
         before: RunStatus | None = None
@@ -370,8 +481,8 @@ class Training:
 
     def _changes(self, before: "RunStatus | None", status: "RunStatus") -> Updates:
         updates: Updates = {}
-        if before is None or words.run(before) != words.run(status):
-            updates[self.status] = words.run(status)
+        if before is None or standing(before) != standing(status):
+            updates[self.status] = standing(status)
         if before is None or before.state != status.state:
             alive, asked = status.state in ALIVE, status.state == "stopping"
             updates[self.stop] = gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=alive)
@@ -395,7 +506,7 @@ class Training:
         return {
             self.losses: plot(losses(status.metrics)),
             self.qualities: plot(qualities(status.metrics, status.total_steps)),
-            self.quality: words.quality(status),
+            self.quality: quality(status),
         }
 
     def halt(self, stored: Any) -> Any:
@@ -411,7 +522,5 @@ class Training:
             if (status := self.studio.runs.status(token)).state == "queued":
                 raise RunError("The run has not begun yet.", "Wait for its turn.")
             images, step = self.trial(status.token, range(first, first + TRIED))
-            about = words.note(
-                f"Seeds {first} to {first + TRIED - 1}, as the run drew them at step {step:,}."
-            )
+            about = note(f"Seeds {first} to {first + TRIED - 1}, as the run drew them at step {step:,}.")
             return captioned(images, f"Step {step}, seed"), about

@@ -6,7 +6,8 @@ a closed tab loses nothing. Each step has a file of its own; here they are put t
 
 import html
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ from PIL import Image
 
 from mind2mind.config import BUDGETS, Limits
 from mind2mind.data.dataset import advice
+from mind2mind.data.images import grid
 from mind2mind.errors import DataError, Mind2MindError
+from mind2mind.files import read_json
+from mind2mind.models.catalogue import TOLD_SECONDS
 from mind2mind.runs.prepared import Prepared, ways_out
-from mind2mind.ui import shared as say
-from mind2mind.ui import shared as words
 from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
     LIVE,
@@ -33,10 +35,10 @@ from mind2mind.ui.shared import (
     check_seconds,
     clock,
     cost_of,
-    examples,
     gpu,
     is_key,
     known_ref,
+    linked,
     note,
     on_zerogpu,
     pairs,
@@ -45,11 +47,142 @@ from mind2mind.ui.shared import (
     uploaded,
     wall,
 )
-from mind2mind.ui.training import CHECK, LIVE_PART, RESULT, TRAIN, Steps, Training, Updates
+from mind2mind.ui.training import CHECK, LIVE_PART, RESULT, TRAIN, Steps, Training, Updates, heading
 
 if TYPE_CHECKING:
     from mind2mind.data.codes import EncodeProgress
+    from mind2mind.data.dataset import Report, Verdict
+    from mind2mind.models.catalogue import Cost
     from mind2mind.studio import Studio
+
+# --- What is said of pictures, and the example sets in `assets/`: a folder each, with an about.json on them.
+
+TABLE_ROWS = 500
+
+
+def of_faces(report: "Report") -> str:
+    """What was found of faces, where somebody wants them aligned; it stands above the pictures that show it."""
+    found = report.faces()
+    if not found:
+        return ""
+    counts = "; ".join(f"{number} x {remark}" for remark, number in found.most_common())
+    if not report.not_aligned:
+        shown = "Above your pictures, below the faces as the model gets them." if report.turned else ""
+        return note(f"{counts}.", shown)
+    return boxed(
+        "fair",
+        f"{plural(report.not_aligned, 'face')} not aligned",
+        f"{counts}. This model knows faces only as FFHQ shows them: upright, eyes and mouth in their places.",
+        "Above your pictures, below what aligning makes of them: press the button below, "
+        "or choose the face under More and add the pictures again.",
+    )
+
+
+def table(report: "Report") -> str:
+    """The verdict on each file, those that were left out first."""
+    rows = [*report.skipped, *report.used]
+    shown = "".join(map(_row, rows[:TABLE_ROWS]))
+    more = note(f"and {len(rows) - TABLE_ROWS} more") if len(rows) > TABLE_ROWS else ""
+    head = "<tr><th>File</th><th>Verdict</th><th>Reason</th><th>Size</th></tr>"
+    return f'<div class="m2m-table"><table><thead>{head}</thead><tbody>{shown}</tbody></table>{more}</div>'
+
+
+def _row(verdict: "Verdict") -> str:
+    size = f"{verdict.width} x {verdict.height}" if verdict.width else ""
+    cells = (verdict.name, verdict.status, verdict.reason, size)
+    return "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
+
+
+def encoding(cost: "Cost | None", count: int = 20) -> str:
+    """What it takes to read `count` pictures in."""
+    seconds = count * cost.encode_seconds if cost else 0.0
+    if cost is None or seconds < TOLD_SECONDS:
+        return ""
+    return note(
+        f"This model reads a picture in about {brief(cost.encode_seconds)} here: "
+        f"{count:,} pictures take about {clock(seconds)}, before the training."
+    )
+
+
+def read_so_far(progress: "EncodeProgress", cost: "Cost | None") -> str:
+    """How far the reading of pictures is, and how long it goes on where that is noticeable."""
+    if progress.total is None:
+        return note(f"Read {plural(progress.done, 'picture')} …")
+    left = (progress.total - progress.done) * cost.encode_seconds if cost else 0.0
+    more = f", about {clock(left)} left" if left > TOLD_SECONDS else ""
+    return note(f"Read {progress.done:,} of {plural(progress.total, 'picture')}{more} …")
+
+
+def credits(examples: "Sequence[Example]") -> str:
+    """Whose pictures the example sets are; each credit once."""
+    return "".join(
+        f'<div class="m2m-note"><p>{linked(c)}</p></div>'
+        for c in dict.fromkeys(e.credit for e in examples)
+        if c
+    )
+
+
+def deletion_clock(hours: int) -> str:
+    """When what a visitor leaves here now will be deleted."""
+    return note(
+        f"What you upload is read and then deleted within the hour. What is made of it (the model, codes, small "
+        f"copies of your pictures) is deleted on {date(time.time() + hours * 3600)}, or at once when you say so "
+        "under Your runs."
+    )
+
+
+def date(seconds: float) -> str:
+    """A time in words that mean the same everywhere."""
+    return time.strftime("%d %B, %H:%M UTC", time.gmtime(seconds)).lstrip("0")
+
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+
+SHOWN = 9
+
+
+@dataclass(frozen=True)
+class Example:
+    """A set of pictures to try a transfer with."""
+
+    files: tuple[Path, ...]
+    title: str
+    credit: str
+    models: tuple[str, ...] = ()  # ids of the source models it suits, the best one first; none: any
+
+    def source(self, chosen: str) -> str:
+        """The source model to take: the chosen one if the set suits it, else the set's own."""
+        return chosen if not self.models or chosen in self.models else self.models[0]
+
+    def collage(self) -> Image.Image:
+        """The first pictures side by side."""
+        opened = []
+        for path in self.files[:SHOWN]:
+            with Image.open(path) as image:
+                opened.append(image.convert("RGB"))
+        return grid([image.resize(opened[0].size) for image in opened])
+
+
+def examples(assets: Path = ASSETS, models: Collection[str] | None = None) -> list[Example]:
+    """What there is, by name; a folder without a readable about.json or without pictures is none.
+
+    Given the ids of the source models there are, sets that suit none of them are left out.
+    """
+    found = []
+    for about in sorted(assets.glob("*/about.json")):
+        files = tuple(sorted(about.parent.glob("*.png")))
+        try:
+            told = read_json(about)
+        except DataError:
+            continue
+        suits = tuple(map(str, told.get("models", ())))
+        there = suits if models is None else tuple(model for model in suits if model in models)
+        if files and (there or not suits):
+            title = str(told.get("title", about.parent.name))
+            found.append(Example(files, title, str(told.get("credit", "")), there))
+    return found
+
 
 # --- What the app says of a set of pictures before any training: small, escaped pieces of HTML.
 
@@ -202,14 +335,14 @@ class Reading:
         paths: Sequence[Path],
     ) -> Iterator[Updates]:
         message = self.steps.message
-        yield {message: words.note("Reading the pictures …"), **self.steps.only()}
+        yield {message: note("Reading the pictures …"), **self.steps.only()}
         self.studio.runs.warm_up()
         try:
             for event in events:
                 if isinstance(event, Prepared):
                     yield self._ready(visit, event) | {self.added: (title, [str(path) for path in paths])}
                 else:
-                    yield {message: words.reading(event, cost_of(self.studio, source))}
+                    yield {message: read_so_far(event, cost_of(self.studio, source))}
         except (Mind2MindError, gr.Error):  # what was there before is there still
             there = (CHECK, TRAIN) if self.waiting(visit) else ()
             yield self.steps.only(*there) | {message: ""}
@@ -364,7 +497,7 @@ class Check:
 
     def build(self) -> None:
         """Inside its part of the page."""
-        gr.HTML(words.step(2, "What the model makes of them"))
+        gr.HTML(heading(2, "What the model makes of them"))
         self.summary = gr.HTML(elem_id="transfer-summary")
         self.ways = gr.HTML(elem_id="transfer-ways")
         self.take = gr.Button(visible=False, variant="primary", elem_id="transfer-take")
@@ -372,7 +505,7 @@ class Check:
         self.aligned = wall("transfer-aligned", "m2m-pairs")
         self.align = gr.Button("Align and crop the faces", visible=False, elem_id="transfer-align")
         gr.HTML(
-            words.note(
+            note(
                 "Above your pictures, below what the model can rebuild of them. "
                 "New pictures are drawn the same way: they can only be as good as the lower ones. "
                 "Click one to see it larger below: on the left yours, on the right its reconstruction."
@@ -418,7 +551,7 @@ class Check:
     def shown(self, prepared: Prepared, ready: bool) -> Updates:
         """Step 2 of these pictures; `ready` says that the run has not been started."""
         couples = self.comparison(prepared.token, count=COMPARED)
-        aligned, faces = self.studio.runs.alignment(prepared.token), words.faces(prepared.report)
+        aligned, faces = self.studio.runs.alignment(prepared.token), of_faces(prepared.report)
         return {
             **self.summed_up(prepared),
             self.faces: faces or (cropped(prepared.crop) if aligned else ""),
@@ -428,7 +561,7 @@ class Check:
             self.closer: _slid(couples),
             self.costs: costs(prepared, self._pace(prepared) if ready else None),
             self.sizes: sizes(prepared.report.sizes()),
-            self.report: words.table(prepared.report),
+            self.report: table(prepared.report),
             **self.picking.shown(prepared, ready=ready),
         }
 
@@ -477,7 +610,7 @@ class Pictures:
         self.steps, self.studio = steps, steps.studio
         self.examples = examples(models={m.id for m in self.studio.models.list() if m.kind == "source"})
         hours = self.studio.limits.keep_hours
-        self.consent = Consent(self.studio, "transfer", lambda: say.deletion_clock(hours) if hours else "")
+        self.consent = Consent(self.studio, "transfer", lambda: deletion_clock(hours) if hours else "")
         self.check = Check(steps)
         self.reading = Reading(steps, self.shown)
 
@@ -489,7 +622,7 @@ class Pictures:
         """Step 1."""
         sources = [(m.title, m.id) for m in self.studio.models.list() if m.kind == "source"]
         gr.HTML(
-            words.step(
+            heading(
                 1, "Your pictures", "20 are a beginning, 200 are good. They should show one kind of thing."
             )
         )
@@ -532,10 +665,10 @@ class Pictures:
         self.consent.opens.append(self.uploads)
 
     def _build_examples(self) -> None:
-        gr.HTML(words.note("Or try an example:"))
+        gr.HTML(note("Or try an example:"))
         collages = [(e.collage(), e.title) for e in self.examples]
         self.sets = wall("transfer-sets", "m2m-sets", collages, label="Examples", to_pick=True)
-        gr.HTML(words.credits(self.examples))
+        gr.HTML(credits(self.examples))
 
     @property
     def outputs(self) -> list[Any]:
@@ -576,7 +709,7 @@ class Pictures:
 
     def price(self, source: str) -> str:
         """What reading pictures in with this source costs."""
-        return words.encoding(cost_of(self.studio, source))
+        return encoding(cost_of(self.studio, source))
 
     def add_example(
         self, stored: Any, source: str, crop: Any, added: Added | None, chosen: gr.SelectData
@@ -613,7 +746,7 @@ class Pictures:
         if prepared is None or (prepared.model, prepared.crop) == (source, crop):
             yield self.steps.unchanged
         elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
-            yield {self.steps.message: words.note("Add your pictures again to have them read this way.")}
+            yield {self.steps.message: note("Add your pictures again to have them read this way.")}
         else:
             yield from self.reading.anew(Visit.of(stored), paths, source, crop, title)
 
@@ -646,7 +779,7 @@ class Pictures:
         }
 
 
-def linked(request: gr.Request) -> str | None:
+def linked_run(request: gr.Request) -> str | None:
     """The run that the page's address names."""
     token = request.query_params.get("run")
     return str(token) if token else None
@@ -714,11 +847,11 @@ class TransferTab:
 
     def arrive(self, stored: Any, request: gr.Request) -> Updates:
         """The page as it was, or with the run of the link that led here."""
-        token = linked(request)
+        token = linked_run(request)
         if token is None:
             return self.reopen(stored)
         if self.steps.status(token if is_key(token) else None) is None:
-            gone = words.note("There is no run under this link. It may have been deleted.")
+            gone = note("There is no run under this link. It may have been deleted.")
             return self.reopen(stored) | {self.steps.message: gone}
         return self.reopen(Visit.of(stored).at(token).stored())
 
