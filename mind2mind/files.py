@@ -5,13 +5,14 @@ import json
 import os
 import secrets
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mind2mind.errors import DataError, WeightsError
@@ -80,15 +81,36 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | 
             raise OSError(str(error)) from error
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors (on the CPU) and the meta data of a safetensors file.
+def load_tensors(
+    path: Path, names: Collection[str] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors (on the CPU; all, or those named) and the meta data of a safetensors file.
 
     Raises:
         WeightsError: there is no such file, or it is no whole safetensors file.
     """
     try:
         # copies: the file is mapped into memory, and could not be replaced on Windows while it is
-        return {name: tensor.clone() for name, tensor in load_file(path).items()}, read_meta(path)
+        with safe_open(path, "pt") as file:
+            wanted = file.keys() if names is None else names
+            return {name: file.get_tensor(name).clone() for name in wanted}, read_meta(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def load_rows(path: Path, name: str, rows: Sequence[int]) -> Tensor:
+    """These rows of one tensor of a safetensors file; nothing else of it is read.
+
+    Raises:
+        WeightsError: there is no such file or tensor, it has not so many rows, or the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            whole = file.get_slice(name)
+            found = torch.cat([whole[0:0], *(whole[row : row + 1] for row in rows)])
+        if len(found) < len(rows):
+            raise ValueError(f"{name} has {whole.get_shape()[0]:,} rows")
+        return found
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(path, error) from error
 

@@ -39,7 +39,7 @@ from mind2mind.runs import results as parcel
 from mind2mind.runs.prepared import Encoding, Prepared, Reconstruction
 from mind2mind.runs.queue import Desk, Entry, check_disk, named_recipe
 from mind2mind.runs.results import Outcome
-from mind2mind.runs.run import RunStatus, home_folder
+from mind2mind.runs.run import RunStatus, codes_of, home_folder
 from mind2mind.training import transfer
 
 
@@ -286,7 +286,7 @@ class Runs(Desk):
 
     def pace(self, token: str, recipe: str | Recipe = "default") -> float:
         """Steps a second that training on a run's pictures makes here; about, by a short warm-up."""
-        w, seconds = codes.of_run(self.find(token)).w, BUDGETS["Standard"].seconds
+        w, seconds = codes_of(self.find(token))[0].w, BUDGETS["Standard"].seconds
         return transfer.steps_for(w, named_recipe(recipe), seconds) / seconds
 
     def prepared(self, token: str) -> Prepared:

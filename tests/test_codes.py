@@ -1,28 +1,33 @@
-"""Codes are encoded once, come back from their file as they were, and belong to one source model."""
+"""Codes are encoded once, come back as they were, and belong to one source model; copies of pictures are found."""
+
+import io
+import json
+import math
+import struct
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mind2mind.config import Architecture
 from mind2mind.data import codes
-from mind2mind.data.codes import Codes, EncodeProgress, encode, load, save
+from mind2mind.data.codes import BESIDE, EncodeProgress, load, near_duplicates, save, thumbnails
 from mind2mind.data.dataset import Picture, Pictures
-from mind2mind.data.images import from_uint8
-from mind2mind.errors import ConfigError, DataError, WeightsError
-from mind2mind.files import save_tensors
-from mind2mind.models.bundle import Card, Model
+from mind2mind.data.images import from_uint8, to_tensor
+from mind2mind.data.make import draw, render
+from mind2mind.errors import DataError, WeightsError
+from mind2mind.files import read_meta, save_tensors
 from mind2mind.networks.alae import ALAE
 
 
-def tiny_model(layers=2, seed=0, weights="0" * 64):
+def tiny_alae(layers=2, seed=0):
     architecture = Architecture(
         layer_count=layers, latent_size=6, start_channels=4, max_channels=8, mapping_layers=2
     )
     torch.manual_seed(seed)
-    alae = ALAE(architecture).eval().requires_grad_(False)
-    card = Card(id="tiny", title="Tiny", knows="noise", credit="", licence="")
-    return Model(card, "source", weights, alae, alae.mapping_f, "normal", 6, alae.w_avg, "tiny", weights)
+    return ALAE(architecture).eval().requires_grad_(False)
 
 
 class Counting:
@@ -45,98 +50,135 @@ def pictures(count, side=8, first=0):
         yield Picture(f"{i}.png", f"hash {i}", pixels)
 
 
-def encoded(model, stream, **options):
-    *progress, last = encode(model, stream, **options)
+def events_of(alae, stream, source="0" * 64, known=None):
+    return codes.encode(alae, stream, source_id="tiny", source_hash=source, known=known)
+
+
+def encoded(alae, stream, **options):
+    *progress, last = events_of(alae, stream, **options)
     assert all(isinstance(event, EncodeProgress) for event in progress)
-    return last.codes, [event.done for event in progress]
+    return last, [event.done for event in progress]
 
 
-def counting(model):
-    object.__setattr__(model, "alae", Counting(model.alae))
-    return model.alae.sizes
-
-
-def test_codes_are_what_the_encoder_says():
-    model = tiny_model()
-    made, done = encoded(model, pictures(7), batch_size=3)
+def test_codes_are_what_the_encoder_says(monkeypatch):
+    monkeypatch.setattr(codes, "batch_of", lambda resolution: 3)
+    alae = tiny_alae()
+    last, done = encoded(alae, pictures(7))
     assert done == [3, 6, 7]
-    x = from_uint8(torch.stack([picture.pixels for picture in pictures(7)]))
-    torch.testing.assert_close(made.w, model.alae.encode(x))
+    x = torch.stack([picture.pixels for picture in pictures(7)])
+    made = last.codes
+    torch.testing.assert_close(made.w, alae.encode(from_uint8(x)))
     assert made.w.dtype == torch.float32
     assert made.names == tuple(f"{i}.png" for i in range(7))
     assert (made.source_id, made.source_hash, len(made)) == ("tiny", "0" * 64, 7)
-    assert torch.equal(made.thumbnails, torch.stack([picture.pixels for picture in pictures(7)]))
+    assert torch.equal(last.thumbnails, x)
 
 
-def test_pictures_are_taken_one_batch_at_a_time():
+def test_pictures_are_taken_one_batch_at_a_time(monkeypatch):
+    monkeypatch.setattr(codes, "batch_of", lambda resolution: 2)
     taken = []
-    stream = (taken.append(i) or picture for i, picture in enumerate(pictures(9)))
-    events = encode(tiny_model(), stream, batch_size=2)
+    events = events_of(tiny_alae(), (taken.append(i) or picture for i, picture in enumerate(pictures(9))))
     next(events)
     assert len(taken) == 2
     assert torch.is_grad_enabled()  # between events nothing of ours is left on
 
 
 def test_known_pictures_are_not_encoded_again():
-    model = tiny_model()
-    known, _ = encoded(model, pictures(5))
-    sizes = counting(model)
-    made, _ = encoded(model, pictures(6, first=2), known=known)
-    assert sizes == [3]  # 5, 6 and 7; 2, 3 and 4 were known
+    alae = Counting(tiny_alae())
+    known = encoded(alae.alae, pictures(5))[0].codes
+    made = encoded(alae, pictures(6, first=2), known=known)[0].codes
+    assert alae.sizes == [3]  # 5, 6 and 7; 2, 3 and 4 were known
     assert torch.equal(made.w[:3], known.w[2:])
     assert made.names == tuple(f"{i}.png" for i in range(2, 8))
-    sizes.clear()
-    encoded(model, pictures(5), known=known)
-    assert sizes == []
+    alae.sizes.clear()
+    encoded(alae, pictures(5), known=known)
+    assert alae.sizes == []
 
 
 def test_codes_of_another_source_are_of_no_use():
-    known, _ = encoded(tiny_model(weights="1" * 64), pictures(3))
-    model = tiny_model()
-    sizes = counting(model)
-    encoded(model, pictures(3), known=known)
-    assert sizes == [3]
+    known = encoded(tiny_alae(), pictures(3), source="1" * 64)[0].codes
+    alae = Counting(tiny_alae())
+    made = encoded(alae, pictures(3), known=known)[0].codes
+    assert alae.sizes == [3]
+    with pytest.raises(DataError, match="another source model"):
+        known.join(made)
 
 
-def test_large_pictures_come_in_smaller_batches(monkeypatch):
-    monkeypatch.setattr(codes, "BATCH_PIXELS", 2 * 8**2)
-    assert encoded(tiny_model(), pictures(4))[1] == [2, 4]
-    with pytest.raises(ConfigError):
-        encode(tiny_model(), pictures(1), batch_size=0)
+def test_large_pictures_come_in_smaller_batches():
+    assert encoded(tiny_alae(layers=7), pictures(17, side=256))[1] == [16, 17]
+    assert encoded(tiny_alae(), pictures(65))[1] == [64, 65]
 
 
 def test_thumbnails_have_128_pixels_at_most():
-    made, _ = encoded(tiny_model(layers=7), pictures(2, side=256))
+    made, _ = encoded(tiny_alae(layers=7), pictures(2, side=256))
     assert made.thumbnails.shape == (2, 3, 128, 128)
     mean = next(iter(pictures(1, side=256))).pixels[0, :2, :2].float().mean()
     assert abs(float(made.thumbnails[0, 0, 0, 0]) - float(mean)) <= 0.5
 
 
 def test_no_pictures_give_no_codes(tmp_path):
-    made, done = encoded(tiny_model(), ())
-    assert (done, made.w.shape, made.thumbnails.shape) == ([], (0, 6), (0, 3, 8, 8))
-    save(tmp_path / "none.safetensors", made)
+    made, done = encoded(tiny_alae(), ())
+    assert (done, made.codes.w.shape, made.thumbnails.shape) == ([], (0, 6), (0, 3, 8, 8))
+    save(tmp_path / "none.safetensors", made.codes, made.thumbnails)
     assert len(load(tmp_path / "none.safetensors")) == 0
 
 
 def test_a_file_gives_back_what_was_saved(tmp_path):
-    made, _ = encoded(tiny_model(), pictures(4))
-    made = Codes(made.w, ("ü 顔.png", "b/../c", "", "??"), *list(vars(made).values())[2:])
+    last, _ = encoded(tiny_alae(), pictures(4))
+    made = replace(last.codes, names=("ü 顔.png", "b/../c", "", "??"))
     path = tmp_path / "codes.safetensors"
-    save(path, made)
+    save(path, made, last.thumbnails)
     back = load(path)
     assert torch.equal(back.w, made.w)
-    assert torch.equal(back.thumbnails, made.thumbnails)
+    assert torch.equal(thumbnails(path, range(4)), last.thumbnails)
+    assert torch.equal(thumbnails(path, [3, 1]), last.thumbnails[[3, 1]])
     assert (back.names, back.hashes) == (made.names, made.hashes)
     assert (back.source_id, back.source_hash) == (made.source_id, made.source_hash)
-    assert [child.name for child in tmp_path.iterdir()] == ["codes.safetensors"]
+    assert {child.name for child in tmp_path.iterdir()} == {"codes.safetensors", BESIDE}
+    with pytest.raises(WeightsError, match="thumbnails has 4 rows"):
+        thumbnails(path, [4])
+
+
+def test_rows_are_taken_and_sets_joined():
+    made = encoded(tiny_alae(), pictures(5))[0].codes
+    some = made.take([3, 0])
+    assert (some.names, some.hashes) == (("3.png", "0.png"), ("hash 3", "hash 0"))
+    assert torch.equal(some.w, made.w[[3, 0]])
+    both = some.join(made)
+    assert both.names == some.names + made.names and torch.equal(both.w[2:], made.w) and len(both) == 7
+
+
+def test_older_files_hold_the_thumbnails_inside(tmp_path):
+    last, _ = encoded(tiny_alae(), pictures(4))
+    save(tmp_path / "new", last.codes)
+    path = tmp_path / "codes.safetensors"
+    save_tensors(path, {"w": last.codes.w, "thumbnails": last.thumbnails}, read_meta(tmp_path / "new"))
+    assert load(path).names == last.codes.names
+    assert torch.equal(thumbnails(path, [2]), last.thumbnails[[2]])
+
+
+def test_one_thumbnail_of_many_is_read_without_the_rest(tmp_path):
+    """The file is sparse: 2 GB of zeros that take no room on the disk, but would take it in memory."""
+    resource = pytest.importorskip("resource")
+    count, shape = 40_000, (3, 128, 128)
+    size = count * math.prod(shape)
+    entry = {"dtype": "U8", "shape": [count, *shape], "data_offsets": [0, size]}
+    header = json.dumps({"thumbnails": entry}).encode()
+    with (tmp_path / BESIDE).open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + size)
+    unit = 1 if sys.platform == "darwin" else 1024
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    assert thumbnails(tmp_path / "codes.safetensors", [39_999]).shape == (1, *shape)
+    assert thumbnails(tmp_path / "codes.safetensors", range(20_000, 20_060)).shape == (60, *shape)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before < 100e6 < size
 
 
 def test_files_that_are_no_codes_are_refused(tmp_path):
     path = tmp_path / "codes.safetensors"
     with pytest.raises(WeightsError):
         load(path)
-    made, _ = encoded(tiny_model(), pictures(4))
+    made = encoded(tiny_alae(), pictures(4))[0].codes
     save(path, made)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(WeightsError):
@@ -156,14 +198,14 @@ def test_files_that_are_no_codes_are_refused(tmp_path):
     ("change", "complaint"),
     [
         ({"names": ("a",)}, "differ in number"),
-        ({"w": torch.zeros(4, 6).half()}, "float16"),
-        ({"thumbnails": torch.zeros(4, 8, dtype=torch.uint8)}, "thumbnails are"),
-        ({"w": torch.full((4, 6), float("nan"))}, "not a finite number"),
+        ({"w": torch.zeros(4, 6).half()}, "vectors of finite float32"),
+        ({"w": torch.zeros(4)}, "vectors of finite float32"),
+        ({"w": torch.full((4, 6), float("nan"))}, "vectors of finite float32"),
     ],
 )
 def test_codes_that_do_not_fit_together_are_refused(tmp_path, change, complaint):
-    made, _ = encoded(tiny_model(), pictures(4))
-    save(tmp_path / "x", Codes(**(vars(made) | change)))
+    made = encoded(tiny_alae(), pictures(4))[0].codes
+    save(tmp_path / "x", replace(made, **change))
     with pytest.raises(DataError, match=complaint):
         load(tmp_path / "x")
 
@@ -172,9 +214,52 @@ def test_from_files_to_codes(tmp_path):
     for picture in pictures(3):
         Image.fromarray(picture.pixels.permute(1, 2, 0).numpy()).save(tmp_path / picture.name)
     (tmp_path / "note.txt").write_text("not a picture")
-    model = tiny_model()
     stream = Pictures([tmp_path], resolution=8, channels=3)
-    made, _ = encoded(model, stream)
+    made = encoded(tiny_alae(), stream)[0].codes
     assert made.hashes == tuple(verdict.sha256 for verdict in stream.report.used)
-    direct, _ = encoded(model, pictures(3))
-    assert torch.equal(made.w, direct.w)
+    assert torch.equal(made.w, encoded(tiny_alae(), pictures(3))[0].codes.w)
+
+
+# Near duplicates
+
+
+def saved(image, **settings):
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **settings)
+    return Image.open(io.BytesIO(buffer.getvalue())).convert("RGB")
+
+
+def tensors(images):
+    return torch.stack([to_tensor(image, 64, 3) for image in images])
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return [render(draw("source", seed)) for seed in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("change", "least", "most"),
+    [
+        (lambda image: saved(image, quality=75), 0.9, 1.0),
+        (lambda image: image.resize((32, 32)), 1.0, 1.0),
+        (lambda image: image.resize((200, 200), Image.Resampling.BICUBIC), 1.0, 1.0),
+        (ImageOps.mirror, 0.0, 0.06),  # a face that is nearly symmetric is nearly its mirror image
+    ],
+)
+def test_copies_are_found(faces, change, least, most):
+    copies = [change(image) for image in faces]
+    found = near_duplicates(tensors([*faces, *copies]))
+    right = sum((100 + i, i) in found for i in range(100))
+    assert least <= right / 100 <= most
+
+
+def test_different_pictures_are_not_flagged(faces):
+    assert near_duplicates(tensors(faces)) == []
+    plain = torch.zeros(5, 3, 64, 64, dtype=torch.uint8)
+    assert near_duplicates(plain) == [] == near_duplicates(plain[:0])
+
+
+def test_what_is_kept_is_never_flagged_itself(faces):
+    x = tensors(faces[:2])
+    assert near_duplicates(torch.cat([x, x, x])) == [(2, 0), (3, 1), (4, 0), (5, 1)]

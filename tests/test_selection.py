@@ -1,24 +1,25 @@
 """A set grows by several uploads, near duplicates are proposed and pictures left out, before any training."""
 
-import io
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, prepared
 
 from mind2mind.config import Limits
 from mind2mind.data import codes
-from mind2mind.data.codes import near_duplicates
 from mind2mind.data.dataset import Report, Verdict
-from mind2mind.data.images import to_tensor
-from mind2mind.data.make import draw, render
 from mind2mind.errors import DataError, RunError
 from mind2mind.judge import verdict
 from mind2mind.models.bundle import load_transfer
 from mind2mind.runs import prepared as preflight
 from mind2mind.runs.prepared import Prepared
+from mind2mind.runs.run import codes_of
+from mind2mind.studio import Studio
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_uploads_add_up(studio, tmp_path):
             (both / name / path.name).write_bytes(path.read_bytes())
     alone = studio.runs.prepared(prepared(studio, both))
     assert last.psnr_mean == pytest.approx(alone.psnr_mean, abs=1e-4) and last.judged == 11
-    assert torch.equal(codes.of_run(studio.runs.find(token)).w, codes.of_run(studio.runs.find(alone.token)).w)
+    assert torch.equal(codes_of(studio.runs.find(token))[0].w, codes_of(studio.runs.find(alone.token))[0].w)
     assert studio.runs.prepared(token) == last or studio.runs.prepared(token).report == last.report
 
 
@@ -89,6 +90,20 @@ def test_a_started_run_keeps_its_pictures(studio, tmp_path):
         studio.runs.exclude(token, ["000.png"])
 
 
+def test_a_set_of_an_older_version_grows_and_shows_its_thumbnails(tmp_path):
+    """Its file of codes holds the thumbnails."""
+    there = Path(__file__).parent / "homes/v1"
+    shutil.copytree(there, tmp_path / "v1")
+    token = json.loads((there / "tokens.json").read_text())["prepared"]
+    studio = Studio("cpu", tmp_path / "v1/home", weights=tmp_path / "v1/weights")
+    first = [image.tobytes() for _, image in studio.runs.thumbnails(token)]
+    assert len(first) == 24 and len(studio.runs.comparison(token, 30)) == 23
+    assert added(studio, token, make_pictures(tmp_path / "new", 3, seed=9)).count == 26
+    shown = studio.runs.thumbnails(token)
+    assert [image.tobytes() for _, image in shown[:24]] == first and len(shown) == 27
+    assert [name for name, _ in studio.runs.thumbnails(token, 25, 60)] == [name for name, _ in shown[25:]]
+
+
 # Left out
 
 
@@ -99,7 +114,7 @@ def test_excluded_pictures_are_not_trained_on(studio, tmp_path):
     assert (last.count, last.excluded, last.judged) == (11, (name,), 12)
     assert len(studio.runs.thumbnails(token)) == 12 and len(studio.runs.comparison(token, 20)) == 11
     made = codes.load(studio.runs.find(token).codes)
-    left = codes.of_run(studio.runs.find(token))
+    left = codes_of(studio.runs.find(token))[0]
     assert name not in left.names and torch.equal(left.w, torch.cat([made.w[:3], made.w[4:]]))
 
     studio.runs.start(token, recipe=RECIPE, steps=20)
@@ -142,48 +157,6 @@ def test_the_verdict_is_on_those_that_are_left(studio, tmp_path):
 
 
 # Near duplicates
-
-
-def saved(image, **settings):
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", **settings)
-    return Image.open(io.BytesIO(buffer.getvalue())).convert("RGB")
-
-
-def tensors(images):
-    return torch.stack([to_tensor(image, 64, 3) for image in images])
-
-
-@pytest.fixture(scope="module")
-def faces():
-    return [render(draw("source", seed)) for seed in range(100)]
-
-
-@pytest.mark.parametrize(
-    ("change", "least", "most"),
-    [
-        (lambda image: saved(image, quality=75), 0.9, 1.0),
-        (lambda image: image.resize((32, 32)), 1.0, 1.0),
-        (lambda image: image.resize((200, 200), Image.Resampling.BICUBIC), 1.0, 1.0),
-        (ImageOps.mirror, 0.0, 0.06),  # a face that is nearly symmetric is nearly its mirror image
-    ],
-)
-def test_copies_are_found(faces, change, least, most):
-    copies = [change(image) for image in faces]
-    found = near_duplicates(tensors([*faces, *copies]))
-    right = sum((100 + i, i) in found for i in range(100))
-    assert least <= right / 100 <= most
-
-
-def test_different_pictures_are_not_flagged(faces):
-    assert near_duplicates(tensors(faces)) == []
-    plain = torch.zeros(5, 3, 64, 64, dtype=torch.uint8)
-    assert near_duplicates(plain) == [] == near_duplicates(plain[:0])
-
-
-def test_what_is_kept_is_never_flagged_itself(faces):
-    x = tensors(faces[:2])
-    assert near_duplicates(torch.cat([x, x, x])) == [(2, 0), (3, 1), (4, 0), (5, 1)]
 
 
 def test_near_duplicates_are_proposed_and_never_dropped(studio, tmp_path):

@@ -1,6 +1,6 @@
 """The pictures of a run that waits for its start: kept in its folder, added to, and some of them left out.
 
-Pictures that are excluded stay on the disk and in the report; `codes.of_run` gives those that are trained
+Pictures that are excluded stay on the disk and in the report; `codes_of` gives those that are trained
 on. The verdict is on those that are left, by the scores of the ones that were looked at.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from mind2mind import draw as gallery
 from mind2mind.config import Crop, Limits
@@ -22,7 +23,7 @@ from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
 from mind2mind.data.dataset import NOTHING, Picture, Pictures, Report
 from mind2mind.data.images import grid, save_png, to_image
 from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
-from mind2mind.files import read_json, write_json
+from mind2mind.files import read_json, read_meta, write_json
 from mind2mind.judge import verdict
 from mind2mind.models.bundle import Model
 from mind2mind.models.catalogue import Library, ModelInfo
@@ -41,6 +42,7 @@ class Encoding:
     """What became of the pictures. The last event of an encoding."""
 
     codes: Codes
+    thumbnails: Tensor  # uint8 (N, C, t, t)
     report: Report
     psnr_mean: float  # dB, of the reconstructions of up to CHECKED pictures
     verdict: str  # whether the model knows them, in words
@@ -106,11 +108,13 @@ def encode(
         DataError: none of them can be used.
     """
     some = _Some(pictures, max(8, min(CHECKED, 2 * gallery.batch_size(model.alae))))
-    encoded: Codes | None = None
+    encoded: codes.Encoded | None = None
     begun = time.monotonic()
-    for event in codes.encode(model, some, known=known):
+    for event in codes.encode(
+        model.alae, some, source_id=model.source_id, source_hash=model.source_hash, known=known
+    ):
         if isinstance(event, codes.Encoded):
-            encoded = event.codes
+            encoded = event
         else:
             yield EncodeProgress(event.done, pictures.count)
     report = pictures.report
@@ -124,7 +128,17 @@ def encode(
     scored = {p.name: (float(r), float(v)) for p, r, v in zip(some.kept, ratios, values, strict=True)}
     seconds = time.monotonic() - begun
     aligned = _cropped(pictures, some.kept, report)
-    yield Encoding(encoded, report, mean, judged.word, judged.reason, aligned, scored, seconds)
+    yield Encoding(
+        encoded.codes,
+        encoded.thumbnails,
+        report,
+        mean,
+        judged.word,
+        judged.reason,
+        aligned,
+        scored,
+        seconds,
+    )
 
 
 def _cropped(
@@ -276,13 +290,13 @@ def keep(
             if occupied(run.folder):  # somebody was quicker
                 raise RunError(f"There is already a run in {run.folder}.", "Choose another folder.")
             made = event.codes
-            _write(run, event, made, event.report)
+            _write(run, event, made, event.thumbnails, event.report)
             run.create(
                 source_id=made.source_id,
                 source_hash=made.source_hash,
                 surveyed=surveyed,
                 others=rivals.better(surveyed, (), event.verdict),
-                **_facts(made, event.report, event.judged, (), event.seconds),
+                **_facts(made, event.thumbnails, event.report, event.judged, (), event.seconds),
                 **_words(event.psnr_mean, event.verdict, event.reason),
                 **info,
             )
@@ -310,16 +324,17 @@ def add(
             info = _waiting(run)
             before = codes.load(run.codes)
             made, report = (
-                codes.join(before, event.codes),
+                before.join(event.codes),
                 Report(_report(run).verdicts + event.report.verdicts),
             )
+            small = torch.cat([codes.thumbnails(run.codes, range(len(before))), event.thumbnails])
             judged = _merged(info.get("judged") or {}, len(before), event)
             surveyed = _surveyed(info.get("surveyed") or {}, new)
             excluded, seconds = info.get("excluded") or [], info.get("encode_seconds") or 0.0
-            _write(run, event, made, report)
+            _write(run, event, made, small, report)
             run.update(
                 surveyed=surveyed,
-                **_facts(made, report, judged, excluded, seconds + event.seconds),
+                **_facts(made, small, report, judged, excluded, seconds + event.seconds),
                 **_judge(judged, surveyed, excluded, numbers, rivals),
             )
         yield kept(run)
@@ -333,11 +348,11 @@ def exclude(run: Run, names: Collection[str], numbers: Numbers, rivals: Rivals) 
         RunError: the run has been started.
     """
     with run.hold():
-        info, made = _waiting(run), codes.load(run.codes)
-        if unknown := sorted(set(names) - set(made.names)):
+        info, all_names = _waiting(run), read_meta(run.codes)["names"]
+        if unknown := sorted(set(names) - set(all_names)):
             raise DataError(f"There is no picture '{unknown[0]}' in this set.", "Take a name of the report.")
-        excluded = [name for name in made.names if name in set(names)]
-        counts = _counts(len(made), _report(run), excluded)
+        excluded = [name for name in all_names if name in set(names)]
+        counts = _counts(len(all_names), _report(run), excluded)
         scores, surveyed = info.get("judged") or {}, info.get("surveyed") or {}
         judged = _judge(scores, surveyed, excluded, numbers, rivals)
         run.update(excluded=excluded, counts=counts, **judged)
@@ -376,8 +391,8 @@ def _report(run: Run) -> Report:
     return Report.from_dict(read_json(run.report))
 
 
-def _write(run: Run, event: Encoding, made: codes.Codes, report: Report) -> None:
-    codes.save(run.codes, made)
+def _write(run: Run, event: Encoding, made: Codes, small: Tensor, report: Report) -> None:
+    codes.save(run.codes, made, small)
     write_json(run.report, report.to_dict())
     first = len(list(run.alignment.glob("*.png")))
     for number, couple in enumerate(event.aligned[: SHOWN - first], start=first):
@@ -385,9 +400,9 @@ def _write(run: Run, event: Encoding, made: codes.Codes, report: Report) -> None
 
 
 def _facts(
-    made: codes.Codes, report: Report, judged: Scores, excluded: Collection[str], seconds: float
+    made: Codes, small: Tensor, report: Report, judged: Scores, excluded: Collection[str], seconds: float
 ) -> dict[str, Any]:
-    pairs = near_duplicates(made.thumbnails)
+    pairs = near_duplicates(small)
     return {
         "counts": _counts(len(made), report, excluded),
         "judged": dict(judged),

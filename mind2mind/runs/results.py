@@ -1,6 +1,6 @@
 """Everything of a run in one zip, for whoever made it: model, samples, film, codes, settings, how to repeat it.
 
-The run.json in it lacks what is the server's or the visitor's secret. Codes hold small copies of the originals.
+The run.json in it lacks what is the server's or the visitor's secret. Thumbnails are small copies of the originals.
 """
 
 import itertools
@@ -24,13 +24,13 @@ from mind2mind.data.codes import Codes
 from mind2mind.data.images import grid, save_png, to_image
 from mind2mind.draw import save_clip
 from mind2mind.errors import COMMAND, ConfigError
-from mind2mind.files import atomic, load_tensors
+from mind2mind.files import atomic, load_tensors, read_meta
 from mind2mind.judge import verdict as originality
 from mind2mind.judge.verdict import Originality
 from mind2mind.models.bundle import PARTS, Model, read_config, usage
 from mind2mind.models.catalogue import Library, zip_at
 from mind2mind.networks import mindgan
-from mind2mind.runs.run import CODES, JSON, LOG, METRICS, REPORT, Run, RunStatus
+from mind2mind.runs.run import CODES, JSON, LOG, METRICS, REPORT, Run, RunStatus, codes_of
 from mind2mind.training import transfer as trained
 
 # --- What a run's folder has to show: its pictures beside their reconstructions, its previews, its originals.
@@ -45,19 +45,23 @@ def comparison(
     library: Library, run: Run, count: int, only: int | None = None
 ) -> list[tuple[Image.Image, Image.Image]]:
     """`count` of a run's pictures, spread over all, each with its reconstruction; `only` one of these."""
-    model, made = library.model(run.info["model"]), codes.of_run(run)
+    model, (made, rows) = library.model(run.info["model"]), codes_of(run)
     count = min(count, len(made))
-    rows = [i * len(made) // count for i in range(count)]
-    rows = rows if only is None else rows[only : only + 1]
-    originals = [to_image(made.thumbnails[i]) for i in rows]
-    return list(zip(originals, gallery.draw(model.alae, made.w[rows]), strict=True))
+    some = [i * len(made) // count for i in range(count)]
+    some = some if only is None else some[only : only + 1]
+    originals = _thumbnails(run, [rows[i] for i in some])
+    return list(zip(originals, gallery.draw(model.alae, made.w[some]), strict=True))
+
+
+def _thumbnails(run: Run, rows: Sequence[int]) -> list[Image.Image]:
+    return [to_image(small) for small in codes.thumbnails(run.codes, rows)]
 
 
 def thumbnails(run: Run, first: int, count: int) -> list[tuple[str, Image.Image]]:
     """Names and small copies of `count` of a run's pictures, excluded ones too, from number `first` on."""
-    made = codes.load(run.codes)
-    rows = range(len(made))[first : first + count]
-    return [(made.names[row], to_image(made.thumbnails[row])) for row in rows]
+    names = read_meta(run.codes)["names"]
+    rows = range(len(names))[first : first + count]
+    return list(zip(names[first : first + count], _thumbnails(run, rows), strict=True))
 
 
 def alignment(run: Run) -> list[Image.Image]:
@@ -71,17 +75,17 @@ def alignment(run: Run) -> list[Image.Image]:
 
 def nearest(library: Library, run: Run, seeds: Sequence[int]) -> list[tuple[Image.Image, Image.Image, float]]:
     """Each seed's sample, the original nearest to it, and the distance of their standardised codes."""
-    samples, originals, seen = beside_originals(library.model(run.token), codes.of_run(run), seeds)
+    samples, originals, seen = beside_originals(library.model(run.token), run, seeds)
     return list(zip(samples, originals, seen.distance.tolist(), strict=True))
 
 
 def beside_originals(
-    model: Model, made: Codes, seeds: Sequence[int]
+    model: Model, run: Run, seeds: Sequence[int]
 ) -> tuple[list[Image.Image], list[Image.Image], Originality]:
     """Each seed's sample, the original nearest to it (a thumbnail), and how near they are as they are drawn."""
-    w = gallery.codes_of(model, seeds)
+    w, (made, rows) = gallery.codes_of(model, seeds), codes_of(run)
     seen = originality.originality_of(w, made.w)
-    originals = [to_image(made.thumbnails[int(i)]) for i in seen.nearest]
+    originals = _thumbnails(run, [rows[int(i)] for i in seen.nearest])
     return gallery.sampled(model, w, seeds, 1.0, "random"), originals, seen
 
 
@@ -186,9 +190,8 @@ def outcome(library: Library, run: Run, status: RunStatus) -> Outcome:
         RunError: it has no model yet.
     """
     model, source = library.model(run.token), library.model(run.info["model"])
-    made = codes.of_run(run)
     seeds = SEEDS[: shown(model)]
-    samples, originals, seen = beside_originals(model, made, seeds)
+    samples, originals, seen = beside_originals(model, run, seeds)
     return Outcome(
         status=status,
         seeds=seeds,
@@ -198,7 +201,7 @@ def outcome(library: Library, run: Run, status: RunStatus) -> Outcome:
         of_source=gallery.sample(source, SEEDS[: min(OF_SOURCE, len(seeds))], 1.0, "random"),
         source_title=source.card.title,
         quality=quality(status),
-        originality=judged(model.g, model.z_dim, made),
+        originality=judged(model.g, model.z_dim, codes_of(run)[0]),
         distance=seen.distance.tolist(),
         command=command(run.info),
     )
@@ -233,7 +236,7 @@ def command(info: Mapping[str, Any], pictures: Sequence[str] = ("PICTURES",), ou
 
 
 SECRETS = ("visitor", "address")  # of run.json
-FILES = (CODES, REPORT, METRICS, LOG)
+FILES = (CODES, codes.BESIDE, REPORT, METRICS, LOG)
 FILM = "film.mp4"
 
 
@@ -294,6 +297,7 @@ The same pictures in the same order give the same run again (on one kind of comp
 
 samples/: new pictures; each file says in itself which model and seed drew it
 {FILM}: the same random inputs as the training went on
-codes.safetensors: what the model's encoder made of your pictures, with small copies of them: keep it to yourself
+codes.safetensors: what the model's encoder made of your pictures; thumbnails.safetensors: small copies of them.
+Keep both to yourself.
 report.json: the verdict on each of your files; run.json: settings and numbers; metrics.jsonl: the curves
 """

@@ -15,6 +15,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from platformdirs import user_data_dir
 
+from mind2mind.data import codes
+from mind2mind.data.codes import Codes
 from mind2mind.errors import DataError, RunError
 from mind2mind.files import read_json, write_json, write_text
 
@@ -28,7 +30,7 @@ STATES = ("prepared", "queued", "running", "stopping", "stopped", "done", "faile
 ALIVE = ("queued", "running", "stopping")
 LOG_LINES, LOG_BYTES = 30, 4000  # of the end of a failed run's log
 JSON, CODES, REPORT, METRICS, LOG = "run.json", "codes.safetensors", "report.json", "metrics.jsonl", "log.txt"
-_FILES = (CODES, REPORT, METRICS, LOG, "last.safetensors", "best.safetensors")
+_FILES = (CODES, codes.BESIDE, REPORT, METRICS, LOG, "last.safetensors", "best.safetensors")
 _FOLDERS = ("previews", "alignment", "bundle", "bundle.new")
 
 
@@ -225,6 +227,13 @@ class Run:
         for number in self.preview_steps():
             if number > last:
                 self.preview_path(number).unlink()
+
+
+def codes_of(run: Run) -> tuple[Codes, list[int]]:
+    """What a run learns from: the codes of its pictures but the excluded ones, and their rows in its files."""
+    made, excluded = codes.load(run.codes), set(run.info.get("excluded") or ())
+    rows = [row for row, name in enumerate(made.names) if name not in excluded]
+    return made.take(rows), rows
 
 
 # --- The home: the folder of the app's runs and opened bundles, each found by its token; the queue; cleaning.

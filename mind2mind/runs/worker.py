@@ -20,7 +20,6 @@ from filelock import FileLock, Timeout
 
 from mind2mind import draw as gallery
 from mind2mind.config import Recipe
-from mind2mind.data import codes
 from mind2mind.errors import Mind2MindError, RunError, WeightsError
 from mind2mind.files import read_meta, save_tensors
 from mind2mind.judge.verdict import Originality
@@ -29,7 +28,7 @@ from mind2mind.models.catalogue import Library
 from mind2mind.networks.mindgan import mean_code
 from mind2mind.runs import results as outcome
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
-from mind2mind.runs.run import WAKE, WORKER_LOCK, Run, is_run, runs_in, waiting
+from mind2mind.runs.run import WAKE, WORKER_LOCK, Run, codes_of, is_run, runs_in, waiting
 from mind2mind.studio import Studio
 from mind2mind.training import transfer
 from mind2mind.training import transfer as learner
@@ -137,7 +136,7 @@ def _train(run: Run, library: Library) -> None:
             f"The model '{info['model']}' is another one now than when the pictures were encoded.",
             "Put the old one back, or begin a new run with the same pictures.",
         )
-    w = codes.of_run(run).w
+    w = codes_of(run)[0].w
     recipe = Recipe.from_dict(info["recipe"])
     steps = info["steps"] or transfer.steps_for(w, recipe, info["seconds"])
     run.update(steps=steps)
@@ -176,7 +175,7 @@ def _bundle(run: Run, source: Model) -> dict[str, Any]:
     """Writes the run's bundle, reloads it, draws its preview, moves it in; gives its numbers."""
     g, sizes, meta = trained.exported(run.folder)
     info = run.info
-    judged = outcome.judged(g, sizes.z_dim, codes.of_run(run))
+    judged = outcome.judged(g, sizes.z_dim, codes_of(run)[0])
     card = _card(info, source, _numbers(run, meta, judged))
     fresh = run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)
