@@ -363,7 +363,7 @@ class Budget:
     name: str
     seconds: int
     help: str
-    measured: str = ""  # what it came to on the example sets: `python -m tools.experiment budgets`
+    measured: str = ""  # what it came to on the example sets: `python tests/tools/experiment.py budgets`
 
 
 BUDGETS = {

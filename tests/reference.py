@@ -107,6 +107,22 @@ def same_picture(x, expected, key):
     np.testing.assert_allclose(stats, expected[f"{key}/stats"], rtol=1e-4, atol=1e-4)
 
 
+def bump_noise(x, weight, block):
+    """The reference's `noise=False`, which is a fixed bump and not silence."""
+    s = (block + 1) ** 0.5
+    return x + s * torch.exp(-(x**2) / (2 * s**2)) / (2 * np.pi) ** 0.5 * 0.8
+
+
+def shared_noise(generator):
+    """The reference's `noise='batch_constant'`: each map is shared by the whole batch."""
+    return lambda x, weight, block: x + weight * torch.randn((1, 1, *x.shape[2:]), generator=generator)
+
+
+def truncated(alae, styles, psi, cutoff):
+    """The reference's truncation: the first `cutoff` styles pulled towards w_avg by 1 - psi."""
+    return torch.cat([alae.w_avg[:cutoff].lerp(styles[:, :cutoff], psi), styles[:, cutoff:]], dim=1)
+
+
 def read_official_alae(path: Path, architecture: Architecture | None = None) -> ALAE:
     return alae_from(read_pth(path), architecture)
 

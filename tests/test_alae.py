@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from reference import SECTIONS, alae_of, close, config_of, drawn, image, load, same_picture
+from reference import (
+    SECTIONS,
+    alae_of,
+    bump_noise,
+    close,
+    config_of,
+    drawn,
+    image,
+    load,
+    same_picture,
+    truncated,
+)
 
 from mind2mind.config import ARCHITECTURES, TOON64
-from mind2mind.networks.alae import ALAE, bump_noise, mix, no_noise, random_noise
+from mind2mind.networks.alae import ALAE, mix, no_noise, random_noise
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
@@ -30,8 +41,8 @@ def test_generate_with_and_without_truncation(case):
     w = alae.map(z_of(config))
     close(w[:, None], expected["gen/s"])
     styles = alae.styles(w)
-    truncated = alae.truncate(styles, config["psi"], config["cutoff"])
-    same_picture(alae.decode(truncated, noise=bump_noise), expected, "gen/truncated")
+    pulled = truncated(alae, styles, config["psi"], config["cutoff"])
+    same_picture(alae.decode(pulled, noise=bump_noise), expected, "gen/truncated")
     same_picture(alae.decode(styles, noise=bump_noise), expected, "gen/no_truncation")
 
 
@@ -79,16 +90,6 @@ def test_adversarial_losses_and_their_gradients(case, blend):
         total, with_gradient, reference, _ = expected[f"{key}/grad_of_loss_d/{SECTIONS[part]}"]
         assert (len(parameters), len(gradients)) == (total, with_gradient)
         np.testing.assert_allclose(norm, reference, rtol=1e-2)
-
-
-def test_truncation_at_its_ends():
-    alae = alae_of(config_of(load("alae_lc3.npz")))
-    styles = torch.randn(2, 6, 32, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(alae.truncate(styles, 1.0), styles, atol=1e-6)
-    assert torch.equal(alae.truncate(styles, 0.0), alae.w_avg.expand(2, -1, -1))
-    half = alae.truncate(styles, 0.5, cutoff=2)
-    assert torch.allclose(half[:, 2:], styles[:, 2:], atol=1e-6)
-    assert torch.allclose(half[:, :2], (styles[:, :2] + alae.w_avg[:2]) / 2, atol=1e-6)
 
 
 def test_mixing_swaps_at_the_crossover():

@@ -13,6 +13,7 @@ import torch
 from reference import (
     PARITY,
     architecture_of,
+    bump_noise,
     close,
     config_of,
     drawn,
@@ -20,6 +21,7 @@ from reference import (
     read_official_alae,
     read_official_mindgan,
     same_picture,
+    truncated,
 )
 from safetensors.torch import save_file
 
@@ -29,7 +31,7 @@ from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.models import official
 from mind2mind.models.bundle import Card, load_source, load_transfer, read_config, save_source, save_transfer
 from mind2mind.models.official import convert
-from mind2mind.networks.alae import ALAE, bump_noise
+from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import MindGAN, Perceptron
 
 CARD = Card("tiny", "Tiny", "nothing yet", "A. Author", "CC BY 4.0", {"PSNR (dB)": 20.1}, "A test.")
@@ -259,8 +261,8 @@ def check_official_alae(alae, config, expected):
     same_picture(alae.decode(alae.styles(w), noise=bump_noise), expected, "rec_noise_off")
     s = alae.map(drawn(config["tag"], "z", (2, a.latent_size), "n"))
     close(s[:, None], expected["s"])
-    truncated = alae.truncate(alae.styles(s), config["psi"], config["cutoff"])
-    same_picture(alae.decode(truncated, noise=bump_noise), expected, "gen_truncated")
+    pulled = truncated(alae, alae.styles(s), config["psi"], config["cutoff"])
+    same_picture(alae.decode(pulled, noise=bump_noise), expected, "gen_truncated")
 
 
 @pytest.mark.parametrize("name", MINDGAN_FILES)

@@ -4,19 +4,9 @@ import math
 
 import pytest
 import torch
+from tools.experiment import coverage, frechet_distance, kernel_distance, sliced_wasserstein
 
-from mind2mind.judge.metrics import (
-    PrincipalAxes,
-    coverage,
-    energy_distance,
-    frechet_distance,
-    kernel_distance,
-    nearest,
-    psnr,
-    sliced_wasserstein,
-    span,
-    standardisation,
-)
+from mind2mind.judge.metrics import PrincipalAxes, energy_distance, nearest, psnr, span, standardisation
 
 
 def normal(n, d, seed=0, mean=0.0, std=1.0):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from reference import alae_of, close, config_of, drawn, image, load, same_picture
+from reference import alae_of, bump_noise, close, config_of, drawn, image, load, same_picture, shared_noise
 
 from mind2mind.networks.alae import (
     Blur,
@@ -13,12 +13,10 @@ from mind2mind.networks.alae import (
     MappingD,
     MappingF,
     Up,
-    bump_noise,
     channels,
     no_noise,
     noise_per_picture,
     random_noise,
-    shared_noise,
     wide_kernel,
 )
 

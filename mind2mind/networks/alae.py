@@ -1,7 +1,12 @@
-"""The ALAE autoencoder: pictures to codes, codes to pictures.
+"""The ALAE autoencoder (arXiv 2004.04467): pictures to codes, codes to pictures.
 
-ALAE (arXiv 2004.04467). Pictures are (B, image_channels, H, W) in [-1, 1]; w is (B, latent_size); styles
-are (B, 2L, latent_size), the code of each of the decoder's inputs.
+A StyleGAN decoder G, a mirrored encoder E that reads its code from the statistics of its features, and two small
+mappings F and D. Attribute names are the official checkpoints' keys, so that those files load without renaming. Left
+out: the ablations (fully connected encoders, DCGAN) that no published model uses.
+
+Pictures are (B, image_channels, H, W) in [-1, 1]; w is (B, latent_size); styles are (B, 2L, latent_size), the code
+of each of the decoder's inputs. B batch, C channels, L layer_count. Level of detail (`lod`) l has 4 * 2**l pixels a
+side; L - 1 is full size, 2**(L + 1).
 """
 
 import math
@@ -14,8 +19,13 @@ from torch import Tensor, nn
 
 from mind2mind.config import Architecture
 
-# --- What ALAE's networks are made of: the noise of the decoder, equalised layers, resampling convolutions, blur.
-# Shapes: B batch, C channels, H and W pixels.
+DECODER_EPS = 1e-8  # instance norm of the decoder (reference net.py)
+ENCODER_EPS = 1e-5  # instance norm of the encoder: the reference leaves torch's default here
+PIXEL_NORM_EPS = 1e-8
+MIN_VARIANCE = 1e-12  # ours: a flat map's deviation has an infinite gradient, which ended a training in nan
+FUSED_FROM = 128  # px: resampling is part of the convolution from 64 <-> 128 px upwards
+MAPPING_LRMUL = 0.1  # learning rate multiplier of F and D
+TO_RGB_GAIN = 0.03
 
 Noise = Callable[[Tensor, Tensor, int], Tensor]
 """(x (B or 1, C, H, W), weight (1, C, 1, 1), block index) -> x with noise, (B or 1, C, H, W)."""
@@ -26,26 +36,11 @@ def no_noise(x: Tensor, weight: Tensor, block: int) -> Tensor:
     return x
 
 
-def bump_noise(x: Tensor, weight: Tensor, block: int) -> Tensor:
-    """The reference's `noise=False`, which is a fixed bump and not silence. For parity only."""
-    s = math.sqrt(block + 1)
-    return x + s * torch.exp(-(x**2) / (2 * s**2)) / math.sqrt(2 * math.pi) * 0.8
-
-
 def random_noise(generator: torch.Generator) -> Noise:
     """The reference's `noise=True`: one map a picture, but block 0's first is shared by the batch."""
 
     def noise(x: Tensor, weight: Tensor, block: int) -> Tensor:
         return x + weight * _randn((x.shape[0], 1, *x.shape[2:]), generator, x)
-
-    return noise
-
-
-def shared_noise(generator: torch.Generator) -> Noise:
-    """The reference's `noise='batch_constant'`: each map is shared by the whole batch."""
-
-    def noise(x: Tensor, weight: Tensor, block: int) -> Tensor:
-        return x + weight * _randn((1, 1, *x.shape[2:]), generator, x)
 
     return noise
 
@@ -151,30 +146,9 @@ class Blur(nn.Module):
         return F.conv2d(x, self.weight, padding=1, groups=x.shape[1])
 
 
-# --- ALAE's four networks: encoder, decoder, mapping F and head D.
-# ALAE (arXiv 2004.04467) in its published form: a StyleGAN decoder, a mirrored encoder that reads its
-# code from the statistics of its features, and two small mappings. Plain ints in, tensors out. Attribute
-# names are the official checkpoints' keys, so that those files load without renaming. Left out: the
-# ablations (fully connected encoders, DCGAN) that no published model uses.
-# Letters in the shapes: B batch, C channels, H and W pixels, L layer_count. Level of detail (`lod`) l has
-# 4 * 2**l pixels a side; L - 1 is full size, 2**(L + 1).
-
-DECODER_EPS = 1e-8  # instance norm of the decoder (reference net.py)
-ENCODER_EPS = 1e-5  # instance norm of the encoder: the reference leaves torch's default here
-PIXEL_NORM_EPS = 1e-8
-MIN_VARIANCE = 1e-12  # ours: a flat map's deviation has an infinite gradient, which ended a training in nan
-FUSED_FROM = 128  # px: resampling is part of the convolution from 64 <-> 128 px upwards
-MAPPING_LRMUL = 0.1  # learning rate multiplier of F and D
-TO_RGB_GAIN = 0.03
-
-
 def channels(layer_count: int, start_channels: int, max_channels: int) -> list[int]:
     """Widths c(0) .. c(L), from full size down: min(max_channels, start_channels * 2**i)."""
     return [min(max_channels, start_channels * 2**i) for i in range(layer_count + 1)]
-
-
-def _lerp(a: Tensor, b: Tensor, t: float) -> Tensor:
-    return a + t * (b - a)
 
 
 def _check_blend(lod: int, blend: float) -> None:
@@ -252,7 +226,7 @@ class Encoder(nn.Module):
         h, w = self.encode_block[first](self.from_rgb[first](x))
         if blend != 1:
             w = w * blend
-            h = _lerp(self.from_rgb[first + 1](F.avg_pool2d(x, 2)), h, blend)
+            h = torch.lerp(self.from_rgb[first + 1](F.avg_pool2d(x, 2)), h, blend)
         for block in self.encode_block[first + 1 :]:
             h, w_block = block(h)
             w = w + w_block
@@ -322,7 +296,7 @@ class Decoder(nn.Module):
         rgb: Tensor = self.to_rgb[lod](x)
         if blend != 1:
             rgb_below = F.interpolate(self.to_rgb[lod - 1](below), scale_factor=2, mode="nearest")
-            rgb = _lerp(rgb_below, rgb, blend)
+            rgb = rgb_below.lerp(rgb, blend)
         return rgb
 
 
@@ -402,13 +376,6 @@ class ALAE(nn.Module):
         """w (B, latent_size) -> the same code for each style input, (B, 2L, latent_size)."""
         return w[:, None].expand(-1, self.architecture.style_count, -1)
 
-    def truncate(self, styles: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
-        """Pulls the first `cutoff` styles towards w_avg: psi 1 changes nothing, psi 0 is the mean picture.
-
-        `cutoff` None means all 2L of them.
-        """
-        return truncate(styles, self.w_avg, psi, cutoff)
-
     def decode(
         self, styles: Tensor, lod: int | None = None, blend: float = 1.0, noise: Noise = no_noise
     ) -> Tensor:
@@ -430,14 +397,6 @@ class ALAE(nn.Module):
             again = self.encode(self.decode(self.styles(w)).clamp(-1, 1))
             w = again if within is None else w + (again - w) @ within
         return w
-
-
-def truncate(styles: Tensor, w_avg: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
-    """styles (B, 2L, latent_size) pulled towards w_avg (2L, latent_size) by 1 - psi, in the first `cutoff`."""
-    cutoff = styles.shape[1] if cutoff is None else cutoff
-    coefficient = torch.ones(styles.shape[1], 1, device=styles.device, dtype=styles.dtype)
-    coefficient[:cutoff] = psi
-    return w_avg + coefficient * (styles - w_avg)
 
 
 def mix(first: Tensor, second: Tensor, crossover: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Which way of learning codes is best, and what each budget buys: the figures behind `config`.
 
-`python -m tools.experiment ways TRAINING TEST` encodes both folders and lets each contestant learn the
+`python tests/tools/experiment.py ways TRAINING TEST` encodes both folders and lets each contestant learn the
 training codes: a full-covariance Gaussian in w, the recipe `paper`, the recipe `default` on PCA codes, and
-`default`. `python -m tools.experiment budgets` learns each example set of cartoon heads with each budget.
+`default`. `python tests/tools/experiment.py budgets` learns each example set of cartoon heads with each budget.
 All are judged by distances to test codes, which nobody trained on, in the space of the test codes' standardised
 principal components.
 """
@@ -11,11 +11,14 @@ import argparse
 import json
 import logging
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import torch
 from torch import Tensor
@@ -25,12 +28,8 @@ from mind2mind.data import codes
 from mind2mind.data import make as make_data
 from mind2mind.judge.metrics import (
     PrincipalAxes,
-    coverage,
     energy_distance,
-    frechet_distance,
-    kernel_distance,
     nearest,
-    sliced_wasserstein,
     standardisation,
 )
 from mind2mind.networks.mindgan import draw_z
@@ -44,6 +43,70 @@ ASSETS = Path(__file__).resolve().parents[2] / "assets"
 TEST_PICTURES, TEST_SIZE, TEST_SEED = 1000, 64, 20_000_000  # no set holds pictures of these seeds
 SAMPLES = 2048
 PCA_SHARE = 0.99  # of the variance that PCA codes keep
+
+
+# Distances between two sets of codes: the kernel distance KID (arXiv 1801.01401), the Fréchet distance (arXiv
+# 1706.08500) and the sliced Wasserstein distance.
+
+
+def kernel_distance(x: Tensor, y: Tensor) -> float:
+    """Unbiased squared MMD with the kernel (x.y / d + 1)**3 between x (N, d) and y (M, d), N, M >= 2."""
+    d = x.shape[1]
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / d + 1) ** 3
+
+    within = _mean_of_pairs(kernel(x, x)) + _mean_of_pairs(kernel(y, y))
+    return (within - 2 * kernel(x, y).mean()).item()
+
+
+def frechet_distance(x: Tensor, y: Tensor) -> float:
+    """Fréchet distance of the Gaussians fitted to x (N, d) and y (M, d); biased upwards unless N, M >> d."""
+    x, y = x.double(), y.double()
+    cov_x, cov_y = torch.cov(x.T), torch.cov(y.T)
+    eigenvalues = torch.linalg.eigvals(cov_x @ cov_y).real.clamp_min(0)
+    means = (x.mean(dim=0) - y.mean(dim=0)).square().sum()
+    covariances = cov_x.trace() + cov_y.trace() - 2 * eigenvalues.sqrt().sum()
+    return float(means + covariances)
+
+
+def sliced_wasserstein(x: Tensor, y: Tensor, slices: int = 256, seed: int = 0) -> float:
+    """Mean 1-Wasserstein distance of x (N, d) and y (M, d) over random directions, by 512 quantiles."""
+    directions = torch.randn(x.shape[1], slices, generator=torch.Generator().manual_seed(seed))
+    directions = (directions / directions.norm(dim=0)).to(x)
+    q = torch.linspace(0, 1, 512).to(x)
+    apart = torch.quantile(x @ directions, q, dim=0) - torch.quantile(y @ directions, q, dim=0)
+    return apart.abs().mean().item()
+
+
+class Coverage(NamedTuple):
+    """Shares from 0 to 1 (arXiv 1904.06991, arXiv 2002.09797), k nearest neighbours."""
+
+    precision: float  # samples that lie within the real set
+    recall: float  # real codes that lie within the samples
+    coverage: float  # real codes with a sample among their neighbours
+
+
+def coverage(real: Tensor, fake: Tensor, k: int = 3) -> Coverage:
+    """Precision, recall and coverage of fake (M, d) against real (N, d); N, M > k."""
+    radius_real, radius_fake = (
+        torch.cdist(a, a).kthvalue(k + 1, dim=1).values
+        for a in (real, fake)  # + 1: itself
+    )
+    distance = torch.cdist(real, fake)  # (N, M)
+    in_real = distance <= radius_real[:, None]
+    in_fake = distance <= radius_fake[None]
+    return Coverage(
+        in_real.any(dim=0).float().mean().item(),
+        in_fake.any(dim=1).float().mean().item(),
+        in_real.any(dim=1).float().mean().item(),
+    )
+
+
+def _mean_of_pairs(square: Tensor) -> Tensor:
+    """Mean of a square matrix without its diagonal."""
+    n = len(square)
+    return (square.sum() - square.diagonal().sum()) / max(1, n * (n - 1))
 
 
 Way = Callable[[Tensor, float, int], Tensor]
@@ -167,7 +230,7 @@ def _others(studio: Studio, domain: str, model: str) -> Tensor:
 
 def main() -> None:
     """Prints the table as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tools.experiment", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tests/tools/experiment.py", description=__doc__)
     parser.add_argument("--model", default="toon64")
     commands = parser.add_subparsers(required=True, dest="command")
     ways = commands.add_parser("ways", help="compare ways of learning codes")

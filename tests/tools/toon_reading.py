@@ -1,6 +1,6 @@
 """What a model keeps of toon heads, attribute by attribute, read against the renderer.
 
-`python -m tools.toon_reading --model toon64` rebuilds held-out pictures whose attributes are known, and
+`python tests/tools/toon_reading.py --model toon64` rebuilds held-out pictures whose attributes are known, and
 reads samples whose attributes nobody knows. Needs the extra `data`.
 
 A colour is the mean over pixels that show it in every face; its class is the nearest of the palette. It is
@@ -17,6 +17,7 @@ import io
 import json
 import re
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
@@ -24,6 +25,8 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import numpy as np
 import torch
@@ -296,7 +299,7 @@ def measure_samples(studio: Studio, ref: str, count: int, domain: str) -> dict[s
 
 def main() -> None:
     """Prints the numbers as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tools.toon_reading", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tests/tools/toon_reading.py", description=__doc__)
     parser.add_argument("--model", default="toon64")
     parser.add_argument("--pictures", type=Path, action="append", help="folder of `make-data toon` instead")
     parser.add_argument("--samples", type=int, default=1000, help="0: none")
