@@ -1,0 +1,359 @@
+# ruff: noqa: F811
+"""The tab Transfer up to the result: pictures in, some left out, the settings, the run on the page, links to it."""
+
+import types
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from PIL import Image
+from test_ui import STATUS, checked, gradios_files, page, uploads  # noqa: F401  (two are fixtures)
+from tiny import RECIPE, carry_out, make_pictures
+
+from mind2mind.config import DEFAULT, PAPER, PUBLIC, SETTINGS
+from mind2mind.files import read_json
+from mind2mind.runs.run import new_token
+from mind2mind.training import transfer as learner
+from mind2mind.ui import training, transfer
+from mind2mind.ui.shared import Visit
+from mind2mind.ui.training import standing
+from mind2mind.ui.transfer import linked_run
+
+
+@pytest.mark.parametrize(
+    "state", ["prepared", "queued", "running", "stopping", "stopped", "done", "failed", "interrupted"]
+)
+def test_each_state_has_words(state):
+    assert "<b>" in training.standing(replace(STATUS, state=state))
+
+
+def test_the_whole_way_of_a_run(page, tmp_path):
+    tab = page.transfer
+    files = [*uploads(tmp_path / "a"), str(tmp_path / "notes.txt")]
+    Path(files[-1]).write_text("hello")
+    ready = checked(page, files)
+    stored, token = ready[tab.steps.visit], ready[tab.steps.visit]["token"]
+    assert (
+        "12 pictures can be used, 1 cannot" in ready[tab.pictures.check.summary]
+        and "notes.txt" in ready[tab.pictures.check.report]
+    )
+    assert len(ready[tab.pictures.check.compared].value) == 8 and ready[tab.steps.parts["train"]].visible
+
+    page.studio.runs.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
+    assert next(tab.training.follow(stored))[tab.steps.message] == ""
+    carry_out(page.studio, token)
+    *_, last = tab.training.follow(stored)
+    assert (
+        "Done" in last[tab.training.status]
+        and len(last[tab.training.losses].value["data"]) > 20
+        and not last[tab.training.stop].visible
+    )
+    assert len(last[tab.training.previews]) == 16
+
+    result = tab.result.finish(stored)
+    assert result[tab.steps.parts["result"]].visible and result[tab.result.use].visible
+    assert tab.reopen(stored)[tab.steps.visit]["token"] == token  # a reload finds it
+    used, sample_model, *_ = page.use(stored)
+    assert (sample_model.value, used["models"]) == (token, [token])
+    assert len(page.sample.draw(token, 0, 2, 1, "none")[0]) == 2
+
+    again, *_ = page.open(None, result[tab.result.keep.download].value["path"])
+    assert len(page.sample.draw(again["models"][0], 0, 2, 1, "none")[0]) == 2
+
+    files = [Path(page.sample.zip_of(page.sample.draw(ref, 0, 1, 1, "none")[1])) for ref in (token, "tiny")]
+    forgotten = tab.result.forget(used)
+    left = [path.exists() for path in (*files, Path(result[tab.result.keep.download].value["path"]))]
+    assert left == [False, True, False]  # what was made for the run goes with it
+    assert forgotten[tab.steps.visit]["token"] is None and forgotten[tab.steps.visit]["models"] == []
+    with pytest.raises(gr.Error, match="no such run"):
+        page.sample.draw(token, 0, 2, 1, "none")
+
+
+def test_start_and_stop(page, tmp_path):
+    tab = page.transfer
+    stored = checked(page, uploads(tmp_path))[tab.steps.visit]
+    assert tab.training.begin(stored, 30, "default")[tab.steps.parts["live"]].visible
+    assert page.studio.runs.status(stored["token"]).state == "queued"
+    tab.training.halt(stored)
+    assert page.studio.runs.status(stored["token"]).state == "prepared"
+    assert tab.result.finish(stored) == tab.steps.unchanged
+    tab.result.forget(stored)
+
+
+def test_two_visitors_do_not_see_each_others_runs(page, tmp_path):
+    tab = page.transfer
+    a = checked(page, uploads(tmp_path / "a"))[tab.steps.visit]
+    b = checked(page, uploads(tmp_path / "b"))[tab.steps.visit]
+    assert a["visitor"] != b["visitor"] and a["token"] != b["token"]
+    assert [run.token for run in page.studio.runs.statuses(a["visitor"])] == [a["token"]]
+    for stored in (a, b | {"models": [b["token"]]}):  # b's run has no model yet
+        assert [ref for _, ref in page.known_models(stored)[0].choices] == ["tiny"]
+    tab.result.forget(a)
+    tab.result.forget(b)
+
+
+def test_uploads_add_up_until_one_starts_over(page, tmp_path):
+    tab = page.transfer
+    first = checked(page, uploads(tmp_path / "a"))
+    stored, added = first[tab.steps.visit], first[tab.pictures.reading.added]
+    more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())]
+    *_, last = tab.pictures.add(stored, more, "tiny", "centre", added)
+    assert last[tab.steps.visit] == stored and "15 pictures can be used" in last[tab.pictures.check.summary]
+    assert len(last[tab.pictures.reading.added][1]) == 15
+
+    with pytest.raises(gr.Error, match="3 x Duplicate"):  # the set stays as it was, and is seen
+        for last in tab.pictures.add(stored, more, "tiny", "centre", added):  # noqa: B007
+            pass
+    assert last[tab.steps.parts["train"]].visible and page.studio.runs.prepared(stored["token"]).count == 15
+
+    *_, fitted = tab.pictures.again(stored, "tiny", "fit", ("A", [*uploads(tmp_path / "a"), *more]))
+    assert fitted[tab.steps.visit]["token"] != stored["token"] and fitted[tab.pictures.crop] == "fit"
+    assert page.studio.runs.prepared(fitted[tab.steps.visit]["token"]).count == 15
+    assert [run.token for run in page.studio.runs.statuses(stored["visitor"])] == [
+        fitted[tab.steps.visit]["token"]
+    ]
+
+    emptied = tab.pictures.start_over(fitted[tab.steps.visit])
+    assert emptied[tab.steps.visit]["token"] is None and page.studio.runs.statuses(stored["visitor"]) == []
+
+
+def test_after_a_reload_a_set_grows_but_cannot_be_read_anew(page, tmp_path):
+    tab = page.transfer
+    stored = checked(page, uploads(tmp_path / "a"))[tab.steps.visit]
+    (told_of,) = tab.pictures.again(stored, "tiny", "fit", None)
+    assert "Add your pictures again" in told_of[tab.steps.message]
+    more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 2, seed=1).iterdir())]
+    *_, last = tab.pictures.add(stored, more, "tiny", "centre", None)
+    assert "14 pictures can be used" in last[tab.pictures.check.summary]
+    tab.result.forget(stored)
+
+
+def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
+    tab, picking = page.transfer, page.transfer.pictures.check.picking
+    files = uploads(tmp_path / "a")
+    with Image.open(files[0]) as image:
+        red, green, blue = image.getpixel((0, 0))
+        image.putpixel((0, 0), (red ^ 1, green, blue))
+        image.save(tmp_path / "a/copy.png")
+    ready = checked(page, [*files, str(tmp_path / "a/copy.png")])
+    stored = ready[tab.steps.visit]
+    assert "1 near duplicate" in ready[picking.near] and ready[picking.drop].visible
+    assert "13 pictures can be used" in ready[tab.pictures.check.summary]
+
+    chosen = types.SimpleNamespace(index=2)
+    after = picking.toggle(stored, 1, chosen)
+    assert "12 pictures can be used, 1 left out" in after[tab.pictures.check.summary]
+    captions = [item["caption"] for item in after[picking.thumbnails].value]
+    assert [c.endswith("left out") for c in captions] == [i == 2 for i in range(13)]
+    assert "left out" not in picking.toggle(stored, 1, chosen)[tab.pictures.check.summary]
+
+    dropped = picking.drop_near(stored, 1)
+    assert dropped[picking.near] == "" and page.studio.runs.prepared(stored["token"]).excluded == (
+        "copy.png",
+    )
+    assert page.studio.runs.prepared(stored["token"]).count == 12
+    assert not picking.take_all(stored, 1)[picking.all].visible
+    with pytest.raises(gr.Error, match="no such picture"):
+        picking.toggle(stored, 1, types.SimpleNamespace(index=99))
+    tab.result.forget(stored)
+
+
+def test_leaving_all_out_says_what_to_do(page, tmp_path):
+    tab = page.transfer
+    stored = checked(page, uploads(tmp_path, 2))[tab.steps.visit]
+    prepared = page.studio.runs.prepared(stored["token"])
+    none = page.studio.runs.exclude(prepared.token, [v.name for v in prepared.report.used])
+    assert "take some in again" in transfer.checked(none)
+    with pytest.raises(gr.Error, match="No picture is left"):
+        tab.training.begin(stored, 30, "default")
+    tab.result.forget(stored)
+
+
+def test_the_box_is_emptied_or_it_would_send_its_files_again(page, tmp_path):
+    events = page.transfer.pictures.add(None, uploads(tmp_path, 2), "tiny", "centre")
+    assert next(events) == {page.transfer.pictures.files: None}
+    events.close()
+
+
+def test_the_limits_are_told_before_the_upload():
+    said = transfer.limits(PUBLIC)
+    assert all(number in said for number in ("500 pictures", "10 MB", "40 megapixels", "200 MB"))
+
+
+def test_a_run_that_is_gone_leaves_an_empty_page(page):
+    tab = page.transfer
+    stored = Visit.of(None).at("a" * 22).stored()
+    assert tab.reopen(stored)[tab.steps.visit]["token"] is None
+    assert list(tab.training.follow(stored)) == [tab.steps.unchanged]
+    with pytest.raises(gr.Error, match="no such run"):
+        tab.training.begin(stored, 30, "default")
+
+
+def test_too_many_files_are_refused_with_the_numbers(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(page.studio.runs, "limits", replace(PUBLIC, files=5))
+    with pytest.raises(gr.Error, match=r"6 files, more than the 5 allowed"):
+        checked(page, uploads(tmp_path, 6))
+
+
+def test_pictures_that_are_none_are_told(page, tmp_path):
+    bad = tmp_path / "a.png"
+    bad.write_bytes(b"")
+    with pytest.raises(gr.Error, match="None of the pictures can be used"):
+        checked(page, [str(bad)])
+
+
+def test_uploads_that_were_tidied_up_are_to_be_added_again(page, tmp_path):
+    tab, files = page.transfer, uploads(tmp_path, 3)
+    ready = checked(page, files)
+    stored, added = ready[tab.steps.visit], ready[tab.pictures.reading.added]
+    Path(files[0]).unlink()
+    (told_of,) = tab.pictures.again(stored, "tiny", "fit", added)
+    assert "Add your pictures again" in told_of[tab.steps.message]
+    tab.result.forget(stored)
+
+
+# The run
+
+
+def request(**query) -> gr.Request:
+    return SimpleNamespace(query_params=query)
+
+
+@pytest.fixture
+def run(page, tmp_path):
+    """What the browser keeps of a prepared run."""
+    stored = checked(page, uploads(tmp_path / "in"))[page.transfer.steps.visit]
+    yield stored
+    page.transfer.result.forget(stored)
+
+
+def test_the_panel_is_made_from_the_recipe(page):
+    panel = page.transfer.training.advanced
+    assert [field.label for field in panel.fields] == [setting.label for setting in SETTINGS.values()]
+    assert all(
+        setting.help in field.info for field, setting in zip(panel.fields, SETTINGS.values(), strict=True)
+    )
+    assert panel.chosen("paper", *panel.values("paper")) is PAPER
+    assert panel.fields[[*SETTINGS].index("generator_widths")].value == "256,256"
+    assert panel.fields[[*SETTINGS].index("jitter")].value == DEFAULT.jitter
+
+
+def test_what_is_changed_in_the_panel_is_trained_by(page, run):
+    tab = page.transfer
+    values = dict.fromkeys(SETTINGS) | {"jitter": 0.4, "generator_widths": "32, 16"}
+    tab.training.begin(run, 30, "paper", *values.values())
+    kept = read_json(page.studio.runs.find(run["token"]).folder / "run.json")["recipe"]
+    assert (kept["jitter"], kept["generator_widths"], kept["learning_rate"]) == (0.4, [32, 16], 1e-3)
+    shown = standing(page.studio.runs.status(run["token"]))
+    assert "Advanced: generator_widths 32,16, jitter 0.4." in shown
+    page.studio.runs.stop(run["token"])
+
+
+@pytest.mark.parametrize(("name", "value"), [("jitter", 7), ("generator_widths", "9999"), ("batch_size", 1)])
+def test_a_setting_out_of_range_is_told(page, run, name, value):
+    values = dict.fromkeys(SETTINGS) | {name: value}
+    with pytest.raises(gr.Error, match=name):
+        page.transfer.training.begin(run, 30, "default", *values.values())
+    with pytest.raises(gr.Error, match="no recipe"):
+        page.transfer.training.begin(run, 30, "cake")
+    assert page.studio.runs.status(run["token"]).state == "prepared"
+
+
+def test_a_link_shows_the_run_on_another_device_and_a_wrong_one_nothing(page, run):
+    tab = page.transfer
+    there = tab.arrive(None, request(run=run["token"]))
+    shown = tab.steps.parts["check"]
+    assert there[tab.steps.visit]["token"] == run["token"] and there[shown].visible
+    assert there[tab.steps.visit]["visitor"] != run["visitor"]
+    assert [r.token for r in page.studio.runs.statuses(there[tab.steps.visit]["visitor"])] == []
+    for wrong in (new_token(), "..", run["token"][:-1], str(page.studio.home)):
+        nothing = tab.arrive(None, request(run=wrong))
+        assert nothing[tab.steps.visit]["token"] is None and shown not in nothing
+        assert "no run under this link" in nothing[tab.steps.message]
+    assert tab.arrive(run, request())[tab.steps.visit]["token"] == run["token"]
+    assert linked_run(request()) is None
+    assert page.first_tab(request(run="x")).selected == "transfer"
+
+
+def test_only_what_has_changed_is_sent(page, run):
+    training = page.transfer.training
+    status = replace(STATUS, metrics=[{"step": 50, "critic_loss": 1.0, "generator_loss": 1.0, "gap": 1.0}])
+    assert training._changes(status, status) == {}
+    first = training._changes(None, status)
+    assert {training.status, training.stop, training.losses} <= first.keys()
+    later = training._changes(status, replace(status, step=60, seconds=10.0))
+    assert training.losses in later and training.stop not in later
+    stopping = training._changes(status, replace(status, state="stopping"))
+    assert not stopping[training.stop].interactive and training.losses not in stopping
+    ended = training._changes(status, replace(status, state="done"))
+    assert not (
+        ended[training.stop].visible or ended[training.discard].visible or ended[training.sure].visible
+    )
+
+
+def test_any_seed_can_be_tried_while_it_trains(page, run, monkeypatch):
+    training = page.transfer.training
+    monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
+    page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
+    with pytest.raises(gr.Error, match="not begun"):
+        training.try_now(run, 5)
+    carry_out(page.studio, run["token"])
+    pictures, about = training.try_now(run, 5)
+    assert len(pictures) == 8 and "Seeds 5 to 12, as the run drew them at step 20" in about
+    with pytest.raises(gr.Error, match="seed"):
+        training.try_now(run, -1)
+
+
+def test_more_steps_after_the_end(page, run, monkeypatch):
+    monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
+    page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
+    carry_out(page.studio, run["token"])
+    assert page.transfer.result.finish(run)[page.transfer.result.go_on] == "Train 1,000 steps more"
+    page.transfer.training.train_on(run)
+    assert page.studio.runs.find(run["token"]).info["steps"] == 1020
+    page.studio.runs.stop(run["token"])
+
+
+def test_nothing_that_stops_or_discards_waits_in_a_queue(page):
+    training = page.transfer.training
+    for button in (training.stop, training.discard, training.discard_all):
+        (event,) = (
+            e for e in page.demo.fns.values() if (button._id, "click") in e.targets and e.fn is not None
+        )
+        assert not event.queue
+
+
+def test_a_failure_shows_cause_advice_and_the_end_of_the_log():
+    status = replace(STATUS, state="failed", error="It broke. Mend it.", log="Traceback\n<b>bold</b>")
+    shown = standing(status)
+    assert "It broke. Mend it." in shown and "&lt;b&gt;bold&lt;/b&gt;" in shown and "<details" in shown
+
+
+def test_the_chart_keeps_to_500_points_and_the_newest():
+    metrics = [
+        {"step": i, "critic_loss": float("nan") if i == 5 else i, "generator_loss": -i} for i in range(3000)
+    ]
+    curves = training.losses(metrics)
+    for curve in ("critic as measured", "critic", "generator"):
+        shown = curves[curves["curve"] == curve]
+        assert 300 < len(shown) <= training.POINTS and shown["step"].iloc[-1] == 2999
+    assert (
+        not curves["value"].isna().any()
+        and len(training.losses([])) == len(training.qualities(metrics, 3000)) == 0
+    )
+
+
+def test_the_smoothed_curve_goes_through_the_middle_and_does_not_lag():
+    metrics = [{"step": i, "critic_loss": i + 50 * (-1) ** i} for i in range(200)]
+    curves = training.losses(metrics)
+    smooth = curves[curves["curve"] == "critic"].set_index("step")["value"]
+    assert (smooth[20:180] - smooth.index[20:180]).abs().max() < 10
+
+
+def test_the_quality_is_shown_with_what_is_possible():
+    metrics = [{"step": i, "quality": 1 / (i + 1), "floor": 0.01} for i in range(10)]
+    curves = training.qualities(metrics, 50)
+    floor = curves[curves["curve"] == training.FLOOR]
+    assert floor[["step", "value"]].to_numpy().tolist() == [[0, 0.01], [50, 0.01]]
