@@ -585,6 +585,9 @@ def size_text(count: int) -> str:
     return f"{count / 1e3:.0f} kB"
 
 
+MANY, FEW = 16, 4  # pictures asked for where nothing else is said
+TOLD_SECONDS = 2.0  # what takes longer is said before
+
 SEEDS = 2**32  # seeds are below
 
 

@@ -1,14 +1,22 @@
-"""Moving pictures: frames -> MP4, WebP, GIF or a folder of PNGs, by the path's ending."""
+"""Drawing: everything that turns codes into pictures, and pictures into films.
+
+The functions take a `Model`; `Draw`, the facade's part, takes what users call one, and remembers the codes last
+used. The picture of a seed has a generator for its z and another one for its noise, so that it is the same picture
+in any batch. Truncation and interpolation are linear in w.
+"""
 
 import contextlib
 import ctypes
 import hashlib
+import io
 import itertools
 import math
 import sys
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,59 +26,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mind2mind.config import SEEDS, Crop, Limits, check_seeds
+from mind2mind.config import FEW, MANY, Crop, Limits, batch_of, check_seeds
 from mind2mind.data import faces
+from mind2mind.data.dataset import NOTHING, Pictures, Report
 from mind2mind.data.images import from_uint8, grid, open_picture, save_png, to_image, to_tensor
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import atomic
 from mind2mind.judge.metrics import psnr
 from mind2mind.models.bundle import Model
+from mind2mind.models.catalogue import Library
 from mind2mind.networks.alae import ALAE, Noise, no_noise, noise_per_picture
 
-# --- Keeps freed memory for the next tensors instead of giving it back to the system.
-# A picture of 1024 px passes through some hundred maps of up to 64 MB. glibc asks the system for each and gives
-# it back at once, and the system fills every page with zeros again: half of the time of such a picture.
-
-# From glibc's malloc.h; each takes a number of bytes, the last one a count
-TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
-KEPT_BYTES = 2**30
-
-
-def keep_freed() -> bool:
-    """Makes this process keep up to 1 GiB of freed memory; gives whether it could (glibc only).
-
-    One arena for all threads, since others hold no block above 64 MB.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
-        mallopt = ctypes.CDLL(None).mallopt
-        settings = ((ARENA_MAX, 1), (MMAP_THRESHOLD, KEPT_BYTES), (TRIM_THRESHOLD, KEPT_BYTES))
-        return [mallopt(name, value) for name, value in settings] == [1] * len(settings)
-    return False
-
-
-def give_back() -> None:
-    """Gives what is free now back to the system: for a process that only waits from here on."""
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
-
-
-# --- What can be drawn with a model: samples of seeds, mixtures of codes, reconstructions of pictures.
-# Plain functions on a `Model`; only `Endpoints` keeps something, the codes last used. The picture of seed s
-# has a z generator (seed s) and a noise generator (seed s + 2**32) of its own, so that it is the same picture
-# in any batch. Truncation and interpolation are linear in w.
-
 NOISES = ("none", "fixed", "random")
-NOISE_SEEDS = SEEDS  # noise of seed s is drawn from s + this
-BATCH = 16
+NOISE_STREAM = 0x9E3779B9  # noise of seed s is drawn from s ^ this: below 2**32, and never s itself
+PREVIEWED = 16  # pictures of a bundle's preview, fewer of large ones
 CODES_KEPT = 64
-
-
-def batch_size(alae: ALAE) -> int:
-    """Pictures decoded at a time: 16 up to 256 px, 4 of 512 px, 1 of 1024 px."""
-    return max(1, min(BATCH, BATCH * 256**2 // alae.architecture.resolution**2))
 
 
 def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
@@ -79,14 +49,16 @@ def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
         raise ConfigError(f"There is no noise {kind!r}.", f"Choose one of {', '.join(NOISES)}.")
     if kind == "none":
         return no_noise
-    own = [NOISE_SEEDS + (seed if kind == "random" else 0) for seed in seeds]
+    own = [(seed if kind == "random" else 0) ^ NOISE_STREAM for seed in seeds]
     return noise_per_picture([torch.Generator().manual_seed(seed) for seed in own])
 
 
 def codes_of(model: Model, seeds: Sequence[int]) -> Tensor:
     """W of these seeds as they are drawn, (N, latent_size), on the CPU."""
     w = model.draw_w([torch.Generator().manual_seed(s) for s in check_seeds(seeds)])
-    return torch.cat([model.refined(some).cpu() for some in w.split(batch_size(model.alae))])
+    return torch.cat(
+        [model.refined(some).cpu() for some in w.split(batch_of(model.alae.architecture.resolution))]
+    )
 
 
 def pull(model: Model, w: Tensor, psi: float) -> Tensor:
@@ -97,31 +69,45 @@ def pull(model: Model, w: Tensor, psi: float) -> Tensor:
     return w if psi == 1 else mean + psi * (w - mean)
 
 
-def draw(alae: ALAE, w: Tensor, noise: str = "none", seeds: Sequence[int] | None = None) -> list[Image.Image]:
-    """Pictures of codes w (N, latent_size); `seeds` (N) are those of the noise, 0 when None."""
-    seeds = [0] * len(w) if seeds is None else seeds
-    size = batch_size(alae)
-    images: list[Image.Image] = []
-    for i in range(0, len(w), size):
-        x = _decode(alae, w[i : i + size], noise_of(noise, seeds[i : i + size]))
-        images += [to_image(picture) for picture in x]
-    return images
-
-
 @torch.inference_mode()
 def _decode(alae: ALAE, w: Tensor, noise: Noise) -> Tensor:
     return alae.decode(alae.styles(w.to(alae.w_avg.device)), noise=noise).cpu()
 
 
-def sample(model: Model, seeds: Sequence[int], psi: float, noise: str) -> list[Image.Image]:
-    """The pictures of these seeds; `info` of each says how to draw it again."""
+def draw(
+    model: Model, w: Tensor, noise: str = "none", seeds: Sequence[int] | None = None
+) -> list[Image.Image]:
+    """Pictures of codes w (N, latent_size) as they are; `seeds` (N) are those of the noise, 0 when None."""
+    seeds = [0] * len(w) if seeds is None else seeds
+    size = batch_of(model.alae.architecture.resolution)
+    images: list[Image.Image] = []
+    for i in range(0, len(w), size):
+        x = _decode(model.alae, w[i : i + size], noise_of(noise, seeds[i : i + size]))
+        images += [to_image(picture) for picture in x]
+    return images
+
+
+def sample(
+    model: Model,
+    seeds: Sequence[int],
+    *,
+    psi: float = 1.0,
+    noise: str = "random",
+    w: Tensor | None = None,
+) -> list[Image.Image]:
+    """The pictures of these seeds; `info` of each says how to draw it again.
+
+    Args:
+        model: what draws them.
+        seeds: 0 to 2**32 - 1.
+        psi: the truncation, -2 to 2.
+        noise: one of NOISES.
+        w: the seeds' codes (N, latent_size), where they are known.
+    """
     seeds = check_seeds(seeds)
-    return sampled(model, codes_of(model, seeds), seeds, psi, noise) if seeds else []
-
-
-def sampled(model: Model, w: Tensor, seeds: Sequence[int], psi: float, noise: str) -> list[Image.Image]:
-    """As `sample`, of seeds whose codes w (N, latent_size) are known."""
-    images = draw(model.alae, pull(model, w, psi), noise, seeds)
+    if not seeds:
+        return []
+    images = draw(model, pull(model, codes_of(model, seeds) if w is None else w, psi), noise, seeds)
     for seed, image in zip(seeds, images, strict=True):
         image.info.update(provenance(model, seed=seed, psi=psi, noise=noise))
     return images
@@ -129,52 +115,9 @@ def sampled(model: Model, w: Tensor, seeds: Sequence[int], psi: float, noise: st
 
 def save_sheet(model: Model, path: Path) -> None:
     """Writes a grid of the first seeds' pictures: a bundle's preview."""
-    seeds = range(min(BATCH, 4 * batch_size(model.alae)))
+    seeds = range(min(PREVIEWED, 4 * batch_of(model.alae.architecture.resolution)))
     meta = provenance(model, seeds=f"0-{len(seeds) - 1}", psi=1.0, noise="random")
-    save_png(grid(sample(model, seeds, 1.0, "random")), path, meta)
-
-
-Endpoint = int | Path | Image.Image
-"""A seed, the path of a picture, or a picture."""
-
-
-class Endpoints:
-    """Codes of seeds and pictures; the last ones used are kept, so that a slider need not encode again."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self._kept: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
-        self._guard = threading.Lock()
-
-    def code(self, model: Model, endpoint: Endpoint) -> Tensor:
-        """W of a seed or a picture, (1, latent_size), on the CPU.
-
-        Raises:
-            DataError: the picture cannot be read, or shows no face where the model needs one.
-            ConfigError: the seed is out of range.
-        """
-        if isinstance(endpoint, Path):
-            endpoint = open_picture(endpoint, self.limits, endpoint.name)
-        key = (model.hash, _name(endpoint))
-        with self._guard:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        if isinstance(endpoint, Image.Image):
-            w = encode(model, endpoint, model.card.crop)
-        else:
-            w = codes_of(model, [endpoint])
-        with self._guard:
-            self._kept[key] = w
-            while len(self._kept) > CODES_KEPT:
-                self._kept.popitem(last=False)
-        return w
-
-
-def _name(endpoint: int | Image.Image) -> str:
-    if isinstance(endpoint, Image.Image):
-        return f"{endpoint.mode} {endpoint.size} {hashlib.sha256(endpoint.tobytes()).hexdigest()}"
-    return f"seed {endpoint}"
+    save_png(grid(sample(model, seeds)), path, meta)
 
 
 def provenance(model: Model, **settings: Any) -> dict[str, str]:
@@ -184,30 +127,48 @@ def provenance(model: Model, **settings: Any) -> dict[str, str]:
     }
 
 
-def blend(model: Model, a: Tensor, b: Tensor, t: float, psi: float, noise: str) -> Image.Image:
-    """The picture at t (0 is a, 1 is b) on the straight line between two codes, (1, latent_size) each."""
-    (image,) = draw(model.alae, pull(model, torch.lerp(a, b, t), psi), noise)
-    image.info.update(provenance(model, t=t, psi=psi, noise=noise))
-    return image
+def rebuild(model: Model, pixels: Tensor) -> tuple[list[Image.Image], list[float]]:
+    """G(E(x)) of uint8 pictures (N, C, H, W) without noise: the pictures, and their PSNR in dB."""
+    images: list[Image.Image] = []
+    ratios: list[float] = []
+    for some in pixels.split(batch_of(model.alae.architecture.resolution)):
+        y, ratio = _reconstruct(model.alae, some)
+        images += [to_image(picture) for picture in y]
+        ratios += ratio.tolist()
+    return images, ratios
+
+
+@torch.inference_mode()
+def _reconstruct(alae: ALAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    x = from_uint8(pixels).to(alae.w_avg.device)
+    y = alae.reconstruct(x)
+    return y.cpu(), psnr(x, y.clamp(-1, 1)).cpu()
 
 
 @torch.no_grad()
-def encode(model: Model, image: Image.Image, crop: Crop = "centre") -> Tensor:
-    """E of one picture, (1, latent_size), on the CPU."""
+def encode(model: Model, image: Image.Image) -> Tensor:
+    """E of one picture, cut as the model's card says, (1, latent_size), on the CPU."""
     architecture = model.alae.architecture
     if image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
-    x = to_tensor(image, architecture.resolution, architecture.image_channels, crop)
+    x = to_tensor(image, architecture.resolution, architecture.image_channels, model.card.crop)
     return model.alae.encode(from_uint8(x[None]).to(model.alae.w_avg.device)).cpu()
 
 
-def aligned(model: Model, path: Path, limits: Limits) -> tuple[Image.Image, Image.Image] | None:
-    """A picture before and after its face is aligned, small; None where the model or the picture needs it not."""
-    if model.card.crop != "face":
-        return None
-    image = open_picture(path, limits, path.name)
-    face = faces.look(image)
-    return None if face.aligned else faces.before_and_after(image, face)
+def pictures_for(
+    model: Model, sources: Sequence[Path], crop: Crop | None, limits: Limits, before: Report = NOTHING
+) -> Pictures:
+    """The readable pictures among `sources`, at the model's size; without a crop, cut as its card says."""
+    a = model.alae.architecture
+    return Pictures(
+        sources,
+        resolution=a.resolution,
+        channels=a.image_channels,
+        crop=crop or model.card.crop,
+        faces_wanted=model.card.crop == "face",
+        limits=limits,
+        before=before,
+    )
 
 
 def way(codes: Sequence[Tensor], frames: int, loop: bool) -> Tensor:
@@ -222,47 +183,7 @@ def way(codes: Sequence[Tensor], frames: int, loop: bool) -> Tensor:
     return stops[first] * (1 - t) + stops[first + 1] * t  # exact at both ends
 
 
-def interpolate(
-    model: Model, stops: Sequence[Tensor], frames: int, psi: float, noise: str, loop: bool
-) -> Iterator[Image.Image]:
-    """The frames of a way through codes, (1, latent_size) each; with `loop` it leads back to the first.
-
-    Raises:
-        ConfigError: fewer than two codes or frames, or there is no such psi or noise.
-    """
-    if len(stops) < 2 or frames < 2:
-        raise ConfigError(
-            f"{len(stops)} endpoints and {frames} frames make no film.", "Give two or more of each."
-        )
-    noise_of(noise, [])
-    return film(model, way([pull(model, w, psi) for w in stops], frames, loop), noise)
-
-
-def film(model: Model, w: Tensor, noise: str) -> Iterator[Image.Image]:
-    """One picture of each code w (N, latent_size), a batch at a time; random noise changes by frame."""
-    size = batch_size(model.alae)
-    for i in range(0, len(w), size):
-        yield from draw(model.alae, w[i : i + size], noise, range(i, i + len(w[i : i + size])))
-
-
-def rebuild(model: Model, pixels: Tensor) -> tuple[list[Image.Image], list[float]]:
-    """G(E(x)) of uint8 pictures (N, C, H, W) without noise: the pictures, and their PSNR in dB."""
-    images: list[Image.Image] = []
-    ratios: list[float] = []
-    size = batch_size(model.alae)
-    for i in range(0, len(pixels), size):
-        y, ratio = _reconstruct(model.alae, pixels[i : i + size])
-        images += [to_image(picture) for picture in y]
-        ratios += ratio.tolist()
-    return images, ratios
-
-
-@torch.inference_mode()
-def _reconstruct(alae: ALAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    x = from_uint8(pixels).to(alae.w_avg.device)
-    y = alae.reconstruct(x)
-    return y.cpu(), psnr(x, y.clamp(-1, 1)).cpu()
-
+# Films
 
 ENDINGS = (".mp4", ".webp", ".gif")
 SMALLEST = 256  # px; players show smaller films badly, and 4:2:0 colour would smear their pixels
@@ -359,3 +280,250 @@ def _save_folder(frames: Iterator[Image.Image], folder: Path) -> None:
         written.add(path)
     for stale in set(folder.glob("frame-[0-9][0-9][0-9][0-9][0-9].png")) - written:
         stale.unlink()  # of an earlier, longer clip
+
+
+# What a picture costs on this computer: found by drawing and encoding one
+
+
+MANY_SECONDS = 5.0  # FEW where MANY take longer
+LIVE_SECONDS = 0.2  # a slider whose picture takes longer draws when it is let go
+TRIES, TRY_SECONDS = 5, 0.5  # measured at most so often, and twice what takes longer than that in all
+MAPS = 10  # of the largest size that one picture needs at a time; measured 8 to 10 at 1024 px
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """On this computer, while nothing else uses it."""
+
+    draw_seconds: float  # one picture decoded and made a PNG
+    encode_seconds: float  # one picture
+    memory: int  # bytes, about: the weights, and what one picture needs
+
+    @property
+    def live(self) -> bool:
+        """Whether a slider's picture can follow while it is dragged."""
+        return self.draw_seconds <= LIVE_SECONDS
+
+    @property
+    def count(self) -> int:
+        """How many pictures to ask for by default."""
+        return MANY if MANY * self.draw_seconds <= MANY_SECONDS else FEW
+
+
+def measure(model: Model) -> Cost:
+    """Draws one picture and encodes it, some times each: the first one finds memory and plans of convolutions."""
+    alae, a = model.alae, model.alae.architecture
+    w = codes_of(model, [0])
+
+    def drawing() -> None:
+        (image,) = draw(model, w, "random")
+        image.save(io.BytesIO(), format="PNG")
+
+    shape = (1, a.image_channels, a.resolution, a.resolution)
+    noise = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=noise)
+
+    @torch.inference_mode()
+    def encoding() -> None:
+        alae.encode(from_uint8(pixels).to(alae.w_avg.device)).cpu()
+
+    weights = sum(t.numel() * t.element_size() for t in alae.state_dict().values())
+    largest = 4 * a.start_channels * a.resolution**2
+    return Cost(_fastest(drawing), _fastest(encoding), weights + MAPS * largest)
+
+
+def _fastest(work: Callable[[], None]) -> float:
+    """Seconds; the least, since whatever else this computer does only adds to them."""
+    times: list[float] = []
+    while len(times) < 2 or (len(times) < TRIES and sum(times) < TRY_SECONDS):
+        begun = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+# The facade's part
+
+
+Endpoint = int | Path | Image.Image
+"""A seed, the path of a picture, or a picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """A picture as the model sees it, and G(E(picture)); psnr in dB."""
+
+    name: str
+    original: Image.Image
+    rebuilt: Image.Image
+    psnr: float
+    aligned: tuple[Image.Image, Image.Image] | None = None  # small: before and after, where that differs
+
+
+class Draw:
+    """Pictures of seeds, codes and other pictures. Any thread may call any method.
+
+    Args:
+        models: finds models by what users call them: a catalogue id, a token, a folder.
+        limits: of the pictures that are given.
+    """
+
+    grid, save_png, save_clip = staticmethod(grid), staticmethod(save_png), staticmethod(save_clip)
+
+    def __init__(self, models: Library, limits: Limits) -> None:
+        self.models, self.limits = models, limits
+        self._codes: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+        self._costs: dict[tuple[str, str], Cost] = {}
+        self._guard = threading.Lock()  # held for a moment only
+
+    def sample(
+        self, ref: str, seeds: Sequence[int], *, psi: float = 1.0, noise: str = "random"
+    ) -> list[Image.Image]:
+        """The pictures of these seeds (0 to 2**32 - 1); noise is none, fixed or random."""
+        return sample(self.models.model(ref), seeds, psi=psi, noise=noise)
+
+    def code(self, ref: str, endpoint: Endpoint, psi: float = 1.0) -> Tensor:
+        """The code of a seed or a picture, (1, latent_size), on the CPU."""
+        model = self.models.model(ref)
+        return pull(model, self._code(model, endpoint), psi)
+
+    def blend(
+        self, ref: str, a: Endpoint, b: Endpoint, t: float, *, psi: float = 1.0, noise: str = "none"
+    ) -> Image.Image:
+        """The picture at t (0 is a, 1 is b) on the straight line between two codes."""
+        model = self.models.model(ref)
+        w = torch.lerp(self._code(model, a), self._code(model, b), t)
+        (image,) = draw(model, pull(model, w, psi), noise)
+        image.info.update(provenance(model, t=t, psi=psi, noise=noise))
+        return image
+
+    def interpolate(
+        self,
+        ref: str,
+        endpoints: Sequence[Endpoint],
+        *,
+        frames: int = 60,
+        psi: float = 1.0,
+        noise: str = "none",
+        loop: bool = False,
+    ) -> Iterator[Image.Image]:
+        """The frames of a way through all endpoints; with `loop` it leads back to the first.
+
+        Random noise changes by frame.
+
+        Raises:
+            ConfigError: fewer than two endpoints or frames, or there is no such psi or noise.
+        """
+        if len(endpoints) < 2 or frames < 2:
+            raise ConfigError(
+                f"{len(endpoints)} endpoints and {frames} frames make no film.", "Give two or more of each."
+            )
+        noise_of(noise, [])
+        model = self.models.model(ref)
+        w = way([pull(model, self._code(model, endpoint), psi) for endpoint in endpoints], frames, loop)
+        size = batch_of(model.alae.architecture.resolution)
+        batches = ((w[i : i + size], range(i, min(i + size, frames))) for i in range(0, frames, size))
+        return itertools.chain.from_iterable(draw(model, some, noise, seeds) for some, seeds in batches)
+
+    def reconstruct(
+        self, ref: str, paths: Sequence[Path], *, crop: Crop | None = None
+    ) -> Iterator[Reconstruction | Report]:
+        """Each picture of folders, zips and files beside G(E(picture)), without noise; the report last.
+
+        Without a `crop` pictures are cut as the source's card says.
+        """
+        model = self.models.source(ref)
+        return _reconstructions(model, pictures_for(model, paths, crop, self.limits))
+
+    def aligned(self, ref: str, path: Path) -> tuple[Image.Image, Image.Image] | None:
+        """A picture before and after its face is aligned (small), where the model needs that and it is not.
+
+        Raises:
+            DataError: the picture cannot be read, or shows no face.
+        """
+        if self.models.model(ref).card.crop != "face":
+            return None
+        image = open_picture(path, self.limits, path.name)
+        face = faces.look(image)
+        return None if face.aligned else faces.before_and_after(image, face)
+
+    def cost(self, ref: str) -> Cost:
+        """What a picture of this model costs here; measured once for each source, when it is first asked for."""
+        model = self.models.model(ref)
+        key = (model.source_hash, str(model.w_avg.device))
+        if key not in self._costs:  # two who ask at once both measure: nobody waits for another's model
+            self._costs.setdefault(key, measure(model))
+        return self._costs[key]
+
+    def _code(self, model: Model, endpoint: Endpoint) -> Tensor:
+        """W of a seed or a picture, (1, latent_size), on the CPU; the last ones used are kept.
+
+        Raises:
+            DataError: the picture cannot be read, or shows no face where the model needs one.
+            ConfigError: the seed is out of range.
+        """
+        key = (model.hash, *_name(endpoint))
+        with self._guard:
+            if key in self._codes:
+                self._codes.move_to_end(key)
+                return self._codes[key]
+        if isinstance(endpoint, int):
+            w = codes_of(model, [endpoint])
+        elif isinstance(endpoint, Path):
+            w = encode(model, open_picture(endpoint, self.limits, endpoint.name))
+        else:
+            w = encode(model, endpoint)
+        with self._guard:
+            self._codes[key] = w
+            while len(self._codes) > CODES_KEPT:
+                self._codes.popitem(last=False)
+        return w
+
+
+def _name(endpoint: Endpoint) -> tuple[object, ...]:
+    """What tells an endpoint from others; a file is not read for it."""
+    if isinstance(endpoint, int):
+        return (endpoint,)
+    if isinstance(endpoint, Path):
+        with contextlib.suppress(OSError):  # who opens it says what is wrong
+            found = endpoint.stat()
+            return str(endpoint), found.st_mtime_ns, found.st_size
+        return (str(endpoint),)
+    return endpoint.mode, endpoint.size, hashlib.sha256(endpoint.tobytes()).digest()
+
+
+def _reconstructions(model: Model, pictures: Pictures) -> Iterator[Reconstruction | Report]:
+    for picture in pictures:
+        (rebuilt,), (ratio,) = rebuild(model, picture.pixels[None])
+        aligned = picture.aligned if pictures.crop == "face" else None  # else it is only what would be
+        yield Reconstruction(picture.name, to_image(picture.pixels), rebuilt, ratio, aligned)
+    yield pictures.report
+
+
+# Memory: a picture of 1024 px passes through some hundred maps of up to 64 MB. glibc asks the system for each and
+# gives it back at once, and the system fills every page with zeros again: half of the time of such a picture.
+
+# From glibc's malloc.h; each takes a number of bytes, the last one a count
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
+KEPT_BYTES = 2**30
+
+
+def keep_freed() -> bool:
+    """Makes this process keep up to 1 GiB of freed memory; gives whether it could (glibc only).
+
+    One arena for all threads, since others hold no block above 64 MB.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
+        mallopt = ctypes.CDLL(None).mallopt
+        settings = ((ARENA_MAX, 1), (MMAP_THRESHOLD, KEPT_BYTES), (TRIM_THRESHOLD, KEPT_BYTES))
+        return [mallopt(name, value) for name, value in settings] == [1] * len(settings)
+    return False
+
+
+def give_back() -> None:
+    """Gives what is free now back to the system: for a process that only waits from here on."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

@@ -1,17 +1,20 @@
 """What a model costs here is measured once, told before, and decides what the app asks for and when it draws."""
 
+import shutil
 import subprocess
 import sys
+import threading
 
 import gradio as gr
 import numpy as np
 import pytest
 from official_size import ROOT
-from tiny import make_studio
+from tiny import make_studio, make_weights
 
 from mind2mind import draw as memory
+from mind2mind.config import FEW, MANY
 from mind2mind.data.codes import EncodeProgress
-from mind2mind.models.catalogue import FEW, MANY, Cost
+from mind2mind.draw import Cost
 from mind2mind.ui import interpolate, sample, transfer
 from mind2mind.ui.page import Page
 from mind2mind.ui.shared import LET_GO, MOVING, SET_BY_US, wanted
@@ -29,7 +32,7 @@ def studio(tmp_path_factory):
 @pytest.fixture
 def slow(studio, monkeypatch):
     """The page over a model that seems to take a second a picture."""
-    monkeypatch.setattr(studio.draw.meter, "cost", lambda model: SLOW)
+    monkeypatch.setattr(studio.draw, "cost", lambda ref: SLOW)
     return Page(studio)
 
 
@@ -44,12 +47,24 @@ def test_a_model_is_measured_once(studio, monkeypatch):
     assert first.draw_seconds > 0 and first.encode_seconds > 0
     weights = sum(4 * t.numel() for t in studio.models.load("tiny").alae.state_dict().values())
     assert weights < first.memory < weights + 1_000_000
-    monkeypatch.setattr("mind2mind.models.catalogue.measure", lambda model: pytest.fail("measured again"))
+    monkeypatch.setattr("mind2mind.draw.measure", lambda model: pytest.fail("measured again"))
     assert studio.draw.cost("tiny") is first
 
 
-def test_pieces_are_as_large_as_the_batches(studio):
-    assert studio.draw.at_a_time("tiny") == 16
+def test_nobody_waits_for_anothers_model_to_be_measured(studio, monkeypatch):
+    known, begun, go_on = studio.draw.cost("tiny"), threading.Event(), threading.Event()
+    make_weights(studio.weights, name="large", seed=1)
+    monkeypatch.setattr("mind2mind.draw.measure", lambda model: begun.set() or (go_on.wait(20) and SLOW))
+    others, told = threading.Thread(target=studio.draw.cost, args=["large"]), []
+    others.start()
+    assert begun.wait(20)
+    mine = threading.Thread(target=lambda: told.append(studio.draw.cost("tiny")))
+    mine.start()
+    mine.join(timeout=5)
+    go_on.set()
+    others.join()
+    assert told == [known] and studio.draw.cost("large") is SLOW
+    shutil.rmtree(studio.weights / "large")
 
 
 AGAIN = """
@@ -84,7 +99,7 @@ def test_a_slow_model_starts_with_four_pictures_and_says_why(slow):
 def test_a_number_that_the_visitor_chose_stays(slow, studio, monkeypatch):
     assert slow.sample.price("tiny", MANY)[1] == FEW
     assert slow.sample.price("tiny", 9)[1] == gr.skip()
-    monkeypatch.setattr(studio.draw.meter, "cost", lambda model: QUICK)
+    monkeypatch.setattr(studio.draw, "cost", lambda ref: QUICK)
     assert slow.sample.price("tiny", FEW) == ("", MANY)
 
 

@@ -29,7 +29,6 @@ from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, Ru
 from mind2mind.judge import verdict as originality
 from mind2mind.models import catalogue as bundles
 from mind2mind.models import hub as publish
-from mind2mind.runs import queue as ledger
 from mind2mind.runs import results as album
 from mind2mind.runs import results as outcome
 from mind2mind.runs import worker as execution
@@ -353,7 +352,7 @@ def test_the_list_of_ones_runs(studio, place, done):
     )
     assert abs(time.time() - mine.created) < 600
     assert {entry.token for entry in studio.runs.list()} == {done, other}
-    (public,) = ledger.entries(studio.home, PUBLIC, "me")
+    (public,) = make_studio(place, PUBLIC).runs.list("me")
     updated = studio.runs.find(done).info["updated"]
     assert public.deleted_at == updated + 24 * 3600
     studio.runs.delete(other)

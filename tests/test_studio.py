@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import threading
 import time
 import zipfile
@@ -14,6 +15,7 @@ from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_w
 from mind2mind import draw as gallery
 from mind2mind.config import LOCAL, PUBLIC
 from mind2mind.data import codes
+from mind2mind.data.images import open_picture
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, WeightsError
 from mind2mind.models.catalogue import pick_device
 from mind2mind.runs.prepared import Prepared
@@ -34,7 +36,7 @@ def test_making_a_studio_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
     studio = Studio("cpu")
     assert studio.home == tmp_path / "home"
-    assert (studio.runs.statuses(), studio.runs.clean()) == ([], 0)
+    assert (studio.runs.list(), studio.runs.clean()) == ([], 0)
     assert not studio.home.exists()
 
 
@@ -68,8 +70,16 @@ def test_kinds_of_noise(studio):
     assert not same(fixed[0], random[0])
     model = studio.models.load("tiny")
     w = studio.draw.code("tiny", 5).expand(2, -1)
-    assert same(*gallery.draw(model.alae, w, "fixed", [5, 6]))
-    assert not same(*gallery.draw(model.alae, w, "random", [5, 6]))
+    assert same(*gallery.draw(model, w, "fixed", [5, 6]))
+    assert not same(*gallery.draw(model, w, "random", [5, 6]))
+
+
+@pytest.mark.parametrize("seed", [0, 5, 2**32 - 1])
+@pytest.mark.parametrize("kind", ["random", "fixed"])
+def test_a_pictures_noise_is_not_its_z(kind, seed):
+    z = torch.randn(16, generator=torch.Generator().manual_seed(seed))
+    noise = gallery.noise_of(kind, [seed])(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 1, 1), 0)
+    assert not torch.isclose(z, noise.flatten()).any()
 
 
 def test_psi_0_is_the_mean_picture(studio):
@@ -105,13 +115,16 @@ def test_a_looped_film_leads_back_without_a_double_frame(studio):
     assert len(list(studio.draw.interpolate("tiny", [1, 2], frames=8, loop=True))) == 8
 
 
-def test_the_slider_encodes_a_picture_once(studio, place, monkeypatch):
-    picture, encoded = place / "pictures" / "010.png", []
-    encode = gallery.encode
-    monkeypatch.setattr(gallery, "encode", lambda *args: encoded.append(1) or encode(*args))
-    for t in (0.0, 0.5, 1.0):
-        studio.draw.blend("tiny", picture, 4, t)
-    assert len(encoded) == 1
+def test_the_slider_encodes_a_picture_once(studio, place, tmp_path, monkeypatch):
+    """And reads it once: a slider asks ten times a second."""
+    picture, read = tmp_path / "mine.png", []
+    shutil.copy(place / "pictures" / "010.png", picture)
+    monkeypatch.setattr(gallery, "open_picture", lambda *args: read.append(1) or open_picture(*args))
+    first, *_ = [studio.draw.blend("tiny", picture, 4, t) for t in (0.0, 0.5, 1.0)]
+    assert len(read) == 1
+    shutil.copy(place / "pictures" / "011.png", picture)
+    os.utime(picture, (1, 1))
+    assert not same(studio.draw.blend("tiny", picture, 4, 0.0), first) and len(read) == 2
 
 
 def test_reconstructions_carry_their_numbers(studio, place):
@@ -195,7 +208,7 @@ def test_preparing_tells_of_every_file(studio, place, tmp_path):
 
 
 def test_nothing_usable_is_refused_and_leaves_nothing(studio, tmp_path):
-    before = len(studio.runs.statuses())
+    before = len(studio.runs.list())
     (tmp_path / "note.txt").write_text("no picture")
     with pytest.raises(DataError, match="None of the pictures"):
         list(studio.runs.prepare([tmp_path / "note.txt"], "tiny"))
@@ -204,15 +217,15 @@ def test_nothing_usable_is_refused_and_leaves_nothing(studio, tmp_path):
         list(studio.runs.prepare([tmp_path / "empty"], "tiny"))
     with pytest.raises(DataError):
         list(studio.runs.prepare([tmp_path / "missing"], "tiny"))
-    assert len(studio.runs.statuses()) == before
+    assert len(studio.runs.list()) == before
 
 
 def test_a_preparation_left_halfway_leaves_nothing(studio, place):
-    before = len(studio.runs.statuses())
+    before = len(studio.runs.list())
     events = studio.runs.prepare([place / "pictures"], "tiny")
     next(events)
     events.close()
-    assert len(studio.runs.statuses()) == before
+    assert len(studio.runs.list()) == before
 
 
 @pytest.mark.parametrize("count", [2, 5, 20])
@@ -221,7 +234,7 @@ def test_few_pictures_work(studio, tmp_path, count):
     studio.runs.start(token, recipe=RECIPE, steps=3)
     assert carry_out(studio, token).state == "done"
     assert len(studio.draw.sample(token, [1, 2])) == 2
-    assert len(studio.runs.nearest(token, [1, 2])) == 2
+    assert len(studio.runs.result(token, [1, 2]).samples) == 2
 
 
 @pytest.mark.parametrize("copies", [1, 4])
@@ -249,14 +262,14 @@ def test_a_finished_run_can_be_used(studio, done):
 
 
 def test_the_nearest_original_of_a_copy_is_itself(studio, done, monkeypatch):
-    couples = studio.runs.nearest(done, [1, 2, 3])
-    assert all(distance > 0 for *_, distance in couples)
-    assert same(couples[0][0], studio.draw.sample(done, [1])[0])
+    found = studio.runs.result(done, [1, 2, 3])
+    assert len(found.distance) == 3 and all(distance > 0 for distance in found.distance)
+    assert same(found.samples[0], studio.draw.sample(done, [1])[0])
     made = codes.load(studio.home / "runs" / done / "codes.safetensors")
-    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: made.w[[7]])
-    ((_, original, distance),) = studio.runs.nearest(done, [1])
-    assert distance == pytest.approx(0, abs=1e-3)
-    assert same(original, studio.runs.comparison(done, 120)[7][0])
+    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: made.w[[7] * len(seeds)])
+    found = studio.runs.result(done, [1])
+    assert found.distance == [pytest.approx(0, abs=1e-3)]
+    assert same(found.originals[0], studio.runs.comparison(done, 120)[7][0])
 
 
 @pytest.mark.parametrize(
@@ -310,8 +323,8 @@ def test_a_run_in_a_folder_of_its_own(studio, place, tmp_path):
     assert carry_out(studio, token).state == "done"
     assert followed(studio, token).token == token
     assert studio.draw.sample(str(out), [1])[0].size == (16, 16)
-    assert len(studio.runs.nearest(token, [1])) == 1
-    assert token not in [run.token for run in studio.runs.statuses()]
+    assert len(studio.runs.result(token, [1]).originals) == 1
+    assert token not in [run.token for run in studio.runs.list()]
     with pytest.raises(RunError, match="already a run"):
         studio.runs.prepare([place / "pictures"], "tiny", folder=out)
 
@@ -413,9 +426,9 @@ def public(tmp_path, place):
 
 def test_visitors_see_their_own_runs_only(public, place):
     a, b = (prepared(public, place / "few", visitor=visitor) for visitor in ("anna", "ben"))
-    assert [run.token for run in public.runs.statuses("anna")] == [a]
-    assert [run.token for run in public.runs.statuses("ben")] == [b]
-    assert public.runs.statuses() == public.runs.statuses("carl") == []
+    assert [run.token for run in public.runs.list("anna")] == [a]
+    assert [run.token for run in public.runs.list("ben")] == [b]
+    assert public.runs.list() == public.runs.list("carl") == []
 
 
 def test_one_run_at_a_time_per_visitor(public, place):

@@ -87,7 +87,7 @@ def test_two_visitors_do_not_see_each_others_runs(page, tmp_path):
     a = checked(page, uploads(tmp_path / "a"))[tab.steps.visit]
     b = checked(page, uploads(tmp_path / "b"))[tab.steps.visit]
     assert a["visitor"] != b["visitor"] and a["token"] != b["token"]
-    assert [run.token for run in page.studio.runs.statuses(a["visitor"])] == [a["token"]]
+    assert [run.token for run in page.studio.runs.list(a["visitor"])] == [a["token"]]
     for stored in (a, b | {"models": [b["token"]]}):  # b's run has no model yet
         assert [ref for _, ref in page.known_models(stored)[0].choices] == ["tiny"]
     tab.result.forget(a)
@@ -111,12 +111,12 @@ def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     *_, fitted = tab.pictures.again(stored, "tiny", "fit", ("A", [*uploads(tmp_path / "a"), *more]))
     assert fitted[tab.steps.visit]["token"] != stored["token"] and fitted[tab.pictures.crop] == "fit"
     assert page.studio.runs.prepared(fitted[tab.steps.visit]["token"]).count == 15
-    assert [run.token for run in page.studio.runs.statuses(stored["visitor"])] == [
+    assert [run.token for run in page.studio.runs.list(stored["visitor"])] == [
         fitted[tab.steps.visit]["token"]
     ]
 
     emptied = tab.pictures.start_over(fitted[tab.steps.visit])
-    assert emptied[tab.steps.visit]["token"] is None and page.studio.runs.statuses(stored["visitor"]) == []
+    assert emptied[tab.steps.visit]["token"] is None and page.studio.runs.list(stored["visitor"]) == []
 
 
 def test_after_a_reload_a_set_grows_but_cannot_be_read_anew(page, tmp_path):
@@ -267,7 +267,7 @@ def test_a_link_shows_the_run_on_another_device_and_a_wrong_one_nothing(page, ru
     shown = tab.steps.parts["check"]
     assert there[tab.steps.visit]["token"] == run["token"] and there[shown].visible
     assert there[tab.steps.visit]["visitor"] != run["visitor"]
-    assert [r.token for r in page.studio.runs.statuses(there[tab.steps.visit]["visitor"])] == []
+    assert [r.token for r in page.studio.runs.list(there[tab.steps.visit]["visitor"])] == []
     for wrong in (new_token(), "..", run["token"][:-1], str(page.studio.home)):
         nothing = tab.arrive(None, request(run=wrong))
         assert nothing[tab.steps.visit]["token"] is None and shown not in nothing

@@ -298,15 +298,15 @@ def test_a_worker_that_cannot_begin_fails_the_run(studio, template):
 def test_the_worker_is_there_before_the_run(studio, template):
     launcher = studio.runs.launcher = Launcher(studio.home, studio.weights)
     launcher.command = [sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(60)"]
-    studio.runs.warm_up()
+    launcher.warm()
     child = launcher.children[studio.home]
-    studio.runs.warm_up()
+    launcher.warm()
     launcher.ensure(studio.runs.find(copied(studio, template)))
     assert launcher.children == {studio.home: child}
     assert os.name == "nt" or psutil.Process(child.pid).nice() == NICENESS
     child.kill()
     child.wait()
-    studio.runs.warm_up()  # its end was an error, which only a queued run counts
+    launcher.warm()  # its end was an error, which only a queued run counts
     assert launcher.children == {studio.home: child}
 
 
@@ -314,7 +314,7 @@ def test_a_warm_worker_loads_the_source_and_takes_the_run_at_once(studio, templa
     monkeypatch.setattr(worker, "LOOK_SECONDS", 60.0)
     loaded, token = [], copied(studio, template)
     monkeypatch.setattr(studio.models.library, "model", loaded.append)
-    worker._prepare(studio)
+    worker._prepare(studio.models.library)
     assert loaded == ["tiny"]
     monkeypatch.undo()
     wake, woken = studio.home / WAKE, threading.Event()

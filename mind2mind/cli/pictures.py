@@ -222,10 +222,9 @@ def sample(
     studio = terminal.studio()
     shown: list[Image.Image] = []
     rows = []
-    step = studio.draw.at_a_time(model)
     with terminal.bar("Drawing", len(seeds), left=True) as bar:
-        for first in range(0, len(seeds), step):
-            chunk = seeds[first : first + step]
+        for first in range(0, len(seeds), SAMPLES):
+            chunk = seeds[first : first + SAMPLES]
             pictures = studio.draw.sample(model, chunk, psi=psi, noise=noise)
             folder_of(out)  # only now: a wrong model leaves no folder behind
             for number, picture in zip(chunk, pictures, strict=True):

@@ -269,7 +269,7 @@ def draw_preview(model: Model, path: Path) -> None:
         return
     psi = model.alae.architecture.truncation_psi if model.kind == "source" else 1.0
     try:
-        pictures = gallery.sample(model, range(PREVIEWED), psi, "random")
+        pictures = gallery.sample(model, range(PREVIEWED), psi=psi)
         for picture in pictures:
             picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
         meta = gallery.provenance(model, seeds=f"0-{PREVIEWED - 1}", psi=psi, noise="random")

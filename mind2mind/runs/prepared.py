@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from mind2mind import draw as gallery
-from mind2mind.config import Crop, Limits
+from mind2mind.config import Crop, batch_of
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
-from mind2mind.data.dataset import NOTHING, Picture, Pictures, Report
-from mind2mind.data.images import grid, save_png, to_image
+from mind2mind.data.dataset import Picture, Pictures, Report
+from mind2mind.data.images import grid, save_png
 from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
 from mind2mind.files import read_json, read_meta, write_json
 from mind2mind.judge import verdict
@@ -72,33 +72,6 @@ class Prepared:
     others: tuple[Mapping[str, str], ...] = ()  # models that know them better: id, title, verdict, reason
 
 
-@dataclass(frozen=True, eq=False)
-class Reconstruction:
-    """A picture as the model sees it, and G(E(picture)); psnr in dB."""
-
-    name: str
-    original: Image.Image
-    rebuilt: Image.Image
-    psnr: float
-    aligned: tuple[Image.Image, Image.Image] | None = None  # small: before and after, where that differs
-
-
-def pictures_for(
-    model: Model, sources: Sequence[Path], crop: Crop | None, limits: Limits, before: Report = NOTHING
-) -> Pictures:
-    """The readable pictures among `sources`, at the model's size; without a crop, cut as its card says."""
-    a = model.alae.architecture
-    return Pictures(
-        sources,
-        resolution=a.resolution,
-        channels=a.image_channels,
-        crop=crop or model.card.crop,
-        faces_wanted=model.card.crop == "face",
-        limits=limits,
-        before=before,
-    )
-
-
 def encode(
     model: Model, pictures: Pictures, known: Codes | None = None
 ) -> Iterator[EncodeProgress | Encoding]:
@@ -107,7 +80,7 @@ def encode(
     Raises:
         DataError: none of them can be used.
     """
-    some = _Some(pictures, max(8, min(CHECKED, 2 * gallery.batch_size(model.alae))))
+    some = _Some(pictures, max(8, min(CHECKED, 2 * batch_of(model.alae.architecture.resolution))))
     encoded: codes.Encoded | None = None
     begun = time.monotonic()
     for event in codes.encode(
@@ -173,16 +146,6 @@ class _Some:
             if place < self.count:
                 self.kept[place : place + 1] = [picture]
             yield picture
-
-
-def reconstruct(model: Model, pictures: Pictures) -> Iterator[Reconstruction | Report]:
-    """Each usable picture beside what the model makes of it; the report on all files comes last."""
-    for picture in pictures:
-        (rebuilt,), (ratio,) = gallery.rebuild(model, picture.pixels[None])
-        original = to_image(picture.pixels)
-        aligned = picture.aligned if pictures.crop == "face" else None  # else it is only what would be
-        yield Reconstruction(picture.name, original, rebuilt, float(ratio), aligned)
-    yield pictures.report
 
 
 # --- Before any training: whether another installed model knows the pictures better, and what to do if none does.

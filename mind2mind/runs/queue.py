@@ -1,8 +1,11 @@
-"""Where runs are handed in: new folders, the queue with its limits, stopping, resuming, cleaning.
+"""Runs: transfers from the pictures to the result, in the order in which they were handed in.
 
-No models here. Whatever decides by counting (the queue, a visitor's runs) does so under one lock of the home.
+`Runs` is the facade's part; whoever holds a run's token may see, stop and delete it: there is no other key. Training
+is a worker process's: `start` queues a run and sees to it that a worker is there. Whatever decides by counting (the
+queue, a visitor's runs) does so under one lock of the home.
 """
 
+import builtins
 import contextlib
 import os
 import shutil
@@ -10,25 +13,36 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
+from PIL import Image
 
-from mind2mind.config import BUDGETS, RECIPES, Limits, Recipe, check_seeds
+from mind2mind import draw as gallery
+from mind2mind.config import BUDGETS, RECIPES, Crop, Limits, Recipe, check_seeds
+from mind2mind.data import codes
+from mind2mind.data.codes import EncodeProgress
+from mind2mind.data.images import to_image
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError
-from mind2mind.files import bytes_in
+from mind2mind.files import bytes_in, load_tensors, read_meta
 from mind2mind.models import bundle as cards
+from mind2mind.models.catalogue import Library
+from mind2mind.runs import prepared as sets
+from mind2mind.runs import results
 from mind2mind.runs import run as home
+from mind2mind.runs.prepared import Encoding, Prepared
+from mind2mind.runs.results import Outcome
 from mind2mind.runs.run import (
     ALIVE,
     WORKER_LOCK,
     WORKER_LOG,
     Run,
     RunStatus,
+    codes_of,
     is_held,
     is_inside,
     is_run,
@@ -37,9 +51,10 @@ from mind2mind.runs.run import (
     runs_of,
     status_of,
 )
+from mind2mind.training import transfer
 from mind2mind.training.transfer import Ending
 
-# --- Starts worker processes, one for the app's home or for a run's own folder; notices when they fail.
+# Worker processes: one for the app's home, or one for a run's own folder
 
 IDLE_SECONDS = 180.0  # a worker of the home without anything to do ends itself
 NICENESS = 10  # so that the app beside it stays quick
@@ -132,11 +147,6 @@ class Launcher:
             return
 
 
-# --- The runs of one visitor as a list to put in order: what each is, renaming, deleting all.
-# Deleting here is at once and complete for what the home holds: run folders with their codes and thumbnails, and
-# opened bundles. What a browser uploaded lies in the app's upload cache, which its own clean-up empties.
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One run in the list."""
@@ -152,69 +162,21 @@ class Entry:
     deleted_at: float | None  # when it will be deleted of itself, if nobody uses it; None is never
 
 
-def entries(home: Path, limits: Limits, visitor: str | None) -> list[Entry]:
-    """A visitor's runs, or with None all of the home, the newest first."""
-    found = []
-    for run in runs_of(home, visitor):
-        with contextlib.suppress(RunError, DataError):
-            found.append(entry(run, limits))
-    return found
-
-
-def entry(run: Run, limits: Limits) -> Entry:
-    """One run's line in the list."""
-    info = run.info
-    return Entry(
-        token=run.token,
-        title=info.get("title", ""),
-        state=run.state,
-        created=info["created"],
-        model=info.get("model", ""),
-        pictures=(info.get("counts") or {}).get("used", 0),
-        bytes=bytes_in(run.folder),
-        usable=run.has_model,
-        deleted_at=None if limits.keep_hours is None else info["updated"] + limits.keep_hours * 3600,
-    )
-
-
-def rename(run: Run, title: str) -> None:
-    """Gives a run, and the model it has made, another title.
-
-    Raises:
-        ConfigError: the title is empty or too long.
-        RunError: the run is at work.
-    """
-    title = " ".join(title.split())
-    if not title or len(title) > cards.LONGEST:
-        raise ConfigError(f"A title has 1 to {cards.LONGEST} characters.", "Give another one.")
-    with run.hold():
-        run.update(title=title)
-        if run.has_model:
-            cards.retitle(run.bundle, title)
-            os.utime(run.bundle / cards.WEIGHTS)  # for those who hold the model with its old card
-
-
-def delete_all(home: Path, visitor: str, models: Sequence[str] = ()) -> int:
-    """Deletes the visitor's runs, running or not, and the opened bundles of these tokens; gives how many."""
-    gone = 0
-    for run in runs_of(home, visitor):
-        with contextlib.suppress(RunError, DataError):
-            run.delete()
-            gone += 1
-    for folder in filter(None, (opened(home, token) for token in models)):
-        shutil.rmtree(folder, ignore_errors=True)
-        gone += 1
-    return gone
-
-
 OVERTIME = 1.5  # a run that takes this much of its budget ends, saved and told so
 
 
-class Desk:
-    """The runs of one home, and run folders elsewhere by their path where no limits hold."""
+class Runs:
+    """Transfers, from the pictures to the result. Any thread may call any method.
 
-    def __init__(self, home: Path, weights: Path, limits: Limits) -> None:
-        self.home, self.limits = home, limits
+    Args:
+        home: the folder of the app's runs.
+        weights: the catalogue's folder, handed on to workers.
+        limits: what users may ask for; where they hold, runs are known by their tokens only.
+        models: finds models by what users call them.
+    """
+
+    def __init__(self, home: Path, weights: Path, limits: Limits, models: Library) -> None:
+        self.home, self.limits, self.models = home, limits, models
         self.public = limits.keep_hours is not None
         self.launcher = Launcher(home, weights)
 
@@ -229,32 +191,155 @@ class Desk:
             return Run(folder)
         return home.find_run(self.home, token)
 
-    def new(self, folder: Path | None) -> Run:
-        """A run that is not on the disk yet.
+    # From pictures to a run that waits for its start
+
+    def encode(
+        self, paths: Sequence[Path], ref: str, *, crop: Crop | None = None, known: Path | None = None
+    ) -> Iterator[EncodeProgress | Encoding]:
+        """Encodes pictures; the last event holds codes, report and verdict. `codes.save` writes them.
+
+        Without a `crop` pictures are cut as the source's card says.
+        Pictures whose codes are in the file `known`, made by the same source, are not encoded again.
+        """
+        model = self.models.source(ref)
+        before = codes.load(known) if known is not None else None
+        return sets.encode(model, gallery.pictures_for(model, paths, crop, self.limits), before)
+
+    def prepare(
+        self,
+        paths: Sequence[Path],
+        ref: str,
+        *,
+        crop: Crop | None = None,
+        folder: Path | None = None,
+        visitor: str | None = None,
+        address: str | None = None,
+        title: str = "",
+    ) -> Iterator[EncodeProgress | Prepared]:
+        """Checks and encodes pictures into a new run, which then waits for its start.
+
+        Args:
+            paths: folders, zips and pictures; of the originals only thumbnails are kept.
+            ref: the source (of a transfer, its source).
+            crop: `centre` takes the largest square, `fit` the whole picture with bars, `face` the largest
+                face as FFHQ aligns it; None is what the source's card says.
+            folder: the run's folder; None is a new one in the home, whose worker is started meanwhile.
+            visitor: whom `list` shows it to.
+            address: where a caller who names itself calls from: the limits count that, too.
+            title: what the run and its model are called.
 
         Raises:
-            DataError: the disk is full.
-            RunError: the folder holds a run, or something else.
+            DataError: none of the pictures can be used, or the disk is full.
+            RunError: there is already a run in `folder`, or something else.
         """
         check_disk(self.home, self.limits)
         if folder is None:
-            return home.new_run(self.home)
-        run = Run(Path(folder).absolute())
-        if run.exists:
-            raise RunError(f"There is already a run in {folder}.", "Resume it, or choose another folder.")
-        if occupied(run.folder):
-            raise RunError(f"{folder} holds files of something else.", "Choose a new folder.")
-        return run
+            run = home.new_run(self.home)
+            self.launcher.warm()
+        else:
+            run = Run(Path(folder).absolute())
+            if run.exists:
+                raise RunError(f"There is already a run in {folder}.", "Resume it, or choose another folder.")
+            if occupied(run.folder):
+                raise RunError(f"{folder} holds files of something else.", "Choose a new folder.")
+        source = self.models.source_ref(ref)
+        model = self.models.model(source)
+        pictures = gallery.pictures_for(model, paths, crop, self.limits)
+        owner = {"visitor": visitor, "address": address, "title": title[:200]}
+        info = {"model": source, "crop": pictures.crop, **owner}
+        return sets.keep(run, sets.encode(model, pictures), info, pictures, sets.Rivals(self.models, source))
+
+    def add(self, token: str, paths: Sequence[Path]) -> Iterator[EncodeProgress | Prepared]:
+        """Adds pictures to a run that waits for its start; read as the ones it has, and counted with them.
+
+        Raises:
+            DataError: none of the new ones can be used, or the disk is full.
+            RunError: the run has been started.
+        """
+        check_disk(self.home, self.limits)
+        run = self.find(token)
+        source = run.info["model"]
+        model = self.models.source(source)
+        pictures = gallery.pictures_for(model, paths, run.info["crop"], self.limits, sets.kept(run).report)
+        encoding, rivals = sets.encode(model, pictures), sets.Rivals(self.models, source)
+        return sets.add(run, encoding, model.card.numbers, pictures, rivals)
+
+    def exclude(self, token: str, names: Collection[str]) -> Prepared:
+        """Leaves pictures of these names out of the training, and no others; they stay in the run's folder.
+
+        Raises:
+            DataError: there is no picture of such a name.
+            RunError: the run has been started.
+        """
+        run = self.find(token)
+        source = run.info["model"]
+        numbers = self.models.model(source).card.numbers
+        return sets.exclude(run, names, numbers, sets.Rivals(self.models, source))
+
+    def prepared(self, token: str) -> Prepared:
+        """What the check of a run's pictures found: the last event of its `prepare`, at any later time."""
+        return sets.kept(self.find(token))
+
+    def thumbnails(
+        self, token: str, first: int = 0, count: int = 200
+    ) -> builtins.list[tuple[str, Image.Image]]:
+        """A run's pictures, excluded ones too, by name; `count` of them from number `first` on."""
+        path = self.find(token).codes
+        names = read_meta(path)["names"][first : first + count]
+        small = codes.thumbnails(path, range(first, first + len(names)))
+        return list(zip(names, map(to_image, small), strict=True))
+
+    def comparison(
+        self, token: str, count: int = 8, only: int | None = None
+    ) -> builtins.list[tuple[Image.Image, Image.Image]]:
+        """Some of a run's pictures (thumbnails), spread over all of them, each with its reconstruction.
+
+        `only` is the number of the one that is wanted of these, from 0.
+        """
+        run = self.find(token)
+        model, (made, rows) = self.models.model(run.info["model"]), codes_of(run)
+        count = min(count, len(made))
+        some = [i * len(made) // count for i in range(count)]
+        some = some if only is None else some[only : only + 1]
+        originals = map(to_image, codes.thumbnails(run.codes, [rows[i] for i in some]))
+        return list(zip(originals, gallery.draw(model, made.w[some]), strict=True))
+
+    def alignment(self, token: str) -> builtins.list[Image.Image]:
+        """Some of a run's pictures, each above what the crop makes of it; none where it changes nothing."""
+        couples = []
+        for path in sorted(self.find(token).alignment.glob("*.png")):
+            with Image.open(path) as couple:
+                couples.append(couple.convert("RGB"))
+        return couples
+
+    def pace(self, token: str, recipe: str | Recipe = "default") -> float:
+        """Steps a second that training on a run's pictures makes here; about, by a short warm-up."""
+        w, seconds = codes_of(self.find(token))[0].w, BUDGETS["Standard"].seconds
+        return transfer.steps_for(w, named_recipe(recipe), seconds) / seconds
+
+    # The queue
 
     def start(
-        self, token: str, *, recipe: str | Recipe, seconds: float | None, steps: int | None, seed: int
+        self,
+        token: str,
+        *,
+        recipe: str | Recipe = "default",
+        seconds: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
     ) -> RunStatus:
-        """Queues a prepared run; see Studio.start."""
+        """Queues a prepared run with a budget of training time, or of steps; two minutes if neither is given.
+
+        Raises:
+            ConfigError: the recipe, the budget or the seed makes no sense.
+            RunError: the run is not a prepared one, or the limits allow no more runs now.
+        """
+        gallery.give_back()  # what the encoding took; the training is in another process
         chosen = named_recipe(recipe)
         if seconds is None and steps is None:
             seconds = BUDGETS["Standard"].seconds
         if (seconds is not None and not 0 < seconds < 1e7) or (steps is not None and not 0 < steps < 1e8):
-            raise ConfigError("This is no budget.", "Give a positive number of seconds or of steps.")
+            raise ConfigError("The budget must be positive.", "Give a number of seconds or of steps.")
         check_seeds([seed])
         most = self.limits.run_seconds
         if seconds is not None and most is not None:
@@ -277,7 +362,7 @@ class Desk:
         return self._enqueue(run, ("prepared",), settings)
 
     def resume(self, token: str, extra_steps: int = 0) -> RunStatus:
-        """Queues a run again; see Studio.resume."""
+        """Queues a run that was stopped, interrupted or failed; `extra_steps` lengthens one that is done."""
         if extra_steps < 0:
             raise ConfigError(f"{extra_steps} extra steps are too few.", "Give 0 or more.")
         run = self.find(token)
@@ -289,6 +374,144 @@ class Desk:
                 "deadline": self.limits.run_seconds,
             }
         return self._enqueue(run, allowed, settings)
+
+    def stop(self, token: str) -> None:
+        """Asks a run to stop and keep its work, or takes it out of the queue; nothing if it has already ended."""
+        run = self.find(token)
+        if run.state == "queued":
+            with contextlib.suppress(RunError), run.hold(timeout=0.5):
+                if run.info["state"] == "queued":
+                    run.update(state=run.info["before"], reason=Ending.STOPPED)
+                    return
+        if run.state in ALIVE:
+            run.request_stop()
+
+    def status(self, token: str) -> RunStatus:
+        """Where a run stands. A queued one whose worker died gets another worker."""
+        run = self.find(token)
+        if run.state == "queued":
+            self.launcher.ensure(run)
+        return status_of(run, home.waiting(self.home) if is_inside(self.home, run) else [])
+
+    def attach(self, token: str, every: float = 0.5) -> Iterator[RunStatus]:
+        """Follows a run: its status at once, then every `every` seconds; ends when the run has ended."""
+        while True:
+            status = self.status(token)
+            yield status
+            if status.state not in ALIVE:
+                return
+            time.sleep(every)
+
+    def list(self, visitor: str | None = None) -> builtins.list[Entry]:
+        """The home's runs, the newest first: a visitor's, or on a server that is not public everybody's."""
+        found = []
+        for run in [] if visitor is None and self.public else runs_of(self.home, visitor):
+            with contextlib.suppress(RunError, DataError):
+                info, hours = run.info, self.limits.keep_hours
+                found.append(
+                    Entry(
+                        token=run.token,
+                        title=info.get("title", ""),
+                        state=run.state,
+                        created=info["created"],
+                        model=info.get("model", ""),
+                        pictures=(info.get("counts") or {}).get("used", 0),
+                        bytes=bytes_in(run.folder),
+                        usable=run.has_model,
+                        deleted_at=None if hours is None else info["updated"] + hours * 3600,
+                    )
+                )
+        return found
+
+    def rename(self, token: str, title: str) -> None:
+        """Gives a run, and the model it has made, another title.
+
+        Raises:
+            ConfigError: the title is empty or too long.
+            RunError: the run is at work.
+        """
+        title = " ".join(title.split())
+        if not title or len(title) > cards.LONGEST:
+            raise ConfigError(f"A title has 1 to {cards.LONGEST} characters.", "Give another one.")
+        run = self.find(token)
+        with run.hold():
+            run.update(title=title)
+            if run.has_model:
+                cards.retitle(run.bundle, title)
+                os.utime(run.bundle / cards.WEIGHTS)  # for those who hold the model with its old card
+
+    def delete(self, token: str) -> None:
+        """Deletes a run, running or not, or an opened bundle, with all that belongs to it, at once.
+
+        What a browser uploaded lies in the app's upload cache, which is emptied elsewhere.
+        """
+        if folder := opened(self.home, token):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            self.find(token).delete()
+
+    def delete_all(self, visitor: str, models: Sequence[str] = ()) -> int:
+        """Deletes all runs of a visitor, and those of `models` that are opened bundles; gives how many."""
+        tokens = [run.token for run in runs_of(self.home, visitor)]
+        tokens += [token for token in models if opened(self.home, token)]
+        for token in tokens:
+            with contextlib.suppress(RunError, DataError):
+                self.delete(token)
+        return len(tokens)
+
+    def clean(self) -> int:
+        """Deletes what visitors left more than `keep_hours` ago, where that is limited; gives how many."""
+        hours = self.limits.keep_hours
+        return 0 if hours is None else home.clean(self.home, hours)
+
+    # What comes of a run
+
+    def preview(self, token: str, step: int | None = None) -> builtins.list[Image.Image]:
+        """A run's samples of the same z at `step` (the newest when None); none where there is no such preview."""
+        run = self.find(token)
+        steps = run.preview_steps()
+        if not steps or (step is not None and step not in steps):
+            return []
+        tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
+        return gallery.draw(self.models.model(run.info["model"]), tensors["w"])
+
+    def trial(self, token: str, seeds: Sequence[int]) -> tuple[builtins.list[Image.Image], int]:
+        """Pictures of these seeds by a run as it stands, at work or not, and of which step they are.
+
+        While it trains that is at most some seconds old.
+
+        Raises:
+            WeightsError: the run has saved nothing yet.
+        """
+        run = self.find(token)
+        g, sizes, step = transfer.current(run.folder)
+        source = self.models.model(run.info["model"])
+        return gallery.sample(source.drawing(g, sizes.z_dim), seeds), step
+
+    def result(self, token: str, seeds: Sequence[int] | None = None) -> Outcome:
+        """What came of a run: samples and the nearest originals, quality, originality, how to repeat it.
+
+        Args:
+            token: the run's.
+            seeds: of the samples; None is as many as are drawn quickly.
+
+        Raises:
+            RunError: it has no model yet.
+        """
+        return results.outcome(self.models, self.find(token), self.status(token), seeds)
+
+    def film(self, token: str, path: Path) -> Path:
+        """The previews of a run as a clip (see `draw.save_clip`); gives its path.
+
+        Raises:
+            DataError: there are none.
+        """
+        gallery.save_clip(results.film(self.models, self.find(token)), Path(path), results.FPS)
+        return Path(path)
+
+    def pack(self, token: str, path: Path) -> Path:
+        """All of a run that has a model in one zip, samples and film included; gives the file's path."""
+        return results.pack(self.models, self.find(token), Path(path))
 
     def _enqueue(self, run: Run, allowed: tuple[str, ...], settings: dict[str, Any]) -> RunStatus:
         with self._gate(run):
@@ -339,53 +562,6 @@ class Desk:
             raise RunError(f"{near} runs of your address are at work or waiting.", "Wait for one to end.")
         if limits.queue is not None and queued >= limits.queue:
             raise RunError(f"{queued} runs are waiting, more are not taken.", "Try again in some minutes.")
-
-    def stop(self, token: str) -> None:
-        """Stops a run, or takes it out of the queue; nothing if it has already ended."""
-        run = self.find(token)
-        if run.state == "queued":
-            with contextlib.suppress(RunError), run.hold(timeout=0.5):
-                if run.info["state"] == "queued":
-                    run.update(state=run.info["before"], reason=Ending.STOPPED)
-                    return
-        if run.state in ALIVE:
-            run.request_stop()
-
-    def status(self, token: str) -> RunStatus:
-        """Where a run stands; sees to it that a queued one has a worker."""
-        run = self.find(token)
-        if run.state == "queued":
-            self.launcher.ensure(run)
-        return status_of(run, home.waiting(self.home) if home.is_inside(self.home, run) else [])
-
-    def attach(self, token: str, every: float) -> Iterator[RunStatus]:
-        """The status of a run, every so many seconds until it has ended."""
-        while True:
-            status = self.status(token)
-            yield status
-            if status.state not in ALIVE:
-                return
-            time.sleep(every)
-
-    def runs(self, visitor: str | None) -> list[RunStatus]:
-        """Where a visitor's runs stand, or with None everybody's; the newest first."""
-        found = []
-        for run in home.runs_of(self.home, visitor):
-            with contextlib.suppress(RunError, DataError):
-                found.append(self.status(run.token))
-        return found
-
-    def delete(self, token: str) -> None:
-        """Deletes a run, running or not, or an opened bundle."""
-        if folder := home.opened(self.home, token):
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            self.find(token).delete()
-
-    def clean(self) -> int:
-        """Deletes what is older than `keep_hours`; see Studio.clean."""
-        hours = self.limits.keep_hours
-        return 0 if hours is None else home.clean(self.home, hours)
 
 
 def check_disk(home: Path, limits: Limits) -> None:

@@ -24,14 +24,13 @@ from mind2mind.data.codes import Codes
 from mind2mind.data.images import grid, save_png, to_image
 from mind2mind.draw import save_clip
 from mind2mind.errors import COMMAND, ConfigError
-from mind2mind.files import atomic, load_tensors, read_meta
+from mind2mind.files import atomic, load_tensors
 from mind2mind.judge import verdict as originality
 from mind2mind.judge.verdict import Originality
 from mind2mind.models.bundle import PARTS, Model, read_config, usage
 from mind2mind.models.catalogue import Library, zip_at
 from mind2mind.networks import mindgan
 from mind2mind.runs.run import CODES, JSON, LOG, METRICS, REPORT, Run, RunStatus, codes_of
-from mind2mind.training import transfer as trained
 
 # --- What a run's folder has to show: its pictures beside their reconstructions, its previews, its originals.
 
@@ -41,68 +40,16 @@ BETWEEN = 1  # frames drawn between two previews of a small model
 SMOOTH_SIDE, WIDE_SIDE = 128, 512  # px: larger ones get no frames between; from there on 4 pictures a frame
 
 
-def comparison(
-    library: Library, run: Run, count: int, only: int | None = None
-) -> list[tuple[Image.Image, Image.Image]]:
-    """`count` of a run's pictures, spread over all, each with its reconstruction; `only` one of these."""
-    model, (made, rows) = library.model(run.info["model"]), codes_of(run)
-    count = min(count, len(made))
-    some = [i * len(made) // count for i in range(count)]
-    some = some if only is None else some[only : only + 1]
-    originals = _thumbnails(run, [rows[i] for i in some])
-    return list(zip(originals, gallery.draw(model.alae, made.w[some]), strict=True))
-
-
-def _thumbnails(run: Run, rows: Sequence[int]) -> list[Image.Image]:
-    return [to_image(small) for small in codes.thumbnails(run.codes, rows)]
-
-
-def thumbnails(run: Run, first: int, count: int) -> list[tuple[str, Image.Image]]:
-    """Names and small copies of `count` of a run's pictures, excluded ones too, from number `first` on."""
-    names = read_meta(run.codes)["names"]
-    rows = range(len(names))[first : first + count]
-    return list(zip(names[first : first + count], _thumbnails(run, rows), strict=True))
-
-
-def alignment(run: Run) -> list[Image.Image]:
-    """Some of a run's pictures above what the crop makes of them; none where it changes nothing."""
-    couples = []
-    for path in sorted(run.alignment.glob("*.png")):
-        with Image.open(path) as couple:
-            couples.append(couple.convert("RGB"))
-    return couples
-
-
-def nearest(library: Library, run: Run, seeds: Sequence[int]) -> list[tuple[Image.Image, Image.Image, float]]:
-    """Each seed's sample, the original nearest to it, and the distance of their standardised codes."""
-    samples, originals, seen = beside_originals(library.model(run.token), run, seeds)
-    return list(zip(samples, originals, seen.distance.tolist(), strict=True))
-
-
 def beside_originals(
     model: Model, run: Run, seeds: Sequence[int]
 ) -> tuple[list[Image.Image], list[Image.Image], Originality]:
     """Each seed's sample, the original nearest to it (a thumbnail), and how near they are as they are drawn."""
     w, (made, rows) = gallery.codes_of(model, seeds), codes_of(run)
     seen = originality.originality_of(w, made.w)
-    originals = _thumbnails(run, [rows[int(i)] for i in seen.nearest])
-    return gallery.sampled(model, w, seeds, 1.0, "random"), originals, seen
-
-
-def preview(library: Library, run: Run, step: int | None) -> list[Image.Image]:
-    """The samples at `step`, or the newest; none where there is no such preview."""
-    steps = run.preview_steps()
-    if not steps or (step is not None and step not in steps):
-        return []
-    tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
-    return gallery.draw(library.model(run.info["model"]).alae, tensors["w"])
-
-
-def trial(library: Library, run: Run, seeds: Sequence[int]) -> tuple[list[Image.Image], int]:
-    """Pictures of these seeds by the generator as the run saved it last, and of which step that is."""
-    g, sizes, step = trained.current(run.folder)
-    source = library.model(run.info["model"])
-    return gallery.sample(source.drawing(g, sizes.z_dim), seeds, 1.0, "random"), step
+    originals = [
+        to_image(small) for small in codes.thumbnails(run.codes, [rows[int(i)] for i in seen.nearest])
+    ]
+    return gallery.sample(model, seeds, w=w), originals, seen
 
 
 def film(library: Library, run: Run) -> Iterator[Image.Image]:
@@ -110,8 +57,8 @@ def film(library: Library, run: Run) -> Iterator[Image.Image]:
 
     Between two previews of a small model some frames are drawn on the straight lines between their codes.
     """
-    alae = library.model(run.info["model"]).alae
-    side = alae.architecture.resolution
+    source = library.model(run.info["model"])
+    side = source.alae.architecture.resolution
     count, between = 4 if side >= WIDE_SIDE else 16, BETWEEN if side <= SMOOTH_SIDE else 0
     stops = [load_tensors(run.preview_path(step))[0]["w"][:count] for step in run.preview_steps()]
     ways = stops[:1]
@@ -119,7 +66,7 @@ def film(library: Library, run: Run) -> Iterator[Image.Image]:
         ways += [torch.lerp(a, b, i / (between + 1)) for i in range(1, between + 2)]
     sheet = None
     for w in ways:
-        sheet = grid(gallery.draw(alae, w))
+        sheet = grid(gallery.draw(source, w))
         yield sheet
     if sheet is not None:
         yield from [sheet] * HELD
@@ -160,7 +107,7 @@ class Outcome:
     """The result of a run that has a model."""
 
     status: RunStatus
-    seeds: range  # of the samples
+    seeds: Sequence[int]  # of the samples
     samples: list[Image.Image]
     originals: list[Image.Image]  # the nearest to each sample; thumbnails
     near: list[bool]  # a sample that is a near copy of its original
@@ -183,14 +130,14 @@ def quality(status: RunStatus) -> Quality | None:
     return Quality(status.quality, floor, first, word)
 
 
-def outcome(library: Library, run: Run, status: RunStatus) -> Outcome:
-    """Draws and judges what the run has learnt.
+def outcome(library: Library, run: Run, status: RunStatus, seeds: Sequence[int] | None = None) -> Outcome:
+    """Draws and judges what the run has learnt; of the samples of `seeds`, or as many of SEEDS as are quick.
 
     Raises:
         RunError: it has no model yet.
     """
     model, source = library.model(run.token), library.model(run.info["model"])
-    seeds = SEEDS[: shown(model)]
+    seeds = SEEDS[: shown(model)] if seeds is None else seeds
     samples, originals, seen = beside_originals(model, run, seeds)
     return Outcome(
         status=status,
@@ -198,7 +145,7 @@ def outcome(library: Library, run: Run, status: RunStatus) -> Outcome:
         samples=samples,
         originals=originals,
         near=seen.near.tolist(),
-        of_source=gallery.sample(source, SEEDS[: min(OF_SOURCE, len(seeds))], 1.0, "random"),
+        of_source=gallery.sample(source, SEEDS[: min(OF_SOURCE, shown(model))]),
         source_title=source.card.title,
         quality=quality(status),
         originality=judged(model.g, model.z_dim, codes_of(run)[0]),
@@ -258,7 +205,7 @@ def pack(library: Library, run: Run, path: Path) -> Path:
         for part in PARTS:
             if (run.bundle / part).exists():
                 archive.write(run.bundle / part, f"{name}/{part}")
-        for file in save_samples(gallery.sample(model, seeds, 1.0, "random"), Path(folder)):
+        for file in save_samples(gallery.sample(model, seeds), Path(folder)):
             archive.write(file, f"samples/{file.name}", zipfile.ZIP_STORED)
         if run.preview_steps():
             save_clip(film(library, run), Path(folder) / FILM, FPS)

@@ -24,12 +24,11 @@ from mind2mind.errors import Mind2MindError, RunError, WeightsError
 from mind2mind.files import read_meta, save_tensors
 from mind2mind.judge.verdict import Originality
 from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, save_transfer, slug
-from mind2mind.models.catalogue import Library
+from mind2mind.models.catalogue import Library, weights_folder
 from mind2mind.networks.mindgan import mean_code
 from mind2mind.runs import results as outcome
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
-from mind2mind.runs.run import WAKE, WORKER_LOCK, Run, codes_of, is_run, runs_in, waiting
-from mind2mind.studio import Studio
+from mind2mind.runs.run import WAKE, WORKER_LOCK, Run, codes_of, home_folder, is_run, runs_in, waiting
 from mind2mind.training import transfer
 from mind2mind.training import transfer as learner
 from mind2mind.training import transfer as trained
@@ -234,7 +233,7 @@ def main() -> int:
     be_modest()
     torch.set_num_threads(1)
     if is_run(folder):
-        carry_out(Run(folder), Studio("cpu").models.library)
+        carry_out(Run(folder), _library(home_folder()))
     else:
         serve(folder, float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_SECONDS)
     return 0
@@ -242,37 +241,41 @@ def main() -> int:
 
 def serve(home: Path, idle_seconds: float) -> None:
     """Carries out the home's queued runs in order; ends when idle, or at once if another worker serves it."""
-    lock, studio = FileLock(home / WORKER_LOCK), Studio("cpu", home)
+    lock, library = FileLock(home / WORKER_LOCK), _library(home)
     while True:
         try:
             lock.acquire(timeout=0)
         except Timeout:
             return
         try:
-            _serve(studio, idle_seconds)
+            _serve(library, idle_seconds)
         finally:
             lock.release()
         if not waiting(home):  # one that came between the last look and the release would wait for ever
             return
 
 
-def _serve(studio: Studio, idle_seconds: float) -> None:
+def _library(home: Path) -> Library:
+    return Library(home, weights_folder(), torch.device("cpu"), folders=True)
+
+
+def _serve(library: Library, idle_seconds: float) -> None:
     idle_since = time.monotonic()
     while time.monotonic() - idle_since < idle_seconds:
-        if queue := waiting(studio.home):
-            carry_out(queue[0], studio.models.library)
+        if queue := waiting(library.home):
+            carry_out(queue[0], library)
             idle_since = time.monotonic()
         else:
-            _prepare(studio)
-            _wait(studio.home / WAKE)
+            _prepare(library)
+            _wait(library.home / WAKE)
 
 
-def _prepare(studio: Studio) -> None:
+def _prepare(library: Library) -> None:
     """Loads the source of the newest run that waits for its start: it is likely the next one."""
-    for run in reversed(runs_in(studio.home)):
+    for run in reversed(runs_in(library.home)):
         with contextlib.suppress(Mind2MindError):
             if run.info["state"] == "prepared":
-                studio.models.load(run.info["model"])
+                library.model(run.info["model"])
                 import torch._dynamo  # noqa: F401  an optimiser's first step does, which takes a second
 
                 return

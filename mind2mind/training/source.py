@@ -509,7 +509,7 @@ def finish(
 def _preview(out: Path, device: torch.device) -> None:
     """The first seeds' pictures, as the bundle draws them."""
     model = load_source(out, device)
-    _save_grid(gallery.draw(model.alae, gallery.codes_of(model, range(PREVIEWED))), out / "preview.png")
+    _save_grid(gallery.draw(model, gallery.codes_of(model, range(PREVIEWED))), out / "preview.png")
 
 
 def _save_grid(pictures: Sequence[Image.Image], path: Path) -> None:

@@ -98,7 +98,6 @@ class RunApi:
             budget = _budget(seconds, steps)
             chosen, drawn, ref = _recipe(recipe), checked_seed(seed), known_ref(self.studio, model)
             who = _caller(request, visitor)
-            self.studio.runs.warm_up()
             for event in self.read(uploaded(pictures), ref, crop or None, *who):
                 if not isinstance(event, Prepared):
                     yield {"state": "reading", "done": event.done, "total": event.total}
@@ -170,9 +169,13 @@ class RunApi:
         )
 
     def _harvest(self, token: str) -> tuple[list[Image], list[float], str]:
-        found = self.studio.runs.nearest(token, range(SAMPLED))
-        images, distances = [image for image, _, _ in found], [round(d, 4) for _, _, d in found]
-        return images, distances, str(self.studio.models.export(token, fresh("mind2mind-model.zip", token)))
+        found = self.studio.runs.result(token, range(SAMPLED))
+        distances = [round(d, 4) for d in found.distance]
+        return (
+            found.samples,
+            distances,
+            str(self.studio.models.export(token, fresh("mind2mind-model.zip", token))),
+        )
 
     def _known(self, token: str) -> str:
         if not is_key(token):  # a path would be opened by a studio at home

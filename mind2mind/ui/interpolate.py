@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL.Image import Image
 
+from mind2mind.config import TOLD_SECONDS
 from mind2mind.data.images import grid
 from mind2mind.draw import save_clip
 from mind2mind.errors import Mind2MindError
-from mind2mind.models.catalogue import TOLD_SECONDS
 from mind2mind.ui.shared import (
     HIGHEST_SEED,
     LETTING_GO,
@@ -36,7 +36,7 @@ from mind2mind.ui.shared import (
 )
 
 if TYPE_CHECKING:
-    from mind2mind.models.catalogue import Cost
+    from mind2mind.draw import Cost
     from mind2mind.studio import Studio
 
 # --- What is said of costs.

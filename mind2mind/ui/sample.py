@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
+from mind2mind.config import FEW, MANY, TOLD_SECONDS
 from mind2mind.errors import DataError
-from mind2mind.models.catalogue import FEW, MANY, TOLD_SECONDS
 from mind2mind.ui.shared import (
     HIGHEST_SEED,
     LAST,
@@ -39,7 +39,8 @@ from mind2mind.ui.shared import (
 )
 
 if TYPE_CHECKING:
-    from mind2mind.models.catalogue import Cost, ModelInfo
+    from mind2mind.draw import Cost
+    from mind2mind.models.catalogue import ModelInfo
     from mind2mind.studio import Studio
 
 # --- What is said of a model.

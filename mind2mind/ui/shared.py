@@ -24,8 +24,9 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from mind2mind.data.images import grid, save_png
+from mind2mind.draw import Cost
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
-from mind2mind.models.catalogue import Cost, describe
+from mind2mind.models.catalogue import describe
 
 if TYPE_CHECKING:
     from mind2mind.models.catalogue import ModelInfo

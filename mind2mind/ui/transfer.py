@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
-from mind2mind.config import BUDGETS, Limits
+from mind2mind.config import BUDGETS, TOLD_SECONDS, Limits
 from mind2mind.data.dataset import advice
 from mind2mind.data.images import grid
 from mind2mind.errors import DataError, Mind2MindError
 from mind2mind.files import read_json
-from mind2mind.models.catalogue import TOLD_SECONDS
 from mind2mind.runs.prepared import Prepared, ways_out
 from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
@@ -52,7 +51,7 @@ from mind2mind.ui.training import CHECK, LIVE_PART, RESULT, TRAIN, Steps, Traini
 if TYPE_CHECKING:
     from mind2mind.data.codes import EncodeProgress
     from mind2mind.data.dataset import Report, Verdict
-    from mind2mind.models.catalogue import Cost
+    from mind2mind.draw import Cost
     from mind2mind.studio import Studio
 
 # --- What is said of pictures, and the example sets in `assets/`: a folder each, with an about.json on them.
@@ -336,7 +335,6 @@ class Reading:
     ) -> Iterator[Updates]:
         message = self.steps.message
         yield {message: note("Reading the pictures …"), **self.steps.only()}
-        self.studio.runs.warm_up()
         try:
             for event in events:
                 if isinstance(event, Prepared):
