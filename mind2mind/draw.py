@@ -27,9 +27,17 @@ from PIL import Image
 from torch import Tensor
 
 from mind2mind.config import FEW, MANY, Crop, Limits, batch_of, check_seeds
-from mind2mind.data import faces
 from mind2mind.data.dataset import NOTHING, Pictures, Report
-from mind2mind.data.images import from_uint8, grid, open_picture, save_png, to_image, to_tensor
+from mind2mind.data.images import (
+    before_and_after,
+    face_of,
+    from_uint8,
+    grid,
+    open_picture,
+    save_png,
+    to_image,
+    to_tensor,
+)
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import atomic
 from mind2mind.judge.metrics import psnr
@@ -444,8 +452,8 @@ class Draw:
         if self.models.model(ref).card.crop != "face":
             return None
         image = open_picture(path, self.limits, path.name)
-        face = faces.look(image)
-        return None if face.aligned else faces.before_and_after(image, face)
+        face = face_of(image)
+        return None if face.aligned else before_and_after(image, "face", face)
 
     def cost(self, ref: str) -> Cost:
         """What a picture of this model costs here; measured once for each source, when it is first asked for."""

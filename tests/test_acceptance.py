@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import png_meta
 
 from mind2mind import draw as gallery
 from mind2mind.config import ARCHITECTURES
 from mind2mind.data import codes
-from mind2mind.data.images import png_meta, save_png
+from mind2mind.data.images import save_png
 from mind2mind.data.make import ALIEN_SKIN, NATURAL_SKIN
 from mind2mind.judge.metrics import nearest, standardisation
 from mind2mind.runs.prepared import Prepared

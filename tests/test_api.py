@@ -19,12 +19,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from live import ROOT, live_app
 from PIL import Image
-from tiny import make_pictures, make_studio, make_weights, prepared
+from tiny import make_pictures, make_studio, make_weights, png_meta, prepared
 from web import serving
 
 from mind2mind.config import PUBLIC
 from mind2mind.data import codes
-from mind2mind.data.images import png_meta
 from mind2mind.errors import RunError
 from mind2mind.ui.api import _caller
 
@@ -107,7 +106,7 @@ def test_interpolate_between_a_seed_and_a_picture(client, tmp_path):
 def test_encode(client, app, tmp_path):
     file, report = client.predict(pictures=pictures(tmp_path / "in", 4), api_name="/encode")
     assert len(codes.load(Path(file))) == 4
-    assert [v["status"] for v in report["verdicts"]] == ["used"] * 4
+    assert [v["status"] for v in report["files"]] == ["used"] * 4
     assert not list((app.home / "runs").glob("*"))  # nothing of the visitor's is kept
 
 

@@ -11,9 +11,7 @@ import pytest
 from browsing import SOME_STEPS, expect, fits, pixels, tab, until
 from live import ROOT
 from PIL import Image
-from tiny import make_pictures
-
-from mind2mind.data.images import png_meta
+from tiny import make_pictures, png_meta
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest_plugins = ["browsing"]

@@ -353,7 +353,7 @@ def test_encode(cli, place):
     told = document(result)
     assert (result.exit_code, told["pictures"], sum(told["skipped"].values())) == (0, 24, 1)
     report = json.loads(Path("report.json").read_text())
-    assert len(report["verdicts"]) == 25
+    assert len(report["files"]) == 25
     assert Path("codes.safetensors").stat().st_size > 24 * 16 * 4
     assert cli("encode", "lost", "-m", "tiny").exit_code == 2
     assert cli("encode", place / "pictures" / "bad.png", "-m", "tiny").exit_code == 2

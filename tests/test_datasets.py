@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from mind2mind.config import Limits
-from mind2mind.data.dataset import Pictures, Report, Verdict, advice
+from mind2mind.data.dataset import FileReport, Pictures, Report
+from mind2mind.data.faces import Remark
+from mind2mind.data.images import Reason
 from mind2mind.errors import ConfigError, DataError
 
 
@@ -45,7 +47,7 @@ def read(*sources, resolution=16, channels=3, **options):
 
 
 def reasons(report):
-    return {verdict.name: verdict.reason for verdict in report.skipped}
+    return {file.name: file.reason for file in report.skipped}
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -91,7 +93,7 @@ def test_a_messy_folder(tmp_path):
         "small.png": "Too small: 7 x 9 pixels, a side is smaller than 8.",
         "text.jpg": "Not a picture.",
     }
-    assert report.reasons()["Too small"] == 1
+    assert report.reasons()[Reason.TOO_SMALL] == 1
     for picture in pictures:
         assert picture.pixels.shape == (3, 16, 16)
         assert picture.pixels.dtype == torch.uint8
@@ -102,11 +104,11 @@ def test_duplicates_are_told_by_pixels_not_by_bytes(tmp_path):
     Image.open(tmp_path / "a.png").save(tmp_path / "b.bmp")
     _, report = read(tmp_path)
     assert reasons(report) == {"b.bmp": "Duplicate: the same pixels as a.png."}
-    a, b, c = report.verdicts
+    a, b, c = report.files
     assert a.sha256 == b.sha256 != c.sha256
 
 
-def test_verdicts_carry_the_original_size_and_remarks(tmp_path):
+def test_reports_carry_the_original_size_and_remarks(tmp_path):
     write(tmp_path, {"a.png": png(1, (40, 20)), "b.png": png(2, (12, 10))})
     Image.open(io.BytesIO(png(3, (600, 400)))).save(tmp_path / "c.jpg")
     _, report = read(tmp_path)
@@ -118,19 +120,62 @@ def test_verdicts_carry_the_original_size_and_remarks(tmp_path):
 
 
 def test_report_survives_json():
-    report = Report((Verdict("a ü.png", "used", "", 3, 4, "ff"), Verdict("b", "skipped", "Not a picture.")))
-    assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
-    for broken in ({}, {"version": 2, "verdicts": []}, {"version": 1, "verdicts": [{"nme": "a"}]}):
-        with pytest.raises(DataError):
+    report = Report(
+        (
+            FileReport("a ü.png", width=3, height=4, sha256="ff"),
+            FileReport("b", Reason.NOT_A_PICTURE, reason="Not a picture."),
+            FileReport("c", face=Remark.ALIGNED, reason="Face aligned: it leant by 3 degrees."),
+        )
+    )
+    written = json.loads(json.dumps(report.to_dict()))
+    assert [file["status"] for file in written["files"]] == ["used", "skipped", "used"]
+    assert written["files"][1]["skipped"] == "Not a picture"
+    assert Report.from_dict(written) == report
+    for broken in (
+        {},
+        {"version": 3, "files": []},
+        {"version": 2, "files": [{"nme": "a"}]},
+        {"version": 2, "files": [written["files"][0] | {"skipped": "For fun"}]},
+        {"version": 1, "verdicts": [{"nme": "a"}]},
+    ):
+        with pytest.raises(DataError, match="no report on pictures"):
             Report.from_dict(broken)
 
 
+def test_a_report_of_version_1_is_read():
+    """There only the sentences told the kinds."""
+    said = {
+        Reason.TOO_SMALL: "Too small: 7 x 9 pixels, a side is smaller than 8.",
+        Reason.CUT_OFF: "The file is cut off.",
+        Reason.DAMAGED: "The file is damaged in its zip.",
+        Reason.FOREIGN: "AVIF is not read: JPEG, PNG, WebP, GIF, BMP, TIFF and HEIC are.",
+        Remark.ALIGNED: "Face aligned: it leant by 20 degrees. Enlarged to 64 pixels.",
+        None: "Enlarged to 64 pixels.",
+    }
+    rest = {"width": 7, "height": 9, "sha256": "ff", "size": 3}
+    rows = [
+        {"name": str(i), "status": "skipped" if kind in set(Reason) else "used", "reason": reason} | rest
+        for i, (kind, reason) in enumerate(said.items())
+    ]
+    report = Report.from_dict({"version": 1, "verdicts": rows})
+    assert [file.skipped or file.face for file in report.files] == list(said)
+    assert [file.reason for file in report.files] == list(said.values())
+    assert len(report.skipped) == 4 and report.files[0].sha256 == "ff"
+    for path in (Path(__file__).parent / "homes/v1/home/runs").glob("*/report.json"):
+        assert len(Report.from_dict(json.loads(path.read_text())).used) == 24
+
+
 def test_advice_changes_with_the_count():
+    files = [FileReport(str(i)) for i in range(5000)]
+
+    def advice(count):
+        return Report(tuple(files[:count])).advice()
+
     texts = [advice(count) for count in (0, 1, 4, 19, 49, 199, 200)]
     assert len({text.lstrip("0123456789") for text in texts}) == 7
     for below, count in ((4, 3), (19, 5), (49, 20), (199, 50), (5000, 200)):
         assert advice(below).split(" ")[-5:] == advice(count).split(" ")[-5:]
-    assert Report().advice() == texts[0]
+    assert Report(tuple(files[:20])).advice(excluded=19) == texts[1]
 
 
 def test_reading_again_gives_the_same(tmp_path):
@@ -148,7 +193,7 @@ def test_the_report_fills_while_reading(tmp_path):
     write(tmp_path, {f"{i}.png": png(i) for i in range(3)})
     pictures = Pictures([tmp_path], resolution=8, channels=3)
     for done, _ in enumerate(pictures, start=1):
-        assert len(pictures.report.verdicts) == done
+        assert len(pictures.report.files) == done
 
 
 def test_files_and_folders_together_have_unique_names(tmp_path):
@@ -168,7 +213,7 @@ def test_missing_sources_and_wrong_crops(tmp_path):
     write(tmp_path, {"a.png": png(1)})
     with pytest.raises(ConfigError):
         Pictures([tmp_path], resolution=16, channels=3, crop="stretch")
-    assert read(write(tmp_path / "none", {".x": b""}))[1].advice() == advice(0)
+    assert read(write(tmp_path / "none", {".x": b""}))[1].advice() == Report().advice()
 
 
 def test_limits_on_count_and_total_hold_before_anything_is_read(tmp_path):
@@ -183,7 +228,7 @@ def test_limits_per_file_cost_only_that_file(tmp_path):
     write(tmp_path, {"a.png": png(1), "b.png": png(2, (64, 64)), "c.png": png(3, (50, 20))})
     pictures, report = read(tmp_path, limits=Limits(file_bytes=5000, total_bytes=8000, pixels=900))
     assert [picture.name for picture in pictures] == ["a.png"]
-    assert set(report.reasons()) == {"Too large"}
+    assert set(report.reasons()) == {Reason.TOO_LARGE}
 
 
 def test_links_are_followed_once_and_broken_ones_told(tmp_path):
@@ -194,7 +239,7 @@ def test_links_are_followed_once_and_broken_ones_told(tmp_path):
     (tmp_path / "pics/self.png").symlink_to(tmp_path / "pics/self.png")
     pictures, report = read(tmp_path / "pics")
     assert [picture.name for picture in pictures] == ["a.png", "more/b.png"]
-    assert report.reasons() == {"Unreadable": 2}
+    assert report.reasons() == {Reason.UNREADABLE: 2}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
@@ -222,7 +267,7 @@ def test_files_that_vanish_meanwhile_are_told(tmp_path):
     pictures = Pictures([tmp_path], resolution=16, channels=3)
     (tmp_path / "a.png").unlink()
     assert [picture.name for picture in pictures] == ["b.png"]
-    assert pictures.report.reasons() == {"Unreadable": 1}
+    assert pictures.report.reasons() == {Reason.UNREADABLE: 1}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
@@ -283,7 +328,7 @@ def test_zip_bombs_are_refused_by_what_they_declare(tmp_path):
         Pictures([path], resolution=16, channels=3, limits=Limits(total_bytes=10_000_000))
     pictures, report = read(path, limits=Limits(file_bytes=1_000_000, total_bytes=2_000_000))
     assert [picture.name for picture in pictures] == ["ok.png"]
-    assert report.reasons() == {"Too large": 4}
+    assert report.reasons() == {Reason.TOO_LARGE: 4}
 
 
 def test_zip_members_that_lie_about_their_size_are_skipped(tmp_path):
@@ -321,3 +366,10 @@ def test_what_is_no_zip_is_refused(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.zip is no whole zip file"):
         Pictures([tmp_path / "a.zip"], resolution=16, channels=3)
+
+
+def test_the_sizes_are_counted_by_the_shorter_side():
+    files = [FileReport(str(i), width=side, height=600) for i, side in enumerate((16, 64, 127, 300))]
+    sizes = Report((*files, FileReport("x", Reason.DUPLICATE, width=9, height=9))).sizes()
+    assert sizes == {"16 to 31": 1, "32 to 63": 0, "64 to 127": 2, "128 to 255": 0, "256 to 511": 1}
+    assert Report().sizes() == {}

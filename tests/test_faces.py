@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from mind2mind.cli import build
 from mind2mind.data import faces
 from mind2mind.data.dataset import Pictures
-from mind2mind.data.images import face_square, to_tensor
+from mind2mind.data.faces import Remark
+from mind2mind.data.images import SHOWN, PictureError, Reason, face_square, to_tensor
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.models.bundle import Card, save_source
 from mind2mind.models.catalogue import describe
@@ -117,7 +118,7 @@ def test_a_turned_and_shifted_face_comes_out_like_the_upright_one(portrait, upri
 
 def test_an_aligned_face_is_known_and_left_as_it_is(upright):
     face = faces.look(upright)
-    assert face.aligned and face.said == "Aligned already: used as it is."
+    assert face.aligned and faces.remark(face, True) == (Remark.FITS, "Aligned already: used as it is.")
     assert torch.equal(to_tensor(upright, 128, 3, "face"), to_tensor(upright, 128, 3))
 
 
@@ -126,13 +127,19 @@ def test_the_largest_of_two_faces(portrait):
     both.paste(portrait.resize((150, 150)), (0, 0))
     both.paste(portrait, (200, 0))
     face = faces.look(both)
-    assert face.count == 2 and face.quad.mean(0)[0] > 200 and "the largest of 2 faces" in face.said
+    assert (
+        face.count == 2
+        and face.quad.mean(0)[0] > 200
+        and "the largest of 2 faces" in faces.remark(face, True)[1]
+    )
 
 
 def test_no_face():
     for image in (Image.new("RGB", (64, 64)), Image.new("L", (640, 8)), Image.radial_gradient("L")):
-        with pytest.raises(DataError, match="No face was found"):
-            faces.look(image)
+        assert faces.look(image) is None
+        with pytest.raises(PictureError, match="No face was found") as caught:
+            to_tensor(image, 64, 3, "face")
+        assert caught.value.reason is Reason.NO_FACE
 
 
 def test_looking_leaves_torchs_random_numbers_alone(portrait):
@@ -157,15 +164,16 @@ def test_the_report_on_faces(tmp_path, portrait, upright, quick):
     upright.save(tmp_path / "b.png")
     Image.new("RGB", (64, 64), "red").save(tmp_path / "c.png")
     pictures = Pictures([tmp_path], resolution=64, channels=3, crop="face")
-    read, (a, b, c) = list(pictures), pictures.report.verdicts
+    read, (a, b, c) = list(pictures), pictures.report.files
     assert a.reason.startswith("Face aligned: it leant by") and b.reason == "Aligned already: used as it is."
-    assert c.status == "skipped" and c.reason.startswith("No face was found: the crop centre")
+    assert c.skipped is Reason.NO_FACE and c.reason.startswith("No face was found: the crop centre")
     assert read[0].aligned is not None and read[1].aligned is None
-    assert pictures.report.faces() == {"Face aligned": 1, "Aligned already": 1}
+    assert pictures.report.faces() == {Remark.ALIGNED: 1, Remark.FITS: 1}
     pictures = Pictures([tmp_path], resolution=64, channels=3, faces_wanted=True)
-    read, (a, b, c) = list(pictures), pictures.report.verdicts
-    assert [v.reason for v in (a, c)] == [faces.NOT_ALIGNED, faces.NO_FACE] and b.status == "used"
-    assert pictures.report.not_aligned == 1 and read[0].aligned is not None
+    read, (a, b, c) = list(pictures), pictures.report.files
+    assert [v.face for v in (a, b, c)] == [Remark.NOT_ALIGNED, Remark.FITS, Remark.NO_FACE]
+    assert a.reason == "Face not aligned: the crop face would align it."
+    assert c.reason == "No face found: this model knows faces only." and read[0].aligned is not None
 
 
 # The doors
@@ -203,9 +211,9 @@ def test_a_card_says_how_its_pictures_are_cut_and_old_cards_do_not(studio, tmp_p
 
 def test_a_run_keeps_before_and_after(studio, photos):
     *_, prepared = studio.runs.prepare([photos], "people")
-    assert prepared.report.faces()["Face aligned"] == 1
+    assert prepared.report.faces()[Remark.ALIGNED] == 1
     (couple,) = studio.runs.alignment(prepared.token)
-    assert couple.size == (faces.SHOWN, 2 * faces.SHOWN + 2)
+    assert couple.size == (SHOWN, 2 * SHOWN + 2)
     studio.runs.delete(prepared.token)
     assert not prepared.folder.exists()
 

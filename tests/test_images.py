@@ -9,17 +9,16 @@ import pillow_heif
 import pytest
 import torch
 from PIL import Image, ImageOps
+from tiny import png_meta
 
 from mind2mind.config import LOCAL, Limits
 from mind2mind.data.images import (
     from_uint8,
     grid,
     open_picture,
-    png_meta,
     save_png,
     to_image,
     to_tensor,
-    to_uint8,
 )
 from mind2mind.draw import save_clip
 from mind2mind.errors import ConfigError, DataError
@@ -219,12 +218,10 @@ def test_small_and_heavy_files():
         open_picture(encoded(ramp(), "BMP"), Limits(file_bytes=1000))
 
 
-def test_paths_open_files_and_names(tmp_path):
+def test_paths_and_names(tmp_path):
     path = tmp_path / "ünï côdé.png"
     save_png(ramp(), path)
     assert open_picture(path, LOCAL).size == (60, 40)
-    with path.open("rb") as stream:
-        assert open_picture(stream, LOCAL).size == (60, 40)
     with pytest.raises(DataError, match=r"gone\.png: Unreadable: No such file"):
         open_picture(tmp_path / "gone.png", LOCAL, "gone.png")
     with pytest.raises(DataError, match="Not a file"):
@@ -244,7 +241,7 @@ def test_a_picture_of_the_exact_size_passes_bit_for_bit():
     for crop in ("centre", "fit"):
         assert torch.equal(to_tensor(to_image(pixels), 32, 3, crop), pixels)
     assert torch.equal(to_tensor(to_image(pixels[:1]), 32, 1), pixels[:1])
-    assert torch.equal(to_uint8(from_uint8(pixels)), pixels)
+    assert torch.equal(to_tensor(to_image(from_uint8(pixels)), 32, 3), pixels)
 
 
 def test_centre_crop_takes_the_square_in_the_middle():
@@ -304,9 +301,6 @@ def test_png_keeps_pixels_and_provenance(tmp_path):
     assert png_meta(tmp_path / "a.png") == meta
     assert open_picture(tmp_path / "a.png", LOCAL).tobytes() == ramp().tobytes()
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-    (tmp_path / "b.png").write_bytes(b"no")
-    with pytest.raises(DataError):
-        png_meta(tmp_path / "b.png")
 
 
 def frames(count=6, size=(20, 16)):

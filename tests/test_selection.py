@@ -12,9 +12,11 @@ from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, pr
 
 from mind2mind.config import Limits
 from mind2mind.data import codes
-from mind2mind.data.dataset import Report, Verdict
+from mind2mind.data.dataset import Report
+from mind2mind.data.images import Reason
 from mind2mind.errors import DataError, RunError
 from mind2mind.judge import verdict
+from mind2mind.judge.verdict import Judgement, Verdict
 from mind2mind.models.bundle import load_transfer
 from mind2mind.runs import prepared as preflight
 from mind2mind.runs.prepared import Prepared
@@ -47,9 +49,9 @@ def test_uploads_add_up(studio, tmp_path):
         studio, token, make_pictures(tmp_path / "b", 5, seed=1), tmp_path / "c/x.txt", tmp_path / "a"
     )
     assert (last.token, last.count) == (token, 11)
-    names = [v.name for v in last.report.verdicts]
+    names = [v.name for v in last.report.files]
     assert len(set(names)) == len(names) == 6 + 5 + 1 + 6
-    assert last.report.reasons() == {"Duplicate": 6, "Not a picture.": 1}
+    assert last.report.reasons() == {Reason.DUPLICATE: 6, Reason.NOT_A_PICTURE: 1}
     both = tmp_path / "both"
     for name in ("a", "b"):
         for path in (tmp_path / name).iterdir():
@@ -185,8 +187,8 @@ def rival(studio, tmp_path, monkeypatch):
         return torch.where(bright, torch.tensor(low), torch.tensor(high))
 
     def judge(values, numbers):
-        word = verdict.GOOD if values.mean() > 5 else verdict.UNKNOWN
-        return verdict.Verdict(word, "Because.", values.mean().item())
+        word = Verdict.GOOD if values.mean() > 5 else Verdict.UNKNOWN
+        return Judgement(word, "Because.", values.mean().item())
 
     monkeypatch.setattr(verdict, "scores", scores)
     monkeypatch.setattr(verdict, "judge", judge)
@@ -207,7 +209,7 @@ def proposed(of):
 
 def test_another_model_is_proposed_if_it_does_better(studio, rival, tmp_path):
     last = studio.runs.prepared(prepared(studio, plain(tmp_path / "dark", 20, 20)))
-    assert rival == [20, preflight.SAMPLE] and last.verdict == verdict.UNKNOWN
+    assert rival == [20, preflight.SAMPLE] and last.verdict is Verdict.UNKNOWN
     assert proposed(last) == ["other"]
     ways = preflight.ways_out(last)
     assert "knows them better (good)" in ways[0]
@@ -218,12 +220,12 @@ def test_the_proposals_follow_what_is_added_and_left_out(studio, rival, tmp_path
     token = prepared(studio, plain(tmp_path / "bright", 4, 200))
     assert proposed(studio.runs.prepared(token)) == []  # the present model is good
     mixed = added(studio, token, plain(tmp_path / "dark", 12, 20))
-    assert (mixed.verdict, proposed(mixed)) == (verdict.UNKNOWN, ["other"])
+    assert (mixed.verdict, proposed(mixed)) == (Verdict.UNKNOWN, ["other"])
     names = [v.name for v in mixed.report.used]
     left = studio.runs.exclude(token, {name for name in names if name.startswith("dark")})
-    assert (left.verdict, proposed(left)) == (verdict.GOOD, [])
+    assert (left.verdict, proposed(left)) == (Verdict.GOOD, [])
     left = studio.runs.exclude(token, {name for name in names if name.startswith("bright")})
-    assert (left.verdict, proposed(left)) == (verdict.UNKNOWN, ["other"])
+    assert (left.verdict, proposed(left)) == (Verdict.UNKNOWN, ["other"])
 
 
 def test_a_model_not_tried_on_all_pictures_is_not_proposed(studio, rival, tmp_path, monkeypatch):
@@ -240,7 +242,7 @@ def test_only_small_models_are_tried_where_the_present_one_is_good(studio, rival
 
 
 def test_a_good_model_needs_no_way_out(tmp_path):
-    assert preflight.ways_out(Prepared("t", tmp_path, Report(), 9, 30.0, verdict.GOOD, "")) == []
+    assert preflight.ways_out(Prepared("t", tmp_path, Report(), 9, 30.0, Verdict.GOOD, "")) == []
 
 
 def test_the_pace_is_measured(studio, tmp_path):
@@ -258,10 +260,3 @@ def test_oblong_pictures_are_shown_before_and_after_the_crop(studio, tmp_path):
     before, after = couple.crop((0, 0, width, width)), couple.crop((0, height - width, width, height))
     red = (255, 0, 0)
     assert before.getpixel((10, width // 2)) == red and after.getpixel((10, width // 2)) != red
-
-
-def test_the_sizes_are_counted_by_the_shorter_side():
-    verdicts = [Verdict(str(i), "used", "", side, 600) for i, side in enumerate((16, 64, 127, 300))]
-    sizes = Report((*verdicts, Verdict("x", "skipped", "", 9, 9))).sizes()
-    assert sizes == {"16 to 31": 1, "32 to 63": 0, "64 to 127": 2, "128 to 255": 0, "256 to 511": 1}
-    assert Report().sizes() == {}

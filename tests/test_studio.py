@@ -17,6 +17,7 @@ from mind2mind.config import LOCAL, PUBLIC
 from mind2mind.data import codes
 from mind2mind.data.images import open_picture
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, WeightsError
+from mind2mind.judge.verdict import Verdict
 from mind2mind.models.catalogue import pick_device
 from mind2mind.runs.prepared import Prepared
 from mind2mind.studio import Studio
@@ -195,7 +196,7 @@ def test_preparing_tells_of_every_file(studio, place, tmp_path):
     assert isinstance(last, Prepared)
     assert (last.count, len(last.report.used), len(last.report.skipped)) == (5, 5, 1)
     assert progress[-1].done == 5
-    assert last.verdict == "this model does not know such pictures"  # it is untrained, and they are noise
+    assert last.verdict is Verdict.UNKNOWN  # it is untrained, and they are noise
     assert last.reason.startswith("Of their contrast ")
     assert studio.runs.prepared(last.token).reason == last.reason
     status = studio.runs.status(last.token)

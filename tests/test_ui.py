@@ -13,14 +13,14 @@ from pathlib import Path
 import gradio as gr
 import pytest
 from PIL import Image
-from tiny import RECIPE, carry_out, make_pictures, make_studio
+from tiny import RECIPE, carry_out, make_pictures, make_studio, png_meta
 
 from mind2mind.config import RECIPES
-from mind2mind.data.dataset import Report, Verdict
-from mind2mind.data.images import png_meta
+from mind2mind.data.dataset import FileReport, Report
+from mind2mind.data.images import Reason
 from mind2mind.errors import DataError
 from mind2mind.files import read_json
-from mind2mind.judge import verdict
+from mind2mind.judge.verdict import Verdict
 from mind2mind.models.catalogue import ModelInfo
 from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import RunStatus
@@ -78,7 +78,8 @@ def test_what_visitors_wrote_is_escaped():
     model = ModelInfo(
         "x", evil, f"knows {evil}", f"{evil} https://a.org/b'\"c", evil, "source", 8, 3, {}, None, Path()
     )
-    report = Report((Verdict(evil, "skipped", f"Not a picture: {evil}"), Verdict("a", "used", "", 8, 8)))
+    skipped = FileReport(evil, Reason.NOT_A_PICTURE, reason=f"Not a picture: {evil}")
+    report = Report((skipped, FileReport("a", width=8, height=8)))
     status = replace(STATUS, state="failed", error=evil, title=evil)
     texts = [
         whole_page.hero([model]),
@@ -93,14 +94,14 @@ def test_what_visitors_wrote_is_escaped():
         report,
         1,
         20.0,
-        verdict.UNKNOWN,
+        Verdict.UNKNOWN,
         evil,
         excluded=(evil,),
         near=((evil, evil),),
         others=(other,),
     )
     texts += [
-        transfer.checked(replace(prepared, verdict=evil)),
+        transfer.checked(prepared),
         transfer.ways(prepared),
         transfer.near(prepared),
     ]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mind2mind.data.images import from_uint8, to_image
 from mind2mind.judge.metrics import psnr
-from mind2mind.judge.verdict import GOOD, KNOWN, SWAPPED, UNKNOWN, USABLE, judge, own_numbers, scores, share
+from mind2mind.judge.verdict import KNOWN, SWAPPED, Verdict, judge, own_numbers, scores, share
 from mind2mind.studio import Studio
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -44,12 +44,19 @@ def test_plain_colours_score_nothing_however_well_they_are_rebuilt():
 
 
 @pytest.mark.parametrize(
-    ("score", "word"),
-    [(25.0, GOOD), (18.0, GOOD), (17.9, USABLE), (12.0, USABLE), (11.9, UNKNOWN), (0.0, UNKNOWN)],
+    ("score", "verdict"),
+    [
+        (25.0, Verdict.GOOD),
+        (18.0, Verdict.GOOD),
+        (17.9, Verdict.USABLE),
+        (12.0, Verdict.USABLE),
+        (11.9, Verdict.UNKNOWN),
+        (0.0, Verdict.UNKNOWN),
+    ],
 )
-def test_the_words_follow_the_models_own_numbers(score, word):
+def test_the_words_follow_the_models_own_numbers(score, verdict):
     judged = judge(torch.full((20,), score), CARD)
-    assert judged.word == word
+    assert judged.verdict is verdict
     assert share(score) in judged.reason
     assert "looked at" not in judged.reason
 
@@ -63,16 +70,24 @@ def test_the_reason_is_a_sentence_with_numbers():
 
 def test_strangers_in_a_good_set_are_counted():
     judged = judge(torch.tensor([22.0] * 18 + [0.0, 6.9]), CARD)
-    assert judged.word == GOOD
+    assert judged.verdict is Verdict.GOOD
     assert judged.reason.endswith(" 2 of the 20 looked at hardly come back at all.")
 
 
-@pytest.mark.parametrize(
-    "numbers", [{}, {KNOWN: 18.0}, {KNOWN: "18", SWAPPED: 2.0}, {KNOWN: 2.0, SWAPPED: 2.0}]
-)
+@pytest.mark.parametrize("numbers", [{}, {KNOWN: 18.0}, {KNOWN: "18", SWAPPED: 2.0}])
 def test_without_measures_nothing_is_said(numbers):
-    assert judge(torch.tensor([20.0]), numbers).word.startswith("unknown: ")
-    assert judge(torch.tensor([float("nan")]), CARD).word.startswith("unknown: ")
+    assert judge(torch.tensor([20.0]), numbers).verdict is Verdict.UNMEASURED
+    assert judge(torch.tensor([float("nan")]), CARD).verdict is Verdict.UNMEASURED
+    assert judge(torch.tensor([20.0]), {KNOWN: 2.0, SWAPPED: 2.0}).verdict is Verdict.UNTRAINED
+
+
+def test_what_runs_of_before_keep_is_read():
+    """They keep what was said instead of the word."""
+    assert Verdict("good") is Verdict.GOOD and str(Verdict.GOOD) == "good"
+    for verdict in Verdict:
+        assert Verdict(str(verdict)) is verdict and Verdict(verdict.value) is verdict
+    with pytest.raises(ValueError, match="is not a valid Verdict"):
+        Verdict("unknown: whatever")
 
 
 def test_a_model_measures_itself_on_its_own_pictures_and_on_swapped_ones():
@@ -132,7 +147,7 @@ def photo_like(count: int = 20):
 def test_twenty_toon_heads_are_known(studio, tmp_path, name):
     paths = sorted((ASSETS / name).glob("*.png"))[:20]
     last = judged(studio, map(Image.open, paths), tmp_path / "set")
-    assert last.verdict == GOOD
+    assert last.verdict is Verdict.GOOD
     assert "looked at" not in last.reason
 
 
@@ -145,5 +160,5 @@ def test_twenty_foreign_pictures_are_not(studio, tmp_path, kind):
     else:
         images = of_style(kind)
     last = judged(studio, images, tmp_path / "set")
-    assert last.verdict == UNKNOWN
+    assert last.verdict is Verdict.UNKNOWN
     assert "of this model's own pictures it is 99." in last.reason

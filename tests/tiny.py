@@ -91,3 +91,9 @@ def followed(studio: Studio, token: str):
     """The last status of a run."""
     *_, last = studio.runs.attach(token, every=0.05)
     return last
+
+
+def png_meta(path: Path) -> dict[str, str]:
+    """What a PNG says of itself."""
+    with Image.open(path) as image:
+        return dict(image.text)

@@ -141,9 +141,11 @@ def _holds_codes(path: Path) -> bool:
 
 def tell_faces(terminal: Terminal, report: "Report") -> None:
     """Says on stderr whose faces are aligned, and what helps those that are not."""
+    from mind2mind.data.faces import Remark
+
     for remark, number in report.faces().items():
         terminal.note(f"  {number} x {remark}")
-    if report.not_aligned:
+    if report.faces()[Remark.NOT_ALIGNED]:
         terminal.note("This model knows faces aligned as FFHQ does: --crop face aligns and crops them.")
 
 

@@ -9,15 +9,16 @@ MTCNN (arXiv 1604.02878) as in the package facenet-pytorch, whose wheel brings t
 import importlib.util
 import math
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
-from mind2mind.errors import ConfigError, DataError
+from mind2mind.errors import ConfigError
 
 LIBRARY = "facenet-pytorch>=2.5.3,!=2.6.0,<3"  # 2.6.0 asks for a torch below 2.3
 SEEN = 640  # px, the longer side of the copy that the detector looks at
@@ -27,7 +28,6 @@ CLOSER = 320  # px a side of the second look, at the face alone and upright: the
 # turned by up to 35 degrees, then agree within 0.027 of the side, 0.010 on average
 ALIGNED = 0.03  # of the side; twice what MTCNN and dlib differ by on faces cut by dlib (0.007 to 0.014)
 RAMP, BLUR = 0.05, 0.02  # of the side: beyond the picture its reflection is blurred, fully from RAMP on
-SHOWN = 256  # px a side of the small pictures before and after
 
 Points = NDArray[np.float64]
 
@@ -51,18 +51,31 @@ class Face:
         x, y = self.quad[3] - self.quad[0]
         return math.degrees(math.atan2(y, x))
 
-    @property
-    def said(self) -> str:
-        """The remark on a picture whose face was cut out."""
-        if self.aligned:
-            return "Aligned already: used as it is."
-        largest = f", the largest of {self.count} faces" if self.count > 1 else ""
-        return f"Face aligned: it leant by {abs(self.turn):.0f} degrees{largest}."
+
+class Remark(str, Enum):
+    """What is to be said of the face in a picture that is used. The value heads the sentence."""
+
+    FITS = "Aligned already"
+    ALIGNED = "Face aligned"
+    NOT_ALIGNED = "Face not aligned"
+    NO_FACE = "No face found"
+
+    def __str__(self) -> str:
+        return self.value
 
 
-NOT_ALIGNED = "Face not aligned: the crop face would align it."  # the remark under another crop
-NO_FACE = "No face found: this model knows faces only."
-REMARKS = tuple(said.partition(":")[0] for said in ("Aligned already", "Face aligned", NOT_ALIGNED, NO_FACE))
+def remark(face: Face | None, cut_out: bool) -> tuple[Remark, str]:
+    """The remark on a face, which was cut out or only looked for, and its sentence."""
+    if face is None:
+        kind, detail = Remark.NO_FACE, "this model knows faces only"
+    elif face.aligned:
+        kind, detail = Remark.FITS, "used as it is"
+    elif not cut_out:
+        kind, detail = Remark.NOT_ALIGNED, "the crop face would align it"
+    else:
+        largest = f", the largest of {face.count} faces" if face.count > 1 else ""
+        kind, detail = Remark.ALIGNED, f"it leant by {abs(face.turn):.0f} degrees{largest}"
+    return kind, f"{kind}: {detail}."
 
 
 def available() -> bool:
@@ -128,19 +141,15 @@ def quad_of(marks: Points) -> Points:
     return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
 
 
-def look(image: Image.Image) -> Face:
+def look(image: Image.Image) -> Face | None:
     """Finds the largest face, looks at it once more straightened, and measures how far it is from aligned.
 
     Raises:
-        DataError: no face was found.
         ConfigError: the package that finds faces is not installed.
     """
     found = find(image)
     if not found:
-        raise DataError(
-            "No face was found: the crop centre takes such a picture as it is.",
-            "Give a picture of a face, seen from the front and upright, or choose the crop centre.",
-        )
+        return None
     marks = found[0]
     quad = quad_of(marks)
     closer = find(cut(image, quad, CLOSER))
@@ -195,17 +204,3 @@ def _extended(image: Image.Image, quad: Points, length: float) -> tuple[Image.Im
     mask = Image.fromarray((255 * (distance / (RAMP * length)).clip(0, 1)).astype(np.uint8))
     blurred = padded.filter(ImageFilter.GaussianBlur(BLUR * length))
     return Image.composite(blurred, padded, mask), quad + np.array((left, top))
-
-
-def before_and_after(image: Image.Image, face: Face) -> tuple[Image.Image, Image.Image]:
-    """Small: the picture with the square drawn in, and what the square holds; SHOWN px a side each."""
-    scale = SHOWN / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    corner = ((SHOWN - width) // 2, (SHOWN - height) // 2)
-    before = Image.new("RGB", (SHOWN, SHOWN), "white")
-    before.paste(image.convert("RGB").resize((width, height), reducing_gap=3.0), corner)
-    outline = [tuple(point) for point in face.quad * scale + corner]
-    draw = ImageDraw.Draw(before)
-    draw.line([*outline, outline[0]], fill="white", width=5)
-    draw.line([*outline, outline[0]], fill="black", width=2)
-    return before, cut(image, face.quad, SHOWN).convert("RGB")

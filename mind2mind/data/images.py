@@ -1,17 +1,24 @@
-"""Pictures between PIL and tensors: crop, resize, ranges, grids, and PNGs that know where they come from."""
+"""Pictures between files, PIL and tensors: opened safely, cropped, resized, laid out in grids, written as PNGs.
+
+`open_picture` is the only door for a picture nobody has vouched for: a file of any kind -> RGB or L, or the reason
+why not. Formats come from a list, the size is checked between header and pixels, and what comes out is upright,
+opaque and has 8 bits. ICC profiles are ignored: pixels are taken for sRGB, so that wide-gamut photos come out a
+little paler. Moving pictures give their first frame.
+"""
 
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import IO, get_args
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
@@ -19,11 +26,6 @@ from mind2mind.config import Crop, Limits
 from mind2mind.data import faces
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import atomic
-
-# --- The only door for a picture nobody has vouched for: a file of any kind -> RGB or L, or the reason why not.
-# Formats from a list, the size checked between header and pixels, upright, opaque, 8 bits. ICC profiles are
-# ignored: pixels are taken for sRGB, so that wide-gamut photos come out a little paler. Moving pictures give
-# their first frame.
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF")
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF and HEIC"
@@ -50,13 +52,52 @@ _OTHERS = {
 }
 
 
-def open_picture(
-    source: Path | bytes | BinaryIO, limits: Limits, name: str = "", *, side: int = 0
-) -> Image.Image:
+class Reason(str, Enum):
+    """Why a file cannot be used. The value is what the problem begins with."""
+
+    DAMAGED = "The file is damaged"
+    CUT_OFF = "The file is cut off"
+    EMPTY = "Empty"
+    UNREADABLE = "Unreadable"
+    TOO_SMALL = "Too small"
+    TOO_LARGE = "Too large"
+    NOT_A_FILE = "Not a file"
+    NOT_A_PICTURE = "Not a picture"
+    FOREIGN = "Not in a format that is read"
+    NO_FACE = "No face was found"
+    DUPLICATE = "Duplicate"
+    NESTED = "Zip in a folder or zip"
+    ENCRYPTED = "Encrypted"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class PictureError(DataError):
+    """A file that cannot be used as a picture.
+
+    Args:
+        reason: the kind of problem, which heads the sentence unless `head` does.
+        detail: the rest of the sentence.
+        fix: the remedy.
+    """
+
+    def __init__(
+        self, reason: Reason, detail: str = "", fix: str = "Copy or download it again.", head: str = ""
+    ) -> None:
+        super().__init__(f"{head or reason}{detail and ': '}{detail}.", fix)
+        self.args = (reason, detail, fix, head)  # so that it survives pickling
+        self.reason = reason
+
+
+SMALLER = "Use a smaller copy."
+
+
+def open_picture(source: Path | bytes, limits: Limits, name: str = "", *, side: int = 0) -> Image.Image:
     """A picture as RGB or L, upright, transparency on white.
 
     Args:
-        source: a path, the file's bytes, or an open file.
+        source: a path, or the file's bytes.
         limits: bounds of bytes, pixels and the smallest side.
         name: put before the problem, where the message stands alone.
         side: if given, a JPEG may be decoded at a smaller scale whose sides are all still `side` or more.
@@ -65,82 +106,76 @@ def open_picture(
         The picture; `info["size"]` is its (width, height) before `side` had its say.
 
     Raises:
-        DataError: it is none of ours, damaged, too small or too large; the problem says which in plain words.
+        PictureError: it is none of ours, damaged, too small or too large; the problem says which in plain words.
     """
-    with in_plain_words(f"{name}: " if name else ""), _stream(source, limits) as stream:
-        image = _identify(stream)
-        _check_size(image.size, limits)
-        full = image.size
-        if side:
-            image.draft(None, (side, side))
-        decoded = image.size
-        image.load()
-        upright = _opaque(_upright(image))
-        if upright.size != decoded:
-            full = full[::-1]
-        upright.info = {"size": full}
-        return upright
-
-
-@contextmanager
-def in_plain_words(prefix: str) -> Iterator[None]:
-    """Whatever a decoder may throw at a bad file becomes a DataError."""
     try:
-        yield
-    except DataError as error:
-        raise DataError(prefix + error.problem, error.fix) from None
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{prefix}Too large: it has far too many pixels.", "Use a smaller copy.") from error
-    except MemoryError as error:
-        raise DataError(f"{prefix}Too large for the memory there is.", "Use a smaller copy.") from error
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise DataError(f"{prefix}Unreadable: {error.strerror}.", "Check the path and its rights.") from error
-    except Exception as error:  # decoders raise nearly anything: OSError, SyntaxError, struct.error ...
-        words = str(error).lower()
-        if any(hint in words for hint in ("truncated", "end of file", "unexpected end", "not enough")):
-            raise DataError(f"{prefix}The file is cut off.", "Copy or download it again.") from error
-        raise DataError(f"{prefix}The file is damaged.", "Copy or download it again.") from error
+        if (
+            isinstance(source, Path) and source.exists() and not source.is_file()
+        ):  # a pipe would wait for ever
+            raise PictureError(Reason.NOT_A_FILE, fix=f"Give a picture: {READABLE} are read.")
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            length = stream.seek(0, io.SEEK_END)
+            stream.seek(0)
+            check_bytes(length, limits)
+            image = _identify(stream, length)
+            _check_size(image.size, limits)
+            full = image.size
+            if side:
+                image.draft(None, (side, side))
+            decoded = image.size
+            image.load()
+            with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
+                image = ImageOps.exif_transpose(image)
+            opaque = _opaque(image)
+            opaque.info = {"size": full if image.size == decoded else full[::-1]}
+            return opaque
+    except Exception as error:
+        refused = _in_plain_words(error)
+        if name:
+            refused.problem = f"{name}: {refused.problem}"
+        raise refused from error
 
 
-@contextmanager
-def _stream(source: Path | bytes | BinaryIO, limits: Limits) -> Iterator[BinaryIO]:
-    if isinstance(source, bytes):
-        stream: BinaryIO = io.BytesIO(source)
-    elif isinstance(source, Path):
-        if source.exists() and not source.is_file():  # opening a pipe would wait for ever
-            raise DataError("Not a file.", f"Give a picture: {READABLE} are read.")
-        stream = source.open("rb")
-    else:
-        stream = source
-    try:
-        length = stream.seek(0, io.SEEK_END)
-        stream.seek(0)
-        if length == 0:
-            raise DataError("Empty: the file has 0 bytes.", "Copy or download it again.")
-        if length > limits.file_bytes:
-            most = f"{limits.file_bytes / 1e6:,.0f} MB"
-            raise DataError(f"Too large: {length / 1e6:,.1f} MB, more than {most}.", "Use a smaller copy.")
-        yield stream
-    finally:
-        if stream is not source:
-            stream.close()
+def _in_plain_words(error: Exception) -> PictureError:
+    """Decoders raise nearly anything: OSError, SyntaxError, struct.error ..."""
+    words = str(error).lower()
+    if isinstance(error, PictureError):
+        return error
+    if isinstance(error, Image.DecompressionBombError):
+        return PictureError(Reason.TOO_LARGE, "it has far too many pixels", SMALLER)
+    if isinstance(error, MemoryError):
+        return PictureError(Reason.TOO_LARGE, "", SMALLER, head="Too large for the memory there is")
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return PictureError(Reason.UNREADABLE, str(error.strerror), "Check the path and its rights.")
+    if any(hint in words for hint in ("truncated", "end of file", "unexpected end", "not enough")):
+        return PictureError(Reason.CUT_OFF)
+    return PictureError(Reason.DAMAGED)
 
 
 def check_bytes(length: int, limits: Limits) -> None:
-    """Raises DataError when a file of so many bytes is too large."""
+    """Raises PictureError when a file of so many bytes is empty or too large."""
+    if length == 0:
+        raise PictureError(Reason.EMPTY, "the file has 0 bytes")
     if length > limits.file_bytes:
         most = f"{limits.file_bytes / 1e6:,.0f} MB"
-        raise DataError(f"Too large: {length / 1e6:,.1f} MB, more than {most}.", "Use a smaller copy.")
+        raise PictureError(Reason.TOO_LARGE, f"{length / 1e6:,.1f} MB, more than {most}", SMALLER)
 
 
-def _identify(stream: BinaryIO) -> Image.Image:
+def _identify(stream: IO[bytes], length: int) -> Image.Image:
     _register_heif()
     try:
         return Image.open(stream, formats=FORMATS)
     except (OSError, SyntaxError, ValueError):  # UnidentifiedImageError is an OSError
-        length = stream.seek(0, io.SEEK_END)
         stream.seek(0)
-        raise _refusal(stream.read(512), length) from None
+        head = stream.read(512)
+    if _OURS.match(head):
+        cut = head.startswith(b"RIFF") and int.from_bytes(head[4:8], "little") + 8 > length
+        raise PictureError(Reason.CUT_OFF if cut else Reason.DAMAGED)
+    for kind, signature in _OTHERS.items():
+        if re.match(signature, head, re.DOTALL):
+            fix = "Save it as JPEG or PNG."
+            raise PictureError(Reason.FOREIGN, f"{READABLE} are", fix, head=f"{kind} is not read")
+    raise PictureError(Reason.NOT_A_PICTURE, fix=f"{READABLE} are read, whatever their names end in.")
 
 
 @cache
@@ -150,35 +185,14 @@ def _register_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _refusal(head: bytes, length: int) -> DataError:
-    if _OURS.match(head):
-        cut = head.startswith(b"RIFF") and int.from_bytes(head[4:8], "little") + 8 > length
-        problem = "The file is cut off." if cut else "The file is damaged."
-        return DataError(problem, "Copy or download it again.")
-    for kind, signature in _OTHERS.items():
-        if re.match(signature, head, re.DOTALL):
-            return DataError(f"{kind} is not read: {READABLE} are.", "Save it as JPEG or PNG.")
-    return DataError("Not a picture.", f"{READABLE} are read, whatever their names end in.")
-
-
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
-    width, height = size
+    pixels = f"{size[0]} x {size[1]} pixels"
     if min(size) < limits.smallest_side:
-        raise DataError(
-            f"Too small: {width} x {height} pixels, a side is smaller than {limits.smallest_side}.",
-            "Use a larger copy.",
-        )
-    if width * height > limits.pixels:
-        raise DataError(
-            f"Too large: {width} x {height} pixels, more than {limits.pixels / 1e6:,.0f} megapixels.",
-            "Use a smaller copy.",
-        )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
-        return ImageOps.exif_transpose(image)
-    return image
+        small = f"{pixels}, a side is smaller than {limits.smallest_side}"
+        raise PictureError(Reason.TOO_SMALL, small, "Use a larger copy.")
+    if math.prod(size) > limits.pixels:
+        large = f"{pixels}, more than {limits.pixels / 1e6:,.0f} megapixels"
+        raise PictureError(Reason.TOO_LARGE, large, SMALLER)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -203,13 +217,22 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
 
 
+# --- Crops, and pictures as tensors.
+
+
 def check_crop(crop: str) -> None:
     """Raises ConfigError when there is no such crop."""
     if crop not in get_args(Crop):
         raise ConfigError(f"There is no crop {crop!r}.", f"Choose one of {', '.join(get_args(Crop))}.")
 
 
-def to_tensor(image: Image.Image, resolution: int, channels: int, crop: Crop = "centre") -> Tensor:
+def to_tensor(
+    image: Image.Image,
+    resolution: int,
+    channels: int,
+    crop: Crop = "centre",
+    face: faces.Face | None = None,
+) -> Tensor:
     """uint8 (channels, resolution, resolution); a picture already of that size passes bit for bit.
 
     Args:
@@ -218,16 +241,43 @@ def to_tensor(image: Image.Image, resolution: int, channels: int, crop: Crop = "
         channels: 1 or 3; grey is repeated, colour is weighted to grey.
         crop: `centre` takes the largest square in the middle, `fit` the whole picture with bars in the mean
             colour of its border, `face` the largest face as FFHQ cuts it out (see `faces`).
+        face: for the crop `face`, where it was found before.
 
     Raises:
         ConfigError: there is no such crop, or the package that finds faces is not installed.
-        DataError: the crop is `face` and no face was found.
+        PictureError: the crop is `face` and no face was found.
     """
     check_crop(crop)
     image = image.convert("RGB" if channels == 3 else "L")
-    square = {"centre": _centre, "fit": _fit, "face": face_square}[crop](image, resolution)
+    if crop == "face":
+        square = face_square(image, resolution, face)
+    else:
+        square = _fit(image, resolution) if crop == "fit" else _centre(image, resolution)
     array = np.array(square)
     return torch.from_numpy(array.reshape(resolution, resolution, channels)).permute(2, 0, 1).contiguous()
+
+
+def face_square(image: Image.Image, resolution: int, face: faces.Face | None = None) -> Image.Image:
+    """The largest face as FFHQ cuts it out; of a picture that shows it so already the square in the middle.
+
+    Raises:
+        ConfigError, PictureError: as `face_of`, where no `face` is given.
+    """
+    face = face or face_of(image)
+    return _centre(image, resolution) if face.aligned else faces.cut(image, face.quad, resolution)
+
+
+def face_of(image: Image.Image) -> faces.Face:
+    """The largest face.
+
+    Raises:
+        ConfigError: the package that finds faces is not installed.
+        PictureError: there is none.
+    """
+    if face := faces.look(image):
+        return face
+    fix = "Give a picture of a face, seen from the front and upright, or choose the crop centre."
+    raise PictureError(Reason.NO_FACE, "the crop centre takes such a picture as it is", fix)
 
 
 def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -242,38 +292,37 @@ def _centre(image: Image.Image, resolution: int) -> Image.Image:
     return _resize(image.crop((left, top, left + side, top + side)), (resolution, resolution))
 
 
-def face_square(image: Image.Image, resolution: int, face: faces.Face | None = None) -> Image.Image:
-    """The largest face as FFHQ cuts it out; of a picture that shows it so already the square in the middle.
-
-    Raises:
-        ConfigError, DataError: as `faces.look`, where no `face` is given.
-    """
-    face = face or faces.look(image)
-    return _centre(image, resolution) if face.aligned else faces.cut(image, face.quad, resolution)
-
-
-def _fit(image: Image.Image, resolution: int) -> Image.Image:
-    scale = resolution / max(image.size)
-    small = _resize(image, (max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    if small.size == (resolution, resolution):
-        return small
-    pixels = np.asarray(small, dtype=np.float64).reshape(small.height, small.width, -1)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).mean(0).round().astype(int)
-    colour = tuple(border.tolist()) if small.mode == "RGB" else int(border[0])
-    canvas = Image.new(small.mode, (resolution, resolution), colour)
-    canvas.paste(small, ((resolution - small.width) // 2, (resolution - small.height) // 2))
-    return canvas
-
-
-def in_a_square(image: Image.Image, side: int) -> Image.Image:
-    """The whole picture, `side` pixels at most, in the middle of a white square."""
-    canvas = Image.new("RGB", (side, side), "white")
+def _fit(image: Image.Image, side: int, colour: str | tuple[int, ...] | int | None = None) -> Image.Image:
+    """The whole picture in the middle of a square; its bars have the mean colour of its border if none is given."""
     scale = side / max(image.size)
-    small = _resize(
-        image.convert("RGB"), (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    )
+    small = _resize(image, (max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    if small.size == (side, side):
+        return small
+    if colour is None:
+        pixels = np.asarray(small, dtype=np.float64).reshape(small.height, small.width, -1)
+        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        mean = border.mean(0).round().astype(int).tolist()
+        colour = tuple(mean) if small.mode == "RGB" else mean[0]
+    canvas = Image.new(small.mode, (side, side), colour)
     canvas.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
     return canvas
+
+
+SHOWN = 256  # px a side of the pictures before and after a crop
+
+
+def before_and_after(
+    image: Image.Image, crop: Crop, face: faces.Face | None = None
+) -> tuple[Image.Image, Image.Image]:
+    """Small: the whole picture, with the face's square drawn in, and what the crop makes of it; SHOWN px a side."""
+    before = _fit(image.convert("RGB"), SHOWN, "white")
+    if face:
+        scale = SHOWN / max(image.size)
+        corner = (SHOWN - scale * np.array(image.size)) / 2
+        outline = [tuple(point) for point in face.quad * scale + corner]
+        for colour, width in (("white", 5), ("black", 2)):
+            ImageDraw.Draw(before).line([*outline, outline[0]], fill=colour, width=width)
+    return before, to_image(to_tensor(image, SHOWN, 3, crop, face))
 
 
 def from_uint8(x: Tensor) -> Tensor:
@@ -281,15 +330,11 @@ def from_uint8(x: Tensor) -> Tensor:
     return x.float().div_(127.5).sub_(1)
 
 
-def to_uint8(x: Tensor) -> Tensor:
-    """Float in [-1, 1] -> uint8, clamped and rounded."""
-    return x.float().add(1).mul_(127.5).round_().clamp_(0, 255).byte()
-
-
 def to_image(x: Tensor) -> Image.Image:
-    """A picture (C, H, W), float in [-1, 1] or uint8 in 0..255, as PIL (L or RGB)."""
-    pixels = x if x.dtype == torch.uint8 else to_uint8(x.detach())
-    array = pixels.permute(1, 2, 0).cpu().numpy()
+    """A picture (C, H, W), float in [-1, 1] (what lies beyond is clamped) or uint8 in 0..255, as PIL (L or RGB)."""
+    if x.dtype != torch.uint8:
+        x = x.detach().float().add(1).mul_(127.5).round_().clamp_(0, 255).byte()
+    array = x.permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
@@ -311,15 +356,3 @@ def save_png(image: Image.Image, path: Path, meta: dict[str, str] | None = None)
         chunks.add_text(key, value.encode("utf-8", "backslashreplace").decode())  # file names hold any bytes
     with atomic(path) as temporary:
         image.save(temporary, format="PNG", pnginfo=chunks)
-
-
-def png_meta(path: Path) -> dict[str, str]:
-    """The text chunks of a PNG.
-
-    Raises:
-        DataError: it is no whole PNG.
-    """
-    with in_plain_words(f"{path.name}: "), path.open("rb") as stream:
-        image: Any = Image.open(stream, formats=("PNG",))
-        image.load()
-        return {str(key): str(value) for key, value in image.text.items()}

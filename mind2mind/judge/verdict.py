@@ -12,6 +12,7 @@ samples each: our generator 0 %, also with half of its variety; copies of the co
 
 import math
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, NamedTuple
 
 import torch
@@ -35,17 +36,40 @@ from mind2mind.networks.alae import ALAE
 # (avatars of 20 other styles, photographs, patterns, toon heads turned, moved or of another size); grey and
 # mirrored toon heads, which it half knows, stand at 0.5.
 
-GOOD, USABLE, UNKNOWN = "good", "usable", "this model does not know such pictures"
+
+class Verdict(str, Enum):
+    """What a model can make of pictures; as text what is said of it."""
+
+    GOOD = "good"
+    USABLE = "usable"
+    UNKNOWN = "unknown"
+    UNMEASURED = "unmeasured"
+    UNTRAINED = "untrained"
+
+    def __str__(self) -> str:
+        return _SAID.get(self, self.value)
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Verdict | None":
+        """Runs of before keep what was said."""
+        return next((verdict for verdict, said in _SAID.items() if said == value), None)
+
+
+_SAID = {
+    Verdict.UNKNOWN: "this model does not know such pictures",
+    Verdict.UNMEASURED: "unknown: this model's card has no number to compare with",
+    Verdict.UNTRAINED: "unknown: this model is not trained well enough to tell",
+}
 KNOWN, SWAPPED = "held_out_snr", "swapped_halves_snr"  # on a card, mean scores in dB
 GOOD_FROM, USABLE_FROM = 0.8, 0.5  # of the way from SWAPPED to KNOWN, for a set
 STRANGER_BELOW = 0.25  # the same for a single picture: pictures of one kind differ much
 LEAST_VARIANCE = (1 / 255) ** 2  # of pixels in [0, 1]: less is a plain colour
 
 
-class Verdict(NamedTuple):
-    """What a model can make of a set of pictures."""
+class Judgement(NamedTuple):
+    """A verdict on a set of pictures."""
 
-    word: str  # GOOD, USABLE, UNKNOWN, or "unknown: ..." where nothing can be said
+    verdict: Verdict
     reason: str  # one sentence, or "" where there is nothing to compare with
     score: float  # dB
 
@@ -75,24 +99,26 @@ def own_numbers(alae: ALAE, held_out: Tensor) -> dict[str, float]:
     return {KNOWN: round(means[0], 2), SWAPPED: round(means[1], 2)}
 
 
-def judge(values: Tensor, numbers: Mapping[str, Any]) -> Verdict:
+def judge(values: Tensor, numbers: Mapping[str, Any]) -> Judgement:
     """The verdict on a set by its pictures' scores (N,) in dB and the numbers of the model's card."""
     score = values.mean().item()
     known, swapped = numbers.get(KNOWN), numbers.get(SWAPPED)
     if not (isinstance(known, int | float) and isinstance(swapped, int | float)) or not math.isfinite(score):
-        return Verdict("unknown: this model's card has no number to compare with", "", score)
+        return Judgement(Verdict.UNMEASURED, "", score)
     if known <= swapped:
         reason = "This model rebuilds its own pictures no better than foreign ones."
-        return Verdict("unknown: this model is not trained well enough to tell", reason, score)
+        return Judgement(Verdict.UNTRAINED, reason, score)
     place = (values - swapped) / (known - swapped)
-    word = UNKNOWN if place.mean() < USABLE_FROM else USABLE if place.mean() < GOOD_FROM else GOOD
+    verdict = Verdict.UNKNOWN if place.mean() < USABLE_FROM else Verdict.USABLE
+    if place.mean() >= GOOD_FROM:
+        verdict = Verdict.GOOD
     reason = (
         f"Of their contrast {share(score)} comes back; of this model's own pictures it is {share(known)}."
     )
     strangers = int((place < STRANGER_BELOW).sum())
-    if strangers and word != UNKNOWN:
+    if strangers and verdict is not Verdict.UNKNOWN:
         reason += f" {strangers} of the {len(values)} looked at hardly come back at all."
-    return Verdict(word, reason, score)
+    return Judgement(verdict, reason, score)
 
 
 def share(score: float) -> str:

@@ -25,6 +25,7 @@ from mind2mind.data.images import grid, save_png
 from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
 from mind2mind.files import read_json, read_meta, write_json
 from mind2mind.judge import verdict
+from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import Model
 from mind2mind.models.catalogue import Library, ModelInfo
 from mind2mind.runs.run import Run, occupied
@@ -45,7 +46,7 @@ class Encoding:
     thumbnails: Tensor  # uint8 (N, C, t, t)
     report: Report
     psnr_mean: float  # dB, of the reconstructions of up to CHECKED pictures
-    verdict: str  # whether the model knows them, in words
+    verdict: Verdict  # whether the model knows them
     reason: str  # a sentence of why: see the module `verdict`
     aligned: tuple[tuple[Image.Image, Image.Image], ...] = ()  # some, before and after the crop; small
     judged: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name: PSNR, score; dB
@@ -61,7 +62,7 @@ class Prepared:
     report: Report
     count: int  # pictures that will be trained on
     psnr_mean: float
-    verdict: str
+    verdict: Verdict
     reason: str
     model: str = ""  # the source: a catalogue id or a folder
     crop: str = "centre"
@@ -106,7 +107,7 @@ def encode(
         encoded.thumbnails,
         report,
         mean,
-        judged.word,
+        judged.verdict,
         judged.reason,
         aligned,
         scored,
@@ -126,9 +127,7 @@ def _cropped(
 
 
 def _why_none(report: Report) -> str:
-    reasons = ", ".join(
-        f"{count} x {reason.rstrip('.')}" for reason, count in report.reasons().most_common(5)
-    )
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in report.reasons().most_common(5))
     return f"None of the pictures can be used ({reasons})." if reasons else "There are no pictures."
 
 
@@ -156,7 +155,7 @@ SECONDS = 5.0  # after which no further model is tried
 SMALL = 64  # px; models of such pictures take a blink
 LARGEST = 256  # px; models of larger pictures take seconds for each, so they are named, not tried
 Surveyed = dict[str, dict[str, float]]  # by a model's id and a picture's name: its score, dB
-RANKS = {verdict.USABLE: 1, verdict.GOOD: 2}
+RANKS = {Verdict.USABLE: 1, Verdict.GOOD: 2}
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ class Rivals:
         """
         names, begun = list(made.judged)[:SAMPLE], time.monotonic()
         found: Surveyed = {}
-        for info in self._models(SMALL if made.verdict == verdict.GOOD else LARGEST):
+        for info in self._models(SMALL if made.verdict is Verdict.GOOD else LARGEST):
             if time.monotonic() - begun > SECONDS:
                 break
             try:
@@ -182,7 +181,7 @@ class Rivals:
                 log.warning("%s could not be tried: %s", info.id, error)
         return found
 
-    def better(self, surveyed: Surveyed, excluded: Collection[str], word: str) -> list[dict[str, str]]:
+    def better(self, surveyed: Surveyed, excluded: Collection[str], word: Verdict) -> list[dict[str, str]]:
         """The models that know what is left better than `word` says of the present one, the best first."""
         found = []
         for info in self._models(LARGEST):
@@ -191,10 +190,10 @@ class Rivals:
             if not left:
                 continue
             judged = verdict.judge(torch.tensor(left), info.numbers)
-            if RANKS.get(judged.word, 0) > RANKS.get(word, 0):
-                found.append((RANKS[judged.word], judged.score, info, judged))
+            if RANKS.get(judged.verdict, 0) > RANKS.get(word, 0):
+                found.append((RANKS[judged.verdict], judged.score, info, judged))
         return [
-            {"id": info.id, "title": info.title, "verdict": judged.word, "reason": judged.reason}
+            {"id": info.id, "title": info.title, "verdict": judged.verdict, "reason": judged.reason}
             for *_, info, judged in sorted(found, key=lambda each: each[:2], reverse=True)
         ]
 
@@ -219,7 +218,7 @@ def _scores(library: Library, info: ModelInfo, pictures: Pictures, names: Sequen
 def ways_out(prepared: Prepared) -> list[str]:
     """What can be done when the model does not know the pictures; nothing if it does."""
     ways = [f"{other['title']} knows them better ({other['verdict']}): take it." for other in prepared.others]
-    if prepared.verdict != verdict.UNKNOWN:
+    if prepared.verdict is not Verdict.UNKNOWN:
         return ways
     return [
         *ways,
@@ -288,7 +287,7 @@ def add(
             before = codes.load(run.codes)
             made, report = (
                 before.join(event.codes),
-                Report(_report(run).verdicts + event.report.verdicts),
+                Report(_report(run).files + event.report.files),
             )
             small = torch.cat([codes.thumbnails(run.codes, range(len(before))), event.thumbnails])
             judged = _merged(info.get("judged") or {}, len(before), event)
@@ -331,7 +330,7 @@ def kept(run: Run) -> Prepared:
         _report(run),
         info["counts"]["used"],
         info["psnr_mean"],
-        info["verdict"],
+        Verdict(info["verdict"]),
         info.get("verdict_reason", ""),  # from here on: what runs of before do not know
         model=info["model"],
         crop=info.get("crop", "centre"),
@@ -400,9 +399,9 @@ def _judge(
         return {}
     ratios, values = torch.tensor(left, dtype=torch.float32).T
     found = verdict.judge(values, numbers)
-    better = {"others": rivals.better(surveyed, excluded, found.word)}
-    return better | _words(ratios.mean().item(), found.word, found.reason)
+    better = {"others": rivals.better(surveyed, excluded, found.verdict)}
+    return better | _words(ratios.mean().item(), found.verdict, found.reason)
 
 
-def _words(psnr_mean: float, word: str, reason: str) -> dict[str, Any]:
+def _words(psnr_mean: float, word: Verdict, reason: str) -> dict[str, Any]:
     return {"psnr_mean": psnr_mean, "verdict": word, "verdict_reason": reason}  # `reason` is why it ended

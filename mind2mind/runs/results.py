@@ -246,5 +246,5 @@ samples/: new pictures; each file says in itself which model and seed drew it
 {FILM}: the same random inputs as the training went on
 codes.safetensors: what the model's encoder made of your pictures; thumbnails.safetensors: small copies of them.
 Keep both to yourself.
-report.json: the verdict on each of your files; run.json: settings and numbers; metrics.jsonl: the curves
+report.json: what became of each of your files; run.json: settings and numbers; metrics.jsonl: the curves
 """

@@ -9,7 +9,6 @@ import inspect
 import ipaddress
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -243,7 +242,7 @@ def _checked(prepared: Prepared) -> dict[str, Any]:
         "verdict": prepared.verdict,
         "reason": prepared.reason,
         "psnr": prepared.psnr_mean,
-        "report": [asdict(verdict) for verdict in prepared.report.verdicts],
+        "report": prepared.report.to_dict()["files"],
     }
 
 

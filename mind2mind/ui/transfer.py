@@ -15,10 +15,11 @@ import gradio as gr
 from PIL import Image
 
 from mind2mind.config import BUDGETS, TOLD_SECONDS, Limits
-from mind2mind.data.dataset import advice
+from mind2mind.data.faces import Remark
 from mind2mind.data.images import grid
 from mind2mind.errors import DataError, Mind2MindError
 from mind2mind.files import read_json
+from mind2mind.judge.verdict import Verdict
 from mind2mind.runs.prepared import Prepared, ways_out
 from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
@@ -50,7 +51,7 @@ from mind2mind.ui.training import CHECK, LIVE_PART, RESULT, TRAIN, Steps, Traini
 
 if TYPE_CHECKING:
     from mind2mind.data.codes import EncodeProgress
-    from mind2mind.data.dataset import Report, Verdict
+    from mind2mind.data.dataset import FileReport, Report
     from mind2mind.draw import Cost
     from mind2mind.studio import Studio
 
@@ -65,12 +66,13 @@ def of_faces(report: "Report") -> str:
     if not found:
         return ""
     counts = "; ".join(f"{number} x {remark}" for remark, number in found.most_common())
-    if not report.not_aligned:
-        shown = "Above your pictures, below the faces as the model gets them." if report.turned else ""
+    if not found[Remark.NOT_ALIGNED]:
+        turned = found[Remark.ALIGNED] > 0
+        shown = "Above your pictures, below the faces as the model gets them." if turned else ""
         return note(f"{counts}.", shown)
     return boxed(
         "fair",
-        f"{plural(report.not_aligned, 'face')} not aligned",
+        f"{plural(found[Remark.NOT_ALIGNED], 'face')} not aligned",
         f"{counts}. This model knows faces only as FFHQ shows them: upright, eyes and mouth in their places.",
         "Above your pictures, below what aligning makes of them: press the button below, "
         "or choose the face under More and add the pictures again.",
@@ -78,7 +80,7 @@ def of_faces(report: "Report") -> str:
 
 
 def table(report: "Report") -> str:
-    """The verdict on each file, those that were left out first."""
+    """What became of each file, the skipped ones first."""
     rows = [*report.skipped, *report.used]
     shown = "".join(map(_row, rows[:TABLE_ROWS]))
     more = note(f"and {len(rows) - TABLE_ROWS} more") if len(rows) > TABLE_ROWS else ""
@@ -86,9 +88,9 @@ def table(report: "Report") -> str:
     return f'<div class="m2m-table"><table><thead>{head}</thead><tbody>{shown}</tbody></table>{more}</div>'
 
 
-def _row(verdict: "Verdict") -> str:
-    size = f"{verdict.width} x {verdict.height}" if verdict.width else ""
-    cells = (verdict.name, verdict.status, verdict.reason, size)
+def _row(file: "FileReport") -> str:
+    size = f"{file.width} x {file.height}" if file.width else ""
+    cells = (file.name, file.status, file.reason, size)
     return "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
 
 
@@ -199,18 +201,16 @@ def checked(prepared: "Prepared") -> str:
     """What came out of the check, before any training."""
     report, count, verdict = prepared.report, prepared.count, prepared.verdict
     skipped, excluded = len(report.skipped), len(prepared.excluded)
-    reasons = "; ".join(
-        f"{number} x {reason.rstrip('.')}" for reason, number in report.reasons().most_common()
-    )
-    hope = advice(count)
+    reasons = "; ".join(f"{number} x {reason}" for reason, number in report.reasons().most_common())
+    hope = report.advice(excluded)
     if not count and excluded:
         hope = "All pictures are left out: take some in again under All pictures."
     psnr = prepared.psnr_mean
     rebuilt = f"What the model can rebuild of them: {verdict}"
     rebuilt += f" ({psnr:.1f} dB; more is better)." if psnr == psnr else "."
     judged = f"Judged by {plural(prepared.judged, 'picture')} of them." if prepared.judged else ""
-    kind = "poor" if verdict not in ("good", "usable") and not verdict.startswith("unknown") else "good"
-    kind = "fair" if kind == "good" and (count < 50 or verdict == "usable") else kind
+    kind = "fair" if count < 50 or verdict is Verdict.USABLE else "good"
+    kind = "poor" if verdict is Verdict.UNKNOWN else kind
     title = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
     title += f", {excluded} left out" if excluded else ""
     return boxed(kind, title, f"{reasons}." if reasons else "", hope, rebuilt, prepared.reason, judged)
@@ -554,7 +554,7 @@ class Check:
             **self.summed_up(prepared),
             self.faces: faces or (cropped(prepared.crop) if aligned else ""),
             self.aligned: gr.Gallery(captioned(aligned, CROPPED), visible=bool(aligned)),
-            self.align: gr.Button(visible=ready and prepared.report.not_aligned > 0),
+            self.align: gr.Button(visible=ready and prepared.report.faces()[Remark.NOT_ALIGNED] > 0),
             self.compared: gr.Gallery(pairs(couples, REBUILT), selected_index=None),
             self.closer: _slid(couples),
             self.costs: costs(prepared, self._pace(prepared) if ready else None),
