@@ -131,6 +131,16 @@ def test_the_closed_form_of_the_gradient_is_autograds():
         assert torch.allclose(own, reference, atol=1e-5)
 
 
+def test_untrained_weights_are_those_of_torch():
+    sizes = MindGANSizes(latent_size=6, z_dim=4, generator_widths=(8, 7), critic_widths=(5,))
+    ours = MindGAN.untrained(sizes, 3).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        theirs = MindGAN(sizes).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.allclose(ours[name], theirs[name]) for name in theirs)
+
+
 def test_prior_is_uniform_and_seeded():
     z = draw_z(4000, 3, torch.Generator().manual_seed(5))
     assert z.min() >= -1

@@ -11,7 +11,6 @@ from mind2mind.errors import ConfigError, TrainingError, WeightsError
 from mind2mind.files import load_tensors
 from mind2mind.networks.mindgan import draw_z, mean_code
 from mind2mind.training import transfer
-from mind2mind.training import transfer as learner
 from mind2mind.training.transfer import (
     BEST,
     LAST,
@@ -20,7 +19,6 @@ from mind2mind.training.transfer import (
     Finished,
     Preview,
     Progress,
-    Saved,
     current,
     exported,
     split,
@@ -65,9 +63,8 @@ def test_events_come_in_order_and_end_with_finished(tmp_path):
     events = list(train(two_moons(), SMALL, 40, folder=tmp_path))
     assert isinstance(events[0], Preview)
     assert events[0].step == 0
-    assert isinstance(events[-2], Saved)
     last = finished(events)
-    assert (last.step, last.stopped) == (40, False)
+    assert (last.step, last.reason) == (40, Ending.THROUGH)
     steps = [event.step for event in events if isinstance(event, Progress)]
     assert steps == sorted(steps)
     assert steps[-1] == 40
@@ -96,6 +93,54 @@ def test_a_resumed_run_equals_an_unkilled_one(tmp_path, recipe):
     assert {k: v for k, v in meta_one.items() if k not in timeless} == {
         k: v for k, v in meta_two.items() if k not in timeless
     }
+
+
+def rates_of(monkeypatch):
+    """The share of the learning rate of every step that is taken from now on."""
+    rates, advance = [], transfer.Learner.advance
+    monkeypatch.setattr(transfer.Learner, "advance", lambda self: (rates.append(self.rate()), advance(self)))
+    return rates
+
+
+def test_added_steps_go_on_from_where_an_early_end_was(tmp_path, monkeypatch):
+    rates, lame = rates_of(monkeypatch), replace(SMALL, learning_rate=1e-12, patience=3)
+    first = finished(train(two_moons(), lame, 400, folder=tmp_path))
+    assert first.reason is Ending.NO_BETTER
+    went_down = rates[:]
+    second = finished(train(two_moons(), lame, first.step + 100, folder=tmp_path, resume=True))
+    assert (second.step, second.reason) == (first.step + 100, Ending.THROUGH)
+    assert len(rates) == first.step + 100
+    assert rates == sorted(rates, reverse=True) and 0.5 < went_down[-1] < 1 and rates[-1] < 0.02
+    assert went_down[-1] - rates[first.step] < 0.01
+
+
+def test_steps_added_to_a_finished_run_are_not_of_no_avail(tmp_path, monkeypatch):
+    rates = rates_of(monkeypatch)
+    finished(train(two_moons(), SMALL, 60, folder=tmp_path))
+    before = load_tensors(tmp_path / LAST)[0]
+    finished(train(two_moons(), SMALL, 100, folder=tmp_path, resume=True))
+    assert rates[60] == transfer.AGAIN and rates[60:] == sorted(rates[60:], reverse=True)
+    after = load_tensors(tmp_path / LAST)[0]
+    assert (after["average.0"] - before["average.0"]).abs().max() > 1e-3
+
+
+def test_a_recipe_without_decay_keeps_its_rate_in_added_steps(tmp_path, monkeypatch):
+    rates, even = rates_of(monkeypatch), replace(SMALL, decay_share=0.0)
+    finished(train(two_moons(), even, 10, folder=tmp_path))
+    finished(train(two_moons(), even, 20, folder=tmp_path, resume=True))
+    assert rates == [1.0] * 20
+
+
+def test_added_steps_that_are_interrupted_end_with_the_same_numbers(tmp_path):
+    codes, whole, parts = two_moons(), tmp_path / "whole", tmp_path / "parts"
+    for folder, moments in ((whole, []), (parts, [0, 7, 20])):
+        finished(train(codes, SMALL, 30, folder=folder))
+        for moment in moments:
+            finished(train(codes, SMALL, 70, folder=folder, resume=True, should_stop=polled(moment)))
+        finished(train(codes, SMALL, 70, folder=folder, resume=True))
+    (one, meta), (two, other) = load_tensors(whole / LAST), load_tensors(parts / LAST)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert meta | {"seconds": 0} == other | {"seconds": 0}
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others():
@@ -133,8 +178,7 @@ def test_it_learns_clusters_that_no_gaussian_draws(tmp_path):
 
 def test_stop_keeps_the_work(tmp_path):
     last = finished(train(two_moons(), SMALL, 1000, folder=tmp_path, should_stop=polled(5)))
-    assert last.stopped
-    assert last.step == 5
+    assert (last.step, last.reason) == (5, Ending.STOPPED)
     g, sizes, meta = exported(tmp_path)
     assert meta["step"] == 5
     assert g(torch.zeros(1, sizes.z_dim)).shape == (1, 2)
@@ -143,7 +187,6 @@ def test_stop_keeps_the_work(tmp_path):
 def test_it_ends_early_when_quality_no_longer_improves(tmp_path):
     lame = replace(SMALL, learning_rate=1e-12, patience=3)
     last = finished(train(two_moons(), lame, 400, folder=tmp_path))
-    assert not last.stopped
     assert 200 < last.step < 300  # the best is sought from half way on
     assert last.reason is Ending.NO_BETTER
 
@@ -151,15 +194,14 @@ def test_it_ends_early_when_quality_no_longer_improves(tmp_path):
 def far_from(monkeypatch, looks):
     """At these looks at the quality (0 is that of the floor) the samples are as far from the codes as one picture."""
     calls = itertools.count()
-    monkeypatch.setattr(learner.Learner, "_distance", lambda *_: 0.4 if next(calls) in looks else 0.05)
+    monkeypatch.setattr(transfer.Learner, "_distance", lambda *_: 0.4 if next(calls) in looks else 0.05)
 
 
 def test_a_collapse_ends_the_training_with_the_best_before_it(tmp_path, monkeypatch):
     monkeypatch.setattr(transfer, "SAVE_SECONDS", 0.0)
     far_from(monkeypatch, range(31, 99))
     last = finished(train(two_moons(), SMALL, 400, folder=tmp_path))
-    assert (last.step, last.stopped) == (320, False)
-    assert last.reason is Ending.COLLAPSED
+    assert (last.step, last.reason) == (320, Ending.COLLAPSED)
     assert load_tensors(tmp_path / BEST)[1]["step"] == last.best_step <= 300
     checkpoint = load_tensors(tmp_path / LAST)[1]
     assert 300 <= checkpoint["step"] < 320 and checkpoint["far_looks"] == 0  # what it goes on from is sound
@@ -178,14 +220,14 @@ def test_one_look_may_be_chance(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("count", [50, 300])
 def test_one_picture_for_all_is_far(count):
-    state = learner.Learner(torch.randn(count, 24, generator=torch.Generator().manual_seed(0)), SMALL, 10)
+    state = transfer.Learner(torch.randn(count, 24, generator=torch.Generator().manual_seed(0)), SMALL, 10)
     state.nearest = 0.05
     for value in state.average:
         value.zero_()
     assert not state.look() and state.far_looks == 1
     assert (state.last_quality is None) == (count < MIN_HELD_OUT_CODES)
     state.generator = lambda: lambda z: torch.randn(len(z), 24)  # as good as can be
-    assert state.look() and state.far_looks == 0 and state.nearest < learner.SOUND
+    assert state.look() and state.far_looks == 0 and state.nearest < transfer.SOUND
 
 
 def test_the_generator_of_a_run_at_work_is_that_of_its_checkpoint(tmp_path):
@@ -257,11 +299,29 @@ def test_paper_recipe_is_the_papers():
     assert not (PAPER.standardise or PAPER.ema_half_life or PAPER.decay_share or PAPER.held_out_share)
 
 
-def test_a_budget_becomes_steps():
-    assert steps_for(two_moons(), SMALL, 0.5) >= 1
+def test_a_budget_becomes_steps(monkeypatch):
+    """A clock that advances a tenth of a second a step, and by a second a look."""
+    now, advance, look = [0.0], transfer.Learner.advance, transfer.Learner.look
+    monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
+
+    def slowly(doing, seconds):
+        def done(learner):
+            now[0] += seconds
+            return doing(learner)
+
+        return done
+
+    monkeypatch.setattr(transfer.Learner, "advance", slowly(advance, 0.1))
+    monkeypatch.setattr(transfer.Learner, "look", slowly(look, 1.0))
+    assert steps_for(two_moons(), SMALL, 100) in (599, 600)  # 40 looks take 40 seconds
+    assert steps_for(two_moons(), SMALL, 50) in (249, 250)  # half of the time at most
+    assert steps_for(two_moons(), SMALL, 0.01) == 1
 
 
-def test_training_leaves_the_global_generator_alone():
-    before = torch.get_rng_state()
+def test_training_leaves_the_global_generator_alone(monkeypatch):
+    """Not even for a moment: other threads draw from it."""
+    before, first = torch.get_rng_state(), torch.default_generator.initial_seed()
+    monkeypatch.setattr(torch.random, "fork_rng", None)
+    monkeypatch.setattr(torch, "manual_seed", None)
     finished(train(two_moons(), SMALL, 3))
-    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(before, torch.get_rng_state()) and torch.default_generator.initial_seed() == first

@@ -64,6 +64,21 @@ class MindGAN(nn.Module):
         self.generator = Perceptron([sizes.z_dim, *sizes.generator_widths, sizes.latent_size])
         self.critic = Perceptron([sizes.latent_size, *sizes.critic_widths, 1])
 
+    @classmethod
+    def untrained(cls, sizes: MindGANSizes, seed: int) -> "MindGAN":
+        """Torch's usual initial weights, from a generator of their own: other threads draw undisturbed."""
+        with torch.device("meta"):
+            gan = cls(sizes)
+        gan.to_empty(device="cpu")
+        draw = torch.Generator().manual_seed(seed)
+        for layer in gan.modules():
+            if isinstance(layer, nn.Linear):
+                for parameter in layer.parameters():
+                    nn.init.uniform_(
+                        parameter, -(layer.in_features**-0.5), layer.in_features**-0.5, generator=draw
+                    )
+        return gan
+
 
 def draw_z(count: int, z_dim: int, generator: torch.Generator) -> Tensor:
     """The prior: uniform in [-1, 1), (count, z_dim), on the generator's device."""

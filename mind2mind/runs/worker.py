@@ -158,8 +158,8 @@ def _train(run: Run, library: Library) -> None:
 def _finish(run: Run, model: Model, finished: transfer.Finished, stopper: _Stopper) -> None:
     run.update(reached=finished.step)  # the last metrics may be some steps older
     reason = finished.reason
-    stopped = finished.stopped and stopper.stop
-    if finished.stopped and not stopped:
+    stopped = reason is transfer.Ending.STOPPED and stopper.stop
+    if reason is transfer.Ending.STOPPED and not stopped:
         reason = transfer.Ending.TIME_UP
     changes: dict[str, Any] = {}
     if (run.folder / learner.BEST).exists():
