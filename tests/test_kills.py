@@ -12,7 +12,6 @@ from tiny import RECIPE, make_pictures, make_studio, prepared
 from mind2mind.runs import worker as execution
 from mind2mind.studio import Studio
 from mind2mind.training import transfer
-from mind2mind.training import transfer as learner
 
 KILLS, STEPS = 20, 500
 FURTHER = 16  # steps that it gets before it is killed again: it must not get through before the last kill
@@ -22,7 +21,7 @@ SAVE_SECONDS = 0.05
 def carry_out(home, weights, token):
     """What a worker does, in a process that is there at once: its imports were made before it was forked."""
     torch.set_num_threads(1)
-    transfer.SAVE_SECONDS, learner.QUALITY_SAMPLES = SAVE_SECONDS, 64
+    transfer.SAVE_SECONDS, transfer.QUALITY_SAMPLES = SAVE_SECONDS, 64
     studio = Studio("cpu", home, weights=weights)
     execution.carry_out(studio.runs.find(token), studio.models.library)
 

@@ -4,6 +4,7 @@ import shutil
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -18,14 +19,12 @@ from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import ATTEMPTS, NICENESS, Launcher
 from mind2mind.runs.run import WAKE, Run, is_held, new_token, waiting
 from mind2mind.training import transfer
-from mind2mind.training import transfer as learner
 from mind2mind.training.transfer import Ending
 
 STEPS = 200
 QUICK = """
-import mind2mind.training.transfer as l
 import mind2mind.training.transfer as t
-t.SAVE_SECONDS, l.QUALITY_SAMPLES = 0.05, 64
+t.SAVE_SECONDS, t.QUALITY_SAMPLES = 0.05, 64
 from mind2mind.runs.worker import main
 main()
 """
@@ -41,7 +40,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def studio(tmp_path, monkeypatch):
-    monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
+    monkeypatch.setattr(transfer, "QUALITY_SAMPLES", 64)
     return make_studio(tmp_path)
 
 
@@ -98,12 +97,12 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "where", ["append_metrics", "save", "save_best", "preview_path", "update", "_bundle"]
+    "where", ["append_metrics", "save", "keep_best", "preview_path", "update", "_bundle"]
 )
 def test_killed_in_any_place_it_resumes_to_the_same_numbers(studio, template, monkeypatch, where):
     monkeypatch.setattr(transfer, "SAVE_SECONDS", 0.0)
     token, whole = started(studio, template), started(studio, template)
-    owner = {"save": learner.Learner, "save_best": learner.Learner, "_bundle": execution}.get(where, Run)
+    owner = {"save": transfer.Learner, "keep_best": transfer.Learner, "_bundle": execution}.get(where, Run)
     doing, left = getattr(owner, where), {"update": 2, "_bundle": 1}.get(where, random.randrange(2, 12))
 
     def deadly(*args, **settings):
@@ -150,6 +149,19 @@ def test_a_stop_keeps_the_work_and_resume_goes_on(studio, template, monkeypatch)
     assert (carry_out(studio, token).step, studio.runs.status(token).total_steps) == (25, 25)
 
 
+def test_more_steps_are_counted_from_the_step_reached(studio, template):
+    lame = replace(
+        RECIPE, learning_rate=1e-12, decay_share=0.5, held_out_share=0.3, keep_best=True, patience=3
+    )
+    token = started(studio, template, recipe=lame, steps=400)
+    early = carry_out(studio, token)
+    assert early.reason == Ending.NO_BETTER and early.step < 300
+    studio.runs.resume(token, extra_steps=100)
+    status = carry_out(studio, token)
+    assert status.step == status.total_steps == early.step + 100
+    assert status.reason == Ending.THROUGH
+
+
 def test_a_stop_between_two_looks_tells_the_step_that_was_reached(studio, template, monkeypatch):
     def at_the_fourth_look(stopper):
         stopper.looks = getattr(stopper, "looks", 0) + 1
@@ -192,14 +204,14 @@ def test_seconds_become_steps_once(studio, template, monkeypatch):
 
 
 def test_nan_is_an_error_that_names_the_step_and_keeps_the_last_good_weights(studio, template, monkeypatch):
-    advance = learner.Learner.advance
+    advance = transfer.Learner.advance
 
     def diverges(state):
         if state.step == 12:
             state.real.fill_(float("nan"))
         return advance(state)
 
-    monkeypatch.setattr(learner.Learner, "advance", diverges)
+    monkeypatch.setattr(transfer.Learner, "advance", diverges)
     token = started(studio, template)
     status = carry_out(studio, token)
     assert status.state == "failed"
@@ -208,7 +220,7 @@ def test_nan_is_an_error_that_names_the_step_and_keeps_the_last_good_weights(stu
     assert status.usable
     assert len(studio.draw.sample(token, [1])) == 1
     assert "Traceback" in (studio.runs.find(token).folder / "log.txt").read_text()
-    monkeypatch.setattr(learner.Learner, "advance", advance)
+    monkeypatch.setattr(transfer.Learner, "advance", advance)
     studio.runs.resume(token)
     assert carry_out(studio, token).state == "done"
 
@@ -336,7 +348,7 @@ def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):
 
     def and_try(self, values):
         append(self, values)
-        if (run.folder / learner.BEST).exists():
+        if (run.folder / transfer.BEST).exists():
             drawn.append(studio.runs.trial(token, [1, 2]))
 
     monkeypatch.setattr(Run, "append_metrics", and_try)
@@ -349,7 +361,7 @@ def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):
 
 def test_a_collapse_is_done_with_the_reason_and_a_model(studio, template, monkeypatch):
     calls = iter([0.05] * 4 + [0.5] * 99)
-    monkeypatch.setattr(learner.Learner, "_distance", lambda *_: next(calls))
+    monkeypatch.setattr(transfer.Learner, "_distance", lambda *_: next(calls))
     status = carry_out(studio, started(studio, template))
     assert (status.state, status.usable) == ("done", True)
     assert status.reason == Ending.COLLAPSED and "lower learning rate" in Ending.explained(status.reason)

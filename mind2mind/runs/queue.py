@@ -362,17 +362,16 @@ class Runs:
         return self._enqueue(run, ("prepared",), settings)
 
     def resume(self, token: str, extra_steps: int = 0) -> RunStatus:
-        """Queues a run that was stopped, interrupted or failed; `extra_steps` lengthens one that is done."""
+        """Queues a run again: with `extra_steps` for so many from the step reached, which one that is done needs."""
         if extra_steps < 0:
             raise ConfigError(f"{extra_steps} extra steps are too few.", "Give 0 or more.")
         run = self.find(token)
         allowed = ("stopped", "interrupted", "failed", *(("done",) if extra_steps else ()))
         settings: dict[str, Any] = {}
         if extra_steps:
-            settings = {
-                "steps": (run.info.get("steps") or 0) + extra_steps,
-                "deadline": self.limits.run_seconds,
-            }
+            last = run.folder / transfer.LAST
+            reached = read_meta(last)["step"] if last.exists() else 0
+            settings = {"steps": reached + extra_steps, "deadline": self.limits.run_seconds}
         return self._enqueue(run, allowed, settings)
 
     def stop(self, token: str) -> None:
