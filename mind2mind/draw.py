@@ -42,12 +42,12 @@ from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import atomic
 from mind2mind.judge.metrics import psnr
 from mind2mind.models.bundle import Model
-from mind2mind.models.catalogue import Library
+from mind2mind.models.catalogue import Catalogue
 from mind2mind.networks.alae import ALAE, Noise, no_noise, noise_per_picture
 
 NOISES = ("none", "fixed", "random")
 NOISE_STREAM = 0x9E3779B9  # noise of seed s is drawn from s ^ this: below 2**32, and never s itself
-PREVIEWED = 16  # pictures of a bundle's preview, fewer of large ones
+PREVIEWED, PREVIEW_SIDE = 16, 256  # pictures of a preview, fewer of large ones; pixels of each at most
 CODES_KEPT = 64
 
 
@@ -125,7 +125,10 @@ def save_sheet(model: Model, path: Path) -> None:
     """Writes a grid of the first seeds' pictures: a bundle's preview."""
     seeds = range(min(PREVIEWED, 4 * batch_of(model.alae.architecture.resolution)))
     meta = provenance(model, seeds=f"0-{len(seeds) - 1}", psi=1.0, noise="random")
-    save_png(grid(sample(model, seeds)), path, meta)
+    pictures = sample(model, seeds)
+    for picture in pictures:
+        picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    save_png(grid(pictures), path, meta)
 
 
 def provenance(model: Model, **settings: Any) -> dict[str, str]:
@@ -378,7 +381,7 @@ class Draw:
 
     grid, save_png, save_clip = staticmethod(grid), staticmethod(save_png), staticmethod(save_clip)
 
-    def __init__(self, models: Library, limits: Limits) -> None:
+    def __init__(self, models: Catalogue, limits: Limits) -> None:
         self.models, self.limits = models, limits
         self._codes: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
         self._costs: dict[tuple[str, str], Cost] = {}
@@ -388,18 +391,18 @@ class Draw:
         self, ref: str, seeds: Sequence[int], *, psi: float = 1.0, noise: str = "random"
     ) -> list[Image.Image]:
         """The pictures of these seeds (0 to 2**32 - 1); noise is none, fixed or random."""
-        return sample(self.models.model(ref), seeds, psi=psi, noise=noise)
+        return sample(self.models.load(ref), seeds, psi=psi, noise=noise)
 
     def code(self, ref: str, endpoint: Endpoint, psi: float = 1.0) -> Tensor:
         """The code of a seed or a picture, (1, latent_size), on the CPU."""
-        model = self.models.model(ref)
+        model = self.models.load(ref)
         return pull(model, self._code(model, endpoint), psi)
 
     def blend(
         self, ref: str, a: Endpoint, b: Endpoint, t: float, *, psi: float = 1.0, noise: str = "none"
     ) -> Image.Image:
         """The picture at t (0 is a, 1 is b) on the straight line between two codes."""
-        model = self.models.model(ref)
+        model = self.models.load(ref)
         w = torch.lerp(self._code(model, a), self._code(model, b), t)
         (image,) = draw(model, pull(model, w, psi), noise)
         image.info.update(provenance(model, t=t, psi=psi, noise=noise))
@@ -427,7 +430,7 @@ class Draw:
                 f"{len(endpoints)} endpoints and {frames} frames make no film.", "Give two or more of each."
             )
         noise_of(noise, [])
-        model = self.models.model(ref)
+        model = self.models.load(ref)
         w = way([pull(model, self._code(model, endpoint), psi) for endpoint in endpoints], frames, loop)
         size = batch_of(model.alae.architecture.resolution)
         batches = ((w[i : i + size], range(i, min(i + size, frames))) for i in range(0, frames, size))
@@ -449,7 +452,7 @@ class Draw:
         Raises:
             DataError: the picture cannot be read, or shows no face.
         """
-        if self.models.model(ref).card.crop != "face":
+        if self.models.load(ref).card.crop != "face":
             return None
         image = open_picture(path, self.limits, path.name)
         face = face_of(image)
@@ -457,7 +460,7 @@ class Draw:
 
     def cost(self, ref: str) -> Cost:
         """What a picture of this model costs here; measured once for each source, when it is first asked for."""
-        model = self.models.model(ref)
+        model = self.models.load(ref)
         key = (model.source_hash, str(model.w_avg.device))
         if key not in self._costs:  # two who ask at once both measure: nobody waits for another's model
             self._costs.setdefault(key, measure(model))

@@ -161,6 +161,13 @@ def bytes_in(folder: Path) -> int:
     return total
 
 
+def check_disk(home: Path, most: int | None) -> None:
+    """DataError if the home already holds `most` bytes; None is any number."""
+    if most is not None and bytes_in(home) >= most:
+        fix = "Delete what you no longer need, or come back in some hours."
+        raise DataError("The server's disk is full.", fix)
+
+
 def sha256(path: Path) -> str:
     """The content's SHA-256, in hex."""
     digest = hashlib.sha256()

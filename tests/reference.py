@@ -124,8 +124,8 @@ def truncated(alae, styles, psi, cutoff):
 
 
 def read_official_alae(path: Path, architecture: Architecture | None = None) -> ALAE:
-    return alae_from(read_pth(path), architecture)
+    return alae_from(path, read_pth(path), architecture)
 
 
 def read_official_mindgan(path: Path, parameters: Path | None = None) -> MindGAN:
-    return mindgan_from(read_pth(path), parameters)
+    return mindgan_from(path, read_pth(path), parameters)

@@ -457,7 +457,7 @@ def test_transfer_of_nonsense(cli, place, arguments):
 
 def test_pictures_are_left_out(cli, place, tmp_path, monkeypatch):
     def here(launcher, run):
-        execution.carry_out(run, Studio("cpu", launcher.home, weights=launcher.weights).models.library)
+        execution.carry_out(run, Studio("cpu", launcher.home, weights=launcher.weights).models)
 
     monkeypatch.setattr(Launcher, "ensure", here)
     shutil.copytree(place / "pictures", tmp_path / "set")

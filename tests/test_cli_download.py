@@ -16,7 +16,7 @@ from mind2mind.cli import build
 from mind2mind.config import size_text
 from mind2mind.errors import COMMAND
 from mind2mind.models import fetch
-from mind2mind.models.catalogue import REMOTE
+from mind2mind.models.hub import REMOTE
 
 SMALL = (PARITY / "official_layout_small.pth").read_bytes()
 

@@ -21,8 +21,7 @@ from mind2mind.data.dataset import Pictures
 from mind2mind.data.faces import Remark
 from mind2mind.data.images import SHOWN, PictureError, Reason, face_square, to_tensor
 from mind2mind.errors import ConfigError, DataError
-from mind2mind.models.bundle import Card, save_source
-from mind2mind.models.catalogue import describe
+from mind2mind.models.bundle import Card, describe, save_source
 from mind2mind.networks.alae import ALAE
 
 ASTRONAUT = Path(__file__).parent / "pictures/astronaut.jpg"

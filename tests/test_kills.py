@@ -23,7 +23,7 @@ def carry_out(home, weights, token):
     torch.set_num_threads(1)
     transfer.SAVE_SECONDS, transfer.QUALITY_SAMPLES = SAVE_SECONDS, 64
     studio = Studio("cpu", home, weights=weights)
-    execution.carry_out(studio.runs.find(token), studio.models.library)
+    execution.carry_out(studio.runs.find(token), studio.models)
 
 
 def step_of(run):

@@ -3,9 +3,17 @@ import json
 import pytest
 from tiny import SIZES, make_weights
 
+from mind2mind.config import PUBLIC
 from mind2mind.errors import WeightsError
-from mind2mind.models.bundle import SOURCE, TRANSFER
-from mind2mind.models.catalogue import bundled, catalogue, describe, named_source, weights_folder
+from mind2mind.files import write_json
+from mind2mind.models.bundle import describe
+from mind2mind.models.catalogue import weights_folder
+from mind2mind.studio import Studio
+
+
+def catalogue(weights):
+    """The models that a studio with these weights knows, and no home."""
+    return Studio("cpu", weights / "home", weights=weights).models.list()
 
 
 def test_the_catalogue_tells_what_the_cards_say(tmp_path):
@@ -24,7 +32,10 @@ def test_the_catalogue_tells_what_the_cards_say(tmp_path):
 def test_a_model_is_known_by_its_folders_name(tmp_path):
     (make_weights(tmp_path) / "tiny").rename(tmp_path / "renamed")
     assert [info.id for info in catalogue(tmp_path)] == ["renamed"]
-    assert bundled(tmp_path, "renamed") and not bundled(tmp_path, "tiny")
+    models = Studio("cpu", tmp_path / "home", weights=tmp_path).models
+    assert models.locate("renamed").folder == tmp_path / "renamed"
+    with pytest.raises(WeightsError, match="no model 'tiny'"):
+        models.locate("tiny")
 
 
 def test_a_damaged_model_is_left_out_and_told_of(tmp_path, caplog):
@@ -50,9 +61,13 @@ def test_what_a_card_says_is_a_line_of_plain_text(tmp_path):
 
 
 @pytest.mark.parametrize(("source", "name"), [({"id": "a"}, "a"), ({}, ""), (None, ""), ("a", ""), ([1], "")])
-def test_whom_a_transfer_draws_with(source, name):
-    assert named_source({"format": TRANSFER, "source": source}) == name
-    assert named_source({"format": SOURCE, "source": source}) is None
+def test_whom_a_transfer_draws_with(tmp_path, source, name):
+    folder = make_weights(tmp_path) / "tiny"
+    config = json.loads((folder / "config.json").read_text()) | {"source": source}
+    write_json(folder / "config.json", config | {"format": "mind2mind/transfer"})
+    assert (describe(folder).needs, describe(folder).kind) == (name, "transfer")
+    write_json(folder / "config.json", config)
+    assert (describe(folder).needs, describe(folder).kind) == (None, "source")
 
 
 def test_no_folder_is_an_empty_catalogue(tmp_path):
@@ -62,9 +77,11 @@ def test_no_folder_is_an_empty_catalogue(tmp_path):
 def test_an_id_never_leads_out_of_the_catalogue(tmp_path):
     make_weights(tmp_path / "elsewhere")
     weights = make_weights(tmp_path / "weights")
-    assert bundled(weights, "tiny") == weights / "tiny"
-    for ref in ("../elsewhere/tiny", str(tmp_path / "elsewhere" / "tiny"), ".", "..", "", "nothing"):
-        assert bundled(weights, ref) is None
+    models = Studio("cpu", tmp_path / "home", PUBLIC, weights).models
+    assert models.locate("tiny").folder == weights / "tiny"
+    for ref in ("../elsewhere/tiny", str(tmp_path / "elsewhere" / "tiny"), ".", "..", "", "nothing", "\0"):
+        with pytest.raises(WeightsError, match="There is no model"):
+            models.locate(ref)
 
 
 def test_the_environment_may_name_another_folder(tmp_path, monkeypatch):

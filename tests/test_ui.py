@@ -21,7 +21,7 @@ from mind2mind.data.images import Reason
 from mind2mind.errors import DataError
 from mind2mind.files import read_json
 from mind2mind.judge.verdict import Verdict
-from mind2mind.models.catalogue import ModelInfo
+from mind2mind.models.bundle import ModelInfo
 from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import RunStatus
 from mind2mind.ui import page as whole_page
@@ -75,9 +75,7 @@ def test_nothing_on_the_page_comes_from_elsewhere(page):
 
 def test_what_visitors_wrote_is_escaped():
     evil = '<img src=x onerror="alert(1)">'
-    model = ModelInfo(
-        "x", evil, f"knows {evil}", f"{evil} https://a.org/b'\"c", evil, "source", 8, 3, {}, None, Path()
-    )
+    model = ModelInfo("x", evil, f"knows {evil}", f"{evil} https://a.org/b'\"c", evil)
     skipped = FileReport(evil, Reason.NOT_A_PICTURE, reason=f"Not a picture: {evil}")
     report = Report((skipped, FileReport("a", width=8, height=8)))
     status = replace(STATUS, state="failed", error=evil, title=evil)
@@ -274,7 +272,7 @@ def test_the_list_of_models_opens_no_weights(page, tmp_path, monkeypatch):
     def load(ref):
         raise AssertionError("the weights were opened")
 
-    monkeypatch.setattr(page.studio.models.library, "model", load)
+    monkeypatch.setattr(page.studio.models, "load", load)
     choices = page.known_models(stored | {"models": [stored["token"], "a" * 22]})[0].choices
     assert choices == [("Tiny", "tiny"), (f"Yours: {title}", stored["token"])]
     page.transfer.result.forget(stored)

@@ -11,7 +11,7 @@ from web import put_on_hub, serving
 from mind2mind import ui
 from mind2mind.config import PUBLIC
 from mind2mind.models import fetch
-from mind2mind.models.catalogue import REMOTE
+from mind2mind.models.hub import REMOTE
 
 PAGE = SimpleNamespace(session_hash="page")
 

@@ -276,7 +276,7 @@ def test_a_run_deleted_at_work_leaves_nothing(studio, template, monkeypatch):
             run.delete(timeout=0.01)
 
     monkeypatch.setattr(Run, "append_metrics", and_delete)
-    execution.carry_out(run, studio.models.library)
+    execution.carry_out(run, studio.models)
     assert not run.folder.exists()
     with pytest.raises(RunError):
         studio.runs.status(token)
@@ -325,8 +325,8 @@ def test_the_worker_is_there_before_the_run(studio, template):
 def test_a_warm_worker_loads_the_source_and_takes_the_run_at_once(studio, template, monkeypatch):
     monkeypatch.setattr(worker, "LOOK_SECONDS", 60.0)
     loaded, token = [], copied(studio, template)
-    monkeypatch.setattr(studio.models.library, "model", loaded.append)
-    worker._prepare(studio.models.library)
+    monkeypatch.setattr(studio.models, "load", loaded.append)
+    worker._prepare(studio.models)
     assert loaded == ["tiny"]
     monkeypatch.undo()
     wake, woken = studio.home / WAKE, threading.Event()

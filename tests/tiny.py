@@ -67,7 +67,7 @@ def carry_out(studio: Studio, token: str):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker; two are many times slower beside another process
     try:
-        execution.carry_out(studio.runs.find(token), studio.models.library)
+        execution.carry_out(studio.runs.find(token), studio.models)
     finally:
         torch.set_num_threads(threads)
     return studio.runs.status(token)

@@ -125,7 +125,8 @@ def put_on_hub(web: Web, repository: str, folder: Path, *, commit=COMMIT, revisi
         blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
         told = {"rfilename": path.name, "size": len(content), "blobId": blob}
         if lfs and path.suffix == ".safetensors":
-            told["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+            digest = hashlib.sha256(content).hexdigest()
+            told["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 130}
         siblings.append(told)
         web.put(f"/{repository}/resolve/{commit}/{path.name}", content)
     answer = json.dumps({"id": repository, "sha": commit, "siblings": siblings}).encode()

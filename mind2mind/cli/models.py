@@ -26,7 +26,8 @@ from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES, 
 from mind2mind.errors import COMMAND, ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
-    from mind2mind.models.catalogue import ModelInfo, Remote
+    from mind2mind.models.bundle import ModelInfo
+    from mind2mind.models.hub import Remote
     from mind2mind.training.source import MakeEvent
 
 # --- Commands for models: what there is and can be had, and how to have it.
@@ -96,8 +97,8 @@ def download(
     ] = False,
 ) -> Result:
     """Fetch a published model and make a bundle of it. Ctrl-C stops; the same command goes on."""
-    from mind2mind.models.catalogue import hub_id
-    from mind2mind.models.hub import Converting, Downloaded
+    from mind2mind.models.catalogue import Converting, Downloaded
+    from mind2mind.models.hub import hub_id
 
     studio = terminal.studio()
     if remove:
@@ -114,7 +115,7 @@ def download(
             elif isinstance(event, Converting):
                 bar.show(0, None, "", f"Converting {event.id}")
             else:
-                bar.show(event.done, event.total, event.standing, f"Downloading {event.id}")
+                bar.show(event.done, event.total, event.standing, f"Downloading {event.file}")
     assert last is not None  # or there is an exception
     if not last.new:
         terminal.note(f"{last.id} is already here.")

@@ -194,9 +194,7 @@ def _home(home: Path) -> Iterator[Check]:
 
 def _models(studio: "Studio") -> Iterator[Check]:
     """Every bundle of the catalogue's folders is loaded, and draws a picture."""
-    folders = [
-        path.parent for shelf in studio.models.library.shelves for path in sorted(shelf.glob("*/config.json"))
-    ]
+    folders = [path.parent for shelf in studio.models.shelves for path in sorted(shelf.glob("*/config.json"))]
     if not folders:
         fix = "Copy the folder weights/ beside the package, or set MIND2MIND_WEIGHTS."
         yield Check("models", "bad", f"There is no model in {studio.weights}.", fix)

@@ -1,14 +1,17 @@
 """Models as bundles: saved, and opened again.
 
-A bundle is a folder: `model.safetensors`, `config.json`, `README.md` (its card). A source is an ALAE, with a
-MindGAN as its prior where F is none; a transfer is a MindGAN's generator with the source it was trained on,
-known by the hash of its weights. Sources are stored in half precision unless asked otherwise: each weight
-is rounded to 11 bits (under 0.05 %; below 6e-5 to steps of 6e-8), the blurs and all zeros stay exact, and a
-weight that half precision cannot hold is an error. In memory everything is float32.
+A bundle is a folder: `model.safetensors`, `config.json`, `README.md` (its card), `preview.png`. A source is an
+ALAE, with a MindGAN as its prior where F is none; a transfer is a MindGAN's generator with the source it was
+trained on, known by the hash of that source's encoder and decoder. Sources are stored in half precision unless
+asked otherwise: each weight is rounded to 11 bits (under 0.05 %; below 6e-5 to steps of 6e-8), the blurs and all
+zeros stay exact, and a weight that half precision cannot hold is an error. In memory everything is float32.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,18 +26,26 @@ from mind2mind.judge.metrics import span
 from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import Perceptron, draw_z, samples
 
-# --- What a bundle says of itself: config.json for programs, README.md (the card) for people.
-
 CONFIG, CARD, PREVIEW, WEIGHTS = "config.json", "README.md", "preview.png", "model.safetensors"
 PARTS = (CONFIG, CARD, PREVIEW, WEIGHTS)  # of a bundle: all there is in its folder
-SOURCE, TRANSFER, VERSION = "mind2mind/source", "mind2mind/transfer", 1
-LONGEST = 200  # characters of an id or a title
+VERSION = 1
+LONGEST, MOST_TOLD = 200, 1000  # characters of an id or a title; of any other line of a card
 AGAIN = "Download or make the model again."
+MOST_REFINEMENTS = 8  # a bundle asks for no more
+# Refining draws to what is frequent in the source: of aliens on toon64 95 % kept alien skin. So a transfer's codes
+# move only along axes that hold this share of the variance of its samples: 100 %, see CONTRIBUTING
+SPAN_SHARE, SPAN_SAMPLES = 0.99, 4096
+
+Kind = Literal["source", "transfer"]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+# --- What a bundle says of itself: config.json for programs, README.md (the card) for people.
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a person wants to know of a model."""
+    """What a person wants to know of a model; all of it is kept in config.json."""
 
     id: str
     title: str
@@ -44,6 +55,35 @@ class Card:
     numbers: dict[str, Any] = field(default_factory=dict)  # name -> value, as measured
     notes: str = ""
     crop: Crop = "centre"  # of the pictures it was trained on
+
+
+@dataclass(frozen=True)
+class ModelInfo(Card):
+    """A model's card, with what its config.json says besides and where it lies; no weights."""
+
+    architecture: Architecture | None = None  # None for a transfer, which draws as its source does
+    needs: str | None = None  # the source that a transfer draws with, "" if it names none; None for a source
+    folder: Path = Path()  # of one that is here
+
+    @property
+    def kind(self) -> Kind:
+        return "source" if self.needs is None else "transfer"
+
+    @property
+    def resolution(self) -> int | None:
+        """Pixels a side; None for a transfer."""
+        return self.architecture.resolution if self.architecture else None
+
+    @property
+    def channels(self) -> int | None:
+        """1 or 3; None for a transfer."""
+        return self.architecture.image_channels if self.architecture else None
+
+    @property
+    def preview(self) -> Path | None:
+        """The picture of its samples, if there is one."""
+        path = self.folder / PREVIEW
+        return path if path.exists() else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -57,7 +97,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except DataError as error:
         fix = f"Give the folder of a model: one with {WEIGHTS} and {CONFIG}."
         raise WeightsError(f"{folder} is not a model's folder: {error.problem}", fix) from error
-    if config.get("format") not in (SOURCE, TRANSFER):
+    if config.get("format") not in [_format(kind) for kind in get_args(Kind)]:
         fix = "Give a model made by Mind2Mind; official files go through `convert`."
         raise WeightsError(f"{folder / CONFIG} is of the format {config.get('format')!r}.", fix)
     if config.get("version") != VERSION:
@@ -67,61 +107,64 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def expect(folder: Path, kind: str) -> dict[str, Any]:
-    """The config.json of a bundle that is to be a SOURCE or a TRANSFER; WeightsError if it is not."""
+def describe(folder: Path) -> ModelInfo:
+    """What the bundle in `folder` says of itself; each text is one line for a page or a terminal.
+
+    Raises:
+        WeightsError: there is no bundle, or its config.json is damaged.
+    """
     config = read_config(folder)
-    if config["format"] != kind:
-        found = config["format"].partition("/")[2]
-        fix = "Give the one that is asked for: a transfer opens with its source, a source by itself."
-        raise WeightsError(f"{folder} holds a {found}, not a {kind.partition('/')[2]}.", fix)
-    return config
-
-
-def card_from(config: Mapping[str, Any], folder: Path) -> Card:
-    """The card that the config.json in `folder` holds; WeightsError if it is damaged."""
     try:
-        card = Card(**{f.name: config[f.name] for f in fields(Card) if f.name != "crop" or "crop" in config})
-    except KeyError as error:
-        raise WeightsError(f"{folder / CONFIG} lacks {error}.", AGAIN) from error
-    texts = (card.id, card.title, card.knows, card.credit, card.licence, card.notes)
-    if (
-        not all(isinstance(text, str) for text in texts)
-        or max(map(len, texts[:2])) > LONGEST
-        or not isinstance(card.numbers, dict)
-        or card.crop not in get_args(Crop)
-    ):
-        raise WeightsError(f"The card in {folder / CONFIG} is damaged.", AGAIN)
-    return card
+        is_source = config["format"] == _format("source")
+        made_on = config.get("source")
+        named = str(made_on.get("id", "")) if isinstance(made_on, dict) else ""
+        info = ModelInfo(
+            **{name: _line(config[name]) for name in ("id", "title", "knows", "credit", "licence")},
+            numbers=dict(config.get("numbers", {})),
+            notes=str(config.get("notes", "")),
+            crop=config.get("crop", "centre"),
+            architecture=Architecture.from_dict(config["architecture"]) if is_source else None,
+            needs=None if is_source else named,
+            folder=folder,
+        )
+        if max(len(info.id), len(info.title)) > LONGEST:
+            raise ValueError(f"its id or title is longer than {LONGEST} characters")
+        if info.crop not in get_args(Crop):
+            raise ValueError(f"crop is {info.crop!r}")
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise _damaged(folder, error) from error
+    return info
 
 
-def official_card(path: Path, out: Path, what: str, credit: str) -> Card:
-    """Of an official file that goes into the folder `out`, whose name is the model's id."""
-    knows = "what it was trained on by its authors"
-    return Card(
-        out.resolve().name,
-        f"{what} ({path.name})",
-        knows,
-        credit,
-        "Apache-2.0",
-        notes="Converted from the official file.",
-    )
+def _format(kind: str) -> str:
+    return f"mind2mind/{kind}"
 
 
-def write_config(
-    folder: Path, kind: str, card: Card, rest: dict[str, Any], settings: Mapping[str, Any]
+def _line(value: object) -> str:
+    """One line, whatever a stranger wrote on the card."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value)[:MOST_TOLD])
+    return " ".join(text.split())
+
+
+def _damaged(folder: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{folder / CONFIG} is damaged: {error}.", AGAIN)
+
+
+def _expect(folder: Path, kind: Kind) -> tuple[ModelInfo, dict[str, Any]]:
+    """What the bundle of this kind says of itself, and its config.json."""
+    info = describe(folder)
+    if info.kind != kind:
+        fix = "Give the one that is asked for: a transfer opens with its source, a source by itself."
+        raise WeightsError(f"{folder} holds a {info.kind}, not a {kind}.", fix)
+    return info, read_config(folder)
+
+
+def _write(
+    folder: Path, kind: Kind, card: Card, rest: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> None:
     """Writes a bundle's config.json, with `rest` for its weights, and its card, which lists `settings`."""
-    write_json(folder / CONFIG, {"format": kind, "version": VERSION, **asdict(card), **rest})
-    write_text(folder / CARD, card_text(card, kind.partition("/")[2], settings))
-
-
-def usage(ref: str) -> str:
-    """The line of Python that draws with a model by its folder, or by its id in the catalogue."""
-    return f"pictures = mind2mind.Studio().draw.sample({json.dumps(ref)}, seeds=range(16))"
-
-
-def card_text(card: Card, kind: str, settings: Mapping[str, Any]) -> str:
-    """A bundle's README.md."""
+    told = {f.name: getattr(card, f.name) for f in fields(Card)}
+    write_json(folder / CONFIG, {"format": _format(kind), "version": VERSION, **told, **rest})
 
     def table(head: str, rows: Mapping[str, Any]) -> str:
         lines = [f"| {name} | {value} |" for name, value in rows.items()]
@@ -138,7 +181,12 @@ def card_text(card: Card, kind: str, settings: Mapping[str, Any]) -> str:
         f"## Use\n\nIn the folder that holds this model's folder:\n\n"
         f"```python\nimport mind2mind\n\n{usage(card.id)}\n```",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    write_text(folder / CARD, "\n\n".join(part for part in parts if part) + "\n")
+
+
+def usage(ref: str) -> str:
+    """The line of Python that draws with a model by its folder, or by its id in the catalogue."""
+    return f"pictures = mind2mind.Studio().draw.sample({json.dumps(ref)}, seeds=range(16))"
 
 
 def slug(title: str) -> str:
@@ -147,25 +195,75 @@ def slug(title: str) -> str:
     return "-".join(part for part in plain.split("-") if part)[:40].strip("-") or "transfer"
 
 
-def transfer_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the card of a transfer lists as its settings, from its config.json."""
+def rename(folder: Path, title: str) -> None:
+    """Gives the bundle of a transfer another title, and the id that follows from it.
+
+    Raises:
+        WeightsError: there is no transfer in `folder`, or its config.json is damaged.
+    """
+    card, config = _expect(folder, "transfer")
+    rest = {name: config[name] for name in ("sizes", "source", "extra")}
+    _write(folder, "transfer", replace(card, title=title, id=slug(title)), rest, _transfer_settings(rest))
+
+
+def _transfer_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card of a transfer lists as its settings."""
     sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in config["sizes"].items()}
     return {"source model": config["source"]["id"] or "not recorded", **sizes, **config["extra"]}
 
 
-def retitle(folder: Path, title: str) -> None:
-    """Gives the bundle of a transfer another title and id, in its config and on its card."""
-    config = expect(folder, TRANSFER)
-    card = replace(card_from(config, folder), title=title, id=slug(title))
-    rest = {name: config[name] for name in ("sizes", "source", "extra")}
-    write_config(folder, TRANSFER, card, rest, transfer_settings(config))
+def move_in(fresh: Path, folder: Path) -> None:
+    """Puts the bundle in `fresh` in place of the one in `folder`: who reads meanwhile finds whole files.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    if not (folder / CONFIG).exists():  # something else is in the way, if anything
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.replace(folder)
+        return
+    for part in (CARD, PREVIEW, CONFIG, WEIGHTS):  # a new model is known by the time of its weights
+        if (fresh / part).exists():
+            (fresh / part).replace(folder / part)
+    shutil.rmtree(fresh)
 
 
-Shapes = Mapping[str, tuple[int, ...]]
-MOST_REFINEMENTS = 8  # a bundle asks for no more
-# Refining draws to what is frequent in the source: of aliens on toon64 95 % kept alien skin. So a transfer's codes
-# move only along axes that hold this share of the variance of its samples: 100 %, see CONTRIBUTING
-SPAN_SHARE, SPAN_SAMPLES = 0.99, 4096
+def read_zip(
+    path: Path, choose: Callable[[list[str]], Mapping[str, str]], most: Mapping[str, int]
+) -> dict[str, bytes]:
+    """Files of a zip, read with distrust: nothing is extracted by a name or a size that the zip tells.
+
+    Args:
+        path: the zip.
+        choose: gives, of the names in the zip, those that are wanted, by what they are called here.
+        most: bytes that each has at most, by what it is called here.
+
+    Raises:
+        WeightsError: it is no whole zip, or a file is larger.
+    """
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, inside in choose(archive.namelist()).items():
+                with archive.open(inside) as member:
+                    found[name] = member.read(most[name] + 1)
+                if len(found[name]) > most[name]:
+                    raise too_large(name, most[name])
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged or hostile zip may raise anything
+        raise WeightsError(f"{path.name} is no whole zip file: {error}.", "Download it again.") from error
+    return found
+
+
+def too_large(name: str, most: int) -> WeightsError:
+    """A part of a model has more bytes than one has."""
+    return WeightsError(
+        f"{name} is larger than {most:,} bytes.", "No model has one so large: get another file."
+    )
+
+
+# --- Models: built on torch's meta device, then filled. So loading draws no random numbers.
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +271,7 @@ class Model:
     """A generator of codes g with the decoder that draws them; all frozen, on one device, float32."""
 
     card: Card
-    kind: Literal["source", "transfer"]
+    kind: Kind
     hash: str  # SHA-256 of its model.safetensors
     alae: ALAE
     g: nn.Module  # z (N, z_dim) -> w (N, latent_size)
@@ -181,9 +279,14 @@ class Model:
     z_dim: int
     w_avg: Tensor  # (2L, latent_size)
     source_id: str  # its own for a source
-    source_hash: str
+    source_hash: str  # `identity` of its encoder and decoder
+    earlier_hashes: frozenset[str] = frozenset()  # by which records of before know the source
     refinements: int = 0  # of each sample's code, see `ALAE.refine`
     within: Tensor | None = None  # (latent_size, latent_size), what a transfer's codes are refined in
+
+    def is_on(self, source_hash: str) -> bool:
+        """Whether codes or a transfer that recorded this hash of their source are this one's."""
+        return source_hash == self.source_hash or source_hash in self.earlier_hashes
 
     def drawing(self, g: nn.Module, z_dim: int, **own: Any) -> "Model":
         """The source, drawing what a transfer's generator makes; `own` are the transfer's other fields."""
@@ -208,6 +311,20 @@ class Model:
         return w
 
 
+def identity(alae: ALAE) -> str:
+    """SHA-256, in hex, of what codes depend on: the tensors of the encoder and the decoder.
+
+    By name, with their shapes, as little-endian float32: neither the mean code, F and D nor the file's layout,
+    its precision and the card matter.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(alae.state_dict().items()):
+        if name.startswith(("encoder.", "decoder.")):
+            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.cpu().contiguous().numpy().astype("<f4", copy=False).data)
+    return digest.hexdigest()
+
+
 def save_source(
     folder: Path,
     alae: ALAE,
@@ -229,16 +346,23 @@ def save_source(
     sizes: dict[str, Any] | None = None
     if prior is not None:
         state |= {f"prior.{name}": tensor for name, tensor in prior.state_dict().items()}
-        sizes = asdict(_sizes(prior))
+        layers = [layer for layer in prior.model if isinstance(layer, nn.Linear)]
+        *widths, latent_size = (layer.out_features for layer in layers)
+        z_dim = layers[0].in_features
+        sizes = asdict(
+            MindGANSizes(
+                latent_size=latent_size, z_dim=z_dim, generator_widths=tuple(widths), critic_widths=()
+            )
+        )
     stored = {name: tensor.to(dtype) for name, tensor in state.items()}
     if bad := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:
         fix = "Save at torch.float32; if that fails too, the training diverged: take an earlier checkpoint."
-        raise WeightsError(f"These weights are not finite numbers at {dtype}: {first(bad)}.", fix)
+        raise WeightsError(f"These weights are not finite numbers at {dtype}: {_first(bad)}.", fix)
     save_tensors(folder / WEIGHTS, stored)
     architecture = asdict(alae.architecture)
-    settings = {**architecture, "stored as": str(dtype).removeprefix("torch.")}
     rest = {"architecture": architecture, "prior": sizes, "refinements": refinements}
-    write_config(folder, SOURCE, card, rest, settings)
+    settings = {**architecture, "stored as": str(dtype).removeprefix("torch.")}
+    _write(folder, "source", card, rest, settings)
 
 
 def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
@@ -247,33 +371,35 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
     Raises:
         WeightsError: the bundle is incomplete, damaged, or its weights do not fit its architecture.
     """
-    config = expect(folder, SOURCE)
+    info, config = _expect(folder, "source")
+    assert info.architecture is not None  # a source has one
     tensors, _ = load_tensors(folder / WEIGHTS)
     of_prior = {n.removeprefix("prior."): tensors.pop(n) for n in list(tensors) if n.startswith("prior.")}
     try:
-        architecture = Architecture.from_dict(config["architecture"])
         sizes = MindGANSizes.from_dict(config["prior"]) if config["prior"] else None
         refinements = min(max(0, int(config.get("refinements", 0))), MOST_REFINEMENTS)
+        earlier = frozenset(map(str, config.get("earlier_hashes", ())))
     except (KeyError, ValueError, TypeError, ConfigError) as error:
-        raise WeightsError(f"{folder / CONFIG} is damaged: {error}.", AGAIN) from error
+        raise _damaged(folder, error) from error
     with torch.device("meta"):
-        alae = ALAE(architecture)
+        alae = ALAE(info.architecture)
         prior = _generator(sizes) if sizes else None
     fill(alae, tensors, str(folder), device, AGAIN)
     if prior is not None:
         fill(prior, of_prior, str(folder), device, AGAIN)
-    card, digest = card_from(config, folder), sha256(folder / WEIGHTS)
+    digest = sha256(folder / WEIGHTS)  # by which sources were known before
     return Model(
-        card=card,
+        card=info,
         kind="source",
         hash=digest,
         alae=alae,
         g=prior or alae.mapping_f,
         prior="uniform" if prior else "normal",
-        z_dim=sizes.z_dim if sizes else architecture.latent_size,
+        z_dim=sizes.z_dim if sizes else info.architecture.latent_size,
         w_avg=alae.w_avg,
-        source_id=card.id,
-        source_hash=digest,
+        source_id=info.id,
+        source_hash=identity(alae),
+        earlier_hashes=earlier | {digest},
         refinements=refinements,
     )
 
@@ -284,7 +410,7 @@ def save_transfer(
     w_avg: Tensor,
     card: Card,
     *,
-    source: Model | None,
+    source: Model,
     sizes: MindGANSizes,
     extra: Mapping[str, Any],
 ) -> None:
@@ -295,7 +421,7 @@ def save_transfer(
         g: with every affine map folded in.
         w_avg: (latent_size,), the mean of g's samples.
         card: what to tell of it.
-        source: what g was trained on; None when that is not known (any source of the latent size then does).
+        source: what g was trained on.
         sizes: of g and of the critic it was trained against.
         extra: settings worth keeping (recipe, steps, seed ...), JSON values.
 
@@ -304,9 +430,9 @@ def save_transfer(
     """
     state = {f"g.{name}": tensor.float() for name, tensor in g.state_dict().items()}
     save_tensors(folder / WEIGHTS, {**state, "w_avg": w_avg.float()})
-    made_on = {"id": source.card.id if source else "", "hash": source.hash if source else ""}
+    made_on = {"id": source.card.id, "hash": source.source_hash}
     config = {"sizes": asdict(sizes), "source": made_on, "extra": dict(extra)}
-    write_config(folder, TRANSFER, card, config, transfer_settings(config))
+    _write(folder, "transfer", card, config, _transfer_settings(config))
 
 
 def load_transfer(folder: Path, source: Model) -> Model:
@@ -315,51 +441,33 @@ def load_transfer(folder: Path, source: Model) -> Model:
     Raises:
         WeightsError: the bundle is incomplete or damaged, or was made on another source.
     """
-    config = expect(folder, TRANSFER)
+    info, config = _expect(folder, "transfer")
     tensors, _ = load_tensors(folder / WEIGHTS)
     try:
         sizes = MindGANSizes.from_dict(config["sizes"])
-        source_id, source_hash = str(config["source"]["id"]), str(config["source"]["hash"])
+        source_hash = str(config["source"]["hash"])  # "" where it is not known
     except (KeyError, TypeError, ConfigError) as error:
-        raise WeightsError(f"{folder / CONFIG} is damaged: {error}.", AGAIN) from error
+        raise _damaged(folder, error) from error
     latent_size = source.alae.architecture.latent_size
-    if source_hash not in ("", source.hash) or sizes.latent_size != latent_size:
+    if (source_hash and not source.is_on(source_hash)) or sizes.latent_size != latent_size:
         raise WeightsError(
-            f"{folder} was made on the source '{source_id or 'of latent size ' + str(sizes.latent_size)}' "
-            f"({source_hash[:12] or 'hash not recorded'}), not on '{source.card.id}' ({source.hash[:12]}).",
+            f"{folder} was made on the source '{info.needs or f'of latent size {sizes.latent_size}'}' "
+            f"({source_hash[:12] or 'hash not recorded'}), not on '{source.card.id}' ({source.source_hash[:12]}).",
             "Open it with the source it was made on, or train it again on this one.",
         )
-    device = source.w_avg.device
     with torch.device("meta"):
-        held = _Held(sizes)
-    fill(held, tensors, str(folder), device, AGAIN)
+        held = nn.Module()
+        held.g = _generator(sizes)
+        held.register_buffer("w_avg", torch.empty(sizes.latent_size))
+    fill(held, tensors, str(folder), source.w_avg.device, AGAIN)
     return source.drawing(
         held.g,
         sizes.z_dim,
-        card=card_from(config, folder),
+        card=info,
         kind="transfer",
         hash=sha256(folder / WEIGHTS),
-        w_avg=held.w_avg.expand(source.alae.architecture.style_count, -1),
+        w_avg=held.get_buffer("w_avg").expand(source.alae.architecture.style_count, -1),
     )
-
-
-def _sizes(g: Perceptron) -> MindGANSizes:
-    layers = [layer for layer in g.model if isinstance(layer, nn.Linear)]
-    widths = tuple(layer.out_features for layer in layers)
-    return MindGANSizes(
-        latent_size=widths[-1], z_dim=layers[0].in_features, generator_widths=widths[:-1], critic_widths=()
-    )
-
-
-class _Held(nn.Module):
-    """What a transfer's file holds."""
-
-    w_avg: Tensor
-
-    def __init__(self, sizes: MindGANSizes) -> None:
-        super().__init__()
-        self.g = _generator(sizes)
-        self.register_buffer("w_avg", torch.empty(sizes.latent_size))
 
 
 def _generator(sizes: MindGANSizes) -> Perceptron:
@@ -375,7 +483,7 @@ def check_shapes(module: nn.Module, shapes: Shapes, name: str, fix: str) -> None
         "unexpected": [key for key in shapes if key not in wanted],
         "of wrong shape": wrong,
     }
-    listed = "; ".join(f"{what}: {first(keys)}" for what, keys in complaints.items() if keys)
+    listed = "; ".join(f"{what}: {_first(keys)}" for what, keys in complaints.items() if keys)
     if listed:
         raise WeightsError(f"{name} does not fit. {listed[0].upper()}{listed[1:]}.", fix)
 
@@ -389,7 +497,7 @@ def fill(
     """
     check_shapes(module, {key: tuple(tensor.shape) for key, tensor in tensors.items()}, name, fix)
     if bad := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise WeightsError(f"{name} holds weights that are not finite numbers: {first(bad)}.", fix)
+        raise WeightsError(f"{name} holds weights that are not finite numbers: {_first(bad)}.", fix)
     coefficients = {key: vars(parameter).copy() for key, parameter in module.named_parameters()}
     own = {key: tensor.to(device, torch.float32) for key, tensor in tensors.items()}  # read for us alone
     module.load_state_dict(own, assign=True)
@@ -398,5 +506,5 @@ def fill(
     module.eval().requires_grad_(False)
 
 
-def first(names: list[str]) -> str:
+def _first(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,411 +1,90 @@
-"""What a model costs on this computer: seconds for a picture, and memory.
+"""The catalogue of models: which there are, where they lie, what their cards say, and what else can be had.
 
-Measured by drawing and encoding one picture, once for each source model; transfers cost what their source
-does. The rules that follow from it (how many pictures are asked for, whether a slider draws while it is
-dragged) are here, and nowhere else.
+Bundled models are the folders of `weights/` that hold a bundle, downloaded ones those of `downloads/` in the home,
+opened ones (transfers that a visitor brought) those of `models/` there. A model is known by its id, which is the
+folder's name (`owner--name` is the Hub's `owner/name`), an opened one by its token.
+
+`downloads/downloads.json` says where each download came from and which SHA-256 the file had: where none is published,
+the first one counts and later downloads are compared with it. `downloads/.parts/<id>/` holds what is not done yet.
 """
 
-import json
+import builtins
 import logging
 import os
 import re
+import secrets
 import shutil
 import threading
+import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from mind2mind.config import ARCHITECTURES, Architecture
-from mind2mind.errors import COMMAND, ConfigError, RunError, WeightsError
-from mind2mind.files import atomic
+from mind2mind.config import Limits
+from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, WeightsError
+from mind2mind.files import atomic, check_disk, read_json, write_json
+from mind2mind.models import hub
 from mind2mind.models.bundle import (
     CARD,
     CONFIG,
     PARTS,
     PREVIEW,
-    SOURCE,
     WEIGHTS,
     Model,
+    ModelInfo,
+    describe,
     load_source,
     load_transfer,
-    read_config,
+    move_in,
+    read_zip,
 )
-from mind2mind.runs.run import OPENED, Run, find_run, is_run, is_token, new_token, opened
+from mind2mind.models.fetch import Downloading, fetch
+from mind2mind.models.hub import REMOTE, Remote, folder_name, how_to_get, hub_id, id_of
+from mind2mind.models.official import convert, take_out
 
 log = logging.getLogger(__name__)
 
-# --- What can be had from elsewhere: the models their authors published, and the names of Hub repositories.
-# A table and a grammar; nothing here touches the network. None of these files has a published size or hash: the
-# size is told by the server, the hash is kept at the first download (see `downloads`).
-
-BUCKET = "https://alaeweights.s3.us-east-2.amazonaws.com/"  # of ALAE's authors
-DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
-MINDGAN_FILE = "17ZUtqR6nYw1pUxzKKyb5EJUTZF7s1SYW"  # a zip with output/submitted/, of MindGAN's authors
-
-_ALAE = "Pidhorskyi, Adjeroh and Doretto, Adversarial Latent Autoencoders (arXiv 2004.04467)"
-_MINDGAN = "Frégier and Gouray, Mind2Mind (arXiv 1906.11613)"
-_BYTES = {"ffhq": 217_198_444, "celeba-hq256": 215_915_604, "bedroom": 170_587_732, "celeba": 53_537_864}
-_REPOSITORY = r"[A-Za-z0-9](?:[\w.-]{0,94}[\w])?"  # as the Hub names owners and repositories
-_HUB = re.compile(rf"({_REPOSITORY}/{_REPOSITORY})(?:@([\w][\w./-]{{0,199}}))?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """A published model: what it is, whose, and where its file lies."""
-
-    id: str
-    title: str
-    knows: str  # one line, as on a card
-    credit: str
-    licence: str
-    url: str
-    kept_bytes: int  # of its bundle once converted, float32
-    architecture: str | None = None  # a name of config.ARCHITECTURES; None for a MindGAN
-    needs: str | None = None  # the id of the source it draws with
-    notes: str = ""
-
-    @property
-    def kind(self) -> str:
-        """source or transfer."""
-        return "transfer" if self.needs else "source"
-
-    @property
-    def resolution(self) -> int | None:
-        """Pixels a side; None for a transfer, which draws as its source does."""
-        return ARCHITECTURES[self.architecture].resolution if self.architecture else None
-
-    @property
-    def command(self) -> str:
-        """What fetches it."""
-        return f"{COMMAND} download {self.id}"
-
-
-def _alae(id: str, path: str, what: str, knows: str, data: str, architecture: str) -> Remote:
-    return Remote(
-        id=id,
-        title=f"ALAE {what}",
-        knows=knows,
-        credit=_ALAE,
-        licence=f"Apache-2.0 as its authors state; trained on {data}",
-        url=BUCKET + path,
-        kept_bytes=_BYTES[architecture],
-        architecture=architecture,
-    )
-
-
-_FFHQ = "photographs of faces, aligned as those of FFHQ"
-_FFHQ_DATA = "FFHQ, which is for non-commercial use"
-_CELEBA_DATA = "CelebA, which is for non-commercial research"
-_TABLE = (
-    _alae("ffhq", "ffhq/model_submitted.pth", "FFHQ", _FFHQ, _FFHQ_DATA, "ffhq"),
-    _alae("ffhq-157", "ffhq/model_157.pth", "FFHQ, epoch 157", _FFHQ, _FFHQ_DATA, "ffhq"),
-    _alae("ffhq-194", "ffhq/model_194.pth", "FFHQ, epoch 194", _FFHQ, _FFHQ_DATA, "ffhq"),
-    _alae("celeba", "celeba/model_final.pth", "CelebA", "faces of well-known people", _CELEBA_DATA, "celeba"),
-    _alae(
-        "celeba-hq256",
-        "celeba-hq256/model_262r.pth",
-        "CelebA-HQ, epoch 262",
-        "faces of well-known people, aligned as those of CelebA-HQ",
-        _CELEBA_DATA,
-        "celeba-hq256",
-    ),
-    _alae(
-        "celeba-hq256-580r",
-        "celeba-hq256/model_580r.pth",
-        "CelebA-HQ, epoch 580",
-        "faces of well-known people, aligned as those of CelebA-HQ",
-        _CELEBA_DATA,
-        "celeba-hq256",
-    ),
-    _alae(
-        "bedroom",
-        "bedroom/model_final.pth",
-        "LSUN Bedroom",
-        "photographs of bedrooms",
-        "LSUN, whose pictures have no stated licence",
-        "bedroom",
-    ),
-    Remote(
-        id="mindgan-celeba",
-        title="MindGAN, CelebA from FFHQ",
-        knows="faces as in CelebA, drawn with the model ffhq",
-        credit=_MINDGAN,
-        licence=f"Apache-2.0 as its authors state; trained on {_CELEBA_DATA}",
-        url=DRIVE + MINDGAN_FILE,
-        kept_bytes=2_000_000,  # by the published sizes of its layers
-        needs="ffhq",
-        notes="The authors' own transfer.",
-    ),
-)
-REMOTE = {remote.id: remote for remote in _TABLE}
-
-
-@dataclass(frozen=True, slots=True)
-class HubId:
-    """A repository on the Hugging Face Hub: `owner/name`, or `owner/name@revision`."""
-
-    repository: str
-    revision: str | None = None  # a branch, a tag or a commit; None is the main branch
-
-
-def hub_id(text: str) -> HubId | None:
-    """The repository that `text` may name, or None. A path such as `runs/mine` looks the same."""
-    match = _HUB.fullmatch(text)
-    if match is None or "--" in match[1] or ".." in text:  # neither occurs on the Hub
-        return None
-    return HubId(match[1], match[2])
-
-
-def is_repository(text: str) -> bool:
-    """Whether `text` may name a Hub repository, without a revision."""
-    found = hub_id(text)
-    return found is not None and found.revision is None
-
-
-def folder_name(model_id: str) -> str:
-    """The folder of a model's id: `owner/name` becomes `owner--name`."""
-    return model_id.replace("/", "--") if is_repository(model_id) else model_id
-
-
-def id_of(folder: str) -> str:
-    """The other way round."""
-    model_id = folder.replace("--", "/")
-    return model_id if is_repository(model_id) else folder
-
-
-def how_to_get(model_id: str) -> str:
-    """What to do about a model that is not here."""
-    if model_id in REMOTE:
-        return f"Get it with `{REMOTE[model_id].command}`."
-    if found := hub_id(model_id):
-        known = f" It is then known as {found.repository}." if found.revision else ""
-        return f"If it is a repository on the Hugging Face Hub, get it with `{COMMAND} download {model_id}`.{known}"
-    return "Copy its folder to weights/."
-
-
-# --- The catalogue of models: which there are, where they lie, and what their cards say.
-# Bundled models are the folders of `weights/` beside the package that hold a bundle, downloaded ones those of
-# `downloads/` in the home. A model is known by its id, which is the folder's name (`owner--name` is the Hub's
-# `owner/name`).
-
-
 FIRST = "toon64"  # the model that the app begins with
-MOST_TOLD = 1000  # characters of each line of a card
+KEPT = 6  # models in memory; transfers share their source's networks
+OPENED = "models"  # the home's folder of opened bundles
+RECORD = "downloads.json"
+CAPS = {CONFIG: 1_000_000, CARD: 1_000_000, WEIGHTS: 200_000_000}  # bytes of an opened bundle's files
+AGAIN = "Copy or make the model again."
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """A model's card, without its weights."""
+class Converting:
+    """All bytes are here; the file becomes a bundle."""
 
     id: str
-    title: str
-    knows: str  # one line: what it knows
-    credit: str
-    licence: str
-    kind: str  # source or transfer
-    resolution: int | None  # pixels a side; None for a transfer, which draws as its source does
-    channels: int | None  # 1 or 3
-    numbers: dict[str, Any]
-    preview: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A model is in the catalogue: the last event, and before it the same for a source that it needs."""
+
+    id: str
     folder: Path
-    notes: str = ""
-    crop: str = "centre"  # of the pictures it was trained on
+    sha256: str  # of the fetched weights
+    commit: str | None  # of a Hub repository
+    new: bool  # False: it was already here
+
+
+Event = Downloading | Converting | Downloaded
 
 
 def weights_folder() -> Path:
     """Where the bundled models lie: `$MIND2MIND_WEIGHTS`, or `weights/` beside the package."""
     given = os.environ.get("MIND2MIND_WEIGHTS")
     return Path(given) if given else Path(__file__).resolve().parents[2] / "weights"
-
-
-def describe(folder: Path) -> ModelInfo:
-    """What the bundle in `folder` says of itself.
-
-    Raises:
-        WeightsError: there is no bundle, or its config.json is damaged.
-    """
-    config = read_config(folder)
-    try:
-        is_source = config["format"] == SOURCE
-        architecture = Architecture.from_dict(config["architecture"]) if is_source else None
-        preview = folder / PREVIEW
-        return ModelInfo(
-            **{name: _line(config[name]) for name in ("id", "title", "knows", "credit", "licence")},
-            kind="source" if is_source else "transfer",
-            resolution=architecture.resolution if architecture else None,
-            channels=architecture.image_channels if architecture else None,
-            numbers=dict(config.get("numbers", {})),
-            preview=preview if preview.exists() else None,
-            folder=folder,
-            notes=str(config.get("notes", "")),
-            crop=str(config.get("crop", "centre")),
-        )
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise WeightsError(
-            f"The config.json in {folder} is damaged: {error}.", "Copy or make the model again."
-        ) from error
-
-
-def _line(value: object) -> str:
-    """One line for a page or a terminal, whatever a stranger wrote on the card."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(value)[:MOST_TOLD])
-    return " ".join(text.split())
-
-
-def named_source(config: Mapping[str, Any]) -> str | None:
-    """The id of the source that a transfer's config names, "" if it names none; None for a source."""
-    if config["format"] == SOURCE:
-        return None
-    made_on = config.get("source")
-    return str(made_on.get("id", "")) if isinstance(made_on, dict) else ""
-
-
-def downloads_folder(home: Path) -> Path:
-    """Where downloaded models lie."""
-    return home / "downloads"
-
-
-def catalogue(*shelves: Path) -> list[ModelInfo]:
-    """The models in these folders, FIRST and then by name; damaged ones are left out, with a warning in the log."""
-    found: dict[str, ModelInfo] = {}
-    for config in (config for shelf in shelves for config in sorted(shelf.glob(f"*/{CONFIG}"))):
-        try:
-            model_id = id_of(config.parent.name)
-            found.setdefault(model_id, replace(describe(config.parent), id=model_id))
-        except WeightsError as error:  # noqa: PERF203
-            log.warning("%s", error)
-    return sorted(found.values(), key=lambda info: info.id != FIRST)  # the others stay as they are
-
-
-def bundled(shelf: Path, model_id: str) -> Path | None:
-    """The folder of a catalogue id in this folder, or None."""
-    name = folder_name(model_id)
-    plain = name == Path(name).name and not name.startswith(".") and len(name) < 200 and "\0" not in name
-    folder = shelf / name
-    return folder if plain and (folder / CONFIG).exists() else None
-
-
-def shelved(shelves: Sequence[Path], model_id: str) -> Path | None:
-    """The folder of a catalogue id in the first of these folders that has it, or None."""
-    return next(filter(None, (bundled(shelf, model_id) for shelf in shelves)), None)
-
-
-# --- Finds a model by what users call it, and keeps the last few in memory.
-# A reference is a catalogue id, a token (of a finished run or of an opened bundle) or, unless the server is
-# public, a folder: a bundle's or a run's.
-
-KEPT = 6  # models in memory; transfers share their source's networks
-
-
-class Library:
-    """Models by reference.
-
-    Args:
-        home: holds `runs/`, `models/` and `downloads/`.
-        weights: the catalogue's folder.
-        folders: whether a reference may be a folder.
-    """
-
-    def __init__(self, home: Path, weights: Path, device: torch.device, *, folders: bool) -> None:
-        self.home, self.device, self.folders = home, device, folders
-        self.shelves = (weights, downloads_folder(home))
-        self._kept: OrderedDict[tuple[str, int], Model] = OrderedDict()
-        self._guard = threading.RLock()
-
-    def model(self, ref: str) -> Model:
-        """The model that `ref` names.
-
-        Raises:
-            WeightsError: there is none, it is damaged, or its source is missing.
-            RunError: it is a run that has no model yet.
-        """
-        folder, source_ref = self.locate(ref)
-        try:
-            key = (str(folder), (folder / WEIGHTS).stat().st_mtime_ns)
-        except OSError as error:
-            fix = "Copy or make the model again."
-            raise WeightsError(f"The model {folder.name} has no {WEIGHTS}.", fix) from error
-        with self._guard:
-            if key not in self._kept:
-                self._kept[key] = self._load(folder, source_ref)
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
-
-    def models(self) -> list[ModelInfo]:
-        """The catalogue."""
-        return catalogue(*self.shelves)
-
-    def source_ref(self, ref: str) -> str:
-        """The source that `ref` was made on, or `ref` itself: a catalogue id, or a folder wherever one stands."""
-        folder, hint = self.locate(ref)
-        named = named_source(read_config(folder))
-        source = ref if named is None else hint or named
-        is_folder = source and not shelved(self.shelves, source) and Path(source).is_dir()
-        return str(Path(source).absolute()) if is_folder else source
-
-    def source(self, ref: str) -> Model:
-        """The source of `ref`."""
-        return self.model(self.source_ref(ref))
-
-    def _load(self, folder: Path, source_ref: str | None) -> Model:
-        config = read_config(folder)
-        if config["format"] == SOURCE:
-            return load_source(folder, self.device)
-        return load_transfer(folder, self._source_of(config, source_ref))
-
-    def _source_of(self, config: dict[str, Any], source_ref: str | None) -> Model:
-        name = source_ref or named_source(config)
-        if not name:
-            raise WeightsError(
-                f"The card of '{config.get('id')}' does not say which source model it draws with.",
-                f"Convert or make it again with its source: {COMMAND} convert FILE --source MODEL --out FOLDER",
-            )
-        try:
-            if source_ref is None and not shelved(self.shelves, name):  # a bundle names no folders
-                raise WeightsError("It is not in the catalogue.", how_to_get(name))
-            return self.model(name)
-        except WeightsError as error:
-            raise WeightsError(
-                f"The source model '{name}' that '{config.get('id')}' was made on is not here.",
-                f"{error} A transfer draws with its source: get that one first.",
-            ) from error
-
-    def locate(self, ref: str) -> tuple[Path, str | None]:
-        """The bundle's folder, and what its source is called if that is known without opening it."""
-        ref = str(ref)
-        if folder := shelved(self.shelves, ref):
-            return folder, None
-        if self.folders and ref:  # before tokens: a folder's name may look like one
-            folder = Path(ref)
-            if is_run(folder):
-                return _of_run(Run(folder))
-            if (folder / CONFIG).exists():
-                return folder, None
-        if is_token(ref):
-            folder = opened(self.home, ref)
-            return (folder, None) if folder else _of_run(find_run(self.home, ref))
-        known = ", ".join(info.id for info in self.models()) or "none is installed"
-        where = ", or give the folder of a model or of a run" if self.folders else ""
-        fix = f"Choose one of these: {known}{where}."
-        if self.folders and (hub_id(ref) or ref in REMOTE):
-            raise WeightsError(f"The model '{ref}' is not here.", f"{how_to_get(ref)} {fix}")
-        raise WeightsError(f"There is no model '{ref}'.", fix)
-
-
-def _of_run(run: Run) -> tuple[Path, str]:
-    info = run.info
-    if not run.has_model:
-        raise RunError(
-            f"The run is {run.state} and has no model yet.", "Wait for its end, or stop it and keep the work."
-        )
-    return run.bundle, info["model"]
 
 
 def pick_device(name: str) -> torch.device:
@@ -419,20 +98,395 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # the device `meta` has no number
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"There is no device '{name}' here.", "Choose auto or cpu.") from error
-    if device.type == "meta":
-        raise ConfigError("The device 'meta' computes nothing.", "Choose auto or cpu.")
     return device
 
 
-# --- A model bundle as one zip: packed for download, unpacked with distrust, and taken into the home.
-# Only the known names are read, each up to a size of its own; nothing is extracted by a name from the zip, so
-# neither paths nor sizes in it are believed. The preview is not taken over: whoever opens the bundle draws it.
+class Catalogue:
+    """Models by reference: a catalogue id, a token or, unless the server is public, a folder (a bundle's or a run's).
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bundle gives the same bytes
-_CAPS = {CONFIG: 1_000_000, CARD: 1_000_000, WEIGHTS: 200_000_000}  # bytes
+    Any thread may call any method.
+
+    Args:
+        home: holds `downloads/` and `models/`.
+        weights: the folder of the bundled models.
+        device: where models are loaded.
+        limits: what users may ask for.
+        find_run: gives the bundle's folder and the source of the run that a reference names, None if it names none.
+        draw_preview: writes a picture of a model's samples to a path.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        weights: Path,
+        device: torch.device,
+        limits: Limits,
+        *,
+        find_run: Callable[[str], tuple[Path, str] | None],
+        draw_preview: Callable[[Model, Path], None],
+    ) -> None:
+        self.home, self.device, self.limits = home, device, limits
+        self.public = limits.keep_hours is not None
+        self.downloads = home / "downloads"
+        self.shelves = (weights, self.downloads)
+        self._find_run, self._draw_preview = find_run, draw_preview
+        self._kept: OrderedDict[tuple[str, int], Future[Model]] = OrderedDict()
+        self._guard = threading.Lock()
+
+    # What is here
+
+    def list(self) -> builtins.list[ModelInfo]:
+        """The catalogue, FIRST and then by name; damaged models are left out, with a warning in the log."""
+        found: dict[str, ModelInfo] = {}
+        for config in (config for shelf in self.shelves for config in sorted(shelf.glob(f"*/{CONFIG}"))):
+            try:
+                model_id = id_of(config.parent.name)
+                found.setdefault(model_id, replace(describe(config.parent), id=model_id))
+            except WeightsError as error:  # noqa: PERF203
+                log.warning("%s", error)
+        return sorted(found.values(), key=lambda info: info.id != FIRST)  # the others stay as they are
+
+    def load(self, ref: str) -> Model:
+        """The model that `ref` names; the last few are kept in memory.
+
+        Raises:
+            WeightsError: there is none, it is damaged, or its source is missing.
+            RunError: it is a run that has no model yet.
+        """
+        folder, source = self._find(ref)
+        try:
+            key = (str(folder), (folder / WEIGHTS).stat().st_mtime_ns)
+        except OSError as error:
+            raise WeightsError(f"The model {folder.name} has no {WEIGHTS}.", AGAIN) from error
+        with self._guard:
+            mine = key not in self._kept
+            loading = self._kept.setdefault(key, Future())
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        if mine:  # others who want this model wait for it, and nobody else does
+            try:
+                loading.set_result(self._open(folder, source))
+            except BaseException as error:
+                with self._guard:
+                    self._kept.pop(key, None)
+                loading.set_exception(error)
+        return loading.result()
+
+    def locate(self, ref: str) -> ModelInfo:
+        """What the card of `ref` says, in which folder its bundle lies, and what its source is called here.
+
+        Raises:
+            WeightsError: there is no such model, or it is damaged.
+            RunError: it is a run that has no model yet.
+        """
+        folder, source = self._find(ref)
+        info = describe(folder)
+        return replace(info, needs=source or info.needs)
+
+    def source_ref(self, ref: str) -> str:
+        """The source that `ref` was made on, or `ref` itself: a catalogue id, or a folder wherever one stands."""
+        needs = self.locate(ref).needs
+        source = ref if needs is None else needs
+        is_folder = source and not self._shelved(source) and Path(source).is_dir()
+        return str(Path(source).absolute()) if is_folder else source
+
+    def source(self, ref: str) -> Model:
+        """The source of `ref`."""
+        return self.load(self.source_ref(ref))
+
+    def _find(self, ref: str) -> tuple[Path, str | None]:
+        """The bundle's folder, and what its source is called if a run tells it."""
+        ref = str(ref)
+        if folder := self._shelved(ref):
+            return folder, None
+        if not self.public and ref and (Path(ref) / CONFIG).exists():
+            return Path(ref), None
+        opened = self.home / OPENED / ref
+        if re.fullmatch(r"[\w-]{22}", ref, re.ASCII) and opened.is_dir():
+            return opened, None
+        if found := self._find_run(ref):
+            return found
+        known = ", ".join(info.id for info in self.list()) or "none is installed"
+        where = "" if self.public else ", or give the folder of a model or of a run"
+        fix = f"Choose one of these: {known}{where}."
+        if not self.public and (hub_id(ref) or ref in REMOTE):
+            raise WeightsError(f"The model '{ref}' is not here.", f"{how_to_get(ref)} {fix}")
+        raise WeightsError(f"There is no model '{ref}'.", fix)
+
+    def _shelved(self, model_id: str) -> Path | None:
+        """The folder of a catalogue id, or None; it never leads out of the catalogue."""
+        name = folder_name(model_id)
+        plain = name == Path(name).name and not name.startswith(".") and len(name) < 200 and "\0" not in name
+        folders = [shelf / name for shelf in self.shelves] if plain else []
+        return next((folder for folder in folders if (folder / CONFIG).exists()), None)
+
+    def _open(self, folder: Path, source: str | None) -> Model:
+        info = describe(folder)
+        if info.kind == "source":
+            return load_source(folder, self.device)
+        name = source or info.needs
+        if not name:
+            raise WeightsError(
+                f"The card of '{info.id}' does not say which source model it draws with.",
+                f"Convert or make it again with its source: {COMMAND} convert FILE --source MODEL --out FOLDER",
+            )
+        try:
+            if source is None and not self._shelved(name):  # a bundle names no folders
+                raise WeightsError("It is not in the catalogue.", how_to_get(name))
+            if self.locate(name).kind != "source":  # a transfer on itself would wait for itself
+                raise WeightsError("It is a transfer.", "Get the model again from whoever made it.")
+            return load_transfer(folder, self.load(name))
+        except WeightsError as error:
+            raise WeightsError(
+                f"'{info.id}' cannot be drawn with its source model '{name}': {error.problem}", error.fix
+            ) from error
+
+    # What can be had
+
+    def available(self) -> builtins.list[Remote]:
+        """Published models that can be downloaded and are not here."""
+        return [remote for remote in REMOTE.values() if not self._shelved(remote.id)]
+
+    def download(self, ref: str, *, accept_changed: bool = False) -> Generator[Event, None, None]:
+        """Downloads a published model, or `owner/name[@revision]` from the Hub, with the source it needs.
+
+        Whoever stops asking for events stops it; what is there is kept, and the same call goes on from it.
+
+        Args:
+            ref: an id of one that is `available`, or a Hub id.
+            accept_changed: whether the file may differ from the one that was downloaded before.
+
+        Raises:
+            ConfigError: the server is public.
+            WeightsError: there is no such model, it cannot be reached, or what came is not it.
+            DataError: the disk is full or cannot be written.
+            RunError: another process is downloading it.
+        """
+        self._own("download")
+        if ref not in REMOTE and not hub_id(ref):
+            raise WeightsError(
+                f"'{ref}' is nothing that can be downloaded.",
+                f"Choose one of {', '.join(REMOTE)}, or give owner/name of a repository on the Hugging Face Hub.",
+            )
+        return self._download(ref, accept_changed)
+
+    def _download(self, ref: str, accept_changed: bool) -> Generator[Event, None, None]:
+        model_id, revision = hub_id(ref) or (ref, None)
+        with self._locked(model_id):
+            noted, parts = self._noted(model_id), self._parts(model_id)
+            if folder := self._shelved(model_id):
+                commit, known = noted.get("commit"), noted.get("revision")
+                at = revision if revision and len(revision) >= 7 else "none"
+                if revision not in (None, known) and not str(commit).startswith(at):
+                    raise DataError(
+                        f"'{model_id}' is already here, at {commit or 'no known commit'}.",
+                        f"For another revision remove it first: {COMMAND} download --remove {model_id}",
+                    )
+                yield Downloaded(model_id, folder, str(noted.get("sha256", "")), commit, new=False)
+                return
+            if model_id in REMOTE:
+                fetched, model, note = yield from self._published(REMOTE[model_id], parts, accept_changed)
+            else:
+                fetched, model, note = yield from self._from_hub(model_id, revision, parts)
+            folder = self.downloads / folder_name(model_id)
+            when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+            try:
+                with FileLock(
+                    self.downloads / ".record.lock", timeout=10
+                ):  # first: a model is never without it
+                    path = self.downloads / RECORD
+                    record = read_json(path) if path.exists() else {}
+                    write_json(path, record | {model_id: note | {"when": when}})
+                move_in(fetched, folder)
+            except (OSError, Timeout) as error:
+                fix = "Make room, then try again."
+                raise DataError(f"{folder} could not be written: {error}.", fix) from error
+            shutil.rmtree(parts, ignore_errors=True)
+            try:
+                self._draw_preview(model, folder / PREVIEW)
+            except (RuntimeError, MemoryError) as error:  # too little memory: the model is here all the same
+                log.warning("The preview of %s could not be drawn: %s", model_id, error)
+            yield Downloaded(model_id, folder, note["sha256"], note.get("commit"), new=True)
+
+    def _published(
+        self, remote: Remote, parts: Path, accept_changed: bool
+    ) -> Generator[Event, None, tuple[Path, Model, dict[str, Any]]]:
+        """The bundle of a published file, not yet in its place, and what is to be kept of where it is from."""
+        source = (yield from self._needed(remote.needs, remote.id)) if remote.needs else None
+        file = parts / ("file.zip" if remote.needs else "file.pth")
+        digest = yield from fetch(remote.url, file, remote.title, room=remote.kept_bytes)
+        before = self._noted(remote.id)
+        if not accept_changed and before.get("sha256", digest) != digest:
+            shutil.rmtree(parts, ignore_errors=True)
+            raise WeightsError(
+                f"{remote.url} is not the file that was downloaded at {before.get('when')}: its SHA-256 is "
+                f"{digest}, not {before['sha256']}.",
+                f"Try again; if its authors replaced it: {remote.command} --accept-changed",
+            )
+        yield Converting(remote.id)
+        size, out = file.stat().st_size, parts / "bundle"
+        shutil.rmtree(out, ignore_errors=True)  # of a conversion that was broken off
+        notes = f"{remote.notes} Converted from {remote.url} ({size:,} bytes, SHA-256 {digest}).".strip()
+        try:
+            weights = take_out(file, parts) if source else file
+            card, architecture = replace(remote, notes=notes), remote.architecture
+            convert(weights, out, architecture=architecture, card=card, source=source)
+            model = load_transfer(out, source) if source else load_source(out, self.device)
+        except (WeightsError, ConfigError) as error:
+            shutil.rmtree(parts, ignore_errors=True)
+            problem = f"What {remote.url} gave is not {remote.title}: {error.problem}"
+            raise WeightsError(problem, f"Try again later. {error.fix}") from error
+        return out, model, {"from": remote.url, "bytes": size, "sha256": digest}
+
+    def _from_hub(
+        self, repository: str, revision: str | None, parts: Path
+    ) -> Generator[Event, None, tuple[Path, Model, dict[str, Any]]]:
+        """The same of a bundle on the Hub."""
+        found = hub.look_up(repository, revision)
+        work, source, left = parts / found.commit, None, sum(size for size, _ in found.files.values())
+        for name, (size, wanted) in found.files.items():
+            left -= size
+            digest = yield from fetch(
+                found.address + name, work / name, name,
+                digest=wanted, most=size, room=left, headers=found.headers,
+            )  # fmt: skip
+            if name == CONFIG:  # the first: what is none of ours ends before its weights come
+                needs = describe(work).needs
+                source = (yield from self._needed(needs, repository)) if needs is not None else None
+        yield Converting(repository)
+        write_json(work / CONFIG, read_json(work / CONFIG) | {"id": repository})  # as it is called here
+        model = load_transfer(work, source) if source else load_source(work, self.device)
+        note = {"from": repository, "revision": revision or "main", "commit": found.commit, "sha256": digest}
+        return work, model, note
+
+    def _needed(self, needs: str, needed_by: str) -> Generator[Event, None, Model]:
+        """The source that a transfer draws with, downloaded if need be."""
+        if not self._shelved(needs):
+            if not needs or needs == needed_by or not (needs in REMOTE or hub_id(needs)):
+                named = f"the source '{needs}'" if needs else "a source that its card does not name"
+                raise WeightsError(
+                    f"'{needed_by}' draws with {named}, which is not here and cannot be downloaded.",
+                    "Ask whoever made it for the source model, and copy its folder to weights/.",
+                )
+            yield from self.download(needs)
+        model = self.load(needs)
+        if model.kind != "source":
+            fix = "Ask whoever made it for the right one."
+            raise WeightsError(f"'{needs}', which '{needed_by}' names as its source, is a transfer.", fix)
+        return model
+
+    def delete(self, model_id: str) -> int:
+        """Deletes a downloaded model and what a broken download of it left; gives the bytes freed.
+
+        Raises:
+            ConfigError: the server is public.
+            WeightsError: there is nothing of it here.
+            RunError: it is being downloaded.
+        """
+        self._own("remove")
+        known = model_id in REMOTE or hub_id(model_id) == (model_id, None) or self._shelved(model_id)
+        folders = [self.downloads / folder_name(model_id), self._parts(model_id)] if known else []
+        with self._locked(model_id) if known else nullcontext():
+            files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+            if not files:
+                here = ", ".join(m.id for m in self.list() if m.folder.parent == self.downloads) or "none"
+                raise WeightsError(f"'{model_id}' was not downloaded.", f"Downloaded models here: {here}.")
+            freed = sum(path.stat().st_size for path in files)
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
+        return freed
+
+    def _noted(self, model_id: str) -> dict[str, Any]:
+        """What is known of the download of a model; {} if nothing is."""
+        path = self.downloads / RECORD
+        note = read_json(path).get(model_id) if path.exists() else None
+        return note if isinstance(note, dict) else {}
+
+    def _parts(self, model_id: str) -> Path:
+        return self.downloads / ".parts" / folder_name(model_id)
+
+    @contextmanager
+    def _locked(self, model_id: str) -> Iterator[None]:
+        path = self.downloads / ".locks" / f"{folder_name(model_id)}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # an app asks for each event in another thread
+            lock = FileLock(path, timeout=0, thread_local=False).acquire()
+        except Timeout as error:
+            fix = "Wait for its end, or stop it; what is there is kept."
+            raise RunError(f"'{model_id}' is being downloaded already.", fix) from error
+        except OSError as error:
+            fix = "Set MIND2MIND_HOME to a folder that you may write to."
+            raise DataError(f"{path.parent} cannot be written: {error.strerror or error}.", fix) from error
+        with lock:
+            yield
+
+    # In and out
+
+    def export(self, ref: str, path: Path) -> Path:
+        """The bundle of a run (or of any other reference) as a zip; gives the file's path, which ends in .zip."""
+        self.load(ref)
+        folder, path = self.locate(ref).folder, zip_at(path)
+        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in PARTS:
+                if (folder / name).exists():
+                    entry = zipfile.ZipInfo(name)  # of no date: the same bundle gives the same bytes
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(entry, (folder / name).read_bytes())
+        return path
+
+    def take_in(self, path: Path) -> str:
+        """Takes in an exported transfer, a zip or a folder, and gives the token it is known by here.
+
+        Raises:
+            WeightsError: it is none, damaged, or its source is not here.
+            DataError: the disk is full.
+        """
+        check_disk(self.home, self.limits.disk_bytes)
+        token = secrets.token_urlsafe(16)
+        folder = self.home / OPENED / token
+        try:
+            _unpack(path, folder)
+            model = self.load(token)
+            if model.kind != "transfer":
+                problem = f"'{model.card.id}' is a source, not a transfer."
+                raise WeightsError(problem, "Give its folder as the model.")
+            self._draw_preview(model, folder / PREVIEW)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, WeightsError):  # names what was given, not where it was unpacked
+                raise WeightsError(error.problem.replace(str(folder), path.name), error.fix) from error
+            raise
+        return token
+
+    def card_for(self, ref: str, repository: str) -> str:
+        """The card with which `publish` would send a transfer to the Hub's repository `owner/name`."""
+        return hub.card_for(self.locate(ref).folder, repository)
+
+    def publish(self, ref: str, repository: str, token: str | None = None, *, private: bool = True) -> str:
+        """Sends a transfer (a run, an opened bundle) to a new repository on the Hub; gives its address.
+
+        Args:
+            ref: the transfer.
+            repository: `owner/name`.
+            token: of the Hub; None is the one kept by `hf auth login`, which is never used for visitors.
+            private: only its owner sees it.
+
+        Raises:
+            ConfigError: this is no name of a repository.
+            WeightsError: it is no transfer, or the Hub refuses or is not reached.
+        """
+        if token is None:
+            self._own("publish")
+        return hub.publish(self.locate(ref).folder, repository, token, private=private)
+
+    def _own(self, verb: str) -> None:
+        if self.public:
+            raise ConfigError(f"Visitors cannot {verb} models here.", "Run Mind2Mind on your own computer.")
 
 
 def zip_at(path: Path) -> Path:
@@ -440,98 +494,22 @@ def zip_at(path: Path) -> Path:
     return path if path.suffix.lower() == ".zip" else path.with_name(path.name + ".zip")
 
 
-def pack(folder: Path, path: Path) -> Path:
-    """Writes the bundle in `folder` to a zip at `path`; the ending .zip is added where it is missing."""
-    path = zip_at(path)
-    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in PARTS:
-            if (folder / name).exists():
-                entry = zipfile.ZipInfo(name, _EPOCH)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, (folder / name).read_bytes())
-    return path
+def _unpack(path: Path, folder: Path) -> None:
+    """Copies a bundle from a zip, or from a folder, into `folder`; all but its preview."""
 
+    def choose(names: list[str]) -> dict[str, str]:
+        found = {PurePosixPath(name).name: name for name in reversed(names)}  # a folder around it is fine
+        return {part: found[part] for part in CAPS if part in found}
 
-def take_in(library: Library, path: Path) -> str:
-    """Opens an exported transfer, a zip or a folder; gives the token that it is known by from now on.
-
-    Raises:
-        WeightsError: it is none, damaged, or its source is not here.
-    """
-    token = new_token()
-    folder = library.home / OPENED / token
-    try:
-        unpack(path, folder)
-        model = library.model(token)
-        if model.kind != "transfer":
-            raise WeightsError(
-                f"'{model.card.id}' is a source, not a transfer.", "Give its folder as the model."
-            )
-        from mind2mind.draw import save_sheet
-
-        save_sheet(model, folder / PREVIEW)
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, WeightsError):  # names what was given, not where it was unpacked
-            raise WeightsError(error.problem.replace(str(folder), path.name), error.fix) from error
-        raise
-    return token
-
-
-def unpack(source: Path, folder: Path) -> None:
-    """Copies a bundle from a zip, or from a folder, into `folder`; it is not checked further here.
-
-    Raises:
-        WeightsError: no zip, damaged, without a bundle in it, or too large.
-    """
-    found = _from_folder(source) if source.is_dir() else _from_zip(source)
+    if path.is_dir():
+        found = {part: (path / part).read_bytes() for part in CAPS if (path / part).is_file()}
+    else:
+        found = read_zip(path, choose, CAPS)
     if missing := [name for name in (CONFIG, WEIGHTS) if name not in found]:
         raise WeightsError(
-            f"{source.name} holds no {' and no '.join(missing)}.",
+            f"{path.name} holds no {' and no '.join(missing)}.",
             "Give a model that was exported here: a zip or a folder with both of them.",
         )
-    try:
-        json.loads(found[CONFIG])
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(
-            f"{CONFIG} in {source.name} is damaged.", "Export or download it again."
-        ) from error
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in found.items():
-        with atomic(folder / name) as temporary:
-            temporary.write_bytes(content)
-
-
-def _from_folder(source: Path) -> dict[str, bytes]:
-    found = {}
-    for name, cap in _CAPS.items():
-        path = source / name
-        if path.is_file():
-            if path.stat().st_size > cap:
-                raise _too_large(name, cap)
-            found[name] = path.read_bytes()
-    return found
-
-
-def _from_zip(source: Path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    try:
-        with zipfile.ZipFile(source) as archive:
-            for entry in archive.infolist():
-                name = PurePosixPath(entry.filename).name  # a folder around the bundle is fine
-                if name in _CAPS and name not in found:
-                    with archive.open(entry) as member:
-                        found[name] = member.read(_CAPS[name] + 1)
-                    if len(found[name]) > _CAPS[name]:
-                        raise _too_large(name, _CAPS[name])
-    except WeightsError:
-        raise
-    except Exception as error:  # a damaged or hostile zip may raise anything
-        raise WeightsError(
-            f"{source.name} is no whole zip file: {error}.", "Export or download it again."
-        ) from error
-    return found
-
-
-def _too_large(name: str, cap: int) -> WeightsError:
-    return WeightsError(f"{name} is larger than {cap:,} bytes.", "No model made here is so large.")
+        (folder / name).write_bytes(content)

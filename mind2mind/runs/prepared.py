@@ -26,8 +26,8 @@ from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
 from mind2mind.files import read_json, read_meta, write_json
 from mind2mind.judge import verdict
 from mind2mind.judge.verdict import Verdict
-from mind2mind.models.bundle import Model
-from mind2mind.models.catalogue import Library, ModelInfo
+from mind2mind.models.bundle import Model, ModelInfo
+from mind2mind.models.catalogue import Catalogue
 from mind2mind.runs.run import Run, occupied
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ RANKS = {Verdict.USABLE: 1, Verdict.GOOD: 2}
 class Rivals:
     """The other installed models: what they make of the pictures of a set, and which of them know it better."""
 
-    library: Library
+    library: Catalogue
     present: str  # the id of the model that the set was read with
 
     def scores(self, pictures: Pictures, made: Encoding) -> Surveyed:
@@ -198,11 +198,13 @@ class Rivals:
         ]
 
     def _models(self, largest: int) -> list[ModelInfo]:
-        others = (m for m in self.library.models() if m.kind == "source" and m.id != self.present)
+        others = (m for m in self.library.list() if m.kind == "source" and m.id != self.present)
         return [m for m in others if (m.resolution or largest + 1) <= largest and m.crop != "face"]
 
 
-def _scores(library: Library, info: ModelInfo, pictures: Pictures, names: Sequence[str]) -> dict[str, float]:
+def _scores(
+    library: Catalogue, info: ModelInfo, pictures: Pictures, names: Sequence[str]
+) -> dict[str, float]:
     model = library.source(info.id)
     a = model.alae.architecture
     crop: Crop = "centre" if pictures.crop == "face" else pictures.crop

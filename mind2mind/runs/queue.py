@@ -28,9 +28,9 @@ from mind2mind.data import codes
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.data.images import to_image
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError
-from mind2mind.files import bytes_in, load_tensors, read_meta
+from mind2mind.files import bytes_in, check_disk, load_tensors, read_meta
 from mind2mind.models import bundle as cards
-from mind2mind.models.catalogue import Library
+from mind2mind.models.catalogue import Catalogue
 from mind2mind.runs import prepared as sets
 from mind2mind.runs import results
 from mind2mind.runs import run as home
@@ -175,7 +175,7 @@ class Runs:
         models: finds models by what users call them.
     """
 
-    def __init__(self, home: Path, weights: Path, limits: Limits, models: Library) -> None:
+    def __init__(self, home: Path, weights: Path, limits: Limits, models: Catalogue) -> None:
         self.home, self.limits, self.models = home, limits, models
         self.public = limits.keep_hours is not None
         self.launcher = Launcher(home, weights)
@@ -232,7 +232,7 @@ class Runs:
             DataError: none of the pictures can be used, or the disk is full.
             RunError: there is already a run in `folder`, or something else.
         """
-        check_disk(self.home, self.limits)
+        check_disk(self.home, self.limits.disk_bytes)
         if folder is None:
             run = home.new_run(self.home)
             self.launcher.warm()
@@ -243,7 +243,7 @@ class Runs:
             if occupied(run.folder):
                 raise RunError(f"{folder} holds files of something else.", "Choose a new folder.")
         source = self.models.source_ref(ref)
-        model = self.models.model(source)
+        model = self.models.load(source)
         pictures = gallery.pictures_for(model, paths, crop, self.limits)
         owner = {"visitor": visitor, "address": address, "title": title[:200]}
         info = {"model": source, "crop": pictures.crop, **owner}
@@ -256,7 +256,7 @@ class Runs:
             DataError: none of the new ones can be used, or the disk is full.
             RunError: the run has been started.
         """
-        check_disk(self.home, self.limits)
+        check_disk(self.home, self.limits.disk_bytes)
         run = self.find(token)
         source = run.info["model"]
         model = self.models.source(source)
@@ -273,7 +273,7 @@ class Runs:
         """
         run = self.find(token)
         source = run.info["model"]
-        numbers = self.models.model(source).card.numbers
+        numbers = self.models.load(source).card.numbers
         return sets.exclude(run, names, numbers, sets.Rivals(self.models, source))
 
     def prepared(self, token: str) -> Prepared:
@@ -297,7 +297,7 @@ class Runs:
         `only` is the number of the one that is wanted of these, from 0.
         """
         run = self.find(token)
-        model, (made, rows) = self.models.model(run.info["model"]), codes_of(run)
+        model, (made, rows) = self.models.load(run.info["model"]), codes_of(run)
         count = min(count, len(made))
         some = [i * len(made) // count for i in range(count)]
         some = some if only is None else some[only : only + 1]
@@ -436,7 +436,7 @@ class Runs:
         with run.hold():
             run.update(title=title)
             if run.has_model:
-                cards.retitle(run.bundle, title)
+                cards.rename(run.bundle, title)
                 os.utime(run.bundle / cards.WEIGHTS)  # for those who hold the model with its old card
 
     def delete(self, token: str) -> None:
@@ -472,7 +472,7 @@ class Runs:
         if not steps or (step is not None and step not in steps):
             return []
         tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
-        return gallery.draw(self.models.model(run.info["model"]), tensors["w"])
+        return gallery.draw(self.models.load(run.info["model"]), tensors["w"])
 
     def trial(self, token: str, seeds: Sequence[int]) -> tuple[builtins.list[Image.Image], int]:
         """Pictures of these seeds by a run as it stands, at work or not, and of which step they are.
@@ -484,7 +484,7 @@ class Runs:
         """
         run = self.find(token)
         g, sizes, step = transfer.current(run.folder)
-        source = self.models.model(run.info["model"])
+        source = self.models.load(run.info["model"])
         return gallery.sample(source.drawing(g, sizes.z_dim), seeds), step
 
     def result(self, token: str, seeds: Sequence[int] | None = None) -> Outcome:
@@ -561,15 +561,6 @@ class Runs:
             raise RunError(f"{near} runs of your address are at work or waiting.", "Wait for one to end.")
         if limits.queue is not None and queued >= limits.queue:
             raise RunError(f"{queued} runs are waiting, more are not taken.", "Try again in some minutes.")
-
-
-def check_disk(home: Path, limits: Limits) -> None:
-    """DataError if the home already holds as much as the limits allow."""
-    most = limits.disk_bytes
-    if most is not None and bytes_in(home) >= most:
-        raise DataError(
-            "The server's disk is full.", "Delete what you no longer need, or come back in some hours."
-        )
 
 
 _ADVICE = {

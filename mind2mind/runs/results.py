@@ -28,7 +28,7 @@ from mind2mind.files import atomic, load_tensors
 from mind2mind.judge import verdict as originality
 from mind2mind.judge.verdict import Originality
 from mind2mind.models.bundle import PARTS, Model, read_config, usage
-from mind2mind.models.catalogue import Library, zip_at
+from mind2mind.models.catalogue import Catalogue, zip_at
 from mind2mind.networks import mindgan
 from mind2mind.runs.run import CODES, JSON, LOG, METRICS, REPORT, Run, RunStatus, codes_of
 
@@ -52,12 +52,12 @@ def beside_originals(
     return gallery.sample(model, seeds, w=w), originals, seen
 
 
-def film(library: Library, run: Run) -> Iterator[Image.Image]:
+def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
     """The previews from first to last, a sheet a frame, at FPS frames a second; the last one is held.
 
     Between two previews of a small model some frames are drawn on the straight lines between their codes.
     """
-    source = library.model(run.info["model"])
+    source = library.load(run.info["model"])
     side = source.alae.architecture.resolution
     count, between = 4 if side >= WIDE_SIDE else 16, BETWEEN if side <= SMOOTH_SIDE else 0
     stops = [load_tensors(run.preview_path(step))[0]["w"][:count] for step in run.preview_steps()]
@@ -130,13 +130,13 @@ def quality(status: RunStatus) -> Quality | None:
     return Quality(status.quality, floor, first, word)
 
 
-def outcome(library: Library, run: Run, status: RunStatus, seeds: Sequence[int] | None = None) -> Outcome:
+def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int] | None = None) -> Outcome:
     """Draws and judges what the run has learnt; of the samples of `seeds`, or as many of SEEDS as are quick.
 
     Raises:
         RunError: it has no model yet.
     """
-    model, source = library.model(run.token), library.model(run.info["model"])
+    model, source = library.load(run.token), library.load(run.info["model"])
     seeds = SEEDS[: shown(model)] if seeds is None else seeds
     samples, originals, seen = beside_originals(model, run, seeds)
     return Outcome(
@@ -187,13 +187,13 @@ FILES = (CODES, codes.BESIDE, REPORT, METRICS, LOG)
 FILM = "film.mp4"
 
 
-def pack(library: Library, run: Run, path: Path) -> Path:
+def pack(library: Catalogue, run: Run, path: Path) -> Path:
     """Writes the zip to `path`; the ending .zip is added where it is missing.
 
     Raises:
         RunError: the run has no model yet.
     """
-    model, info = library.model(run.token), run.info
+    model, info = library.load(run.token), run.info
     path = zip_at(path)
     name = read_config(run.bundle)["id"]
     seeds = SEEDS[: shown(model)]

@@ -281,6 +281,24 @@ def find_run(home: Path, token: str) -> Run:
     return run
 
 
+def bundle_of(home: Path, ref: str, folders: bool) -> tuple[Path, str] | None:
+    """The bundle's folder and the source of the run that a token, or a folder where that may be, names; else None.
+
+    Raises:
+        RunError: there is no such run, or it has no model yet.
+    """
+    if folders and is_run(Path(ref)):
+        run = Run(Path(ref))
+    elif is_token(ref):
+        run = find_run(home, ref)
+    else:
+        return None
+    if not run.has_model:
+        fix = "Wait for its end, or stop it and keep the work."
+        raise RunError(f"The run is {run.state} and has no model yet.", fix)
+    return run.bundle, run.info["model"]
+
+
 def runs_in(home: Path) -> list[Run]:
     """All runs of the app, oldest first; damaged ones are left out."""
     folders = (home / RUNS).iterdir() if (home / RUNS).is_dir() else ()

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,26 @@ import torch
 from filelock import FileLock, Timeout
 
 from mind2mind import draw as gallery
-from mind2mind.config import Recipe
+from mind2mind.config import LOCAL, Recipe
 from mind2mind.errors import Mind2MindError, RunError, WeightsError
 from mind2mind.files import read_meta, save_tensors
 from mind2mind.judge.verdict import Originality
-from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, save_transfer, slug
-from mind2mind.models.catalogue import Library, weights_folder
+from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, move_in, save_transfer, slug
+from mind2mind.models.catalogue import Catalogue, weights_folder
 from mind2mind.networks.mindgan import mean_code
 from mind2mind.runs import results as outcome
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
-from mind2mind.runs.run import WAKE, WORKER_LOCK, Run, codes_of, home_folder, is_run, runs_in, waiting
+from mind2mind.runs.run import (
+    WAKE,
+    WORKER_LOCK,
+    Run,
+    bundle_of,
+    codes_of,
+    home_folder,
+    is_run,
+    runs_in,
+    waiting,
+)
 from mind2mind.training import transfer
 from mind2mind.training import transfer as learner
 from mind2mind.training import transfer as trained
@@ -42,7 +53,7 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 0.1  # between two looks for a stop
 
 
-def carry_out(run: Run, library: Library) -> None:
+def carry_out(run: Run, library: Catalogue) -> None:
     """Carries one queued run out to a final state; never raises for what goes wrong in it."""
     try:
         with run.hold(timeout=10):
@@ -55,7 +66,7 @@ def carry_out(run: Run, library: Library) -> None:
         run.erase()
 
 
-def _carry_out(run: Run, library: Library) -> None:
+def _carry_out(run: Run, library: Catalogue) -> None:
     if run.stop_requested:
         run.update(state=run.info["before"], reason=transfer.Ending.STOPPED)
         return
@@ -69,7 +80,7 @@ def _carry_out(run: Run, library: Library) -> None:
         _fail(run, library, error)
 
 
-def _fail(run: Run, library: Library, error: Exception) -> None:
+def _fail(run: Run, library: Catalogue, error: Exception) -> None:
     """Keeps the last good weights as a bundle, if there are any, and names the cause."""
     if isinstance(error, Mind2MindError):
         problem, advice = error.problem, error.fix
@@ -84,7 +95,7 @@ def _fail(run: Run, library: Library, error: Exception) -> None:
     changes: dict[str, Any] = {}
     try:
         if (run.folder / learner.BEST).exists():
-            changes = _bundle(run, library.model(run.info["model"]))
+            changes = _bundle(run, library.load(run.info["model"]))
     except Exception:
         log.exception("The last good weights could not be bundled.")
     if changes:
@@ -126,11 +137,11 @@ class _Stopper:
         return self.stop or self.late
 
 
-def _train(run: Run, library: Library) -> None:
+def _train(run: Run, library: Catalogue) -> None:
     """From codes to a bundle that reloads; then the run is done, or stopped with its work kept."""
     info = run.info
-    model = library.model(info["model"])
-    if model.hash != info["source_hash"]:
+    model = library.load(info["model"])
+    if not model.is_on(info["source_hash"]):
         raise WeightsError(
             f"The model '{info['model']}' is another one now than when the pictures were encoded.",
             "Put the old one back, or begin a new run with the same pictures.",
@@ -183,8 +194,7 @@ def _bundle(run: Run, source: Model) -> dict[str, Any]:
     save_transfer(fresh, g, w_avg, card, source=source, sizes=sizes, extra=extra)
     model = load_transfer(fresh, source)
     gallery.save_sheet(model, fresh / PREVIEW)
-    shutil.rmtree(run.bundle, ignore_errors=True)
-    fresh.rename(run.bundle)
+    move_in(fresh, run.bundle)
     return {"quality": meta["quality"], "floor": meta["floor"], "best_step": meta["step"]}
 
 
@@ -255,11 +265,13 @@ def serve(home: Path, idle_seconds: float) -> None:
             return
 
 
-def _library(home: Path) -> Library:
-    return Library(home, weights_folder(), torch.device("cpu"), folders=True)
+def _library(home: Path) -> Catalogue:
+    find_run = partial(bundle_of, home, folders=True)
+    cpu = torch.device("cpu")
+    return Catalogue(home, weights_folder(), cpu, LOCAL, find_run=find_run, draw_preview=gallery.save_sheet)
 
 
-def _serve(library: Library, idle_seconds: float) -> None:
+def _serve(library: Catalogue, idle_seconds: float) -> None:
     idle_since = time.monotonic()
     while time.monotonic() - idle_since < idle_seconds:
         if queue := waiting(library.home):
@@ -270,12 +282,12 @@ def _serve(library: Library, idle_seconds: float) -> None:
             _wait(library.home / WAKE)
 
 
-def _prepare(library: Library) -> None:
+def _prepare(library: Catalogue) -> None:
     """Loads the source of the newest run that waits for its start: it is likely the next one."""
     for run in reversed(runs_in(library.home)):
         with contextlib.suppress(Mind2MindError):
             if run.info["state"] == "prepared":
-                library.model(run.info["model"])
+                library.load(run.info["model"])
                 import torch._dynamo  # noqa: F401  an optimiser's first step does, which takes a second
 
                 return

@@ -15,13 +15,15 @@ from PIL import Image
 
 from mind2mind.config import size_text
 from mind2mind.errors import Mind2MindError
-from mind2mind.models.catalogue import REMOTE
-from mind2mind.models.hub import Converting, Downloaded, Downloading
+from mind2mind.models.catalogue import Converting, Downloaded
+from mind2mind.models.fetch import Downloading
+from mind2mind.models.hub import REMOTE
 from mind2mind.ui.shared import PRIVATE, QUIET, boxed, linked, note, told
 
 if TYPE_CHECKING:
-    from mind2mind.models.catalogue import ModelInfo, Remote
-    from mind2mind.models.hub import Event
+    from mind2mind.models.bundle import ModelInfo
+    from mind2mind.models.catalogue import Event
+    from mind2mind.models.hub import Remote
     from mind2mind.studio import Studio
 
 # --- Models as cards: a picture, what it knows, whose it is, what was measured. Small, escaped pieces of HTML.
@@ -247,7 +249,7 @@ class ModelsTab:
         return {button: gr.Button(interactive=free) for button in buttons} | stop
 
     def _removable(self) -> list[tuple[str, str]]:
-        folder = self.studio.models.downloads.folder
+        folder = self.studio.models.downloads
         return [(m.title, m.id) for m in self.studio.models.list() if m.folder.parent == folder]
 
 
@@ -261,7 +263,7 @@ def _standing(event: "Event") -> str:
     share = event.done / event.total if event.total else 0.0
     bar = (
         '<div class="m2m-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{100 * share:.0f}" aria-label="Download of {html.escape(event.id)}">'
+        f'aria-valuenow="{100 * share:.0f}" aria-label="Download of {html.escape(event.file)}">'
         f'<div style="width:{share:.1%}"></div></div>'
     )
     stay = "If you close this page it stops, and Download goes on from there."

@@ -35,7 +35,7 @@ from mind2mind.ui.transfer import TransferTab, linked_run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mind2mind.models.catalogue import ModelInfo
+    from mind2mind.models.bundle import ModelInfo
     from mind2mind.studio import Studio
 
 # --- The first and the last that is read.

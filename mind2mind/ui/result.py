@@ -186,7 +186,7 @@ class Keep:
         return str(path if path.exists() else self.studio.models.export(token, path))
 
     def _version(self, token: str) -> str:
-        folder = self.studio.models.library.locate(token)[0]
+        folder = self.studio.models.locate(token).folder
         return "-".join(str(file.stat().st_mtime_ns) for file in sorted(folder.iterdir()))
 
     def shown(self, found: Outcome, bundle: str) -> Updates:

@@ -40,7 +40,7 @@ from mind2mind.ui.shared import (
 
 if TYPE_CHECKING:
     from mind2mind.draw import Cost
-    from mind2mind.models.catalogue import ModelInfo
+    from mind2mind.models.bundle import ModelInfo
     from mind2mind.studio import Studio
 
 # --- What is said of a model.

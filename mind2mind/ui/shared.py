@@ -26,10 +26,9 @@ from PIL import Image
 from mind2mind.data.images import grid, save_png
 from mind2mind.draw import Cost
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
-from mind2mind.models.catalogue import describe
 
 if TYPE_CHECKING:
-    from mind2mind.models.catalogue import ModelInfo
+    from mind2mind.models.bundle import ModelInfo
     from mind2mind.studio import Studio
 
 # --- What one browser remembers of its visits. It may send anything: nothing of it is believed.
@@ -196,7 +195,7 @@ def model_choices(studio: Any, visit: Visit) -> list[tuple[str, str]]:
     own = []
     for token in visit.models:
         with suppress(Mind2MindError):
-            own.append((f"Yours: {describe(studio.models.library.locate(token)[0]).title}", token))
+            own.append((f"Yours: {studio.models.locate(token).title}", token))
     return [(m.title, m.id) for m in studio.models.list()] + own
 
 

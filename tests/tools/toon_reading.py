@@ -289,7 +289,7 @@ def measure(studio: Studio, ref: str, sets: Iterator[tuple[str, list[ToonFace], 
 
 def measure_samples(studio: Studio, ref: str, count: int, domain: str) -> dict[str, Any]:
     """Samples of a model at psi 1, noise as users get it, beside reconstructions of the source's held-out."""
-    source = studio.models.load(studio.models.library.source_ref(ref))
+    source = studio.models.load(studio.models.source_ref(ref))
     _, pixels = held_out("source")
     real = [read(y) for y in rebuilt(source, pixels[: min(count, len(pixels))])]
     measured = quantiles([reading.psnr for reading in real])
