@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ def encode(
     some = _Some(pictures, max(8, min(CHECKED, 2 * batch_of(model.alae.architecture.resolution))))
     encoded: codes.Encoded | None = None
     begun = time.monotonic()
+    known = known and _of(model, known)
     for event in codes.encode(
         model.alae, some, source_id=model.source_id, source_hash=model.source_hash, known=known
     ):
@@ -270,11 +271,11 @@ def keep(
 def add(
     run: Run,
     encoding: Iterator[EncodeProgress | Encoding],
-    numbers: Numbers,
+    model: Model,
     pictures: Pictures,
     rivals: Rivals,
 ) -> Iterator[EncodeProgress | Prepared]:
-    """The same for more pictures of a run that is there; `numbers` are those of its source's card.
+    """The same for more pictures of a run that is there, whose source is `model`.
 
     Raises:
         RunError: it has been started.
@@ -286,7 +287,7 @@ def add(
         new = rivals.scores(pictures, event)
         with run.hold():
             info = _waiting(run)
-            before = codes.load(run.codes)
+            before = _of(model, codes.load(run.codes))
             made, report = (
                 before.join(event.codes),
                 Report(_report(run).files + event.report.files),
@@ -299,9 +300,14 @@ def add(
             run.update(
                 surveyed=surveyed,
                 **_facts(made, small, report, judged, excluded, seconds + event.seconds),
-                **_judge(judged, surveyed, excluded, numbers, rivals),
+                **_judge(judged, surveyed, excluded, model.card.numbers, rivals),
             )
         yield kept(run)
+
+
+def _of(model: Model, made: codes.Codes) -> codes.Codes:
+    """Codes that a source made, under the hash by which it is known now."""
+    return replace(made, source_hash=model.source_hash) if model.is_on(made.source_hash) else made
 
 
 def exclude(run: Run, names: Collection[str], numbers: Numbers, rivals: Rivals) -> Prepared:

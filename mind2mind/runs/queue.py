@@ -262,7 +262,7 @@ class Runs:
         model = self.models.source(source)
         pictures = gallery.pictures_for(model, paths, run.info["crop"], self.limits, sets.kept(run).report)
         encoding, rivals = sets.encode(model, pictures), sets.Rivals(self.models, source)
-        return sets.add(run, encoding, model.card.numbers, pictures, rivals)
+        return sets.add(run, encoding, model, pictures, rivals)
 
     def exclude(self, token: str, names: Collection[str]) -> Prepared:
         """Leaves pictures of these names out of the training, and no others; they stay in the run's folder.
