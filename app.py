@@ -6,7 +6,7 @@ import os
 import sys
 
 from mind2mind.errors import Mind2MindError
-from mind2mind.ui import HOST, launch, make_demo, make_studio
+from mind2mind.ui import HOST, launch
 
 parser = argparse.ArgumentParser(description="Mind2Mind in the browser")
 parser.add_argument("--host", default="0.0.0.0" if "SPACE_ID" in os.environ else HOST)
@@ -14,15 +14,12 @@ parser.add_argument("--port", type=int, help="7860 or the next free one if not g
 parser.add_argument(
     "--public", action="store_true", help="the limits for visitors who do not know each other"
 )
-options = parser.parse_args(sys.argv[1:] if __name__ == "__main__" else [])
+options = parser.parse_args()
 
 logging.basicConfig(format="%(message)s")
 logging.getLogger("mind2mind").setLevel(logging.INFO)
 
 try:
-    studio = make_studio(options.public)
-    demo = make_demo(studio)
-    if __name__ == "__main__":
-        launch(demo, studio, options.host, options.port)
+    launch(options.host, options.port, options.public)
 except Mind2MindError as error:
     sys.exit(f"error: {error}")

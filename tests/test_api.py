@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -25,7 +26,9 @@ from web import serving
 from mind2mind.config import PUBLIC
 from mind2mind.data import codes
 from mind2mind.errors import RunError
-from mind2mind.ui.api import _caller
+from mind2mind.runs.run import ALIVE
+from mind2mind.ui.api import Api, _caller
+from mind2mind.ui.interpolate import InterpolateTab
 
 pytestmark = pytest.mark.slow
 
@@ -46,12 +49,22 @@ def pictures(folder, count):
     return [handle_file(str(p)) for p in sorted(make_pictures(folder, count).iterdir())]
 
 
+def polled(client, token):
+    """Where a run stands, again and again until it has ended."""
+    while True:
+        status = client.predict(token, api_name="/status")
+        yield status
+        if status["state"] not in ALIVE:
+            return
+        time.sleep(0.2)
+
+
 ENDPOINTS = {
     "/sample": ["model", "seed", "count", "psi", "noise"],
     "/interpolate": ["model", "seed_a", "seed_b", "frames", "kind", "picture_a", "picture_b", "agreed"],
     "/encode": ["pictures", "model", "crop", "agreed"],
     "/submit": ["pictures", "model", "seconds", "steps", "recipe", "crop", "seed", "visitor", "agreed"],
-    "/status": ["token", "follow"],
+    "/status": ["token"],
     "/stop": ["token"],
     "/result": ["token"],
 }
@@ -110,6 +123,26 @@ def test_encode(client, app, tmp_path):
     assert not list((app.home / "runs").glob("*"))  # nothing of the visitor's is kept
 
 
+def test_status_answers_at_once_however_many_look(app, client, tmp_path):
+    """More lookers than the server has job slots, at a run that goes on."""
+    token = client.predict(pictures(tmp_path / "in", 12), seconds=600, api_name="/submit")["token"]
+    looks = [client.submit(token, api_name="/status") for _ in range(100)]
+    assert all(look.result(timeout=60)["token"] == token for look in looks)
+    assert client.predict(model="tiny", count=1, api_name="/sample")
+    assert client.predict(token, api_name="/stop")["state"] in ("queued", "stopping", "stopped", "prepared")
+
+
+def test_encode_leaves_nothing_behind_after_an_error(tmp_path, monkeypatch):
+    studio = make_studio(tmp_path)
+    with gr.Blocks():
+        api = Api(studio, InterpolateTab(studio))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    monkeypatch.setattr("mind2mind.ui.api.shutil.copy", lambda *paths: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        api.encode([str(p) for p in make_pictures(tmp_path / "in", 3).iterdir()], "tiny", "")
+    assert not list((studio.home / "runs").glob("*"))
+
+
 def test_the_example_of_the_readme(app, tmp_path):
     """Exactly what is printed there, but for the address; and the token is a model."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -138,15 +171,12 @@ def test_a_run_is_followed_stopped_and_fetched(client, tmp_path):
     token = told["token"]
     with pytest.raises(AppError, match="no model yet"):
         client.predict(token, api_name="/result")
-    seen = []
-    for status in client.submit(token, api_name="/status"):
-        seen.append(status)
-        if status["step"] and not any(s["state"] == "stopping" for s in seen):
+    for status in polled(client, token):
+        if status["step"] and status["state"] == "running":
             begun = time.monotonic()
             assert client.predict(token, api_name="/stop")["state"] in ("stopping", "stopped")
             assert time.monotonic() - begun < 5  # the run would take 600
-    assert seen[-1]["state"] == "stopped" and seen[-1]["usable"]
-    assert client.predict(token, follow=False, api_name="/status") == seen[-1]
+    assert status["state"] == "stopped" and status["usable"]
     samples, bundle, facts = client.predict(token, api_name="/result")
     assert [png_meta(Path(item["image"]))["seed"] for item in samples] == [str(i) for i in range(64)]
     assert Path(bundle).stat().st_size > 1000
@@ -159,7 +189,8 @@ def test_the_same_seed_and_steps_give_the_same_model(client, tmp_path):
     names, weights = pictures(tmp_path / "in", 12), []
     for i in range(2):
         token = client.predict(names, steps=20, seed=3, visitor=str(i), api_name="/submit")["token"]
-        assert list(client.submit(token, api_name="/status"))[-1]["step"] == 20
+        *_, last = polled(client, token)
+        assert last["step"] == 20
         with zipfile.ZipFile(client.predict(token, api_name="/result")[1]) as archive:
             (name,) = [n for n in archive.namelist() if n.endswith("model.safetensors")]
             weights.append(archive.read(name))
@@ -268,13 +299,30 @@ def test_numbers_that_are_none(app):
 
 def test_callers_of_one_address_are_told_apart_by_their_names():
     def caller(host, name):
-        return _caller(SimpleNamespace(client=SimpleNamespace(host=host)), name)
+        return _caller(request_of(host), name)
 
     (me, here), (you, there) = caller("192.0.2.1", "a"), caller("192.0.2.1", "b")
     assert me != you and here == there and caller("192.0.2.1", "a") == (me, here)
     assert caller("192.0.2.2", "a")[0] != me  # a name holds within its address
     assert caller("2001:db8::1", "")[1] == caller("2001:db8::9:2", "")[1] != caller("2001:db8:1::1", "")[1]
-    assert caller("no address", None) == _caller(SimpleNamespace(client=None), None)
+    assert caller("no address", None) == _caller(request_of(None), None)
+
+
+def request_of(host, **headers):
+    return SimpleNamespace(client=host and SimpleNamespace(host=host), headers=headers)
+
+
+def test_behind_the_proxy_of_a_space_callers_are_told_apart(monkeypatch):
+    """Its header counts there only, and of it what the proxy noted, not what the caller began it with."""
+
+    def address(noted):
+        return _caller(request_of("10.0.0.1", **{"x-forwarded-for": noted}), "")[1]
+
+    assert address("8.8.8.8") == address("9.9.9.9")
+    monkeypatch.setenv("SPACE_ID", "me/space")
+    assert address("8.8.8.8") != address("9.9.9.9")
+    assert address("1.2.3.4, 8.8.8.8, 10.2.3.4") == address("8.8.8.8")
+    assert address("") == address("no address") == _caller(request_of("10.0.0.1"), "")[1]
 
 
 def test_an_address_has_only_so_many_runs_whatever_its_callers_call_themselves(tmp_path):

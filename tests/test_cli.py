@@ -23,7 +23,7 @@ from mind2mind.cli import COMMANDS, build
 from mind2mind.cli import runs as following
 from mind2mind.cli import terminal as common
 from mind2mind.cli.terminal import seeds_of
-from mind2mind.config import LOCAL, PUBLIC, Architecture, MindGANSizes
+from mind2mind.config import Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, TrainingError
 from mind2mind.files import save_tensors
 from mind2mind.models import bundle as checkpoints
@@ -697,7 +697,6 @@ def test_doctor(cli, place, tmp_path, monkeypatch):
 
 def test_app(cli, monkeypatch):
     launched = []
-    monkeypatch.setattr(ui, "make_demo", lambda studio: studio.limits)
     monkeypatch.setattr(ui, "launch", lambda *arguments: launched.append(arguments))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -705,10 +704,7 @@ def test_app(cli, monkeypatch):
         assert busy.exit_code == 2 and str(port) in busy.stderr
     assert cli("app", "--port", port, "--public", "--json").exit_code == 130
     assert cli("app", "--port", port).exit_code == 130
-    assert [(limits, host) for limits, _, host, _ in launched] == [
-        (PUBLIC, "127.0.0.1"),
-        (LOCAL, "127.0.0.1"),
-    ]
+    assert launched == [("127.0.0.1", port, public, "auto") for public in (True, False)]
 
 
 def test_a_start_that_is_refused_leaves_the_folder_free(cli, place):

@@ -97,10 +97,10 @@ def test_a_slow_model_starts_with_four_pictures_and_says_why(slow):
 
 
 def test_a_number_that_the_visitor_chose_stays(slow, studio, monkeypatch):
-    assert slow.sample.price("tiny", MANY)[1] == FEW
-    assert slow.sample.price("tiny", 9)[1] == gr.skip()
+    assert slow.sample.describe("tiny", MANY)[2] == FEW
+    assert slow.sample.describe("tiny", 9)[2] == gr.skip()
     monkeypatch.setattr(studio.draw, "cost", lambda ref: QUICK)
-    assert slow.sample.price("tiny", FEW) == ("", MANY)
+    assert slow.sample.describe("tiny", FEW)[1:] == ("", MANY)
 
 
 def test_what_is_quick_is_not_talked_of():
@@ -136,8 +136,9 @@ def test_what_is_slow_is_told_before():
         (SET_BY_US, False, False),
     ],
 )
-def test_when_a_slider_draws(held, live, draws):
-    assert wanted(held, live) == draws
+def test_when_a_slider_draws(studio, monkeypatch, held, live, draws):
+    monkeypatch.setattr(studio.draw, "cost", lambda ref: QUICK if live else SLOW)
+    assert wanted(studio, held, "tiny") == draws
 
 
 def test_a_slow_models_slider_draws_once_it_is_let_go(slow, studio, monkeypatch):
@@ -148,7 +149,7 @@ def test_a_slow_models_slider_draws_once_it_is_let_go(slow, studio, monkeypatch)
     assert drawn == [0.3, 0.4]
     drawn = []
     monkeypatch.setattr(studio.draw, "sample", lambda *a, **k: drawn.append(a) or pytest.fail("drawn"))
-    assert slow.sample.draw_slid(MOVING, "tiny", 0, 4, 1.0, "none") == (gr.skip(),) * 3
+    assert slow.sample.draw_slid(MOVING, "tiny", 0, 4, 1.0, "none") == gr.skip()
 
 
 def test_the_way_of_a_slow_model_has_few_pictures(slow, studio):

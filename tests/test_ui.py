@@ -15,18 +15,18 @@ import pytest
 from PIL import Image
 from tiny import RECIPE, carry_out, make_pictures, make_studio, png_meta
 
-from mind2mind.config import RECIPES
+from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.data.dataset import FileReport, Report
 from mind2mind.data.images import Reason
-from mind2mind.errors import DataError
+from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import read_json
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import RunStatus
-from mind2mind.ui import page as whole_page
-from mind2mind.ui import sample, set_environment, shared, training, transfer
-from mind2mind.ui.page import Page, serve, tidy
+from mind2mind.ui import launch, shared, training, transfer
+from mind2mind.ui.models import card
+from mind2mind.ui.page import Page, footer, hero, tidy, use_folder
 from mind2mind.ui.shared import Visit, checked_seed, known_ref, told, uploaded
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +55,11 @@ def uploads(folder, count=12):
     return [str(p) for p in sorted(make_pictures(folder, count).iterdir())]
 
 
+def event(page, name):
+    """The handler of this name as the page's events call it."""
+    return next(f.fn for f in page.demo.fns.values() if getattr(f.fn, "__name__", "") == name)
+
+
 def checked(page, files, stored=None):
     *_, last = page.transfer.pictures.add(stored, files, "tiny", "centre")
     return last
@@ -80,9 +85,9 @@ def test_what_visitors_wrote_is_escaped():
     report = Report((skipped, FileReport("a", width=8, height=8)))
     status = replace(STATUS, state="failed", error=evil, title=evil)
     texts = [
-        whole_page.hero([model]),
-        whole_page.footer([model]),
-        sample.knows(model),
+        hero([model]),
+        footer([model]),
+        card(model),
         transfer.table(report),
     ]
     other = {"id": evil, "title": evil, "verdict": evil, "reason": evil}
@@ -213,7 +218,7 @@ def test_pictures_that_were_tidied_up_are_to_be_drawn_again(page):
     _, drawn, _ = page.sample.draw("tiny", 7, 1, 1, "none")
     Path(drawn[1][0]).unlink()
     for gone in (drawn, None):
-        with pytest.raises(gr.Error, match=r"no longer kept here\. Draw them again"):
+        with pytest.raises(DataError, match=r"no longer kept here\. Draw them again"):
             page.sample.zip_of(gone)
 
 
@@ -244,7 +249,7 @@ def test_a_bad_picture_is_told(page, tmp_path):
     bad = tmp_path / "bad<i>.png"
     bad.write_bytes(b"nothing")
     with pytest.raises(gr.Error, match=r"bad&lt;i&gt;\.png"):
-        page.interpolate.slide("", 0.5, "tiny", 1, str(bad), 2, None)
+        event(page, "slide")("", 0.5, "tiny", 1, str(bad), 2, None)
 
 
 # The process
@@ -278,26 +283,49 @@ def test_the_list_of_models_opens_no_weights(page, tmp_path, monkeypatch):
     page.transfer.result.forget(stored)
 
 
-def test_the_environment_calls_nobody_and_wipes_the_dead(tmp_path, monkeypatch):
-    for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_OFFLINE", "GRADIO_TEMP_DIR"):
-        monkeypatch.setenv(name, "before")  # so that they are put back
-        monkeypatch.delenv(name)
+def test_files_of_the_dead_are_wiped(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "before")  # so that it is put back
     (tmp_path / "gradio/999999999").mkdir(parents=True)
-    set_environment(tmp_path)
-    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False" and os.environ["HF_HUB_OFFLINE"] == "1"
-    assert [p.name for p in (tmp_path / "gradio").iterdir()] == [str(os.getpid())]
+    use_folder(tmp_path)
+    assert [str(p) for p in (tmp_path / "gradio").iterdir()] == [os.environ["GRADIO_TEMP_DIR"]]
+
+
+@pytest.fixture
+def launched(page, tmp_path, monkeypatch):
+    """What `launch` gives Gradio, which then ends at once."""
+    seen = {}
+    for name, value in (("GRADIO_TEMP_DIR", "before"), ("GRADIO_ANALYTICS_ENABLED", "before")):
+        monkeypatch.setenv(name, value)  # so that they are put back
+    monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(page.studio.weights))
+    monkeypatch.setattr(gr.Blocks, "launch", lambda demo, **options: seen.update(options))
+    monkeypatch.setattr(gr.Blocks, "block_thread", lambda demo: None)
+    monkeypatch.setattr(gr.Blocks, "local_url", "http://x/", raising=False)
+    monkeypatch.setattr("mind2mind.ui.page._tidy_for_ever", lambda studio: None)
+    return seen
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
-def test_listening_to_others_is_warned_of(page, monkeypatch, caplog, host, warned):
-    seen = {}
-    monkeypatch.setattr(page.demo, "launch", lambda **options: seen.update(options))
-    monkeypatch.setattr(page.demo, "block_thread", lambda: None)
-    monkeypatch.setattr(page.demo, "local_url", "http://x/", raising=False)
-    monkeypatch.setattr("mind2mind.ui.page._tidy_for_ever", lambda studio: None)
-    serve(page.demo, page.studio, host, 7000)
+def test_listening_to_others_is_warned_of(launched, caplog, host, warned):
+    launch(host, 7000, device="cpu")
     assert ("without --public" in caplog.text.lower()) is warned
-    assert seen["server_name"] == host and not seen["share"] and not seen["run_history"]
+    assert launched["server_name"] == host and not launched["share"] and not launched["run_history"]
+    assert launched["max_file_size"] is None and os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+def test_a_space_has_the_limits_for_visitors_whatever_is_asked_for(launched, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "me/space")
+    launch("0.0.0.0", None)
+    assert launched["max_file_size"] == PUBLIC.total_bytes
+
+
+def test_a_gradio_that_follows_addresses_is_refused(page, monkeypatch):
+    async def fetch(component, path):
+        return path
+
+    monkeypatch.setattr("gradio.blocks.Block.async_move_resource_to_block_cache", fetch)
+    with pytest.raises(ConfigError, match="fetches web addresses"):
+        Page(page.studio)
 
 
 def test_the_shim_is_nothing_without_zerogpu(monkeypatch):
@@ -352,17 +380,21 @@ def guarded(module, *a, **k):
     return run(module, *a, **k)
 torch.nn.Module.__call__ = guarded
 
-import app
+import runpy
 import gradio as gr
-from mind2mind.ui import launch
-from mind2mind.ui.transfer import Example
 from tiny import RECIPE, carry_out
 
-studio, demo = app.studio, app.demo
-assert studio.public and type(demo).__name__ == "Blocks"
-demo.launch, demo.block_thread, demo.local_url = (lambda **k: None), (lambda: None), ""
-launch(demo, studio)
+demos = []
+gr.Blocks.launch, gr.Blocks.block_thread, gr.Blocks.local_url = (lambda demo, **k: demos.append(demo)), (lambda demo: None), ""
+arguments, sys.argv = sys.argv, ["app.py"]
+runpy.run_path("app.py", run_name="__main__")
+sys.argv = arguments
+from mind2mind.ui.transfer import Example
+
+(demo,) = demos
 call = {f.fn.__name__: f.fn for f in demo.fns.values() if f.fn}
+studio = call["known_models"].__wrapped__.__self__.studio
+assert studio.public
 pictures, bad = sys.argv[2:], sys.argv[1]
 
 call["draw"]("tiny", 0, 2, 1, "random")
@@ -392,7 +424,7 @@ call["open"](None, result[tab.result.keep.download].value["path"])
 
 call["sample"]("tiny", 0, 1, 1.0, "none"), call["encode"](pictures, "tiny", "centre", True)
 call["interpolate"]("tiny", 0, 1, 12, "WebP")
-submit = lambda paths: list(call["submit"](paths, "tiny", 30, 0, "default", "centre", 0, "", True, type("R", (), {"client": None})))
+submit = lambda paths: list(call["submit"](paths, "tiny", 30, 0, "default", "centre", 0, "", True, type("R", (), {"client": None, "headers": {}})))
 assert submit(pictures)[-1]["used"] == len(pictures)
 assert len(call["result"](token)[0]) == 64
 for attempt in (lambda: submit([bad]), lambda: list(call["add"]({"agreed": True}, [bad], "tiny", "centre"))):

@@ -8,10 +8,11 @@ from reference import PARITY
 from tiny import make_studio, make_weights
 from web import put_on_hub, serving
 
-from mind2mind import ui
 from mind2mind.config import PUBLIC
+from mind2mind.errors import Mind2MindError
 from mind2mind.models import fetch
-from mind2mind.models.hub import REMOTE
+from mind2mind.models.catalogue import REMOTE
+from mind2mind.ui.page import Page, use_folder
 
 PAGE = SimpleNamespace(session_hash="page")
 
@@ -32,9 +33,7 @@ def web(monkeypatch):
 
 
 def tab_of(studio):
-    ui.set_environment(studio.home)
-    from mind2mind.ui.page import Page
-
+    use_folder(studio.home)
     return Page(studio)
 
 
@@ -50,7 +49,7 @@ def choices(component):
 def test_a_download_from_the_first_press_to_the_lists(page, web):
     tab = page.models
     row, button = tab.rows["small"]
-    first, *updates = tab._getter("small")(PAGE)
+    first, *updates = tab.get("small", PAGE)
     assert first[tab.stop].visible and not first[button].interactive and not first[tab.from_hub].interactive
     told = [update[tab.status] for update in updates]
     assert "Downloading ALAE FFHQ" in told[0] and 'aria-valuenow="100"' in "".join(told)
@@ -59,15 +58,15 @@ def test_a_download_from_the_first_press_to_the_lists(page, web):
     assert not after[row].visible and after[button].interactive and not after[tab.stop].visible
     assert "ALAE FFHQ" in after[tab.here] and 'alt="Samples of ALAE FFHQ"' in after[tab.here]
     assert choices(after[tab.removable]) == ["small"]
-    assert [choices(dropdown) for dropdown in page.known_models(None)] == [["tiny", "small"]] * 2
-    assert choices(page.known_sources()) == ["tiny", "small"] and page.known_sources().visible
-    assert "small is gone" in tab.forget("small")[tab.status]
+    known = page.known_models(None)
+    assert [choices(dropdown) for dropdown in known] == [["tiny", "small"]] * 3 and known[2].visible
+    assert "small is gone" in tab.delete("small")[tab.status]
     assert tab.look(PAGE)[row].visible
 
 
 def test_stop_keeps_the_part(page, web):
     tab = page.models
-    updates = tab._getter("small")(PAGE)
+    updates = tab.get("small", PAGE)
     next(updates)
     next(updates)
     assert tab.halt(PAGE).interactive is False
@@ -75,17 +74,17 @@ def test_stop_keeps_the_part(page, web):
     *_, last = updates
     assert "What is there is kept" in last[tab.status] and not tab.stops
     assert (page.studio.home / "downloads/.parts/small/file.pth.part").exists()
-    *_, last = tab._getter("small")(PAGE)
+    *_, last = tab.get("small", PAGE)
     assert "is here" in last[tab.status]
 
 
 def test_enter_in_the_text_field_does_not_begin_a_second_download(page, web):
     tab = page.models
-    updates = tab._getter("small")(PAGE)
+    updates = tab.get("small", PAGE)
     next(updates)
     stop = tab.stops["page"]
     with pytest.warns(UserWarning, match="One at a time"):  # a notice, where there is a page
-        assert list(tab.get_from_hub("me/toys", PAGE)) == []
+        assert list(tab.get("me/toys", PAGE)) == []
     assert tab.stops["page"] is stop
     *_, last = updates
     assert "is here" in last[tab.status]
@@ -97,12 +96,10 @@ def test_what_goes_wrong_is_told_escaped_and_stays(page, web):
         ("<b>x</b>", "&lt;b&gt;x&lt;/b&gt; could not be downloaded"),
         ("me/none", "no repository"),
     ):
-        *_, last = tab.get_from_hub(f" {ref} ", PAGE)
+        *_, last = tab.get(f" {ref} ", PAGE)
         assert words in last[tab.status] and "m2m-poor" in last[tab.status] and not tab.stops
-    import gradio as gr
-
-    with pytest.raises(gr.Error, match="was not downloaded"):
-        tab.forget(None)
+    with pytest.raises(Mind2MindError, match="was not downloaded"):
+        tab.delete(None)
 
 
 def test_a_card_escapes_what_a_stranger_wrote(page, web, tmp_path):
@@ -111,7 +108,7 @@ def test_a_card_escapes_what_a_stranger_wrote(page, web, tmp_path):
     evil = "<script>alert(1)</script>"
     (folder / "config.json").write_text(config.replace("Tiny", evil).replace('"noise"', f'"{evil}"'))
     put_on_hub(web, "me/toys", folder)
-    list(page.models.get_from_hub("me/toys", PAGE))
+    list(page.models.get("me/toys", PAGE))
     shown = page.models.look(PAGE)[page.models.here]
     assert "me/toys" in shown and "<script" not in shown and "&lt;script" in shown
 

@@ -4,6 +4,7 @@ import os
 import re
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from tiny import RECIPE, carry_out, make_pictures, make_studio
 from mind2mind import draw as gallery
 from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.data import codes
-from mind2mind.errors import COMMAND
+from mind2mind.errors import COMMAND, DataError
 from mind2mind.ui import result as keep
 from mind2mind.ui import transfer
 from mind2mind.ui.page import Page
@@ -238,13 +239,13 @@ def test_nothing_can_be_uploaded_without_the_tick(public, pictures):
 
 def test_the_tick_holds_for_the_other_tab_and_for_callers(public, pictures):
     tab, file = public.interpolate, str(min(pictures.iterdir()))
-    fresh, agreed = Visit.of(None).stored(), Visit.of(None).agreeing(True).stored()
+    fresh, agreed = Visit.of(None).stored(), replace(Visit.of(None), agreed=True).stored()
     uploads = [end.upload for end in (tab.a, tab.b)]
     for stored, seen in ((fresh, False), (agreed, True)):
-        shown = tab.consent.look(stored)
+        shown = tab.consent.known(Visit.of(stored))
         assert [shown[upload]["visible"] for upload in uploads] == [seen, seen]
         assert shown[tab.consent.tick] is seen
-    with pytest.raises(gr.Error, match="tick"):
+    with pytest.raises(DataError, match="tick"):
         tab.taken(fresh, file)
     assert tab.taken(agreed, file) == file
     call = {f.api_name: f.fn for f in public.demo.fns.values() if f.api_visibility == "public"}

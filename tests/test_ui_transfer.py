@@ -13,6 +13,7 @@ from test_ui import STATUS, checked, gradios_files, page, uploads  # noqa: F401 
 from tiny import RECIPE, carry_out, make_pictures
 
 from mind2mind.config import DEFAULT, PAPER, PUBLIC, SETTINGS
+from mind2mind.errors import RunError
 from mind2mind.files import read_json
 from mind2mind.runs.run import new_token
 from mind2mind.training import transfer as learner
@@ -67,7 +68,7 @@ def test_the_whole_way_of_a_run(page, tmp_path):
     left = [path.exists() for path in (*files, Path(result[tab.result.keep.download].value["path"]))]
     assert left == [False, True, False]  # what was made for the run goes with it
     assert forgotten[tab.steps.visit]["token"] is None and forgotten[tab.steps.visit]["models"] == []
-    with pytest.raises(gr.Error, match="no such run"):
+    with pytest.raises(RunError, match="no such run"):
         page.sample.draw(token, 0, 2, 1, "none")
 
 

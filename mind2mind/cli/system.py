@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mind2mind.cli.terminal import STOPPED, Result, Terminal, door
-from mind2mind.config import LOCAL, PUBLIC
 from mind2mind.errors import ConfigError, Mind2MindError
 
 if TYPE_CHECKING:
@@ -38,16 +37,13 @@ def app(
 ) -> Result:
     """Open the web app; Ctrl-C ends it, and runs at work go on."""
     _check_port(host, port)
-    from mind2mind.studio import Studio
-    from mind2mind.ui import launch, make_demo
+    from mind2mind.ui import launch
 
-    studio = Studio(device=terminal.device, limits=PUBLIC if public else LOCAL)
-    demo = make_demo(studio)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     terminal.note(f"The app is at {url} in a moment; Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it; Gradio itself swallows a later one
-        launch(demo, studio, host, port)
-    return Result({"url": url, "public": public, "home": studio.home}, code=STOPPED)
+        launch(host, port, public, terminal.device)
+    return Result({"url": url, "public": public}, code=STOPPED)
 
 
 def _check_port(host: str, port: int) -> None:

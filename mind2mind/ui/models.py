@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -17,68 +17,43 @@ from mind2mind.config import size_text
 from mind2mind.errors import Mind2MindError
 from mind2mind.models.catalogue import Converting, Downloaded
 from mind2mind.models.fetch import Downloading
-from mind2mind.models.hub import REMOTE
-from mind2mind.ui.shared import PRIVATE, QUIET, boxed, linked, note, told
+from mind2mind.models.hub import REMOTE, Remote
+from mind2mind.ui.shared import bar, boxed, linked, note, on
 
 if TYPE_CHECKING:
     from mind2mind.models.bundle import ModelInfo
     from mind2mind.models.catalogue import Event
-    from mind2mind.models.hub import Remote
     from mind2mind.studio import Studio
-
-# --- Models as cards: a picture, what it knows, whose it is, what was measured. Small, escaped pieces of HTML.
 
 SIDE = 320  # pixels of a preview on its card
 KINDS = {"source": "source model", "transfer": "transfer"}
+TO_STATUS = "(...all) => m2m.scrollTo('models-status', all)"
+Updates = dict[Any, Any]
 
 
-def cards(models: "Sequence[ModelInfo]") -> str:
-    """The models that are here."""
-    return f'<div class="m2m-cards">{"".join(map(_card, models))}</div>'
+def cards(models: "Sequence[ModelInfo | Remote]") -> str:
+    """Models as cards beside each other."""
+    return f'<div class="m2m-cards">{"".join(map(card, models))}</div>'
 
 
-def _card(model: "ModelInfo") -> str:
-    size = sum(path.stat().st_size for path in model.folder.glob("*") if path.is_file())
-    facts = [KINDS[model.kind], _pixels(model.resolution), size_text(size)]
-    preview = _picture(model.preview, model.title) if model.preview else ""
+def card(model: "ModelInfo | Remote") -> str:
+    """What a model knows, how large it is, whose; of one that is here its picture and what was measured, too."""
+    picture, more, needs = "", "", ""
+    if isinstance(model, Remote):
+        size = f"{size_text(model.kept_bytes)} on your disk"
+        needs = f"draws with {model.needs}, which comes along" if model.needs else ""
+    else:
+        size = size_text(sum(path.stat().st_size for path in model.folder.glob("*") if path.is_file()))
+        picture, more = _picture(model), _more(model)
+    pixels = f"{model.resolution} x {model.resolution} pixels" if model.resolution else ""
+    facts = " · ".join(html.escape(fact) for fact in (KINDS[model.kind], pixels, size, needs) if fact)
+    licence = "" if model.licence in model.credit else f" Licence: {linked(model.licence)}."
     return (
-        f'<article class="m2m-card">{preview}<div><h3>{html.escape(model.title)}</h3>'
-        f"{_lines(model.knows, facts, model.id, model.licence, model.credit)}{_more(model)}</div></article>"
+        f'<article class="m2m-card">{picture}<div><h3>{html.escape(model.title)}</h3>'
+        f"<p>Knows {html.escape(model.knows.rstrip('.'))}.</p>"
+        f'<p class="m2m-note"><code>{html.escape(model.id)}</code> · {facts}</p>'
+        f'<p class="m2m-note">Credit: {linked(model.credit.rstrip("."))}.{licence}</p>{more}</div></article>'
     )
-
-
-def offer(remote: "Remote") -> str:
-    """One that can be had; it has no picture until it is here."""
-    needs = f"draws with {remote.needs}, which comes along" if remote.needs else ""
-    facts = [
-        KINDS[remote.kind],
-        _pixels(remote.resolution),
-        f"{size_text(remote.kept_bytes)} on your disk",
-        needs,
-    ]
-    lines = _lines(remote.knows, facts, remote.id, remote.licence, remote.credit)
-    return f'<article class="m2m-card"><div><h3>{html.escape(remote.title)}</h3>{lines}</div></article>'
-
-
-def offers(remotes: "Sequence[Remote]") -> str:
-    """All of them, to look at."""
-    return f'<div class="m2m-cards">{"".join(map(offer, remotes))}</div>'
-
-
-def _lines(knows: str, facts: Sequence[str], model_id: str, licence: str, credit: str) -> str:
-    told = " · ".join(html.escape(fact) for fact in facts if fact)
-    whose = f"Credit: {linked(credit.rstrip('.'))}." + (
-        "" if licence in credit else f" Licence: {linked(licence)}."
-    )
-    return (
-        f"<p>Knows {html.escape(knows.rstrip('.'))}.</p>"
-        f'<p class="m2m-note"><code>{html.escape(model_id)}</code> · {told}</p>'
-        f'<p class="m2m-note">{whose}</p>'
-    )
-
-
-def _pixels(resolution: int | None) -> str:
-    return f"{resolution} x {resolution} pixels" if resolution else ""
 
 
 def _more(model: "ModelInfo") -> str:
@@ -94,12 +69,13 @@ def _more(model: "ModelInfo") -> str:
     return f'<details><summary>{title}</summary>{table}<div class="m2m-note">{notes}</div></details>'
 
 
-def _picture(path: Path, title: str) -> str:
+def _picture(model: "ModelInfo") -> str:
     try:
-        data = _shrunk(path, path.stat().st_mtime_ns)
+        data = _shrunk(model.preview, model.preview.stat().st_mtime_ns) if model.preview else ""
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # a card without it is one, too
-        return ""
-    return f'<img src="data:image/webp;base64,{data}" alt="Samples of {html.escape(title)}">'
+        data = ""
+    alt = f"Samples of {html.escape(model.title)}"
+    return data and f'<img src="data:image/webp;base64,{data}" alt="{alt}">'
 
 
 @lru_cache(maxsize=64)
@@ -112,28 +88,27 @@ def _shrunk(path: Path, changed: int) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-TO_STATUS = (
-    "(...all) => { document.getElementById('models-status').scrollIntoView({block: 'center'}); return all; }"
-)
-FETCHING: dict[str, Any] = {"concurrency_id": "download", "concurrency_limit": 2, "js": TO_STATUS, **QUIET}
-Updates = dict[Any, Any]
-
-
 class ModelsTab:
     """Builds the tab; its methods are the handlers, which give updates by component."""
 
     def __init__(self, studio: "Studio") -> None:
         self.studio = studio
         self.stops: dict[str, threading.Event] = {}  # by the page that downloads
+        self.everything: list[Any] = []  # that a handler may update
 
-    def build(self) -> None:
-        """The components; inside a gr.Tab."""
+    def build(self, opening: Any) -> list[Any]:
+        """The components and their events; inside a gr.Tab, whose opening is an event.
+
+        Gives the events after which there are other models.
+        """
         self.here = gr.HTML(cards(self.studio.models.list()), elem_id="models-here")
         gr.HTML('<div class="m2m-step"><h2>More models</h2></div>')
         if self.studio.public:
             text = "Visitors cannot download here. On your own computer: python -m mind2mind download NAME"
-            gr.HTML(note(text) + offers(list(REMOTE.values())), elem_id="models-offers")
-            return
+            gr.HTML(note(text) + cards(list(REMOTE.values())), elem_id="models-offers")
+            self.everything = [self.here]
+            on(opening, self.look, None, self.everything)
+            return []
         gr.HTML(
             note(
                 "Published by their authors, and fetched only when you press Download. The sizes are what "
@@ -143,89 +118,62 @@ class ModelsTab:
         self.status = gr.HTML(elem_id="models-status")
         self.stop = gr.Button("Stop and keep the part", visible=False, variant="stop", elem_id="models-stop")
         self.rows: dict[str, tuple[gr.Row, gr.Button]] = {}
-        wanted = {remote.id for remote in self.studio.models.available()}
+        asks: list[tuple[Any, Any]] = []
+        press: dict[str, Any] = {"value": "Download", "scale": 0, "min_width": 130}
         for remote in REMOTE.values():
-            with gr.Row(visible=remote.id in wanted, elem_classes="m2m-offer") as row:
-                gr.HTML(offer(remote))
-                button = gr.Button("Download", scale=0, min_width=130, elem_id=f"download-{remote.id}")
+            with gr.Row(elem_classes="m2m-offer") as row:
+                gr.HTML(card(remote))
+                button = gr.Button(elem_id=f"download-{remote.id}", **press)
             self.rows[remote.id] = row, button
+            asks.append((button.click, gr.State(remote.id)))
         with gr.Row(elem_classes="m2m-offer"):
-            self.repository = gr.Textbox(
+            repository = gr.Textbox(
                 label="A model on the Hugging Face Hub",
                 info="A repository with a model made by Mind2Mind.",
                 placeholder="owner/name, or owner/name@revision",
                 max_lines=1,
                 elem_id="models-repository",
             )
-            self.from_hub = gr.Button("Download", scale=0, min_width=130, elem_id="models-from-hub")
+            self.from_hub = gr.Button(elem_id="models-from-hub", **press)
+            asks += [(self.from_hub.click, repository), (repository.submit, repository)]
         with gr.Accordion("Remove a downloaded model", open=False):
-            self.removable = gr.Dropdown(
-                self._removable(), value=None, label="Downloaded models", elem_id="models-removable"
-            )
+            self.removable = gr.Dropdown([], label="Downloaded models", elem_id="models-removable")
             self.remove = gr.Button("Remove it from this computer", variant="stop", elem_id="models-remove")
-
-    def wire(self, tab: gr.Tab) -> list[Any]:
-        """The events; gives those after which there are other models."""
-        tab.select(self.look, None, self.everything, **QUIET)
-        if self.studio.public:
-            return []
-        buttons = [(button, self._getter(model_id)) for model_id, (_, button) in self.rows.items()]
-        events = [button.click(get, None, self.everything, **FETCHING) for button, get in buttons]
-        asks = (self.from_hub.click, self.repository.submit)
-        events += [ask(self.get_from_hub, self.repository, self.everything, **FETCHING) for ask in asks]
-        self.stop.click(self.halt, None, self.stop, queue=False, **PRIVATE)
-        events.append(self.remove.click(self.forget, self.removable, self.everything, **QUIET))
-        return [event.then(self.look, None, self.everything, **QUIET) for event in events]
-
-    @property
-    def everything(self) -> list[Any]:
-        """All that a handler may update."""
-        if self.studio.public:
-            return [self.here]
-        shown = [part for row in self.rows.values() for part in row]
-        return [self.here, self.status, self.stop, self.from_hub, self.remove, self.removable, *shown]
-
-    # Handlers
+        self.buttons = [self.from_hub, self.remove, *(button for _, button in self.rows.values())]
+        rows = [row for row, _ in self.rows.values()]
+        self.everything = [self.here, self.status, self.stop, self.removable, *self.buttons, *rows]
+        on(opening, self.look, None, self.everything)
+        on(self.stop.click, self.halt, None, self.stop, queue=False)
+        fetching: dict[str, Any] = {"concurrency_id": "download", "concurrency_limit": 2, "js": TO_STATUS}
+        events = [on(ask, self.get, wanted, self.everything, **fetching) for ask, wanted in asks]
+        events.append(on(self.remove.click, self.delete, self.removable, self.everything))
+        return [on(event.then, self.look, None, self.everything) for event in events]
 
     def look(self, request: gr.Request) -> Updates:
         """What is here now, and what is not; the buttons wait for the end of a download of this page."""
-        updates: Updates = {self.here: cards(self.studio.models.list())}
+        models = self.studio.models.list()
+        updates: Updates = {self.here: cards(models)}
         if self.studio.public or str(request.session_hash) in self.stops:
             return updates
         wanted = {remote.id for remote in self.studio.models.available()}
         updates |= {row: gr.Row(visible=model_id in wanted) for model_id, (row, _) in self.rows.items()}
-        updates |= {self.removable: gr.Dropdown(choices=self._removable(), value=None)}
-        return updates | self._open(True)
+        folder = self.studio.models.downloads
+        mine = [(m.title, m.id) for m in models if m.folder.parent == folder]
+        updates |= {
+            self.removable: gr.Dropdown(choices=mine, value=None),
+            self.stop: gr.Button(visible=False),
+        }
+        return updates | {button: gr.Button(interactive=True) for button in self.buttons}
 
-    def get_from_hub(self, repository: str, request: gr.Request) -> Iterator[Updates]:
-        """Downloads what the visitor wrote."""
-        yield from self._get(repository.strip(), str(request.session_hash))
-
-    def halt(self, request: gr.Request) -> Any:
-        """Asks this page's download to stop."""
-        if stop := self.stops.get(str(request.session_hash)):
-            stop.set()
-        return gr.Button("Stopping …", interactive=False)
-
-    def forget(self, model_id: str | None) -> Updates:
-        """Removes a downloaded model."""
-        with told():
-            freed = self.studio.models.delete(model_id or "")
-        return {self.status: boxed("good", f"{model_id} is gone", f"{size_text(freed)} are free again.")}
-
-    def _getter(self, model_id: str) -> Callable[..., Iterator[Updates]]:
-        def get(request: gr.Request) -> Iterator[Updates]:
-            yield from self._get(model_id, str(request.session_hash))
-
-        return get
-
-    def _get(self, ref: str, page: str) -> Iterator[Updates]:
+    def get(self, ref: str, request: gr.Request) -> Iterator[Updates]:
         """A download as it goes on; `look` must come after it, since this may end by any exception."""
+        ref, page = ref.strip(), str(request.session_hash)
         if page in self.stops:  # Enter in the text field reaches us while the buttons wait
             gr.Warning("One at a time: wait for its end, or stop it.")
             return
         stop = self.stops[page] = threading.Event()
-        yield self._open(False) | {
+        yield {
+            **{button: gr.Button(interactive=False) for button in self.buttons},
             self.status: boxed("fair", f"Asking for {ref} …"),
             self.stop: gr.Button("Stop and keep the part", visible=True, interactive=True),
         }
@@ -242,15 +190,16 @@ class ModelsTab:
         finally:
             self.stops.pop(page, None)
 
-    def _open(self, free: bool) -> Updates:
-        """Buttons that begin something: one thing at a time on a page."""
-        buttons = [self.from_hub, self.remove, *(button for _, button in self.rows.values())]
-        stop = {self.stop: gr.Button(visible=False)} if free else {}
-        return {button: gr.Button(interactive=free) for button in buttons} | stop
+    def halt(self, request: gr.Request) -> Any:
+        """Asks this page's download to stop."""
+        if stop := self.stops.get(str(request.session_hash)):
+            stop.set()
+        return gr.Button("Stopping …", interactive=False)
 
-    def _removable(self) -> list[tuple[str, str]]:
-        folder = self.studio.models.downloads
-        return [(m.title, m.id) for m in self.studio.models.list() if m.folder.parent == folder]
+    def delete(self, model_id: str | None) -> Updates:
+        """Deletes a downloaded model."""
+        freed = self.studio.models.delete(model_id or "")
+        return {self.status: boxed("good", f"{model_id} is gone", f"{size_text(freed)} are free again.")}
 
 
 def _standing(event: "Event") -> str:
@@ -260,11 +209,6 @@ def _standing(event: "Event") -> str:
         return boxed("good", f"{event.id} is here", where)
     if isinstance(event, Converting):
         return boxed("good", f"Making a model of {event.id}", "This takes up to a minute.")
-    share = event.done / event.total if event.total else 0.0
-    bar = (
-        '<div class="m2m-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{100 * share:.0f}" aria-label="Download of {html.escape(event.file)}">'
-        f'<div style="width:{share:.1%}"></div></div>'
-    )
     stay = "If you close this page it stops, and Download goes on from there."
-    return boxed("good", f"Downloading {event.file}", f"{event.standing}.", stay) + bar
+    standing = boxed("good", f"Downloading {event.file}", f"{event.standing}.", stay)
+    return standing + bar(event.done / event.total if event.total else 0.0, f"Download of {event.file}")

@@ -1,4 +1,4 @@
-"""On a public server: when everything is deleted, and a tick, without which no picture can be uploaded."""
+"""What the tabs share: the visit, events, errors for the eye, checks at the door, components, files, words."""
 
 import functools
 import hashlib
@@ -11,7 +11,6 @@ import re
 import secrets
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -19,20 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
-from gradio import processing_utils
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from mind2mind.data.images import grid, save_png
-from mind2mind.draw import Cost
+from mind2mind.draw import Cost, Draw
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
 
 if TYPE_CHECKING:
     from mind2mind.models.bundle import ModelInfo
     from mind2mind.studio import Studio
 
-# --- What one browser remembers of its visits. It may send anything: nothing of it is believed.
-
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 _KEY = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
@@ -47,7 +43,7 @@ class Visit:
 
     @classmethod
     def of(cls, stored: Any) -> "Visit":
-        """From the browser, which may send anything."""
+        """From the browser, which may send anything: nothing of it is believed."""
         stored = stored if isinstance(stored, dict) else {}
         visitor, token, models = stored.get("visitor"), stored.get("token"), stored.get("models")
         return cls(
@@ -77,10 +73,6 @@ class Visit:
         """Without this one among the models."""
         return replace(self, models=tuple(m for m in self.models if m != token))
 
-    def agreeing(self, yes: bool) -> "Visit":
-        """After the tick was set, or taken away."""
-        return replace(self, agreed=yes)
-
     @property
     def needed_token(self) -> str:
         """The run's token.
@@ -98,7 +90,7 @@ def is_key(value: object) -> bool:
     return isinstance(value, str) and _KEY.fullmatch(value) is not None
 
 
-# --- ZeroGPU lends a GPU for the length of a call to functions it can see; elsewhere this file does nothing.
+# --- ZeroGPU lends a GPU for the length of a call to functions it can see; elsewhere `gpu` does nothing.
 # Such a Space refuses to start without one function under `spaces.GPU`. Whatever runs a network that encodes or
 # decodes goes through `gpu`; training does not, since its two small networks run on the CPU. A call runs in a
 # process of its own and is sent to and fro by pickle: plain values only, never Gradio's components.
@@ -107,6 +99,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 SECONDS = 60  # asked for per call: a visitor without an account has two minutes a day
 CHECK_SECONDS, CHECK_BYTES = 120, 20_000_000  # to check more than so many bytes of pictures
+
+
+def on_zerogpu() -> bool:
+    """Whether this is a ZeroGPU Space with the package `spaces`."""
+    if os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("1", "true", "yes"):
+        return False
+    try:
+        importlib.import_module("spaces")
+    except ImportError:
+        return False
+    return True
 
 
 def gpu(function: F, seconds: int | Callable[..., int] = SECONDS) -> F:
@@ -119,7 +122,7 @@ def gpu(function: F, seconds: int | Callable[..., int] = SECONDS) -> F:
     """
     if not on_zerogpu():
         return function
-    decorated: F = importlib.import_module("spaces").GPU(duration=seconds)(_telling(function))
+    decorated: F = importlib.import_module("spaces").GPU(duration=seconds)(telling(function))
     return decorated
 
 
@@ -129,7 +132,52 @@ def check_seconds(pictures: Any, *_: Any, **__: Any) -> int:
     return CHECK_SECONDS if sum(Path(f).stat().st_size for f in files) > CHECK_BYTES else SECONDS
 
 
-def _telling(function: Callable[..., Any]) -> Callable[..., Any]:
+# --- Events, and what goes wrong in them.
+
+MODEL_WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 2}  # calls that run a network
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # of the page, not of the API
+QUIET: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
+LIVE: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
+
+
+def on(
+    event: Any,
+    do: Callable[..., Any] | None,
+    inputs: Any = None,
+    outputs: Any = None,
+    *,
+    network: bool = False,
+    live: bool = False,
+    **settings: Any,
+) -> Any:
+    """Declares an event of the page (it is no endpoint), whose errors are told; gives what `then` hangs on.
+
+    Args:
+        event: one of Gradio's, such as `button.click`, or a list of them.
+        do: the handler; None if the browser does all.
+        inputs: as Gradio takes them.
+        outputs: as Gradio takes them.
+        network: the handler runs one: two at a time do, on ZeroGPU with a GPU, so that it gives plain values only.
+        live: comes faster than it is answered (clicks in a row, what is dragged): the last one is answered, too.
+        settings: of Gradio; progress is not shown unless they say so.
+    """
+    declared = QUIET | (MODEL_WORK if network else {}) | ({"trigger_mode": "always_last"} if live else {})
+    handler = telling(gpu(do) if network else do) if do else None
+    declare = functools.partial(gr.on, event) if isinstance(event, list) else event
+    return declare(handler, inputs, outputs, **(declared | settings))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Shows the user what went wrong and what helps. The toast renders HTML: names are escaped."""
+    try:
+        yield
+    except Mind2MindError as error:
+        raise gr.Error(html.escape(str(error)), print_exception=False) from error
+
+
+def telling(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function or generator under `told`."""
 
     @functools.wraps(function)
     def call(*args: Any, **settings: Any) -> Any:
@@ -144,62 +192,13 @@ def _telling(function: Callable[..., Any]) -> Callable[..., Any]:
     return stream if inspect.isgeneratorfunction(function) else call
 
 
-def on_zerogpu() -> bool:
-    """Whether this is a ZeroGPU Space with the package `spaces`."""
-    if os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("1", "true", "yes"):
-        return False
-    try:
-        importlib.import_module("spaces")
-    except ImportError:
-        return False
-    return True
-
-
-# --- No file but an uploaded one.
-# Gradio also follows a web address in the place of a file: the server would fetch whatever a caller names, however
-# large. Subclasses of its components would not do: it writes an interface file beside each when it is imported.
-
-
-def follow_no_address() -> None:
-    """From now on a web address in the place of a file is an error, in all of Gradio."""
-    processing_utils.async_ssrf_protected_download = _refuse
-
-
-async def _refuse(url: str, cache_dir: str) -> str:
-    raise gr.Error("This is no uploaded file: web addresses are not followed.", print_exception=False)
-
-
-# --- What the tabs share: settings of events, errors for the eye, models by name, checks at the door.
+# --- What callers give, who may give anything.
 
 HIGHEST_SEED = 2**31 - 1
 MOST_PICTURES = 64
-MODEL_WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 2}  # calls that run a network
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # of the page, not of the API
-QUIET: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
-# What comes faster than it is answered (clicks in a row, what is dragged): the last one is answered, too
-LAST: dict[str, Any] = {"trigger_mode": "always_last", **PRIVATE}
-LIVE: dict[str, Any] = {**LAST, **QUIET}
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """Shows the user what went wrong and what helps. The toast renders HTML: names are escaped."""
-    try:
-        yield
-    except Mind2MindError as error:
-        raise gr.Error(html.escape(str(error)), print_exception=False) from error
-
-
-def model_choices(studio: Any, visit: Visit) -> list[tuple[str, str]]:
-    """The models everybody has, and those this visitor trained or opened, unless they are gone."""
-    own = []
-    for token in visit.models:
-        with suppress(Mind2MindError):
-            own.append((f"Yours: {studio.models.locate(token).title}", token))
-    return [(m.title, m.id) for m in studio.models.list()] + own
-
-
-def known_ref(studio: Any, ref: str) -> str:
+def known_ref(studio: "Studio", ref: str) -> str:
     """A model of the catalogue or a run's token; never a path, which the studio would open.
 
     Raises:
@@ -213,19 +212,16 @@ def known_ref(studio: Any, ref: str) -> str:
     )
 
 
-def cost_of(studio: Any, ref: str) -> Cost | None:
-    """What a picture of this model costs here; None where that cannot be told."""
-    if on_zerogpu():  # each call would take of the visitor's GPU time
-        return None
-    with suppress(Mind2MindError):
-        cost: Cost = studio.draw.cost(known_ref(studio, ref))
-        return cost
-    return None
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number as a number field or a caller gives it.
 
-
-def new_seed() -> int:
-    """Short enough to be read out."""
-    return random.randrange(1_000_000)
+    Raises:
+        ConfigError: it is none, or out of range.
+    """
+    if not isinstance(value, int | float) or not low <= value <= high or value != int(value):
+        shown = "empty" if value is None else str(value)[:40]
+        raise ConfigError(f"{name} is {shown}.", f"Give a whole number from {low:,} to {high:,}.")
+    return int(value)
 
 
 def checked_seed(seed: Any) -> int:
@@ -237,16 +233,9 @@ def checked_seed(seed: Any) -> int:
     return whole("The seed", seed, 0, HIGHEST_SEED)
 
 
-def whole(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number as a number field or a caller gives it, who may give anything.
-
-    Raises:
-        ConfigError: it is none, or out of range.
-    """
-    if not isinstance(value, int | float) or not low <= value <= high or value != int(value):
-        shown = "empty" if value is None else str(value)[:40]
-        raise ConfigError(f"{name} is {shown}.", f"Give a whole number from {low:,} to {high:,}.")
-    return int(value)
+def new_seed() -> int:
+    """Short enough to be read out."""
+    return random.randrange(1_000_000)
 
 
 def uploaded(paths: Sequence[str] | str | None) -> list[Path]:
@@ -263,7 +252,19 @@ def uploaded(paths: Sequence[str] | str | None) -> list[Path]:
     return sorted(files, key=lambda p: (p.name, str(p)))
 
 
-# --- Pictures side by side, each with words for those who cannot see it.
+# --- Components that several tabs have.
+
+
+def model_field(studio: "Studio", elem_id: str) -> gr.Dropdown:
+    """A choice among everybody's models; the page adds the visitor's own."""
+    choices = [(m.title, m.id) for m in studio.models.list()]
+    return gr.Dropdown(choices, value=choices[0][1], label="Model", elem_id=elem_id)
+
+
+def seed_field(label: str, seed: int, elem_id: str, info: str | None = None) -> gr.Number:
+    """A number that is a seed."""
+    limits: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": HIGHEST_SEED}
+    return gr.Number(seed, label=label, info=info, elem_id=elem_id, **limits)
 
 
 def wall(
@@ -292,47 +293,64 @@ def wall(
     )
 
 
-def pairs(
-    couples: Sequence[tuple[Image.Image, Image.Image]], said: str = "Two pictures, one above the other:"
-) -> list[tuple[Image.Image, str]]:
-    """Two pictures on top of each other, each couple as large as its first; `said` as in `captioned`."""
-    return captioned([grid([a, b.resize(a.size)], columns=1) for a, b in couples], said)
-
-
 def captioned(images: Sequence[Any], said: str) -> list[tuple[Any, str]]:
     """For a wall: each picture with `said` and its number, read to those who cannot see it."""
     return [(image, f"{said} {number}") for number, image in enumerate(images, 1)]
 
 
-# --- Sliders that draw: live with a quick model, with a slow one only when they are let go.
-
-MOVING, LET_GO, SET_BY_US = "moving", "let go", "set"
-LETTING_GO = f"(_, ...all) => ['{LET_GO}', ...all]"  # JavaScript, as `holding` gives
-
-
-def holding(elem_id: str | None) -> str:
-    """JavaScript that puts into a handler's first argument what happens to the slider `elem_id`.
-
-    MOVING while the pointer holds it, SET_BY_US if the focus is elsewhere, else nothing: it was moved by a
-    key, or its number was typed.
-    """
-    return (
-        f"(_, ...all) => {{ const box = document.getElementById('{elem_id}');"
-        f" const held = box.querySelector('input[type=range]:active') ? '{MOVING}'"
-        f" : box.contains(document.activeElement) ? '' : '{SET_BY_US}';"
-        " return [held, ...all]; }"
-    )
+def pairs(
+    couples: Sequence[tuple[Image.Image, Image.Image]], said: str = "Two pictures, one above the other:"
+) -> list[tuple[Image.Image, str]]:
+    """Two pictures on top of each other, each couple as large as its first; `said` as in `captioned`."""
+    return captioned([Draw.grid([a, b.resize(a.size)], columns=1) for a, b in couples], said)
 
 
-def wanted(held: str | None, live: bool) -> bool:
+class OnDemand:
+    """A button that has a file made when it is pressed, and saves it in the same click."""
+
+    def __init__(self, label: str, elem_id: str) -> None:
+        self.button = gr.Button(label, elem_id=elem_id)
+        self.file = gr.DownloadButton(visible=False, elem_id=f"{elem_id}-file")
+
+    def wire(self, make: Callable[..., Any], inputs: Any, **settings: Any) -> None:
+        """`make` gives the file, or the button that offers it once more."""
+        settings |= {"show_progress": "full", "show_progress_on": self.button}
+        made = on(self.button.click, make, inputs, self.file, **settings)
+        on(made.success, None, self.file, js="m2m.save")
+
+
+# --- Drawing takes long with a large model: it is said before, and sliders draw live with a quick model only.
+
+MOVING, LET_GO, SET_BY_US = "moving", "let go", "set"  # what happens to a slider; see assets/app.js
+
+
+def cost_of(studio: "Studio", ref: str) -> Cost | None:
+    """What a picture of this model costs here; None where that cannot be told."""
+    if on_zerogpu():  # each call would take of the visitor's GPU time
+        return None
+    with suppress(Mind2MindError):
+        cost: Cost = studio.draw.cost(known_ref(studio, ref))
+        return cost
+    return None
+
+
+def on_slide(
+    slider: gr.Slider, do: Callable[..., Any], inputs: Sequence[Any], outputs: Any, changed: Any = None
+) -> None:
+    """`do` at each move of a slider and when it is let go; its first argument says which: see `wanted`."""
+    held = gr.Textbox(visible=False)
+    moved, released = f"(_, ...all) => m2m.held('{slider.elem_id}', all)", "(_, ...all) => ['let go', ...all]"
+    for event, js in ((changed or slider.input, moved), (slider.release, released)):
+        on(event, do, [held, *inputs], outputs, network=True, live=True, js=js)
+
+
+def wanted(studio: "Studio", held: str | None, ref: str) -> bool:
     """Whether a slider's event is one to draw on: slow models wait until it is let go, others do not."""
-    return held not in (SET_BY_US, LET_GO if live else MOVING)
+    cost = cost_of(studio, ref)
+    return held not in (SET_BY_US, LET_GO if cost is None or cost.live else MOVING)
 
 
 # --- Files to hand out: made in folders that Gradio may serve, and forgotten with what they were made of.
-
-SAVE = """(file) => { if (!file) return; const link = document.createElement('a');
-  link.href = file.url; link.download = file.orig_name || ''; link.click(); }"""  # JavaScript
 
 
 def fresh(name: str, ref: str) -> Path:
@@ -352,52 +370,21 @@ def _mark(ref: str) -> str:
     return hashlib.sha256(ref.encode()).hexdigest()[:16] + "-"  # a token opens a run: it is in no address
 
 
-def save_pictures(images: Sequence[Image.Image], stem: str, ref: str) -> list[Path]:
-    """Each picture as a PNG that says in itself which model and seed made it."""
+def save_pictures(images: Sequence[Image.Image], stem: str, ref: str) -> list[str]:
+    """Each picture as a PNG that says in itself which model and seed made it; gives their paths."""
     folder = fresh("x", ref).parent
     paths = [folder / f"{stem}-{image.info.get('seed', i)}.png" for i, image in enumerate(images)]
     for image, path in zip(images, paths, strict=True):
-        save_png(image, path, _meta(image))
-    return paths
+        Draw.save_png(image, path, provenance(image))
+    return list(map(str, paths))
 
 
-def save_sheet(images: Sequence[Image.Image], stem: str, ref: str) -> Path:
-    """All pictures in one PNG."""
-    path = fresh(f"{stem}.png", ref)
-    save_png(grid(images), path, _meta(images[0]) | {"count": str(len(images))})
-    return path
-
-
-def save_zip(paths: Sequence[Path], stem: str, ref: str) -> Path:
-    """Files in one zip, stored: PNGs do not get smaller."""
-    path = fresh(f"{stem}.zip", ref)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for file in paths:
-            archive.write(file, file.name)
-    return path
-
-
-def _meta(image: Image.Image) -> dict[str, str]:
+def provenance(image: Image.Image) -> dict[str, str]:
+    """What a drawn picture says of its making."""
     return {str(k): v for k, v in image.info.items() if isinstance(v, str)}
 
 
-class OnDemand:
-    """A button that has a file made when it is pressed, and saves it in the same click."""
-
-    def __init__(self, label: str, elem_id: str) -> None:
-        self.button = gr.Button(label, elem_id=elem_id)
-        self.file = gr.DownloadButton(visible=False, elem_id=f"{elem_id}-file")
-
-    def wire(self, make: Callable[..., Any], inputs: Any, **settings: Any) -> None:
-        """`make` gives the file, or the button that offers it once more."""
-        made = self.button.click(make, inputs, self.file, show_progress_on=self.button, **PRIVATE, **settings)
-        made.success(None, self.file, js=SAVE, **PRIVATE)
-
-
-# --- The example sets in `assets/`: a folder of pictures each, with an about.json that says whose they are.
-
-
-# --- Every sentence the app builds: models, credits, reports and runs as small, escaped pieces of HTML.
+# --- Words: small, escaped pieces of HTML. What only one tab says stands in that tab's file.
 
 _COMMAND = re.compile("`([^`]+)`")
 _URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)\]]")
@@ -405,25 +392,28 @@ _URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)\]]")
 
 def note(*sentences: str) -> str:
     """Quiet, plain text; escaped here, with `commands` set as such."""
-    return '<div class="m2m-note">' + "".join(f"<p>{_text(s)}</p>" for s in sentences if s) + "</div>"
+    texts = [_COMMAND.sub(r"<code>\1</code>", html.escape(sentence)) for sentence in sentences if sentence]
+    return '<div class="m2m-note">' + "".join(f"<p>{text}</p>" for text in texts) + "</div>"
 
 
-def _text(sentence: str) -> str:
-    return _COMMAND.sub(r"<code>\1</code>", html.escape(sentence))
+def boxed(kind: str, title: str, *sentences: str) -> str:
+    """A box of kind good, fair or poor."""
+    return f'<div class="m2m-{kind}" role="status"><b>{html.escape(title)}</b>{note(*sentences)}</div>'
 
 
-def _knows(model: "ModelInfo") -> str:
-    text = model.knows.strip().rstrip(".")
-    if text.lower().startswith("knows "):
-        text = text[6:]
-    return html.escape(text[:1].lower() + text[1:] if text[1:2].islower() else text)
+def bar(share: float, label: str) -> str:
+    """How much is done, 0 to 1."""
+    return (
+        f'<div class="m2m-bar" role="progressbar" aria-label="{html.escape(label)}" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{100 * share:.0f}"><div style="width:{share:.1%}"></div></div>'
+    )
 
 
 def linked(text: str) -> str:
     """Escaped text whose web addresses can be clicked."""
     parts, end = [], 0
     for match in _URL.finditer(text):
-        url = html.escape(match.group())
+        url = html.escape(match[0])
         parts += [
             html.escape(text[end : match.start()]),
             f'<a href="{url}" target="_blank" rel="noopener">{url}</a>',
@@ -432,9 +422,12 @@ def linked(text: str) -> str:
     return "".join([*parts, html.escape(text[end:])])
 
 
-def boxed(kind: str, title: str, *sentences: str) -> str:
-    """A box of kind good, fair or poor."""
-    return f'<div class="m2m-{kind}" role="status"><b>{html.escape(title)}</b>{note(*sentences)}</div>'
+def knowledge(model: "ModelInfo") -> str:
+    """What a model knows, after "knows"."""
+    text = model.knows.strip().rstrip(".")
+    if text.lower().startswith("knows "):
+        text = text[6:]
+    return html.escape(text[:1].lower() + text[1:] if text[1:2].islower() else text)
 
 
 def brief(seconds: float) -> str:
@@ -455,23 +448,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-# --- What the app says of results, of the list of runs, and of what is deleted when: small, escaped pieces of HTML.
+# --- On a public server: when everything is deleted, and a tick, without which no picture can be uploaded.
+
+CONSENT = "I may use these pictures, and everybody who can be recognised in them agrees."
 
 
-TEXT = "I may use these pictures, and everybody who can be recognised in them agrees."
-
-
-def check(studio: "Studio", agreed: bool, how: str) -> None:
+def check_consent(studio: "Studio", agreed: bool, how: str) -> None:
     """Raises DataError for pictures of a visitor who has not agreed: the page alone keeps nobody out."""
-    if studio.public and not agreed:
+    if studio.public and agreed is not True:
         raise DataError(
-            "Nobody has said yet that these pictures may be used.", f"{how}, if it is true: {TEXT}"
+            "Nobody has said yet that these pictures may be used.", f"{how}, if it is true: {CONSENT}"
         )
-
-
-def check_call(studio: "Studio", agreed: bool) -> None:
-    """The same for a caller of the API."""
-    check(studio, agreed is True, "Call with agreed=True")
 
 
 class Consent:
@@ -490,7 +477,7 @@ class Consent:
     def build(self) -> None:
         """The clock and the tick."""
         self.clock = gr.HTML(visible=self.needed, elem_id=f"{self.tab}-clock")
-        self.tick = gr.Checkbox(False, label=TEXT, visible=self.needed, elem_id=f"{self.tab}-consent")
+        self.tick = gr.Checkbox(False, label=CONSENT, visible=self.needed, elem_id=f"{self.tab}-consent")
 
     @property
     def outputs(self) -> list[Any]:
@@ -500,26 +487,20 @@ class Consent:
     def wire(self, visit: gr.BrowserState, *shows: Any) -> None:
         """The events; `shows` are those at which the tick of another tab is to be seen here."""
         self.visit = visit
-        self.tick.input(self.ticked, [visit, self.tick], [visit, *self.opens], **QUIET)
         if self.needed:
-            gr.on([visit.change, *shows], self.look, visit, self.outputs, **QUIET)
-
-    def look(self, stored: Any) -> dict[Any, Any]:
-        """The tick as the browser remembers it."""
-        return self.known(Visit.of(stored))
+            on(self.tick.input, self.ticked, [visit, self.tick], [visit, *self.outputs])
+            on([visit.change, *shows], lambda stored: self.known(Visit.of(stored)), visit, self.outputs)
 
     def known(self, visit: Visit) -> dict[Any, Any]:
         """The clock as it stands now, the tick as this browser remembers it, and what it opens."""
-        return {self.clock: self.told() if self.needed else "", self.tick: visit.agreed} | self._opened(visit)
+        opened = {part: gr.update(visible=visit.agreed or not self.needed) for part in self.opens}
+        return {self.clock: self.told() if self.needed else "", self.tick: visit.agreed, **opened}
 
     def ticked(self, stored: Any, yes: Any) -> dict[Any, Any]:
         """Opens the uploads, or closes them."""
-        visit = Visit.of(stored).agreeing(yes is True)
-        return {self.visit: visit.stored()} | self._opened(visit)
-
-    def _opened(self, visit: Visit) -> dict[Any, Any]:
-        return {part: gr.update(visible=visit.agreed or not self.needed) for part in self.opens}
+        visit = replace(Visit.of(stored), agreed=yes is True)
+        return {self.visit: visit.stored(), **self.known(visit)}
 
     def check(self, stored: Any) -> None:
         """Raises DataError if the tick is not set."""
-        check(self.studio, Visit.of(stored).agreed, "Set the tick above the upload")
+        check_consent(self.studio, Visit.of(stored).agreed, "Set the tick above the upload")
