@@ -404,6 +404,7 @@ class Limits:
     run_seconds: int | None = None
     runs_per_visitor: int | None = None  # alive at a time
     runs_per_address: int | None = None  # of the API's callers, who name themselves
+    prepared_per_visitor: int | None = None  # sets of pictures that wait for their start
     queue: int | None = None
     disk_bytes: int | None = None  # of everything together
     keep_hours: int | None = None  # then everything of a visitor is deleted
@@ -418,6 +419,7 @@ PUBLIC = Limits(
     run_seconds=600,
     runs_per_visitor=1,
     runs_per_address=4,
+    prepared_per_visitor=2,
     queue=20,
     disk_bytes=5_000_000_000,
     keep_hours=24,

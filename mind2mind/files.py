@@ -25,7 +25,7 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         DataError: the disk is full or the folder may not be written; `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")  # nobody else writes there
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -136,20 +136,6 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
         f"{path} could not be read: {error}.",
         "It is missing, cut off or no safetensors file: copy or make it again.",
     )
-
-
-def kept_secret(path: Path) -> str:
-    """A random text that only the owner may read, made at the first call and the same ever after.
-
-    Raises:
-        DataError: the folder cannot be written.
-    """
-    with suppress(FileNotFoundError):
-        return path.read_text(encoding="utf-8")
-    mode = os.O_WRONLY | os.O_CREAT
-    with atomic(path) as temporary, os.fdopen(os.open(temporary, mode, 0o600), "w", encoding="utf-8") as file:
-        file.write(secrets.token_urlsafe(32))
-    return path.read_text(encoding="utf-8")
 
 
 def bytes_in(folder: Path) -> int:

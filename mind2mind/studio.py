@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mind2mind.config import LOCAL, Limits
 from mind2mind.draw import Draw, keep_freed, save_sheet
-from mind2mind.files import kept_secret
 from mind2mind.models.catalogue import Catalogue, pick_device, weights_folder
 from mind2mind.runs.queue import Runs
 from mind2mind.runs.run import bundle_of, home_folder
@@ -50,8 +49,3 @@ class Studio:
         )
         self.draw = Draw(self.models, limits)
         self.runs = Runs(self.home, self.weights, limits, self.models)
-
-    @property
-    def secret(self) -> str:
-        """What the app hides in browsers is hidden with; kept with the data, so that it outlives a restart."""
-        return kept_secret(self.home / "browser.key")

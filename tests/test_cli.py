@@ -32,7 +32,7 @@ from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import Perceptron
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import Launcher
-from mind2mind.runs.run import RunStatus
+from mind2mind.runs.run import RunStatus, State
 from mind2mind.studio import Draw, Studio
 from mind2mind.training import source as make_source
 from mind2mind.training.source import PretrainProgress
@@ -492,7 +492,7 @@ STATUS = RunStatus(
     ],
 )
 def test_how_a_run_ends(state, error, code, capsys):
-    status = replace(STATUS, state=state, error=error)
+    status = replace(STATUS, state=State(state), error=error)
     result = following.ended(common.Terminal(), status, Path("run"), {"pictures": 1})
     assert result.code == code
     assert result.document["state"] == state and result.document["pictures"] == 1
@@ -500,7 +500,7 @@ def test_how_a_run_ends(state, error, code, capsys):
 
 
 def test_a_killed_worker_is_told_of_whatever_the_options(capsys):
-    status = replace(STATUS, state="interrupted")
+    status = replace(STATUS, state=State.INTERRUPTED)
     result = following.ended(common.Terminal(as_json=True, quiet=True), status, Path("run"), {})
     error = result.document["error"]
     assert "before its time" in error["problem"] and "--resume --out run" in error["fix"]
@@ -517,7 +517,7 @@ class FollowedStudio:
     def attach(self, token, every):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        yield replace(STATUS, state="running")
+        yield replace(STATUS, state=State.RUNNING)
 
     def stop(self, token):
         os.kill(os.getpid(), signal.SIGINT)  # a third one must not get in between

@@ -1,17 +1,24 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from filelock import FileLock
 
+from mind2mind.config import DEFAULT, LOCAL
 from mind2mind.errors import DataError, RunError
-from mind2mind.files import save_tensors
+from mind2mind.files import atomic, save_tensors
+from mind2mind.judge.verdict import Verdict
+from mind2mind.runs.queue import Runs
 from mind2mind.runs.run import (
     LOG_LINES,
     METRICS_SHOWN,
+    Found,
     Run,
+    RunInfo,
+    State,
     find_run,
     is_held,
     is_token,
@@ -22,11 +29,21 @@ from mind2mind.runs.run import (
     status_of,
     waiting,
 )
+from mind2mind.runs.worker import models_in
+
+INFO = RunInfo(
+    model="tiny",
+    source_id="tiny",
+    source_hash="0" * 64,
+    crop="centre",
+    found=Found(count=2, psnr_mean=9.0, verdict=Verdict.GOOD, reason="So it is."),
+)
 
 
 def made(home, **info) -> Run:
     run = new_run(home)
-    run.create(counts={"used": 2, "skipped": 0}, **info)
+    run.folder.mkdir(parents=True)
+    run.create(replace(INFO, **info))
     return run
 
 
@@ -71,6 +88,17 @@ def test_a_run_that_ends_between_two_looks_was_not_interrupted(tmp_path, monkeyp
     assert run.state == "done"
 
 
+def test_two_who_write_one_file_at_once_do_not_meet(tmp_path):
+    path = tmp_path / "a.txt"
+    with atomic(path) as one:
+        one.write_text("first")
+        with atomic(path) as other:
+            other.write_text("second")
+            assert one.read_text() == "first" and not path.exists()
+        assert path.read_text() == "second"
+    assert path.read_text() == "first" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_one_holder_at_a_time(tmp_path):
     run = made(tmp_path)
     with run.hold(), pytest.raises(RunError, match="at work"), Run(run.folder).hold(timeout=0.01):
@@ -81,7 +109,8 @@ def test_one_holder_at_a_time(tmp_path):
 
 def test_another_version_is_refused(tmp_path):
     run = made(tmp_path)
-    run.update(version=0)
+    told = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps(told | {"version": 99}))
     with pytest.raises(RunError, match="version"):
         _ = run.state
     assert runs_in(tmp_path) == []
@@ -193,6 +222,17 @@ def test_a_deleted_run_is_invisible_even_while_its_worker_hangs(tmp_path):
             _ = run.info
 
 
+def test_what_a_killed_worker_left_of_a_deleted_run_is_erased(tmp_path):
+    run = made(tmp_path, state=State.RUNNING)
+    worker = FileLock(run.lock)
+    worker.acquire()
+    run.delete(timeout=0.01)
+    worker.release()  # it was killed: nobody erases what it had
+    assert run.folder.exists()
+    Runs(tmp_path, tmp_path, LOCAL, models_in(tmp_path)).clean()
+    assert not run.folder.exists() and list((tmp_path / "queue").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "edited",
     ['{"version": 1}', '{"version": 1, "state": "stopped"}', '{"version": 1, "state": 7}', "[]", "{"],
@@ -210,7 +250,7 @@ def test_a_folder_with_other_files_is_no_place_for_a_run(tmp_path):
 
 
 def test_a_failed_run_shows_the_end_of_its_log(tmp_path):
-    run = made(tmp_path, recipe={"name": "default with jitter 0.1"})
+    run = made(tmp_path, recipe=replace(DEFAULT, name="default with jitter 0.1"))
     lines = [f"line {i} ä" for i in range(2000)]
     (run.folder / "log.txt").write_text("\n".join(lines), encoding="utf-8")
     assert (status_of(run).log, status_of(run).recipe) == ("", "default with jitter 0.1")

@@ -151,7 +151,7 @@ def test_excluding_is_taken_back_and_wrong_names_are_told(studio, tmp_path):
 
 def test_the_verdict_is_on_those_that_are_left(studio, tmp_path):
     *_, last = studio.runs.prepare(pictures(tmp_path / "a", 6), "tiny")
-    judged = studio.runs.find(last.token).info["judged"]
+    judged = studio.runs.find(last.token).info.found.scores
     worst = min(judged, key=lambda name: judged[name][0])
     better = studio.runs.exclude(last.token, [worst])
     assert better.psnr_mean == pytest.approx(sum(v[0] for n, v in judged.items() if n != worst) / 5, abs=1e-4)
@@ -204,7 +204,7 @@ def plain(folder, count, level):
 
 
 def proposed(of):
-    return [other["id"] for other in of.others]
+    return [other.id for other in of.others]
 
 
 def test_another_model_is_proposed_if_it_does_better(studio, rival, tmp_path):
@@ -242,7 +242,10 @@ def test_only_small_models_are_tried_where_the_present_one_is_good(studio, rival
 
 
 def test_a_good_model_needs_no_way_out(tmp_path):
-    assert preflight.ways_out(Prepared("t", tmp_path, Report(), 9, 30.0, Verdict.GOOD, "")) == []
+    found = Prepared(
+        token="t", folder=tmp_path, report=Report(), count=9, psnr_mean=30.0, verdict=Verdict.GOOD, reason=""
+    )
+    assert preflight.ways_out(found) == []
 
 
 def test_the_pace_is_measured(studio, tmp_path):

@@ -1,10 +1,12 @@
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, T
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.catalogue import pick_device
 from mind2mind.runs.prepared import Prepared
+from mind2mind.runs.run import new_token
 from mind2mind.studio import Studio
+from mind2mind.training.transfer import Ending
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +316,81 @@ def test_states_allow_what_makes_sense(studio, place, done):
         studio.runs.resume(done, extra_steps=-1)
 
 
+OPENED: list[str] = []
+sys.addaudithook(
+    lambda event, _: OPENED.append(event) if event in ("open", "os.scandir", "os.listdir") else None
+)
+
+
+def opened_by(look) -> int:
+    """How many files and folders it opens."""
+    before = len(OPENED)
+    look()
+    return len(OPENED) - before
+
+
+def test_looking_at_a_run_costs_the_same_however_many_there_are(tmp_path, place):
+    (tmp_path / "weights").symlink_to(place / "weights")
+    studio = make_studio(tmp_path)
+    token, other = (prepared(studio, place / "few") for _ in range(2))
+    studio.runs.start(token, recipe=RECIPE, steps=5)
+    few = opened_by(lambda: studio.runs.status(token))
+    for _ in range(50):
+        shutil.copytree(studio.home / "runs" / other, studio.home / "runs" / new_token())
+    assert opened_by(lambda: studio.runs.status(token)) == few
+    for path in studio.home.glob("runs/*/run.json"):
+        os.utime(path, (time.time() - 60,) * 2)
+    assert len(studio.runs.list()) == 52
+    assert opened_by(studio.runs.list) == 1  # what was read stays known; sizes are written down
+
+
+def test_a_home_of_the_first_version_goes_on(tmp_path):
+    """A finished run, a set that waits and an opened bundle, as version 1 wrote them."""
+    shutil.copytree(Path(__file__).parent / "homes" / "v1", tmp_path, dirs_exist_ok=True)
+    studio, tokens = make_studio(tmp_path), json.loads((tmp_path / "tokens.json").read_text())
+    for ref in (tokens["done"], tokens["opened"]):
+        assert len(studio.draw.sample(ref, [1, 2])) == 2
+    status = studio.runs.status(tokens["done"])
+    assert (status.state, status.step, status.pictures, status.recipe) == ("done", 60, 24, "tiny")
+    assert Ending.explained(status.reason) == "It went through all its steps."
+    assert {run.token: run.bytes > 10_000 for run in studio.runs.list()} == dict.fromkeys(
+        (tokens["done"], tokens["prepared"]), True
+    )
+    assert len(studio.runs.result(tokens["done"]).samples) == 64
+    studio.runs.resume(tokens["done"], extra_steps=20)
+    assert carry_out(studio, tokens["done"]).step == 80
+    waits = studio.runs.prepared(tokens["prepared"])
+    assert (waits.count, waits.excluded, waits.judged, waits.crop) == (23, ("003.png",), 24, "centre")
+    assert len(studio.runs.thumbnails(waits.token)) == 24
+    assert studio.runs.exclude(waits.token, []).count == 24
+    studio.runs.start(waits.token, recipe=RECIPE, steps=5)
+    assert carry_out(studio, waits.token).state == "done"
+
+
+def test_a_link_that_only_looks_changes_nothing(studio, place, tmp_path):
+    token = trained(studio, place / "few", 5)
+    look = studio.runs.status(token).look
+    assert look != token and studio.runs.status(look).token == studio.runs.status(look).look == look
+    assert studio.runs.status(look).state == "done" and len(studio.runs.preview(look)) == 16
+    assert same(studio.runs.result(look, [1]).samples[0], studio.draw.sample(token, [1])[0])
+    for change in (
+        lambda: studio.runs.stop(look),
+        lambda: studio.runs.delete(look),
+        lambda: studio.runs.rename(look, "Mine"),
+        lambda: studio.runs.resume(look, extra_steps=5),
+        lambda: studio.runs.start(look, recipe=RECIPE, steps=5),
+        lambda: studio.runs.add(look, [place / "pictures"]),
+        lambda: studio.runs.exclude(look, []),
+        lambda: studio.runs.pack(look, tmp_path / "all.zip"),
+    ):
+        with pytest.raises(RunError, match="only shows"):
+            change()
+    assert look not in [run.token for run in studio.runs.list()]
+    studio.runs.delete(token)
+    with pytest.raises(RunError, match="no such run"):
+        studio.runs.status(look)
+
+
 def test_attach_ends_with_the_run(studio, done):
     assert [status.state for status in studio.runs.attach(done)] == ["done"]
 
@@ -334,7 +413,7 @@ def test_a_transfer_from_a_transfers_source(studio, place, done):
     token = prepared(studio, place / "few")
     *_, last = studio.runs.prepare([place / "pictures"], done)
     run = studio.runs.find(last.token)
-    assert (run.info["model"], run.info["source_id"]) == ("tiny", "tiny")
+    assert (run.info.model, run.info.source_id) == ("tiny", "tiny")
     for each in (token, last.token):
         studio.runs.delete(each)
 
@@ -443,6 +522,19 @@ def test_one_run_at_a_time_per_visitor(public, place):
     public.runs.start(second, recipe=RECIPE, steps=5)
 
 
+def test_two_prepared_sets_per_visitor(public, place):
+    read = [public.runs.prepare([place / "few"], "tiny", visitor="anna") for _ in range(3)]
+    tokens = [list(events)[-1].token for events in read[:2]]
+    with pytest.raises(RunError, match="2 sets of pictures"):  # also when they were begun at once
+        list(read[2])
+    with pytest.raises(RunError, match="2 sets of pictures"):
+        public.runs.prepare([place / "few"], "tiny", visitor="anna")
+    assert len(list((public.home / "runs").iterdir())) == 2
+    prepared(public, place / "few", visitor="ben")
+    public.runs.start(tokens[0], recipe=RECIPE, steps=5)
+    prepared(public, place / "few", visitor="anna")
+
+
 def test_the_queue_is_finite(tmp_path, place):
     (tmp_path / "weights").symlink_to(place / "weights")
     studio = make_studio(tmp_path, replace(PUBLIC, queue=2))
@@ -457,10 +549,10 @@ def test_a_visitors_time_is_clamped(public, place):
     token = prepared(public, place / "few", visitor="anna")
     public.runs.start(token, recipe=RECIPE, seconds=10_000)
     info = public.runs.find(token).info
-    assert (info["seconds"], info["deadline"]) == (600, 900)
+    assert (info.seconds, info.deadline) == (600, 900)
     public.runs.stop(token)
     public.runs.start(token, recipe=RECIPE, steps=10_000_000)
-    assert public.runs.find(token).info["deadline"] == 600
+    assert public.runs.find(token).info.deadline == 600
 
 
 def test_a_full_disk_is_told_of(tmp_path, place):
@@ -485,7 +577,7 @@ def test_cleaning_takes_what_is_old_and_not_at_work(tmp_path, place, done, studi
     bundle = public.models.take_in(studio.models.export(done, tmp_path / "x.zip"))
     for token in (old, alive):
         run, past = public.runs.find(token), time.time() - 4000
-        info = run.info | {"updated": past}
+        info = json.loads((run.folder / "run.json").read_text()) | {"updated": past}
         (run.folder / "run.json").write_text(json.dumps(info))
     leftover = public.home / "runs" / "leftover"
     leftover.mkdir()

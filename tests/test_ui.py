@@ -23,7 +23,7 @@ from mind2mind.files import read_json
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.runs.prepared import Prepared
-from mind2mind.runs.run import RunStatus
+from mind2mind.runs.run import Better, RunStatus, State
 from mind2mind.ui import launch, shared, training, transfer
 from mind2mind.ui.models import card
 from mind2mind.ui.page import Page, footer, hero, tidy, use_folder
@@ -31,8 +31,8 @@ from mind2mind.ui.shared import Visit, checked_seed, known_ref, told, uploaded
 
 ROOT = Path(__file__).resolve().parent.parent
 STATUS = RunStatus(
-    token="t" * 22, title="Aliens", state="running", step=50, total_steps=100, seconds=9.0, seconds_left=9.0,
-    metrics=[], preview_step=None, preview_steps=[], error=None, place_in_queue=None, reason=None,
+    token="t" * 22, title="Aliens", state=State.RUNNING, step=50, total_steps=100, seconds=9.0, seconds_left=9.0,
+    metrics=[], preview_steps=[], error=None, place_in_queue=None, reason=None,
     quality=None, floor=None, usable=False,
 )  # fmt: skip
 
@@ -83,22 +83,22 @@ def test_what_visitors_wrote_is_escaped():
     model = ModelInfo("x", evil, f"knows {evil}", f"{evil} https://a.org/b'\"c", evil)
     skipped = FileReport(evil, Reason.NOT_A_PICTURE, reason=f"Not a picture: {evil}")
     report = Report((skipped, FileReport("a", width=8, height=8)))
-    status = replace(STATUS, state="failed", error=evil, title=evil)
+    status = replace(STATUS, state=State.FAILED, error=evil, title=evil)
     texts = [
         hero([model]),
         footer([model]),
         card(model),
         transfer.table(report),
     ]
-    other = {"id": evil, "title": evil, "verdict": evil, "reason": evil}
+    other = Better(id=evil, title=evil, verdict=Verdict.GOOD, reason=evil)
     prepared = Prepared(
-        "t",
-        Path(),
-        report,
-        1,
-        20.0,
-        Verdict.UNKNOWN,
-        evil,
+        token="t",
+        folder=Path(),
+        report=report,
+        count=1,
+        psnr_mean=20.0,
+        verdict=Verdict.UNKNOWN,
+        reason=evil,
         excluded=(evil,),
         near=((evil, evil),),
         others=(other,),

@@ -15,7 +15,7 @@ from tiny import RECIPE, carry_out, make_pictures
 from mind2mind.config import DEFAULT, PAPER, PUBLIC, SETTINGS
 from mind2mind.errors import RunError
 from mind2mind.files import read_json
-from mind2mind.runs.run import new_token
+from mind2mind.runs.run import State, new_token
 from mind2mind.training import transfer as learner
 from mind2mind.ui import training, transfer
 from mind2mind.ui.shared import Visit
@@ -286,9 +286,9 @@ def test_only_what_has_changed_is_sent(page, run):
     assert {training.status, training.stop, training.losses} <= first.keys()
     later = training._changes(status, replace(status, step=60, seconds=10.0))
     assert training.losses in later and training.stop not in later
-    stopping = training._changes(status, replace(status, state="stopping"))
+    stopping = training._changes(status, replace(status, state=State.STOPPING))
     assert not stopping[training.stop].interactive and training.losses not in stopping
-    ended = training._changes(status, replace(status, state="done"))
+    ended = training._changes(status, replace(status, state=State.DONE))
     assert not (
         ended[training.stop].visible or ended[training.discard].visible or ended[training.sure].visible
     )
@@ -313,7 +313,7 @@ def test_more_steps_after_the_end(page, run, monkeypatch):
     carry_out(page.studio, run["token"])
     assert page.transfer.result.finish(run)[page.transfer.result.go_on] == "Train 1,000 steps more"
     page.transfer.training.train_on(run)
-    assert page.studio.runs.find(run["token"]).info["steps"] == 1020
+    assert page.studio.runs.find(run["token"]).info.steps == 1020
     page.studio.runs.stop(run["token"])
 
 
@@ -327,7 +327,7 @@ def test_nothing_that_stops_or_discards_waits_in_a_queue(page):
 
 
 def test_a_failure_shows_cause_advice_and_the_end_of_the_log():
-    status = replace(STATUS, state="failed", error="It broke. Mend it.", log="Traceback\n<b>bold</b>")
+    status = replace(STATUS, state=State.FAILED, error="It broke. Mend it.", log="Traceback\n<b>bold</b>")
     shown = standing(status)
     assert "It broke. Mend it." in shown and "&lt;b&gt;bold&lt;/b&gt;" in shown and "<details" in shown
 

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,7 +14,7 @@ from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_w
 from mind2mind.config import Recipe
 from mind2mind.errors import RunError, WeightsError
 from mind2mind.files import load_tensors
-from mind2mind.models.bundle import read_config
+from mind2mind.models.bundle import load_transfer, read_config
 from mind2mind.runs import worker
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import ATTEMPTS, NICENESS, Launcher
@@ -200,7 +201,7 @@ def test_seconds_become_steps_once(studio, template, monkeypatch):
     token = copied(studio, template)
     studio.runs.start(token, recipe=RECIPE, seconds=3)
     assert carry_out(studio, token).total_steps == 30
-    assert studio.runs.find(token).info["steps"] == 30
+    assert studio.runs.find(token).info.steps == 30
 
 
 def test_nan_is_an_error_that_names_the_step_and_keeps_the_last_good_weights(studio, template, monkeypatch):
@@ -266,6 +267,25 @@ def test_a_bundle_that_does_not_reload_is_not_done(studio, template, monkeypatch
     assert carry_out(studio, token).state == "done"
 
 
+def test_there_is_a_model_at_every_moment_of_a_second_training(studio, template, monkeypatch):
+    token, there = started(studio, template), []
+    run = studio.runs.find(token)
+    carry_out(studio, token)
+    before = (run.bundle / "model.safetensors").read_bytes()
+    for name in ("rename", "replace"):
+        moving = getattr(Path, name)
+
+        def and_look(self, target, moving=moving):
+            there.append(load_transfer(run.bundle, studio.models.load("tiny")))
+            return moving(self, target)
+
+        monkeypatch.setattr(Path, name, and_look)
+    studio.runs.resume(token, extra_steps=5)
+    assert carry_out(studio, token).state == "done" and len(there) > 4
+    assert (run.bundle / "model.safetensors").read_bytes() != before
+    assert not (run.folder / "bundle.new").exists()
+
+
 def test_a_run_deleted_at_work_leaves_nothing(studio, template, monkeypatch):
     token = started(studio, template)
     run, append = studio.runs.find(token), Run.append_metrics
@@ -326,7 +346,7 @@ def test_a_warm_worker_loads_the_source_and_takes_the_run_at_once(studio, templa
     monkeypatch.setattr(worker, "LOOK_SECONDS", 60.0)
     loaded, token = [], copied(studio, template)
     monkeypatch.setattr(studio.models, "load", loaded.append)
-    worker._prepare(studio.models)
+    worker.get_ready(studio.home, studio.models)
     assert loaded == ["tiny"]
     monkeypatch.undo()
     wake, woken = studio.home / WAKE, threading.Event()
@@ -366,11 +386,3 @@ def test_a_collapse_is_done_with_the_reason_and_a_model(studio, template, monkey
     assert (status.state, status.usable) == ("done", True)
     assert status.reason == Ending.COLLAPSED and "lower learning rate" in Ending.explained(status.reason)
     assert 0 < status.step < status.total_steps
-
-
-def test_what_browsers_keep_is_hidden_with_the_same_secret_after_a_restart(studio, tmp_path):
-    secret = studio.secret
-    assert (
-        len(secret) > 30 and make_studio(tmp_path).secret == secret != make_studio(tmp_path / "other").secret
-    )
-    assert os.name == "nt" or (studio.home / "browser.key").stat().st_mode & 0o77 == 0

@@ -166,7 +166,7 @@ def told_before(terminal: Terminal, prepared: "Prepared") -> dict[str, Any]:
     return {
         "excluded": list(prepared.excluded),
         "near_duplicates": [{"name": name, "like": like} for name, like in left],
-        "better_models": [other["id"] for other in prepared.others],
+        "better_models": [other.id for other in prepared.others],
         "advice_on_model": ways,
     }
 

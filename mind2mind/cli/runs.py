@@ -116,7 +116,7 @@ def _standing(status: "RunStatus") -> str:
     """Where a run stands, in some words."""
     if status.state == "queued":
         return "waiting for its turn"
-    parts = [f"step {status.step} of {status.total_steps}"] if status.total_steps else [status.state]
+    parts = [f"step {status.step} of {status.total_steps}"] if status.total_steps else [str(status.state)]
     if status.seconds_left is not None:
         parts.append(f"{status.seconds_left:.0f} s left")
     if status.quality is not None:

@@ -1,14 +1,15 @@
-"""The pictures of a run that waits for its start: kept in its folder, added to, and some of them left out.
+"""The pictures of a run that waits for its start: read, encoded once, and checked against what the model knows.
 
-Pictures that are excluded stay on the disk and in the report; `codes_of` gives those that are trained
-on. The verdict is on those that are left, by the scores of the ones that were looked at.
+They are kept in the run's folder, added to, and some of them left out. Those stay on the disk and in the report;
+`codes_of` gives the ones that are trained on. The verdict is on those that are left, by the scores of the ones that
+were looked at. Other installed models are tried, too: one of them may know the pictures better.
 """
 
 import logging
 import random
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +24,26 @@ from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
 from mind2mind.data.dataset import Picture, Pictures, Report
 from mind2mind.data.images import grid, save_png
 from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
-from mind2mind.files import read_json, read_meta, write_json
+from mind2mind.files import read_json, write_json
 from mind2mind.judge import verdict
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import Model, ModelInfo
 from mind2mind.models.catalogue import Catalogue
-from mind2mind.runs.run import Run, occupied
+from mind2mind.runs.run import Better, Found, Run, RunInfo, State, occupied
 
 log = logging.getLogger(__name__)
 
-# --- From a user's pictures to codes: encoded once, and checked against what the model can rebuild.
-
 SHOWN = 8  # pictures before and after the crop, at most
 CHECKED = 32  # pictures that the mean PSNR is measured on, drawn from all of them; fewer of large ones
+SAMPLE = 16  # pictures that another model is judged by
+SECONDS = 5.0  # after which no further model is tried
+SMALL = 64  # px; models of such pictures take a blink
+LARGEST = 256  # px; models of larger pictures take seconds for each, so they are named, not tried
+Surveyed = Mapping[str, Mapping[str, float]]  # by a model's id and a picture's name: its score, dB
+RANKS = {Verdict.USABLE: 1, Verdict.GOOD: 2}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Encoding:
     """What became of the pictures. The last event of an encoding."""
 
@@ -48,29 +53,36 @@ class Encoding:
     psnr_mean: float  # dB, of the reconstructions of up to CHECKED pictures
     verdict: Verdict  # whether the model knows them
     reason: str  # a sentence of why: see the module `verdict`
-    aligned: tuple[tuple[Image.Image, Image.Image], ...] = ()  # some, before and after the crop; small
-    judged: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name: PSNR, score; dB
-    seconds: float = 0.0  # reading and encoding took
+    scores: Mapping[str, tuple[float, float]]  # of those pictures, by name: PSNR, score; dB
+    aligned: tuple[tuple[Image.Image, Image.Image], ...]  # some, before and after the crop; small
+    seconds: float  # reading and encoding took
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A run that waits for its start. The last event of `Studio.prepare`."""
+@dataclass(frozen=True, kw_only=True)
+class Prepared(Found):
+    """A run that waits for its start, with what was found. The last event of `Runs.prepare`."""
 
     token: str  # what the run is called by from now on
     folder: Path
     report: Report
-    count: int  # pictures that will be trained on
-    psnr_mean: float
-    verdict: Verdict
-    reason: str
     model: str = ""  # the source: a catalogue id or a folder
     crop: str = "centre"
-    excluded: tuple[str, ...] = ()  # names of pictures that are not trained on
-    near: tuple[tuple[str, str], ...] = ()  # names: a near duplicate, and the picture it is like
-    judged: int = 0  # pictures that the verdict rests on
-    seconds: float = 0.0  # reading and encoding took
-    others: tuple[Mapping[str, str], ...] = ()  # models that know them better: id, title, verdict, reason
+
+
+def prepared(run: Run) -> Prepared:
+    """What was written, read back."""
+    info = run.info
+    return Prepared(
+        **vars(info.found),
+        token=run.token,
+        folder=run.folder,
+        report=_report(run),
+        model=info.model,
+        crop=info.crop,
+    )
+
+
+# Reading
 
 
 def encode(
@@ -97,22 +109,21 @@ def encode(
         raise DataError(_why_none(report), "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip.")
     pixels = torch.stack([picture.pixels for picture in some.kept])
     _, ratios = gallery.rebuild(model, pixels)
-    mean = sum(ratios) / len(ratios)
     values = verdict.scores(pixels, torch.tensor(ratios))
     judged = verdict.judge(values, model.card.numbers)
-    scored = {p.name: (float(r), float(v)) for p, r, v in zip(some.kept, ratios, values, strict=True)}
+    scores = {p.name: (float(r), float(v)) for p, r, v in zip(some.kept, ratios, values, strict=True)}
     seconds = time.monotonic() - begun
     aligned = _cropped(pictures, some.kept, report)
     yield Encoding(
-        encoded.codes,
-        encoded.thumbnails,
-        report,
-        mean,
-        judged.verdict,
-        judged.reason,
-        aligned,
-        scored,
-        seconds,
+        codes=encoded.codes,
+        thumbnails=encoded.thumbnails,
+        report=report,
+        psnr_mean=sum(ratios) / len(ratios),
+        verdict=judged.verdict,
+        reason=judged.reason,
+        scores=scores,
+        aligned=aligned,
+        seconds=seconds,
     )
 
 
@@ -148,65 +159,207 @@ class _Some:
             yield picture
 
 
-# --- Before any training: whether another installed model knows the pictures better, and what to do if none does.
+# Keeping
 
 
-SAMPLE = 16  # pictures that another model is judged by
-SECONDS = 5.0  # after which no further model is tried
-SMALL = 64  # px; models of such pictures take a blink
-LARGEST = 256  # px; models of larger pictures take seconds for each, so they are named, not tried
-Surveyed = dict[str, dict[str, float]]  # by a model's id and a picture's name: its score, dB
-RANKS = {Verdict.USABLE: 1, Verdict.GOOD: 2}
+def keep(
+    run: Run,
+    models: Catalogue,
+    source: str,
+    pictures: Pictures,
+    begin: Callable[[Found], RunInfo] | None = None,
+) -> Iterator[EncodeProgress | Prepared]:
+    """Encodes pictures into a run's folder; nothing is written before the end.
 
+    Args:
+        run: a new one, or one that waits for its start.
+        models: finds models.
+        source: what encodes them, and what the run is made on.
+        pictures: all of a new run, or the new ones.
+        begin: what the new run is to say of itself; None adds to one that is there.
 
-@dataclass(frozen=True)
-class Rivals:
-    """The other installed models: what they make of the pictures of a set, and which of them know it better."""
-
-    library: Catalogue
-    present: str  # the id of the model that the set was read with
-
-    def scores(self, pictures: Pictures, made: Encoding) -> Surveyed:
-        """The scores of the first SAMPLE of the pictures judged in `made`; kept, since the pictures are not.
-
-        Where there is nothing to gain, only small models are tried: more pictures may change that.
-        """
-        names, begun = list(made.judged)[:SAMPLE], time.monotonic()
-        found: Surveyed = {}
-        for info in self._models(SMALL if made.verdict is Verdict.GOOD else LARGEST):
-            if time.monotonic() - begun > SECONDS:
-                break
+    Raises:
+        DataError: none of the pictures can be used.
+        RunError: somebody was quicker: the run is there, or was started.
+    """
+    for event in encode(models.load(source), pictures):
+        if isinstance(event, EncodeProgress):
+            yield event
+            continue
+        surveyed = _survey(models, source, pictures, event)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        with run.hold():
+            if begin and occupied(run.folder):
+                raise RunError(f"There is already a run in {run.folder}.", "Choose another folder.")
             try:
-                found[info.id] = _scores(self.library, info, pictures, names)
-            except Mind2MindError as error:
-                log.warning("%s could not be tried: %s", info.id, error)
-        return found
-
-    def better(self, surveyed: Surveyed, excluded: Collection[str], word: Verdict) -> list[dict[str, str]]:
-        """The models that know what is left better than `word` says of the present one, the best first."""
-        found = []
-        for info in self._models(LARGEST):
-            scores = surveyed.get(info.id, {})
-            left = [score for name, score in scores.items() if name not in excluded] or list(scores.values())
-            if not left:
-                continue
-            judged = verdict.judge(torch.tensor(left), info.numbers)
-            if RANKS.get(judged.verdict, 0) > RANKS.get(word, 0):
-                found.append((RANKS[judged.verdict], judged.score, info, judged))
-        return [
-            {"id": info.id, "title": info.title, "verdict": judged.verdict, "reason": judged.reason}
-            for *_, info, judged in sorted(found, key=lambda each: each[:2], reverse=True)
-        ]
-
-    def _models(self, largest: int) -> list[ModelInfo]:
-        others = (m for m in self.library.list() if m.kind == "source" and m.id != self.present)
-        return [m for m in others if (m.resolution or largest + 1) <= largest and m.crop != "face"]
+                _write(run, models, source, event, surveyed, begin)
+            except BaseException:
+                if begin:
+                    run.erase()
+                raise
+        yield prepared(run)
 
 
-def _scores(
-    library: Catalogue, info: ModelInfo, pictures: Pictures, names: Sequence[str]
-) -> dict[str, float]:
-    model = library.source(info.id)
+def _write(
+    run: Run,
+    models: Catalogue,
+    source: str,
+    event: Encoding,
+    surveyed: Surveyed,
+    begin: Callable[[Found], RunInfo] | None,
+) -> None:
+    made, small, report = event.codes, event.thumbnails, event.report
+    scores, seconds, excluded = event.scores, event.seconds, tuple[str, ...]()
+    if begin is None:
+        before, old = waiting(run).found, _of(models.load(source), codes.load(run.codes))
+        made, report = old.join(made), Report(_report(run).files + report.files)
+        small = torch.cat([codes.thumbnails(run.codes, range(len(old))), small])
+        scores, seconds, excluded = (
+            _merged(before.scores, len(old), event),
+            before.seconds + seconds,
+            before.excluded,
+        )
+        # where a model was tried on both: on one alone it would be judged by half of the set
+        surveyed = {id: {**before.surveyed[id], **surveyed[id]} for id in before.surveyed if id in surveyed}
+    found = _found(
+        models,
+        source,
+        count=len(made) - len(excluded),
+        skipped=len(report.skipped),
+        excluded=excluded,
+        near=tuple((made.names[copy], made.names[first]) for copy, first in near_duplicates(small)),
+        scores=scores,
+        surveyed=surveyed,
+        seconds=seconds,
+    )
+    info = begin(found) if begin else None
+    codes.save(run.codes, made, small)
+    write_json(run.report, report.to_dict())
+    shown = len(list(run.alignment.glob("*.png")))
+    for number, couple in enumerate(event.aligned[: SHOWN - shown], start=shown):
+        save_png(grid(couple, columns=1), run.alignment / f"{number}.png")
+    if info:
+        run.create(info)
+    else:
+        run.update(found=found)
+
+
+def exclude(run: Run, models: Catalogue, names: Collection[str]) -> Prepared:
+    """Leaves out the pictures of these names, and no others, from the training.
+
+    Raises:
+        DataError: there is no picture of such a name.
+        RunError: the run has been started.
+    """
+    with run.hold():
+        info, all_names = waiting(run), codes.load(run.codes).names
+        if unknown := sorted(set(names) - set(all_names)):
+            raise DataError(f"There is no picture '{unknown[0]}' in this set.", "Take a name of the report.")
+        excluded = tuple(name for name in all_names if name in set(names))
+        kept = {
+            name: getattr(info.found, name) for name in ("skipped", "near", "scores", "surveyed", "seconds")
+        }
+        count = len(all_names) - len(excluded)
+        run.update(found=_found(models, info.model, count=count, excluded=excluded, **kept))
+    return prepared(run)
+
+
+def waiting(run: Run) -> RunInfo:
+    """What a run says of itself, if it waits for its start.
+
+    Raises:
+        RunError: it has been started.
+    """
+    info = run.info
+    if info.state != State.PREPARED:
+        raise RunError("The run has been started: its pictures stay as they are.", "Begin a new one.")
+    return info
+
+
+def _of(model: Model, made: Codes) -> Codes:
+    """Codes that a source made, under the hash by which it is known now."""
+    return replace(made, source_hash=model.source_hash) if model.is_on(made.source_hash) else made
+
+
+def _report(run: Run) -> Report:
+    return Report.from_dict(read_json(run.report))
+
+
+def _merged(
+    before: Mapping[str, tuple[float, float]], count: int, event: Encoding
+) -> dict[str, tuple[float, float]]:
+    """The scores of both, in proportion to the pictures they stand for, at most CHECKED."""
+    room = max(CHECKED, len(before), len(event.scores))
+    share = round(room * count / (count + len(event.codes)))
+    old = list(before.items())[: max(share, room - len(event.scores))]
+    return dict([*old, *list(event.scores.items())[: room - len(old)]])
+
+
+# Judging: the model that the pictures were read with, and the others
+
+
+def _found(
+    models: Catalogue,
+    source: str,
+    *,
+    excluded: tuple[str, ...],
+    scores: Mapping[str, tuple[float, float]],
+    surveyed: Surveyed,
+    **rest: Any,
+) -> Found:
+    """The verdict on the pictures that are left, and the models that know them better, the best first."""
+    left = [both for name, both in scores.items() if name not in excluded] or list(scores.values())
+    ratios, values = torch.tensor(left, dtype=torch.float32).T
+    own = verdict.judge(values, models.load(source).card.numbers)
+    better = []
+    for info in _others(models, source, LARGEST):
+        tried = surveyed.get(info.id, {})
+        if not tried:
+            continue
+        rest_of = [score for name, score in tried.items() if name not in excluded] or list(tried.values())
+        judged = verdict.judge(torch.tensor(rest_of), info.numbers)
+        if RANKS.get(judged.verdict, 0) > RANKS.get(own.verdict, 0):
+            better.append((RANKS[judged.verdict], judged.score, info, judged))
+    better.sort(key=lambda each: each[:2], reverse=True)
+    return Found(
+        psnr_mean=ratios.mean().item(),
+        verdict=own.verdict,
+        reason=own.reason,
+        others=tuple(
+            Better(id=info.id, title=info.title, verdict=judged.verdict, reason=judged.reason)
+            for *_, info, judged in better
+        ),
+        excluded=excluded,
+        scores=scores,
+        surveyed=surveyed,
+        **rest,
+    )
+
+
+def _survey(models: Catalogue, source: str, pictures: Pictures, made: Encoding) -> Surveyed:
+    """By each other model the scores of the first SAMPLE pictures judged; kept, since the pictures are not.
+
+    Where there is nothing to gain, only small models are tried: more pictures may change that.
+    """
+    names, begun = list(made.scores)[:SAMPLE], time.monotonic()
+    found = {}
+    for info in _others(models, source, SMALL if made.verdict is Verdict.GOOD else LARGEST):
+        if time.monotonic() - begun > SECONDS:
+            break
+        try:
+            found[info.id] = _scores(models, info, pictures, names)
+        except Mind2MindError as error:
+            log.warning("%s could not be tried: %s", info.id, error)
+    return found
+
+
+def _others(models: Catalogue, source: str, largest: int) -> list[ModelInfo]:
+    others = (m for m in models.list() if m.kind == "source" and m.id != source)
+    return [m for m in others if (m.resolution or largest + 1) <= largest and m.crop != "face"]
+
+
+def _scores(models: Catalogue, info: ModelInfo, pictures: Pictures, names: Sequence[str]) -> dict[str, float]:
+    model = models.source(info.id)
     a = model.alae.architecture
     crop: Crop = "centre" if pictures.crop == "face" else pictures.crop
     again = list(pictures.again(names, resolution=a.resolution, channels=a.image_channels, crop=crop))
@@ -220,7 +373,7 @@ def _scores(
 
 def ways_out(prepared: Prepared) -> list[str]:
     """What can be done when the model does not know the pictures; nothing if it does."""
-    ways = [f"{other['title']} knows them better ({other['verdict']}): take it." for other in prepared.others]
+    ways = [f"{other.title} knows them better ({other.verdict}): take it." for other in prepared.others]
     if prepared.verdict is not Verdict.UNKNOWN:
         return ways
     return [
@@ -231,185 +384,3 @@ def ways_out(prepared: Prepared) -> list[str]:
         f"`{COMMAND} pretrain PICTURES --minutes 60 --out FOLDER`.",
         "Or go on all the same: the result will look like the reconstructions.",
     ]
-
-
-Numbers = Mapping[str, Any]  # of a source model's card
-Scores = Mapping[str, tuple[float, float]]
-
-
-def keep(
-    run: Run,
-    encoding: Iterator[EncodeProgress | Encoding],
-    info: Mapping[str, Any],
-    pictures: Pictures,
-    rivals: Rivals,
-) -> Iterator[EncodeProgress | Prepared]:
-    """Writes what an encoding of `pictures` ends with into the run's folder; nothing is written before that."""
-    for event in encoding:
-        if isinstance(event, EncodeProgress):
-            yield event
-            continue
-        surveyed = rivals.scores(pictures, event)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        with run.hold():
-            if occupied(run.folder):  # somebody was quicker
-                raise RunError(f"There is already a run in {run.folder}.", "Choose another folder.")
-            made = event.codes
-            _write(run, event, made, event.thumbnails, event.report)
-            run.create(
-                source_id=made.source_id,
-                source_hash=made.source_hash,
-                surveyed=surveyed,
-                others=rivals.better(surveyed, (), event.verdict),
-                **_facts(made, event.thumbnails, event.report, event.judged, (), event.seconds),
-                **_words(event.psnr_mean, event.verdict, event.reason),
-                **info,
-            )
-        yield kept(run)
-
-
-def add(
-    run: Run,
-    encoding: Iterator[EncodeProgress | Encoding],
-    model: Model,
-    pictures: Pictures,
-    rivals: Rivals,
-) -> Iterator[EncodeProgress | Prepared]:
-    """The same for more pictures of a run that is there, whose source is `model`.
-
-    Raises:
-        RunError: it has been started.
-    """
-    for event in encoding:
-        if isinstance(event, EncodeProgress):
-            yield event
-            continue
-        new = rivals.scores(pictures, event)
-        with run.hold():
-            info = _waiting(run)
-            before = _of(model, codes.load(run.codes))
-            made, report = (
-                before.join(event.codes),
-                Report(_report(run).files + event.report.files),
-            )
-            small = torch.cat([codes.thumbnails(run.codes, range(len(before))), event.thumbnails])
-            judged = _merged(info.get("judged") or {}, len(before), event)
-            surveyed = _surveyed(info.get("surveyed") or {}, new)
-            excluded, seconds = info.get("excluded") or [], info.get("encode_seconds") or 0.0
-            _write(run, event, made, small, report)
-            run.update(
-                surveyed=surveyed,
-                **_facts(made, small, report, judged, excluded, seconds + event.seconds),
-                **_judge(judged, surveyed, excluded, model.card.numbers, rivals),
-            )
-        yield kept(run)
-
-
-def _of(model: Model, made: codes.Codes) -> codes.Codes:
-    """Codes that a source made, under the hash by which it is known now."""
-    return replace(made, source_hash=model.source_hash) if model.is_on(made.source_hash) else made
-
-
-def exclude(run: Run, names: Collection[str], numbers: Numbers, rivals: Rivals) -> Prepared:
-    """Leaves out the pictures of these names, and no others, from the training.
-
-    Raises:
-        DataError: there is no picture of such a name.
-        RunError: the run has been started.
-    """
-    with run.hold():
-        info, all_names = _waiting(run), read_meta(run.codes)["names"]
-        if unknown := sorted(set(names) - set(all_names)):
-            raise DataError(f"There is no picture '{unknown[0]}' in this set.", "Take a name of the report.")
-        excluded = [name for name in all_names if name in set(names)]
-        counts = _counts(len(all_names), _report(run), excluded)
-        scores, surveyed = info.get("judged") or {}, info.get("surveyed") or {}
-        judged = _judge(scores, surveyed, excluded, numbers, rivals)
-        run.update(excluded=excluded, counts=counts, **judged)
-    return kept(run)
-
-
-def kept(run: Run) -> Prepared:
-    """What was written, read back."""
-    info = run.info
-    return Prepared(
-        run.token,
-        run.folder,
-        _report(run),
-        info["counts"]["used"],
-        info["psnr_mean"],
-        Verdict(info["verdict"]),
-        info.get("verdict_reason", ""),  # from here on: what runs of before do not know
-        model=info["model"],
-        crop=info.get("crop", "centre"),
-        excluded=tuple(info.get("excluded") or ()),
-        near=tuple((name, like) for name, like in info.get("near") or ()),
-        judged=len(info.get("judged") or ()),
-        seconds=float(info.get("encode_seconds") or 0.0),
-        others=tuple(info.get("others") or ()),
-    )
-
-
-def _waiting(run: Run) -> dict[str, Any]:
-    info = run.info
-    if info["state"] != "prepared":
-        raise RunError("The run has been started: its pictures stay as they are.", "Begin a new one.")
-    return info
-
-
-def _report(run: Run) -> Report:
-    return Report.from_dict(read_json(run.report))
-
-
-def _write(run: Run, event: Encoding, made: Codes, small: Tensor, report: Report) -> None:
-    codes.save(run.codes, made, small)
-    write_json(run.report, report.to_dict())
-    first = len(list(run.alignment.glob("*.png")))
-    for number, couple in enumerate(event.aligned[: SHOWN - first], start=first):
-        save_png(grid(couple, columns=1), run.alignment / f"{number}.png")
-
-
-def _facts(
-    made: Codes, small: Tensor, report: Report, judged: Scores, excluded: Collection[str], seconds: float
-) -> dict[str, Any]:
-    pairs = near_duplicates(small)
-    return {
-        "counts": _counts(len(made), report, excluded),
-        "judged": dict(judged),
-        "near": [(made.names[copy], made.names[first]) for copy, first in pairs],
-        "encode_seconds": seconds,
-    }
-
-
-def _counts(encoded: int, report: Report, excluded: Collection[str]) -> dict[str, int]:
-    return {"used": encoded - len(excluded), "excluded": len(excluded), "skipped": len(report.skipped)}
-
-
-def _merged(before: Scores, count: int, event: Encoding) -> dict[str, tuple[float, float]]:
-    """The scores of both, in proportion to the pictures they stand for, at most CHECKED."""
-    new = len(event.codes)
-    room = max(CHECKED, len(before), len(event.judged))
-    share = round(room * count / (count + new))
-    old = list(before.items())[: max(share, room - len(event.judged))]
-    return dict([*old, *list(event.judged.items())[: room - len(old)]])
-
-
-def _surveyed(before: Surveyed, new: Surveyed) -> Surveyed:
-    """Of both, where a model was tried on both: on one alone it would be judged by half of the set."""
-    return {model: before[model] | new[model] for model in before if model in new}
-
-
-def _judge(
-    judged: Scores, surveyed: Surveyed, excluded: Collection[str], numbers: Numbers, rivals: Rivals
-) -> dict[str, Any]:
-    left = [scores for name, scores in judged.items() if name not in set(excluded)] or list(judged.values())
-    if not left:  # a run of before
-        return {}
-    ratios, values = torch.tensor(left, dtype=torch.float32).T
-    found = verdict.judge(values, numbers)
-    better = {"others": rivals.better(surveyed, excluded, found.verdict)}
-    return better | _words(ratios.mean().item(), found.verdict, found.reason)
-
-
-def _words(psnr_mean: float, word: Verdict, reason: str) -> dict[str, Any]:
-    return {"psnr_mean": psnr_mean, "verdict": word, "verdict_reason": reason}  # `reason` is why it ended

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +27,36 @@ from mind2mind.data import codes
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.data.images import to_image
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError
-from mind2mind.files import bytes_in, check_disk, load_tensors, read_meta
+from mind2mind.files import check_disk, load_tensors, read_meta
 from mind2mind.models import bundle as cards
 from mind2mind.models.catalogue import Catalogue
 from mind2mind.runs import prepared as sets
 from mind2mind.runs import results
-from mind2mind.runs import run as home
 from mind2mind.runs.prepared import Encoding, Prepared
 from mind2mind.runs.results import Outcome
 from mind2mind.runs.run import (
-    ALIVE,
+    RUNS,
     WORKER_LOCK,
     WORKER_LOG,
+    Found,
     Run,
+    RunInfo,
     RunStatus,
+    State,
+    clean,
     codes_of,
+    find_run,
+    in_hand,
     is_held,
-    is_inside,
     is_run,
+    is_token,
+    mend,
+    new_run,
     occupied,
     opened,
-    runs_of,
+    runs_in,
     status_of,
+    waiting,
 )
 from mind2mind.training import transfer
 from mind2mind.training.transfer import Ending
@@ -99,7 +106,7 @@ class Launcher:
         After ATTEMPTS workers in a row that ended with an error before they took the run, the run has failed.
         """
         target, lock, log = run.folder, run.lock, run.log
-        if is_inside(self.home, run):
+        if run.home:
             target, lock, log = self.home, self.home / WORKER_LOCK, self.home / WORKER_LOG
         with self._guard:
             child = self.children.get(target)
@@ -140,26 +147,13 @@ class Launcher:
         self._failures[target] = 0
         try:
             with run.hold():
-                if run.info["state"] == "queued":
+                if run.info.state == State.QUEUED:
                     problem = f"The worker process ended with code {code} before it could begin."
-                    run.update(state="failed", error=problem, advice="Its log says why; then resume the run.")
+                    run.update(
+                        state=State.FAILED, error=problem, advice="Its log says why; then resume the run."
+                    )
         except (RunError, Mind2MindError):
             return
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One run in the list."""
-
-    token: str
-    title: str
-    state: str  # one of runs.STATES
-    created: float  # seconds since 1970
-    model: str  # the source it was made on
-    pictures: int
-    bytes: int  # on the disk
-    usable: bool  # there is a model to sample from
-    deleted_at: float | None  # when it will be deleted of itself, if nobody uses it; None is never
 
 
 OVERTIME = 1.5  # a run that takes this much of its budget ends, saved and told so
@@ -187,9 +181,20 @@ class Runs:
             RunError: there is none.
         """
         token, folder = str(token), Path(token).absolute()
-        if not self.public and not home.is_token(token) and is_run(folder):
-            return Run(folder)
-        return home.find_run(self.home, token)
+        if not self.public and not is_token(token) and is_run(folder):
+            return Run(folder, folder.name if folder.parent == self.home / RUNS else None)
+        return find_run(self.home, token)
+
+    def _owned(self, token: str) -> Run:
+        """A run that this token may change.
+
+        Raises:
+            RunError: there is none, or the token only looks.
+        """
+        run = self.find(token)
+        if run.looks:
+            raise RunError("This link only shows the run.", "Use the one of whoever began the run.")
+        return run
 
     # From pictures to a run that waits for its start
 
@@ -230,11 +235,11 @@ class Runs:
 
         Raises:
             DataError: none of the pictures can be used, or the disk is full.
-            RunError: there is already a run in `folder`, or something else.
+            RunError: there is already a run in `folder`, or something else, or the visitor has too many that wait.
         """
         check_disk(self.home, self.limits.disk_bytes)
         if folder is None:
-            run = home.new_run(self.home)
+            run = new_run(self.home)
             self.launcher.warm()
         else:
             run = Run(Path(folder).absolute())
@@ -245,9 +250,22 @@ class Runs:
         source = self.models.source_ref(ref)
         model = self.models.load(source)
         pictures = gallery.pictures_for(model, paths, crop, self.limits)
-        owner = {"visitor": visitor, "address": address, "title": title[:200]}
-        info = {"model": source, "crop": pictures.crop, **owner}
-        return sets.keep(run, sets.encode(model, pictures), info, pictures, sets.Rivals(self.models, source))
+        self._check_prepared(visitor, address)
+
+        def begin(found: Found) -> RunInfo:
+            self._check_prepared(visitor, address)  # others of the visitor's may have been read meanwhile
+            return RunInfo(
+                model=source,
+                source_id=model.source_id,
+                source_hash=model.source_hash,
+                crop=pictures.crop,
+                found=found,
+                visitor=visitor,
+                address=address,
+                title=title[:200],
+            )
+
+        return sets.keep(run, self.models, source, pictures, begin)
 
     def add(self, token: str, paths: Sequence[Path]) -> Iterator[EncodeProgress | Prepared]:
         """Adds pictures to a run that waits for its start; read as the ones it has, and counted with them.
@@ -257,12 +275,10 @@ class Runs:
             RunError: the run has been started.
         """
         check_disk(self.home, self.limits.disk_bytes)
-        run = self.find(token)
-        source = run.info["model"]
-        model = self.models.source(source)
-        pictures = gallery.pictures_for(model, paths, run.info["crop"], self.limits, sets.kept(run).report)
-        encoding, rivals = sets.encode(model, pictures), sets.Rivals(self.models, source)
-        return sets.add(run, encoding, model, pictures, rivals)
+        run = self._owned(token)
+        source, crop, before = run.info.model, run.info.crop, sets.prepared(run).report
+        pictures = gallery.pictures_for(self.models.load(source), paths, crop, self.limits, before)
+        return sets.keep(run, self.models, source, pictures)
 
     def exclude(self, token: str, names: Collection[str]) -> Prepared:
         """Leaves pictures of these names out of the training, and no others; they stay in the run's folder.
@@ -271,14 +287,11 @@ class Runs:
             DataError: there is no picture of such a name.
             RunError: the run has been started.
         """
-        run = self.find(token)
-        source = run.info["model"]
-        numbers = self.models.load(source).card.numbers
-        return sets.exclude(run, names, numbers, sets.Rivals(self.models, source))
+        return sets.exclude(self._owned(token), self.models, names)
 
     def prepared(self, token: str) -> Prepared:
         """What the check of a run's pictures found: the last event of its `prepare`, at any later time."""
-        return sets.kept(self.find(token))
+        return sets.prepared(self.find(token))
 
     def thumbnails(
         self, token: str, first: int = 0, count: int = 200
@@ -297,7 +310,7 @@ class Runs:
         `only` is the number of the one that is wanted of these, from 0.
         """
         run = self.find(token)
-        model, (made, rows) = self.models.load(run.info["model"]), codes_of(run)
+        model, (made, rows) = self.models.load(run.info.model), codes_of(run)
         count = min(count, len(made))
         some = [i * len(made) // count for i in range(count)]
         some = some if only is None else some[only : only + 1]
@@ -344,82 +357,68 @@ class Runs:
         most = self.limits.run_seconds
         if seconds is not None and most is not None:
             seconds = min(seconds, most)
-        deadline = most if steps is not None else OVERTIME * (seconds or 0)
-        settings = {
-            "recipe": asdict(chosen),
-            "seconds": seconds,
-            "steps": steps,
-            "seed": seed,
-            "deadline": deadline,
-        }
-        run = self.find(token)
-        if (used := run.info["counts"]["used"]) < 2:
+        run = self._owned(token)
+        if (used := run.info.found.count) < 2:
             there = "There is only one picture (copies do not count)" if used else "No picture is left"
             raise TrainingError(
                 f"{there}: nothing varies that could be learnt.",
                 "Add more: 20 begin to vary, 200 make a good set.",
             )
-        return self._enqueue(run, ("prepared",), settings)
+        return self._enqueue(
+            run,
+            (State.PREPARED,),
+            recipe=chosen,
+            seconds=seconds,
+            steps=steps,
+            seed=seed,
+            deadline=most if steps is not None else OVERTIME * (seconds or 0),
+        )
 
     def resume(self, token: str, extra_steps: int = 0) -> RunStatus:
         """Queues a run again: with `extra_steps` for so many from the step reached, which one that is done needs."""
         if extra_steps < 0:
             raise ConfigError(f"{extra_steps} extra steps are too few.", "Give 0 or more.")
-        run = self.find(token)
-        allowed = ("stopped", "interrupted", "failed", *(("done",) if extra_steps else ()))
-        settings: dict[str, Any] = {}
-        if extra_steps:
-            last = run.folder / transfer.LAST
-            reached = read_meta(last)["step"] if last.exists() else 0
-            settings = {"steps": reached + extra_steps, "deadline": self.limits.run_seconds}
-        return self._enqueue(run, allowed, settings)
+        run, ended = self._owned(token), (State.STOPPED, State.INTERRUPTED, State.FAILED)
+        if not extra_steps:
+            return self._enqueue(run, ended)
+        last = run.folder / transfer.LAST
+        steps = (read_meta(last)["step"] if last.exists() else 0) + extra_steps
+        return self._enqueue(run, (*ended, State.DONE), steps=steps, deadline=self.limits.run_seconds)
 
     def stop(self, token: str) -> None:
         """Asks a run to stop and keep its work, or takes it out of the queue; nothing if it has already ended."""
-        run = self.find(token)
-        if run.state == "queued":
+        run = self._owned(token)
+        if run.state == State.QUEUED:
             with contextlib.suppress(RunError), run.hold(timeout=0.5):
-                if run.info["state"] == "queued":
-                    run.update(state=run.info["before"], reason=Ending.STOPPED)
+                if run.info.state == State.QUEUED:
+                    run.update(state=run.info.before, reason=Ending.STOPPED)
                     return
-        if run.state in ALIVE:
+        if run.state.alive:
             run.request_stop()
 
     def status(self, token: str) -> RunStatus:
         """Where a run stands. A queued one whose worker died gets another worker."""
         run = self.find(token)
-        if run.state == "queued":
+        if run.state == State.QUEUED:
             self.launcher.ensure(run)
-        return status_of(run, home.waiting(self.home) if is_inside(self.home, run) else [])
+        return status_of(run, waiting(self.home) if run.home else [], self.limits.keep_hours)
 
     def attach(self, token: str, every: float = 0.5) -> Iterator[RunStatus]:
         """Follows a run: its status at once, then every `every` seconds; ends when the run has ended."""
         while True:
             status = self.status(token)
             yield status
-            if status.state not in ALIVE:
+            if not status.state.alive:
                 return
             time.sleep(every)
 
-    def list(self, visitor: str | None = None) -> builtins.list[Entry]:
+    def list(self, visitor: str | None = None) -> builtins.list[RunStatus]:
         """The home's runs, the newest first: a visitor's, or on a server that is not public everybody's."""
         found = []
-        for run in [] if visitor is None and self.public else runs_of(self.home, visitor):
+        for run in [] if visitor is None and self.public else reversed(runs_in(self.home)):
             with contextlib.suppress(RunError, DataError):
-                info, hours = run.info, self.limits.keep_hours
-                found.append(
-                    Entry(
-                        token=run.token,
-                        title=info.get("title", ""),
-                        state=run.state,
-                        created=info["created"],
-                        model=info.get("model", ""),
-                        pictures=(info.get("counts") or {}).get("used", 0),
-                        bytes=bytes_in(run.folder),
-                        usable=run.has_model,
-                        deleted_at=None if hours is None else info["updated"] + hours * 3600,
-                    )
-                )
+                if visitor in (None, run.info.visitor):
+                    found.append(status_of(run, (), self.limits.keep_hours, brief=True))
         return found
 
     def rename(self, token: str, title: str) -> None:
@@ -432,7 +431,7 @@ class Runs:
         title = " ".join(title.split())
         if not title or len(title) > cards.LONGEST:
             raise ConfigError(f"A title has 1 to {cards.LONGEST} characters.", "Give another one.")
-        run = self.find(token)
+        run = self._owned(token)
         with run.hold():
             run.update(title=title)
             if run.has_model:
@@ -447,11 +446,11 @@ class Runs:
         if folder := opened(self.home, token):
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            self.find(token).delete()
+            self._owned(token).delete()
 
     def delete_all(self, visitor: str, models: Sequence[str] = ()) -> int:
         """Deletes all runs of a visitor, and those of `models` that are opened bundles; gives how many."""
-        tokens = [run.token for run in runs_of(self.home, visitor)]
+        tokens = [run.token for run in self.list(visitor)]
         tokens += [token for token in models if opened(self.home, token)]
         for token in tokens:
             with contextlib.suppress(RunError, DataError):
@@ -459,9 +458,13 @@ class Runs:
         return len(tokens)
 
     def clean(self) -> int:
-        """Deletes what visitors left more than `keep_hours` ago, where that is limited; gives how many."""
+        """Deletes what visitors left more than `keep_hours` ago, where that is limited; gives how many.
+
+        What is left of runs that were deleted while a worker had them, and was killed, goes anyway.
+        """
+        mend(self.home)
         hours = self.limits.keep_hours
-        return 0 if hours is None else home.clean(self.home, hours)
+        return 0 if hours is None else clean(self.home, hours)
 
     # What comes of a run
 
@@ -472,7 +475,7 @@ class Runs:
         if not steps or (step is not None and step not in steps):
             return []
         tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
-        return gallery.draw(self.models.load(run.info["model"]), tensors["w"])
+        return gallery.draw(self.models.load(run.info.model), tensors["w"])
 
     def trial(self, token: str, seeds: Sequence[int]) -> tuple[builtins.list[Image.Image], int]:
         """Pictures of these seeds by a run as it stands, at work or not, and of which step they are.
@@ -484,7 +487,7 @@ class Runs:
         """
         run = self.find(token)
         g, sizes, step = transfer.current(run.folder)
-        source = self.models.load(run.info["model"])
+        source = self.models.load(run.info.model)
         return gallery.sample(source.drawing(g, sizes.z_dim), seeds), step
 
     def result(self, token: str, seeds: Sequence[int] | None = None) -> Outcome:
@@ -510,27 +513,27 @@ class Runs:
 
     def pack(self, token: str, path: Path) -> Path:
         """All of a run that has a model in one zip, samples and film included; gives the file's path."""
-        return results.pack(self.models, self.find(token), Path(path))
+        return results.pack(self.models, self._owned(token), Path(path))
 
-    def _enqueue(self, run: Run, allowed: tuple[str, ...], settings: dict[str, Any]) -> RunStatus:
+    def _enqueue(self, run: Run, allowed: tuple[State, ...], **settings: Any) -> RunStatus:
         with self._gate(run):
             self._check_limits(run)
             with run.hold():
-                state = run.info["state"]
-                state = "interrupted" if state == "running" else state  # we hold its lock: nobody runs it
+                state = run.info.state
+                state = (
+                    State.INTERRUPTED if state == State.RUNNING else state
+                )  # we hold its lock: nobody runs it
                 if state not in allowed:
-                    raise RunError(f"The run is {state}.", _ADVICE.get(state, "Begin a new one."))
+                    raise RunError(f"The run is {state}.", _ADVICE[state])
                 run.request_stop(False)
-                ended = {"error": None, "advice": None, "reason": None}
-                run.update(state="queued", before=state, queued_at=time.time(), **ended, **settings)
-        if home.is_inside(self.home, run):
-            (self.home / home.WAKE).touch()
+                queued = {"state": State.QUEUED, "before": state, "queued_at": time.time()}
+                run.update(error=None, advice=None, reason=None, **queued, **settings)
         return self.status(run.token)
 
     @contextlib.contextmanager
     def _gate(self, run: Run) -> Iterator[None]:
         """One decision at a time for the home's runs; a run elsewhere has no queue."""
-        if not home.is_inside(self.home, run):
+        if not run.home:
             yield
             return
         gate = FileLock(self.home / "gate.lock")
@@ -548,13 +551,13 @@ class Runs:
         if limits.queue is None and limits.runs_per_visitor is None:
             return
         info, queued, own, near = run.info, 0, 0, 0
-        for other in home.runs_in(self.home):
+        for other in in_hand(self.home):
             with contextlib.suppress(RunError, DataError):
                 state, known = other.state, other.info
-                queued += state == "queued"
-                if state in ALIVE and other.token != run.token:
-                    own += known.get("visitor") == info.get("visitor")
-                    near += known.get("address") is not None and known["address"] == info.get("address")
+                queued += state == State.QUEUED
+                if state.alive and other.folder != run.folder:
+                    own += known.visitor == info.visitor
+                    near += known.address is not None and known.address == info.address
         if limits.runs_per_visitor is not None and own >= limits.runs_per_visitor:
             raise RunError(f"You already have {own} run at work or waiting.", "Wait for its end, or stop it.")
         if limits.runs_per_address is not None and near >= limits.runs_per_address:
@@ -562,15 +565,25 @@ class Runs:
         if limits.queue is not None and queued >= limits.queue:
             raise RunError(f"{queued} runs are waiting, more are not taken.", "Try again in some minutes.")
 
+    def _check_prepared(self, visitor: str | None, address: str | None) -> None:
+        most = self.limits.prepared_per_visitor
+        if most is None:
+            return
+        infos = [run.info for run in runs_in(self.home)]
+        whose = [(info.visitor, info.address) for info in infos if info.state == State.PREPARED]
+        if whose.count((visitor, address)) >= most:
+            raise RunError(
+                f"You already have {most} sets of pictures that wait.", "Start or delete one of them."
+            )
+
 
 _ADVICE = {
-    "prepared": "Start it first.",
-    "queued": "Wait for its turn, or stop it.",
-    "running": "Wait for its end, or stop it.",
-    "done": "Resume it with extra steps, or begin a new run.",
-    "stopped": "Resume it.",
-    "interrupted": "Resume it.",
-    "failed": "Resume it, or begin a new run with other settings.",
+    State.PREPARED: "Start it first.",
+    State.QUEUED: "Wait for its turn, or stop it.",
+    State.DONE: "Resume it with extra steps, or begin a new run.",
+    State.STOPPED: "Resume it.",
+    State.INTERRUPTED: "Resume it.",
+    State.FAILED: "Resume it, or begin a new run with other settings.",
 }
 
 

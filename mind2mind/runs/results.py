@@ -8,29 +8,28 @@ import json
 import shlex
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import nn
 
 from mind2mind import draw as gallery
-from mind2mind.config import Recipe, as_options
+from mind2mind.config import as_options
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes
 from mind2mind.data.images import grid, save_png, to_image
 from mind2mind.draw import save_clip
-from mind2mind.errors import COMMAND, ConfigError
+from mind2mind.errors import COMMAND
 from mind2mind.files import atomic, load_tensors
 from mind2mind.judge import verdict as originality
 from mind2mind.judge.verdict import Originality
 from mind2mind.models.bundle import PARTS, Model, read_config, usage
 from mind2mind.models.catalogue import Catalogue, zip_at
 from mind2mind.networks import mindgan
-from mind2mind.runs.run import CODES, JSON, LOG, METRICS, REPORT, Run, RunStatus, codes_of
+from mind2mind.runs.run import CODES, JSON, LOG, METRICS, REPORT, Run, RunInfo, RunStatus, codes_of
 
 # --- What a run's folder has to show: its pictures beside their reconstructions, its previews, its originals.
 
@@ -57,7 +56,7 @@ def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
 
     Between two previews of a small model some frames are drawn on the straight lines between their codes.
     """
-    source = library.load(run.info["model"])
+    source = library.load(run.info.model)
     side = source.alae.architecture.resolution
     count, between = 4 if side >= WIDE_SIDE else 16, BETWEEN if side <= SMOOTH_SIDE else 0
     stops = [load_tensors(run.preview_path(step))[0]["w"][:count] for step in run.preview_steps()]
@@ -136,7 +135,7 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
     Raises:
         RunError: it has no model yet.
     """
-    model, source = library.load(run.token), library.load(run.info["model"])
+    model, source = library.load(run.token), library.load(run.info.model)
     seeds = SEEDS[: shown(model)] if seeds is None else seeds
     samples, originals, seen = beside_originals(model, run, seeds)
     return Outcome(
@@ -165,21 +164,17 @@ def shown(model: Model) -> int:
     return len(SEEDS) if side < SLOW_SIDE else max(4, 16 * SLOW_SIDE**2 // side**2)
 
 
-def command(info: Mapping[str, Any], pictures: Sequence[str] = ("PICTURES",), out: str = "my-run") -> str:
+def command(info: RunInfo, pictures: Sequence[str] = ("PICTURES",), out: str = "my-run") -> str:
     """The command line that repeats the run of this run.json, with the same pictures in the same order.
 
     It asks for steps: seconds come to other steps on another computer.
     """
-    words = ["transfer", *pictures, "--model", str(info["model"]), "--out", out]
-    words += ["--crop", str(info.get("crop", "centre"))]
-    if steps := info.get("steps"):
-        words += ["--steps", str(steps)]
-    if recipe := info.get("recipe"):
-        try:
-            words += as_options(Recipe.from_dict(recipe))
-        except ConfigError:  # of another version
-            words += ["--recipe", str(recipe.get("name"))]
-    return f"{COMMAND} {shlex.join([*words, '--seed', str(info.get('seed', 0))])}"
+    words = ["transfer", *pictures, "--model", info.model, "--out", out, "--crop", info.crop]
+    if info.steps:
+        words += ["--steps", str(info.steps)]
+    if info.recipe:
+        words += as_options(info.recipe)
+    return f"{COMMAND} {shlex.join([*words, '--seed', str(info.seed)])}"
 
 
 SECRETS = ("visitor", "address")  # of run.json
@@ -213,7 +208,7 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
         for file in (run.folder / part for part in FILES):
             if file.exists():
                 archive.write(file, file.name)
-        told = {key: value for key, value in info.items() if key not in SECRETS}
+        told = {key: value for key, value in asdict(info).items() if key not in SECRETS}
         archive.writestr(JSON, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         archive.writestr("README.txt", _read_me(name, command(info, out=name)))
     return path

@@ -1,37 +1,208 @@
-"""Where a run stands, told to anybody who holds its token."""
+"""A run on the disk: its folder, what run.json holds, its lock, and where it stands. No models here.
 
+Only the holder of a run's lock writes its run.json; its worker holds the lock while it carries the run out. So a run
+that says it is running while nobody holds its lock was interrupted. A stop is a flag file, which needs no lock.
+Metrics are a line of JSON per event, cut back to the checkpoint when a run goes on.
+
+The app's runs lie in its home, each in a folder named by a token that nobody guesses; on the command line a run may
+lie anywhere, and its folder is what it is called. Whoever holds a run's token may do everything with it. A second
+token, made from the first, only looks. Each run that waits for a worker or has one is marked in the home's folder
+`queue`: so nobody who looks at one run reads all the others.
+"""
+
+import base64
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from platformdirs import user_data_dir
 
+from mind2mind.config import Crop, Recipe
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes
-from mind2mind.errors import DataError, RunError
-from mind2mind.files import read_json, write_json, write_text
+from mind2mind.errors import ConfigError, DataError, RunError
+from mind2mind.files import bytes_in, read_json, write_json, write_text
+from mind2mind.judge.verdict import Verdict
 
-# --- A run's folder: what a run is on the disk. States, lock, metrics, deletion; no models here.
-# Only the holder of a run's lock writes its `run.json`; its worker holds the lock while it carries the run out.
-# So a run that says it is running while nobody holds its lock was interrupted. A stop is a flag file, which
-# needs no lock. Metrics are a line of JSON per event, cut back to the checkpoint when a run goes on.
-
-VERSION = 1
-STATES = ("prepared", "queued", "running", "stopping", "stopped", "done", "failed", "interrupted")
-ALIVE = ("queued", "running", "stopping")
+VERSION = 2
 LOG_LINES, LOG_BYTES = 30, 4000  # of the end of a failed run's log
+METRICS_SHOWN = 500  # points of a curve; more cannot be seen
+RACY_SECONDS = 2.0
+LEFTOVER_SECONDS = 3600  # a folder without a run in it may be a run in the making for so long
 JSON, CODES, REPORT, METRICS, LOG = "run.json", "codes.safetensors", "report.json", "metrics.jsonl", "log.txt"
 _FILES = (CODES, codes.BESIDE, REPORT, METRICS, LOG, "last.safetensors", "best.safetensors")
 _FOLDERS = ("previews", "alignment", "bundle", "bundle.new")
+RUNS, OPENED, QUEUE, LOOKS = "runs", "models", "queue", "looks"  # folders of the home
+WAKE = "wake"  # a file of it, touched when there is something to do: the worker sees it at once
+WORKER_LOCK, WORKER_LOG = "worker.lock", "worker.log"  # of the one worker that serves the home
+
+
+# What run.json holds
+
+
+class State(str, Enum):
+    """Where a run is on its way."""
+
+    PREPARED = "prepared"
+    QUEUED = "queued"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it waits for a worker or has one."""
+        return self in (State.QUEUED, State.RUNNING, State.STOPPING)
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Better:
+    """Another model, which knows the pictures of a run better."""
+
+    id: str
+    title: str
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the check of a run's pictures found."""
+
+    count: int  # pictures that are trained on
+    skipped: int = 0
+    psnr_mean: float  # dB
+    verdict: Verdict  # whether the model knows them
+    reason: str  # a sentence of why
+    excluded: tuple[str, ...] = ()  # names of pictures that are not trained on
+    near: tuple[tuple[str, str], ...] = ()  # names: a near duplicate, and the picture it is like
+    scores: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name: PSNR, score; dB
+    surveyed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by other models: name: score
+    others: tuple[Better, ...] = ()  # models that know them better
+    seconds: float = 0.0  # reading and encoding took
+
+    @property
+    def judged(self) -> int:
+        """Pictures that the verdict rests on."""
+        return len(self.scores)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Found":
+        """From JSON, where tuples are lists."""
+        read = {
+            "verdict": Verdict(values["verdict"]),
+            "excluded": tuple(values["excluded"]),
+            "near": tuple((name, like) for name, like in values["near"]),
+            "scores": {name: (psnr, score) for name, (psnr, score) in values["scores"].items()},
+            "others": tuple(
+                Better(**{**other, "verdict": Verdict(other["verdict"])}) for other in values["others"]
+            ),
+        }
+        return cls(**{**values, **read})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """The content of run.json."""
+
+    version: int = VERSION
+    state: State = State.PREPARED
+    created: float = field(default_factory=time.time)  # seconds since 1970
+    updated: float = 0.0
+    bytes: int | None = None  # on the disk, when it was last written; None in runs of before
+    title: str = ""
+    visitor: str | None = None
+    address: str | None = None  # where a caller who names itself calls from
+    model: str  # the source: a catalogue id, or a folder
+    source_id: str
+    source_hash: str
+    crop: Crop
+    found: Found
+    # What was ordered
+    recipe: Recipe | None = None
+    seconds: float | None = None
+    steps: int | None = None  # a budget in seconds becomes steps when the training begins
+    seed: int = 0
+    deadline: float | None = None  # seconds of training after which it ends
+    queued_at: float = 0.0
+    before: State = State.PREPARED  # what it is again when it leaves the queue without having begun
+    # What came of it
+    reached: int = 0  # steps
+    reason: str | None = None  # the value of an Ending; in runs of before a sentence
+    error: str | None = None
+    advice: str | None = None
+    quality: float | None = None
+    floor: float | None = None
+    best_step: int | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RunInfo":
+        """From JSON of this version or of an older one.
+
+        Raises:
+            KeyError, TypeError, ValueError, ConfigError: it is damaged.
+        """
+        if values["version"] == 1:
+            values = _from_version_1(values)
+        read = {name: kind(values[name]) for name, kind in _KINDS.items() if values.get(name) is not None}
+        return cls(**{**values, **read})
+
+
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    "state": State, "before": State, "found": Found.from_dict, "recipe": Recipe.from_dict,
+    "title": str, "model": str, "created": float, "updated": float, "queued_at": float, "seconds": float,
+    "deadline": float, "steps": int, "reached": int, "seed": int,
+}  # fmt: skip
+
+
+def _from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
+    """What version 1 held on one level, some of it under other names or not yet."""
+    found = {
+        "count": old["counts"]["used"],
+        "skipped": old["counts"].get("skipped", 0),
+        "psnr_mean": old["psnr_mean"],
+        "verdict": old["verdict"],
+        "reason": old.get("verdict_reason", ""),
+        "scores": old.get("judged") or {},
+        "surveyed": old.get("surveyed") or {},
+        "seconds": old.get("encode_seconds") or 0.0,
+    } | {name: old.get(name) or () for name in ("excluded", "near", "others")}
+    known = {each.name for each in fields(RunInfo)}
+    kept = {name: value for name, value in old.items() if name in known and value is not None}
+    return {"crop": "centre"} | kept | {"version": VERSION, "found": found}
+
+
+@functools.lru_cache(maxsize=1000)
+def _read(path: Path, stamp: tuple[int, ...]) -> RunInfo:
+    """The run.json at `path`, which is replaced and never changed: another `stamp` is another file."""
+    values = read_json(path)
+    if values.get("version") not in (1, VERSION):
+        raise RunError("This run was made by another version.", "Begin a new one with the same pictures.")
+    try:
+        return RunInfo.from_dict(values)
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise RunError(f"{path} is damaged.", "Begin a new run with the same pictures.") from error
+
+
+# A run's folder
 
 
 def is_held(path: Path) -> bool:
@@ -53,68 +224,66 @@ def occupied(folder: Path) -> bool:
     return any((folder / name).exists() for name in (JSON, *_FILES, *_FOLDERS))
 
 
-def _sound(info: dict[str, Any]) -> bool:
-    """Whether a run.json holds what everything else relies on, in the right kinds."""
-    needed: dict[str, Any] = {"state": str, "created": (int, float), "updated": (int, float)}
-    optional: dict[str, Any] = {
-        "model": str,
-        "counts": dict,
-        "recipe": dict,
-        "steps": int,
-        "reached": int,
-        "seconds": (int, float),
-    }
-    return all(isinstance(info.get(key), kind) for key, kind in needed.items()) and all(
-        info.get(key) is None or isinstance(info[key], kind) for key, kind in optional.items()
-    )
-
-
 class Run:
-    """One run's folder. Nothing is kept in memory: each look reads the disk.
+    """One run's folder. Each look reads the disk.
 
     Args:
         folder: where it lies.
-        token: what it is called by; on the command line that is the folder itself.
+        token: what it is called by; None on the command line, where that is the folder itself.
+        looks: the token only looks.
     """
 
-    def __init__(self, folder: Path, token: str | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, token: str | None = None, *, looks: bool = False) -> None:
+        self.folder, self.looks = folder, looks
+        self.home = folder.parent.parent if token else None
         self.token = token or str(folder)
-        self.lock = folder / "run.lock"
-        self.bundle, self.codes, self.report = folder / "bundle", folder / CODES, folder / REPORT
-        self.log, self._metrics = folder / LOG, folder / METRICS
-        self._json, self._stop, self._discard = folder / JSON, folder / "stop", folder / "discard"
+        self.lock, self.bundle, self.log = folder / "run.lock", folder / "bundle", folder / LOG
+        self.codes, self.report = folder / CODES, folder / REPORT
+        self.alignment = folder / "alignment"  # pictures before and after their faces were aligned
+        self._json, self._metrics = folder / JSON, folder / METRICS
+        self._stop, self._discard = folder / "stop", folder / "discard"
 
     @property
     def exists(self) -> bool:
-        return self._json.exists() and not self._discard.exists()
+        return self._json.exists() and not self.discarded
 
     @property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """The content of run.json.
 
         Raises:
-            RunError: there is no such run, or it is of another version.
+            RunError: there is no such run, it is damaged, or it is of another version.
         """
-        if not self.exists:
-            raise RunError("There is no such run.", "It may have been deleted; begin a new one.")
-        info = read_json(self._json)
-        if info.get("version") != VERSION:
-            raise RunError("This run was made by another version.", "Begin a new one with the same pictures.")
-        if not _sound(info):
-            raise RunError(f"{self._json} is damaged.", "Begin a new run with the same pictures.")
-        return info
+        if self.discarded:
+            raise _gone()
+        try:
+            found = self._json.stat()
+        except OSError as error:
+            raise _gone() from error
+        # a file so new may be replaced by one of the same time and size: it is read each time
+        read = _read if time.time() - found.st_mtime > RACY_SECONDS else _read.__wrapped__
+        return read(self._json, (found.st_mtime_ns, found.st_size, found.st_ino))
 
-    def create(self, **info: Any) -> None:
-        """Writes the first run.json: state prepared."""
-        now = time.time()
-        write_json(
-            self._json, {"version": VERSION, "state": "prepared", "created": now, "updated": now} | info
-        )
+    def create(self, info: RunInfo) -> None:
+        """Writes the first run.json."""
+        self._write(info)
 
     def update(self, **changes: Any) -> None:
         """Changes run.json; only for the lock's holder."""
-        write_json(self._json, self.info | changes | {"updated": time.time()})
+        self._write(replace(self.info, **changes))
+
+    def _write(self, info: RunInfo) -> None:
+        mark = self.home / QUEUE / self.folder.name if self.home else None
+        waits = info.state in (State.QUEUED, State.RUNNING)
+        if mark and waits:  # first: a mark too many is passed over, one too few is a run that waits for ever
+            mark.parent.mkdir(exist_ok=True)
+            mark.touch()
+        info = replace(info, updated=time.time(), bytes=bytes_in(self.folder))
+        write_json(self._json, asdict(info))
+        if mark and not waits:
+            mark.unlink(missing_ok=True)
+        if self.home and info.state in (State.PREPARED, State.QUEUED):
+            (self.home / WAKE).touch()
 
     @contextlib.contextmanager
     def hold(self, timeout: float = 2.0) -> Iterator[None]:
@@ -136,15 +305,14 @@ class Run:
             lock.release()
 
     @property
-    def state(self) -> str:
-        """One of STATES."""
-        state: str = self.info["state"]
-        if state != "running":
+    def state(self) -> State:
+        state = self.info.state
+        if state != State.RUNNING:
             return state
         if is_held(self.lock):
-            return "stopping" if self.stop_requested else "running"
-        state = self.info["state"]  # it may have ended between the two looks
-        return "interrupted" if state == "running" else state
+            return State.STOPPING if self.stop_requested else State.RUNNING
+        state = self.info.state  # it may have ended between the two looks
+        return State.INTERRUPTED if state == State.RUNNING else state
 
     @property
     def stop_requested(self) -> bool:
@@ -172,10 +340,17 @@ class Run:
 
     @property
     def discarded(self) -> bool:
+        """Whether it was deleted; its files are there until nobody holds its lock."""
         return self._discard.exists()
 
     def erase(self) -> None:
         """Removes a run's own files and nothing else: with `--out` the folder may hold more."""
+        if self.home:
+            for mark in (
+                self.home / QUEUE / self.folder.name,
+                self.home / LOOKS / _look_of(self.folder.name),
+            ):
+                mark.unlink(missing_ok=True)
         for name in _FOLDERS:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         leftovers = self.folder.glob(".*.tmp")
@@ -185,6 +360,16 @@ class Run:
         with contextlib.suppress(OSError):
             self._discard.unlink(missing_ok=True)
             self.folder.rmdir()
+
+    def look_token(self) -> str | None:
+        """The token that only looks at this run; None for a run on the command line."""
+        if self.home is None or self.looks:
+            return self.token if self.looks else None
+        look = _look_of(self.token)
+        path = self.home / LOOKS / look
+        if not path.exists():
+            write_text(path, self.token)
+        return look
 
     # Metrics and previews
 
@@ -200,11 +385,6 @@ class Run:
                 with contextlib.suppress(ValueError):
                     values.append(json.loads(line))
         return values
-
-    @property
-    def alignment(self) -> Path:
-        """The folder with pictures before and after their faces were aligned."""
-        return self.folder / "alignment"
 
     def log_tail(self) -> str:
         """The last lines of log.txt."""
@@ -229,19 +409,18 @@ class Run:
                 self.preview_path(number).unlink()
 
 
+def _gone() -> RunError:
+    return RunError("There is no such run.", "It may have been deleted; begin a new one.")
+
+
 def codes_of(run: Run) -> tuple[Codes, list[int]]:
     """What a run learns from: the codes of its pictures but the excluded ones, and their rows in its files."""
-    made, excluded = codes.load(run.codes), set(run.info.get("excluded") or ())
+    made, excluded = codes.load(run.codes), set(run.info.found.excluded)
     rows = [row for row, name in enumerate(made.names) if name not in excluded]
     return made.take(rows), rows
 
 
-# --- The home: the folder of the app's runs and opened bundles, each found by its token; the queue; cleaning.
-
-RUNS, OPENED = "runs", "models"  # folders
-WAKE = "wake"  # a file, touched when a run is queued: the worker sees it at once
-WORKER_LOCK, WORKER_LOG = "worker.lock", "worker.log"  # of the one worker that serves the home
-LEFTOVER_SECONDS = 3600  # a folder without a run in it may be a run in the making for so long
+# The home
 
 
 def home_folder(given: Path | None = None) -> Path:
@@ -250,12 +429,17 @@ def home_folder(given: Path | None = None) -> Path:
 
 
 def new_token() -> str:
-    """128 bits that nobody guesses: whoever holds a run's token may see and stop it."""
+    """128 bits that nobody guesses."""
     return secrets.token_urlsafe(16)
 
 
 def is_token(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9_-]{22}", text) is not None
+
+
+def _look_of(token: str) -> str:
+    """The token that only looks: who knows it does not know the one it is made from."""
+    return base64.urlsafe_b64encode(hashlib.sha256(f"look {token}".encode()).digest()[:16]).decode()[:22]
 
 
 def new_run(home: Path) -> Run:
@@ -264,18 +448,17 @@ def new_run(home: Path) -> Run:
     return Run(home / RUNS / token, token)
 
 
-def is_inside(home: Path, run: Run) -> bool:
-    """Whether a run is the home's, and so stands in its queue; on the command line it may lie anywhere."""
-    return run.folder.parent == home / RUNS
-
-
 def find_run(home: Path, token: str) -> Run:
-    """The run of a token.
+    """The run of a token, or of one that only looks.
 
     Raises:
         RunError: there is none.
     """
     run = Run(home / RUNS / token, token)
+    if is_token(token) and not run.exists:
+        with contextlib.suppress(OSError):
+            owned = (home / LOOKS / token).read_text(encoding="utf-8")
+            run = Run(home / RUNS / owned, token, looks=True)
     if not is_token(token) or not run.exists:
         raise RunError("There is no such run.", "Check the link; runs are deleted after a while.")
     return run
@@ -296,28 +479,33 @@ def bundle_of(home: Path, ref: str, folders: bool) -> tuple[Path, str] | None:
     if not run.has_model:
         fix = "Wait for its end, or stop it and keep the work."
         raise RunError(f"The run is {run.state} and has no model yet.", fix)
-    return run.bundle, run.info["model"]
+    return run.bundle, run.info.model
 
 
 def runs_in(home: Path) -> list[Run]:
     """All runs of the app, oldest first; damaged ones are left out."""
-    folders = (home / RUNS).iterdir() if (home / RUNS).is_dir() else ()
+    return _sorted((home / RUNS).glob("*"), lambda info: info.created)
+
+
+def waiting(home: Path) -> list[Run]:
+    """The queued runs, in the order in which they are carried out."""
+    return [run for run in in_hand(home) if run.info.state == State.QUEUED]
+
+
+def in_hand(home: Path) -> list[Run]:
+    """The runs that wait for a worker or have (or had) one, in the order of the queue."""
+    return _sorted(
+        (home / RUNS / mark.name for mark in (home / QUEUE).glob("*")), lambda info: info.queued_at
+    )
+
+
+def _sorted(folders: Iterator[Path], key: Callable[[RunInfo], float]) -> list[Run]:
     found = []
     for folder in folders:
         run = Run(folder, folder.name)
-        with contextlib.suppress(RunError, DataError, KeyError):
-            found.append((run.info["created"], run.token, run))
-    return [run for *_, run in sorted(found, key=lambda item: item[:2])]
-
-
-def runs_of(home: Path, visitor: str | None) -> list[Run]:
-    """A visitor's runs, or with None everybody's, the newest first."""
-    found = []
-    for run in reversed(runs_in(home)):
         with contextlib.suppress(RunError, DataError):
-            if visitor is None or run.info.get("visitor") == visitor:
-                found.append(run)
-    return found
+            found.append((key(run.info), run.token, run))
+    return [run for *_, run in sorted(found, key=lambda item: item[:2])]
 
 
 def opened(home: Path, token: str) -> Path | None:
@@ -326,15 +514,16 @@ def opened(home: Path, token: str) -> Path | None:
     return folder if is_token(token) and folder.is_dir() else None
 
 
-def waiting(home: Path) -> list[Run]:
-    """The queued runs, in the order in which they are carried out."""
-    queued = []
-    for run in runs_in(home):
+def mend(home: Path) -> None:
+    """Erases what is left of deleted runs whose worker was killed, and marks queued runs of before."""
+    for folder in (home / RUNS).glob("*"):
+        run = Run(folder, folder.name)
         with contextlib.suppress(RunError, DataError):
-            info = run.info
-            if info["state"] == "queued":
-                queued.append((info["queued_at"], run.token, run))
-    return [run for *_, run in sorted(queued, key=lambda item: item[:2])]
+            if run.discarded:
+                run.delete(timeout=0)
+            elif run.info.state == State.QUEUED:
+                (home / QUEUE).mkdir(exist_ok=True)
+                (home / QUEUE / folder.name).touch()
 
 
 def clean(home: Path, hours: float) -> int:
@@ -342,12 +531,14 @@ def clean(home: Path, hours: float) -> int:
     cleaned, now = 0, time.time()
     for run in runs_in(home):
         with contextlib.suppress(RunError, DataError):
-            if run.state not in ALIVE and now - run.info["updated"] > hours * 3600:
+            if not run.state.alive and now - run.info.updated > hours * 3600:
                 run.delete()
                 cleaned += 1
-    ages = dict.fromkeys((home / OPENED).glob("*"), hours * 3600) | dict.fromkeys(
-        _leftovers(home), LEFTOVER_SECONDS
-    )
+    ages = dict.fromkeys((home / OPENED).glob("*"), hours * 3600)
+    for folder in (home / RUNS).glob("*"):
+        run = Run(folder)
+        if not run.exists and not is_held(run.lock):
+            ages[folder] = LEFTOVER_SECONDS
     for folder, most in ages.items():
         with contextlib.suppress(OSError):
             if now - folder.stat().st_mtime > most:
@@ -356,65 +547,83 @@ def clean(home: Path, hours: float) -> int:
     return cleaned
 
 
-def _leftovers(home: Path) -> list[Path]:
-    found = [Run(folder) for folder in (home / RUNS).glob("*")]
-    return [run.folder for run in found if not run.exists and not is_held(run.lock)]
+# Where a run stands
 
 
-METRICS_SHOWN = 500  # points of a curve; more cannot be seen
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """One look at a run."""
+    """One look at a run. A list of runs lacks what is not in run.json: metrics, previews, log."""
 
     token: str
+    look: str | None = None  # the token that only looks; None for a run on the command line
     title: str
-    state: str  # one of runs.STATES
+    state: State
+    created: float = 0.0  # seconds since 1970
+    deleted_at: float | None = None  # when it will be deleted of itself, if nobody uses it; None is never
+    model: str = ""  # the source it is made on
+    pictures: int = 0
+    bytes: int = 0  # on the disk
+    recipe: str = ""  # its name, with what was changed in it; empty before the start
     step: int
     total_steps: int  # 0 until the budget has become a number of steps
     seconds: float  # of training so far
     seconds_left: float | None
     metrics: list[dict[str, Any]]  # the fields of transfer.Progress, oldest first, at most METRICS_SHOWN
-    preview_step: int | None  # the newest
     preview_steps: list[int]
-    error: str | None  # problem and advice
     place_in_queue: int | None  # 1 is next
-    reason: str | None  # why it ended
+    reason: str | None  # why it ended: see Ending.explained
+    error: str | None  # problem and advice
     quality: float | None
     floor: float | None
     usable: bool  # there is a bundle to sample from
-    recipe: str = ""  # its name, with what was changed in it; empty before the start
     log: str = ""  # the end of its log.txt, if it failed
 
+    @property
+    def preview_step(self) -> int | None:
+        """The newest preview's."""
+        return self.preview_steps[-1] if self.preview_steps else None
 
-def status_of(run: Run, waiting: Sequence[Run] = ()) -> RunStatus:
-    """Where a run stands; `waiting` is its queue, in order."""
+
+def status_of(
+    run: Run, waiting: Sequence[Run] = (), keep_hours: float | None = None, *, brief: bool = False
+) -> RunStatus:
+    """Where a run stands.
+
+    Args:
+        run: it.
+        waiting: its queue, in order.
+        keep_hours: after which it is deleted.
+        brief: as in a list, from its run.json alone.
+    """
     state, info = run.state, run.info
-    metrics, previews = run.metrics(), run.preview_steps()
+    metrics, previews = ([], []) if brief else (run.metrics(), run.preview_steps())
     last = metrics[-1] if metrics else {}
-    told, total, seconds = last.get("step", 0), info.get("steps") or 0, last.get("seconds", 0.0)
-    running = state in ("running", "stopping") and told and total
-    tokens = [other.token for other in waiting]
+    told, total, seconds = last.get("step", 0), info.steps or 0, last.get("seconds", 0.0)
+    running = state in (State.RUNNING, State.STOPPING) and told and total
+    places = [other.folder for other in waiting]
     thin = -(-len(metrics) // METRICS_SHOWN) or 1
-    error = " ".join(part for part in (info.get("error"), info.get("advice")) if part)
     return RunStatus(
         token=run.token,
-        title=info.get("title", ""),
+        look=run.look_token(),
+        title=info.title,
         state=state,
-        step=max(told, info.get("reached") or 0),
+        created=info.created,
+        deleted_at=None if keep_hours is None else info.updated + keep_hours * 3600,
+        model=info.model,
+        pictures=info.found.count,
+        bytes=bytes_in(run.folder) if info.bytes is None else info.bytes,
+        recipe=info.recipe.name if info.recipe else "",
+        step=max(told, info.reached),
         total_steps=total,
         seconds=seconds,
         seconds_left=seconds / told * (total - told) if running else None,
         metrics=metrics[::-thin][::-1],  # the newest stays
-        preview_step=previews[-1] if previews else None,
         preview_steps=previews,
-        error=error or None,
-        place_in_queue=tokens.index(run.token) + 1 if state == "queued" and run.token in tokens else None,
-        reason=info.get("reason"),
-        quality=info.get("quality", last.get("quality")),
-        floor=info.get("floor", last.get("floor")),
+        place_in_queue=places.index(run.folder) + 1 if run.folder in places else None,
+        reason=info.reason,
+        error=" ".join(part for part in (info.error, info.advice) if part) or None,
+        quality=last.get("quality") if info.quality is None else info.quality,
+        floor=last.get("floor") if info.floor is None else info.floor,
         usable=run.has_model,
-        recipe=(info.get("recipe") or {}).get("name", ""),
-        log=run.log_tail() if state == "failed" else "",
+        log=run.log_tail() if state == State.FAILED and not brief else "",
     )

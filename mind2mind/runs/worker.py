@@ -3,6 +3,8 @@
 FOLDER is the app's home, whose queued runs are carried out in order until there has been nothing to do for
 a while, or one run's own folder. One thread and a raised niceness, so that the app beside it stays quick
 (on two cores under load a second thread slowed the loop to a quarter).
+A run comes from its codes to a bundle that reloads, or to the reason why there is none. Killed at any moment, it goes
+on from its last checkpoint to the same numbers.
 """
 
 import contextlib
@@ -19,105 +21,163 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from mind2mind import draw as gallery
-from mind2mind.config import LOCAL, Recipe
+from mind2mind.config import LOCAL
+from mind2mind.draw import save_sheet
 from mind2mind.errors import Mind2MindError, RunError, WeightsError
 from mind2mind.files import read_meta, save_tensors
 from mind2mind.judge.verdict import Originality
 from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, move_in, save_transfer, slug
 from mind2mind.models.catalogue import Catalogue, weights_folder
 from mind2mind.networks.mindgan import mean_code
-from mind2mind.runs import results as outcome
+from mind2mind.runs import results
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
 from mind2mind.runs.run import (
     WAKE,
     WORKER_LOCK,
     Run,
+    State,
     bundle_of,
     codes_of,
     home_folder,
     is_run,
+    mend,
     runs_in,
     waiting,
 )
 from mind2mind.training import transfer
-from mind2mind.training import transfer as learner
-from mind2mind.training import transfer as trained
+from mind2mind.training.transfer import Ending
 
 log = logging.getLogger(__name__)
 
-# --- One queued run carried out: from its codes to a bundle that reloads, or to the reason why there is none.
-# Killed at any moment, a run goes on from its last checkpoint to the same numbers.
-
-
 STOP_SECONDS = 0.1  # between two looks for a stop
+LOOK_SECONDS = 0.5  # between two looks at the queue
+WAKE_SECONDS = 0.05  # between two looks whether to look at once
 
 
-def carry_out(run: Run, library: Catalogue) -> None:
+# One run
+
+
+def carry_out(run: Run, models: Catalogue) -> None:
     """Carries one queued run out to a final state; never raises for what goes wrong in it."""
     try:
         with run.hold(timeout=10):
-            if run.info["state"] == "queued":
+            if run.info.state == State.QUEUED:
                 with _logged(run):
-                    _carry_out(run, library)
+                    _carry_out(run, models)
     except Mind2MindError as error:  # deleted meanwhile, or the disk is too full even to say so
         log.warning("%s", error)
     if run.discarded:
         run.erase()
 
 
-def _carry_out(run: Run, library: Catalogue) -> None:
+def _carry_out(run: Run, models: Catalogue) -> None:
     if run.stop_requested:
-        run.update(state=run.info["before"], reason=transfer.Ending.STOPPED)
+        run.update(state=run.info.before, reason=Ending.STOPPED)
         return
-    run.update(state="running")
+    run.update(state=State.RUNNING)
     try:
-        _train(run, library)
+        _train(run, models)
     except RunError:
         raise
     except Exception as error:
         log.exception("The run failed.")
-        _fail(run, library, error)
+        _fail(run, models, error)
 
 
-def _fail(run: Run, library: Catalogue, error: Exception) -> None:
+def _train(run: Run, models: Catalogue) -> None:
+    """From codes to a bundle that reloads; then the run is done, or stopped with its work kept."""
+    info = run.info
+    source = models.load(info.model)
+    if not source.is_on(info.source_hash):
+        raise WeightsError(
+            f"The model '{info.model}' is another one now than when the pictures were encoded.",
+            "Put the old one back, or begin a new run with the same pictures.",
+        )
+    w = codes_of(run)[0].w
+    assert info.recipe and (info.steps or info.seconds), "it was started with them"
+    steps = info.steps or transfer.steps_for(w, info.recipe, info.seconds or 0)
+    run.update(steps=steps)
+    checkpoint = run.folder / transfer.LAST
+    run.cut_back(read_meta(checkpoint)["step"] if checkpoint.exists() else None)
+    stopper = _Stopper(run, info.deadline)
+    log.info("Training from step %s of %s.", "0" if not checkpoint.exists() else "the checkpoint", steps)
+    for event in transfer.train(
+        w, info.recipe, steps, seed=info.seed, folder=run.folder, resume=True, should_stop=stopper
+    ):
+        if isinstance(event, transfer.Progress):
+            run.append_metrics(asdict(event))
+        elif isinstance(event, transfer.Preview):
+            save_tensors(run.preview_path(event.step), {"w": event.w})
+        elif isinstance(event, transfer.Finished):
+            run.update(reached=event.step)  # the last metrics may be some steps older
+            stopped = event.reason is Ending.STOPPED and stopper.stop
+            reason = Ending.TIME_UP if event.reason is Ending.STOPPED and not stopped else event.reason
+            if not _bundle(run, source) and not stopped:
+                raise WeightsError("The training left no generator.", "Resume the run, or give it more time.")
+            log.info("Ended at step %d: %s", event.step, reason.value)
+            run.update(state=State.STOPPED if stopped else State.DONE, reason=reason)
+
+
+def _fail(run: Run, models: Catalogue, error: Exception) -> None:
     """Keeps the last good weights as a bundle, if there are any, and names the cause."""
     if isinstance(error, Mind2MindError):
         problem, advice = error.problem, error.fix
     elif isinstance(error, OSError):
-        problem, advice = (
-            f"A file could not be written or read: {error.strerror}.",
-            "Make room, then resume the run.",
-        )
+        problem = f"A file could not be written or read: {error.strerror}."
+        advice = "Make room, then resume the run."
     else:
         problem = f"{type(error).__name__}: {error}"
         advice = "This is a fault of the program: log.txt in the run's folder has the details."
-    changes: dict[str, Any] = {}
     try:
-        if (run.folder / learner.BEST).exists():
-            changes = _bundle(run, library.load(run.info["model"]))
+        if _bundle(run, models.load(run.info.model)):
+            advice += " What it had learnt until then is kept and can be sampled."
     except Exception:
         log.exception("The last good weights could not be bundled.")
-    if changes:
-        advice += " What it had learnt until then is kept and can be sampled."
-    run.update(state="failed", error=problem, advice=advice, **changes)
+    run.update(state=State.FAILED, error=problem, advice=advice)
 
 
-@contextlib.contextmanager
-def _logged(run: Run) -> Iterator[None]:
-    """Everything the package logs meanwhile goes to the run's log.txt."""
-    handler = logging.FileHandler(run.log, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("mind2mind")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-        handler.close()
+def _bundle(run: Run, source: Model) -> bool:
+    """Writes the run's bundle, reloads it, draws its preview, moves it in; False if there is no generator yet."""
+    if not (run.folder / transfer.BEST).exists():
+        return False
+    g, sizes, meta = transfer.exported(run.folder)
+    info, fresh = run.info, run.folder / "bundle.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    card = _card(run, source, meta, results.judged(g, sizes.z_dim, codes_of(run)[0]))
+    extra = {"recipe": meta["recipe"], "seed": info.seed, "crop": info.crop}
+    save_transfer(fresh, g, mean_code(g, sizes.z_dim), card, source=source, sizes=sizes, extra=extra)
+    save_sheet(load_transfer(fresh, source), fresh / PREVIEW)
+    move_in(fresh, run.bundle)
+    run.update(quality=meta["quality"], floor=meta["floor"], best_step=meta["step"])
+    return True
+
+
+def _card(run: Run, source: Model, meta: dict[str, Any], judged: Originality) -> Card:
+    """What was made and measured; `meta` is what the best generator's file says of it."""
+    info, last = run.info, (run.metrics() or [{}])[-1]
+    title, rounded = info.title or "A transfer", {name: meta[name] for name in ("quality", "floor")}
+    numbers = {
+        "pictures": info.found.count,
+        "pictures_psnr": round(info.found.psnr_mean, 2),
+        "best_step": meta["step"],
+        "steps": max(meta["step"], last.get("step", 0), info.reached),
+        "seconds": round(last.get("seconds", 0.0), 1),
+        **{name: None if value is None else round(value, 4) for name, value in rounded.items()},
+        "recipe": meta["recipe"],
+    }
+    if judged.bound is not None:
+        numbers["near_copies"] = round(judged.share, 3)
+    return Card(
+        id=slug(title),
+        title=title,
+        knows=f"what {info.found.count} pictures have in common, as {source.card.title} sees them",
+        credit=source.card.credit,
+        licence=source.card.licence,
+        numbers=numbers,
+        notes="Credit and licence are the source model's; the pictures it learnt from have their own.\n\n"
+        f"Made by `{results.command(info, out=slug(title))}`.",
+        crop=info.crop,
+    )
 
 
 class _Stopper:
@@ -137,104 +197,24 @@ class _Stopper:
         return self.stop or self.late
 
 
-def _train(run: Run, library: Catalogue) -> None:
-    """From codes to a bundle that reloads; then the run is done, or stopped with its work kept."""
-    info = run.info
-    model = library.load(info["model"])
-    if not model.is_on(info["source_hash"]):
-        raise WeightsError(
-            f"The model '{info['model']}' is another one now than when the pictures were encoded.",
-            "Put the old one back, or begin a new run with the same pictures.",
-        )
-    w = codes_of(run)[0].w
-    recipe = Recipe.from_dict(info["recipe"])
-    steps = info["steps"] or transfer.steps_for(w, recipe, info["seconds"])
-    run.update(steps=steps)
-    checkpoint = run.folder / learner.LAST
-    run.cut_back(read_meta(checkpoint)["step"] if checkpoint.exists() else None)
-    stopper = _Stopper(run, info.get("deadline"))
-    log.info("Training from step %s of %s.", "0" if not checkpoint.exists() else "the checkpoint", steps)
-    events = transfer.train(
-        w, recipe, steps, seed=info["seed"], folder=run.folder, resume=True, should_stop=stopper
-    )
-    for event in events:
-        if isinstance(event, transfer.Progress):
-            run.append_metrics(asdict(event))
-        elif isinstance(event, transfer.Preview):
-            save_tensors(run.preview_path(event.step), {"w": event.w})
-        elif isinstance(event, transfer.Finished):
-            _finish(run, model, event, stopper)
+@contextlib.contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    """Everything the package logs meanwhile goes to the run's log.txt."""
+    handler = logging.FileHandler(run.log, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("mind2mind")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
 
 
-def _finish(run: Run, model: Model, finished: transfer.Finished, stopper: _Stopper) -> None:
-    run.update(reached=finished.step)  # the last metrics may be some steps older
-    reason = finished.reason
-    stopped = reason is transfer.Ending.STOPPED and stopper.stop
-    if reason is transfer.Ending.STOPPED and not stopped:
-        reason = transfer.Ending.TIME_UP
-    changes: dict[str, Any] = {}
-    if (run.folder / learner.BEST).exists():
-        changes = _bundle(run, model)
-    elif not stopped:
-        raise WeightsError("The training left no generator.", "Resume the run, or give it more time.")
-    log.info("Ended at step %d: %s", finished.step, reason.value)
-    run.update(state="stopped" if stopped else "done", reason=reason, **changes)
-
-
-def _bundle(run: Run, source: Model) -> dict[str, Any]:
-    """Writes the run's bundle, reloads it, draws its preview, moves it in; gives its numbers."""
-    g, sizes, meta = trained.exported(run.folder)
-    info = run.info
-    judged = outcome.judged(g, sizes.z_dim, codes_of(run)[0])
-    card = _card(info, source, _numbers(run, meta, judged))
-    fresh = run.folder / "bundle.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    extra = {"recipe": meta["recipe"], "seed": info["seed"], "crop": info["crop"]}
-    w_avg = mean_code(g, sizes.z_dim)
-    save_transfer(fresh, g, w_avg, card, source=source, sizes=sizes, extra=extra)
-    model = load_transfer(fresh, source)
-    gallery.save_sheet(model, fresh / PREVIEW)
-    move_in(fresh, run.bundle)
-    return {"quality": meta["quality"], "floor": meta["floor"], "best_step": meta["step"]}
-
-
-def _numbers(run: Run, meta: dict[str, Any], judged: Originality) -> dict[str, Any]:
-    """What was measured, for the card; `meta` is what the best generator's file says of it."""
-    info, last = run.info, (run.metrics() or [{}])[-1]
-    numbers = {
-        "pictures": info["counts"]["used"],
-        "pictures_psnr": round(info["psnr_mean"], 2),
-        "best_step": meta["step"],
-        "steps": max(meta["step"], last.get("step", 0), info.get("reached") or 0),
-        "seconds": round(last.get("seconds", 0.0), 1),
-        "quality": _rounded(meta["quality"]),
-        "floor": _rounded(meta["floor"]),
-        "recipe": meta["recipe"],
-    }
-    return numbers if judged.bound is None else numbers | {"near_copies": round(judged.share, 3)}
-
-
-def _card(info: dict[str, Any], source: Model, numbers: dict[str, Any]) -> Card:
-    title = info["title"] or "A transfer"
-    return Card(
-        id=slug(title),
-        title=title,
-        knows=f"what {info['counts']['used']} pictures have in common, as {source.card.title} sees them",
-        credit=source.card.credit,
-        licence=source.card.licence,
-        numbers=numbers,
-        notes="Credit and licence are the source model's; the pictures it learnt from have their own.\n\n"
-        f"Made by `{outcome.command(info, out=slug(title))}`.",
-        crop=info["crop"],
-    )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-LOOK_SECONDS = 0.5  # between two looks at the queue
-WAKE_SECONDS = 0.05  # between two looks whether to look at once
+# The queue
 
 
 def main() -> int:
@@ -243,51 +223,55 @@ def main() -> int:
     be_modest()
     torch.set_num_threads(1)
     if is_run(folder):
-        carry_out(Run(folder), _library(home_folder()))
+        carry_out(Run(folder), models_in(home_folder()))
     else:
         serve(folder, float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_SECONDS)
     return 0
 
 
+def models_in(home: Path) -> Catalogue:
+    """The models that a worker finds: it trains on the CPU."""
+    find_run = partial(bundle_of, home, folders=True)
+    cpu = torch.device("cpu")
+    return Catalogue(home, weights_folder(), cpu, LOCAL, find_run=find_run, draw_preview=save_sheet)
+
+
 def serve(home: Path, idle_seconds: float) -> None:
     """Carries out the home's queued runs in order; ends when idle, or at once if another worker serves it."""
-    lock, library = FileLock(home / WORKER_LOCK), _library(home)
+    lock, models = FileLock(home / WORKER_LOCK), models_in(home)
     while True:
         try:
             lock.acquire(timeout=0)
         except Timeout:
             return
         try:
-            _serve(library, idle_seconds)
+            mend(home)
+            _serve(home, models, idle_seconds)
         finally:
             lock.release()
         if not waiting(home):  # one that came between the last look and the release would wait for ever
             return
 
 
-def _library(home: Path) -> Catalogue:
-    find_run = partial(bundle_of, home, folders=True)
-    cpu = torch.device("cpu")
-    return Catalogue(home, weights_folder(), cpu, LOCAL, find_run=find_run, draw_preview=gallery.save_sheet)
-
-
-def _serve(library: Catalogue, idle_seconds: float) -> None:
-    idle_since = time.monotonic()
+def _serve(home: Path, models: Catalogue, idle_seconds: float) -> None:
+    idle_since, seen = time.monotonic(), -1
     while time.monotonic() - idle_since < idle_seconds:
-        if queue := waiting(library.home):
-            carry_out(queue[0], library)
+        if queue := waiting(home):
+            carry_out(queue[0], models)
             idle_since = time.monotonic()
+        elif (touched := _touched(home / WAKE)) != seen:
+            get_ready(home, models)
+            seen = touched
         else:
-            _prepare(library)
-            _wait(library.home / WAKE)
+            _wait(home / WAKE)
 
 
-def _prepare(library: Catalogue) -> None:
+def get_ready(home: Path, models: Catalogue) -> None:
     """Loads the source of the newest run that waits for its start: it is likely the next one."""
-    for run in reversed(runs_in(library.home)):
+    for run in reversed(runs_in(home)):
         with contextlib.suppress(Mind2MindError):
-            if run.info["state"] == "prepared":
-                library.load(run.info["model"])
+            if run.info.state == State.PREPARED:
+                models.load(run.info.model)
                 import torch._dynamo  # noqa: F401  an optimiser's first step does, which takes a second
 
                 return

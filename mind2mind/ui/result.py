@@ -16,9 +16,8 @@ from mind2mind.errors import RunError
 from mind2mind.judge.verdict import RULE
 from mind2mind.models.bundle import slug, usage
 from mind2mind.models.hub import PROMISE
-from mind2mind.runs.queue import Entry
 from mind2mind.runs.results import Outcome
-from mind2mind.runs.run import ALIVE
+from mind2mind.runs.run import RunStatus
 from mind2mind.ui.shared import (
     LIVE,
     MODEL_WORK,
@@ -79,7 +78,7 @@ def sent(url: str, private: bool) -> str:
     return boxed("good", "It is on the Hugging Face Hub", who) + f'<div class="m2m-note">{linked(url)}</div>'
 
 
-def entry_line(entry: "Entry") -> str:
+def entry_line(entry: "RunStatus") -> str:
     """A run in the list: title, state, when, on which model, how much it takes."""
     when = time.strftime("%d %b, %H:%M", time.localtime(entry.created))
     pictures = plural(entry.pictures, "picture")
@@ -452,7 +451,7 @@ class Result:
         """What came of the run, once it has ended; of one that has no model only that one can go on."""
         visit = Visit.of(stored)
         status = self.steps.status(visit.token)
-        if status is None or status.state == "prepared" or status.state in ALIVE:
+        if status is None or status.state == "prepared" or status.state.alive:
             return self.steps.unchanged
         with told():
             updates = self.steps.also(RESULT) | self.shelf.known(visit)

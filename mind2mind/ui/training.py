@@ -9,7 +9,6 @@ import pandas as pd
 
 from mind2mind.config import BUDGETS, CHANGED, DEFAULT, RECIPES, SETTINGS, Recipe, Setting, as_text, changed
 from mind2mind.errors import ConfigError, RunError
-from mind2mind.runs.run import ALIVE
 from mind2mind.training.transfer import Ending
 from mind2mind.ui.shared import (
     MODEL_WORK,
@@ -484,7 +483,7 @@ class Training:
         if before is None or standing(before) != standing(status):
             updates[self.status] = standing(status)
         if before is None or before.state != status.state:
-            alive, asked = status.state in ALIVE, status.state == "stopping"
+            alive, asked = status.state.alive, status.state == "stopping"
             updates[self.stop] = gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=alive)
             updates[self.discard] = gr.Button(visible=alive)
             if not alive:

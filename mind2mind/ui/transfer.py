@@ -565,7 +565,7 @@ class Check:
 
     def summed_up(self, prepared: Prepared) -> Updates:
         """The verdict, and what can be done about it."""
-        better = f"Read them with {prepared.others[0]['title']} instead" if prepared.others else ""
+        better = f"Read them with {prepared.others[0].title} instead" if prepared.others else ""
         return {
             self.summary: checked(prepared),
             self.ways: ways(prepared),
@@ -756,7 +756,7 @@ class Pictures:
         """The same pictures, read by the model that knows them better."""
         prepared = self.reading.waiting(Visit.of(stored))
         if prepared and prepared.others:
-            other = prepared.others[0]["id"]
+            other = prepared.others[0].id
             crop = "centre" if prepared.crop == "face" else prepared.crop
             yield from self.again(stored, other, crop, added)
 

@@ -117,7 +117,7 @@ class Bench:
         p95 = self.slider(other, "during a run")
         begun = time.monotonic()
         page.locator("#transfer-stop").click()
-        saved = waited(begun, lambda: run.info["state"] == "stopped")
+        saved = waited(begun, lambda: run.info.state == "stopped")
         seen(page, "#transfer-samples img", 64)
         tell("Stop to a saved model, s", saved=saved, samples_seen=time.monotonic() - begun)
         page.context.close()
