@@ -73,6 +73,11 @@ def test_only_the_endpoints_for_programs_are_public(page):
     assert public == {"sample", "interpolate", "encode", "submit", "status", "stop", "result"}
 
 
+def test_what_a_browser_keeps_can_be_read_after_a_restart(page, tmp_path):
+    again = Page(make_studio(tmp_path)).visit
+    assert (again.storage_key, again.secret) == (page.visit.storage_key, page.visit.secret)
+
+
 def test_nothing_on_the_page_comes_from_elsewhere(page):
     text = str(page.demo.get_config_file())
     assert "fonts.googleapis" not in text and "cdn" not in text.lower()
@@ -424,7 +429,7 @@ call["open"](None, result[tab.result.keep.download].value["path"])
 
 call["sample"]("tiny", 0, 1, 1.0, "none"), call["encode"](pictures, "tiny", "centre", True)
 call["interpolate"]("tiny", 0, 1, 12, "WebP")
-submit = lambda paths: list(call["submit"](paths, "tiny", 30, 0, "default", "centre", 0, "", True, type("R", (), {"client": None, "headers": {}})))
+submit = lambda paths: list(call["submit"](type("R", (), {"client": None, "headers": {}}), paths, "tiny", 30, 0, "default", "centre", 0, "", True))
 assert submit(pictures)[-1]["used"] == len(pictures)
 assert len(call["result"](token)[0]) == 64
 for attempt in (lambda: submit([bad]), lambda: list(call["add"]({"agreed": True}, [bad], "tiny", "centre"))):

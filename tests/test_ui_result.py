@@ -253,7 +253,7 @@ def test_the_tick_holds_for_the_other_tab_and_for_callers(public, pictures):
     calls = (
         lambda: call["interpolate"](*way, file, None, False),
         lambda: call["encode"]([file], "tiny", "", "yes"),
-        lambda: next(call["submit"]([file], "tiny", 30, 0, "default", "", 0, "", False, None)),
+        lambda: next(call["submit"](None, [file], "tiny", 30, 0, "default", "", 0, "", False)),
     )
     for attempt in calls:
         with pytest.raises(gr.Error, match="agreed=True"):

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -49,56 +50,53 @@ TOLD = (
 )  # fmt: skip
 
 
+Picture = str | None
+Pictures = list[str]
+FIELDS: dict[Any, Callable[..., Any]] = {  # by the type of a parameter
+    str: gr.Textbox,
+    int: gr.Number,
+    float: gr.Number,
+    bool: gr.Checkbox,
+    Picture: gr.File,
+    Pictures: partial(gr.File, file_count="multiple"),
+}
+
+
 class Api:
-    """Made inside the Blocks; a method without an underscore is the endpoint of its name."""
+    """Made inside the Blocks; a method without an underscore is the endpoint of its name.
+
+    Their arguments may be anything, whatever their types say. Another default of `model` is the first of the list.
+    """
 
     def __init__(self, studio: "Studio", interpolate: InterpolateTab) -> None:
         self.studio, self.save_clip = studio, interpolate.save
         self._reader, self._harvester = gpu(self._read, check_seconds), gpu(self._harvest)
+        work, at_once = MODEL_WORK, {"queue": False}
         with gr.Column(visible=False):
-            self._fields = {
-                "pictures": gr.File(file_count="multiple"),
-                "picture_a": gr.File(),
-                "picture_b": gr.File(),
-                "model": gr.Textbox(studio.models.list()[0].id),
-                "token": gr.Textbox(),
-                "crop": gr.Textbox(""),
-                "noise": gr.Textbox("random"),
-                "kind": gr.Textbox("WebP"),
-                "recipe": gr.Textbox("default"),
-                "visitor": gr.Textbox(""),
-                "agreed": gr.Checkbox(False),
-                "psi": gr.Number(1.0),
-            }
-            numbers = {"seed": 0, "seed_a": 0, "seed_b": 1, "count": 16, "frames": 60, "steps": 0}
-            numbers["seconds"] = BUDGETS["Quick"].seconds
-            self._fields |= {name: gr.Number(value) for name, value in numbers.items()}
-            for name, field in self._fields.items():
-                field.label = name
-            self._button, report = gr.Button(), gr.JSON(label="report")
-            gallery, file = gr.Gallery(label="pictures", format="png"), gr.File(label="file")
-        self._add(gpu(self.sample), gallery, MODEL_WORK)
-        self._add(gpu(self.interpolate), file, MODEL_WORK)
-        self._add(gpu(self.encode, check_seconds), [file, report], MODEL_WORK)
-        self._add(self.submit, report, MODEL_WORK)
-        self._add(self.status, report, {"queue": False})
-        self._add(self.stop, report, {"queue": False})
-        self._add(self.result, [gallery, file, report], MODEL_WORK)
+            report, gallery, file = gr.JSON(), gr.Gallery(format="png"), gr.File()
+            self._add(gpu(self.sample), gallery, work)
+            self._add(gpu(self.interpolate), file, work)
+            self._add(gpu(self.encode, check_seconds), [file, report], work)
+            self._add(self.submit, report, work)
+            self._add(self.status, report, at_once)
+            self._add(self.stop, report, at_once)
+            self._add(self.result, [gallery, file, report], work)
 
     def _add(self, function: Callable[..., Any], outputs: Any, queue: dict[str, Any]) -> None:
-        names = [name for name in inspect.signature(function).parameters if name != "request"]
-        self._button.click(
-            telling(function),
-            [self._fields[name] for name in names],
-            outputs,
-            api_name=function.__name__,
-            api_description=inspect.getdoc(
-                function
-            ),  # all of it: Gradio's own choice leaves the arguments out
-            **queue,
-        )
+        fields = []
+        for name, parameter in inspect.signature(function).parameters.items():
+            value = self.studio.models.list()[0].id if name == "model" else parameter.default
+            if name != "request":
+                fields.append(
+                    FIELDS[parameter.annotation](None if value is parameter.empty else value, label=name)
+                )
+        # All of the docstring: Gradio's own choice leaves the arguments out
+        named: dict[str, Any] = {"api_name": function.__name__, "api_description": inspect.getdoc(function)}
+        gr.Button().click(telling(function), fields, outputs, **named, **queue)
 
-    def sample(self, model: str, seed: int, count: int, psi: float, noise: str) -> list[str]:
+    def sample(
+        self, model: str, seed: int = 0, count: int = 16, psi: float = 1.0, noise: str = "random"
+    ) -> list[str]:
         """Draws new pictures.
 
         Args:
@@ -119,12 +117,12 @@ class Api:
     def interpolate(
         self,
         model: str,
-        seed_a: int,
-        seed_b: int,
-        frames: int,
-        kind: str,
-        picture_a: str | None = None,
-        picture_b: str | None = None,
+        seed_a: int = 0,
+        seed_b: int = 1,
+        frames: int = 60,
+        kind: str = "WebP",
+        picture_a: Picture = None,
+        picture_b: Picture = None,
         agreed: bool = False,
     ) -> str:
         """Makes a clip of the way from A to B.
@@ -150,7 +148,7 @@ class Api:
         return self.save_clip(model, ends, whole("frames", frames, 2, MOST_FRAMES), kind, False)
 
     def encode(
-        self, pictures: list[str], model: str, crop: Any, agreed: bool = False
+        self, pictures: Pictures, model: str, crop: str = "", agreed: bool = False
     ) -> tuple[str, dict[str, Any]]:
         """Encodes pictures into codes.
 
@@ -175,16 +173,16 @@ class Api:
 
     def submit(
         self,
-        pictures: list[str],
-        model: str,
-        seconds: float,
-        steps: float,
-        recipe: str,
-        crop: str,
-        seed: float,
-        visitor: str,
-        agreed: bool,
         request: gr.Request,
+        pictures: Pictures,
+        model: str,
+        seconds: float = BUDGETS["Quick"].seconds,
+        steps: int = 0,
+        recipe: str = "default",
+        crop: str = "",
+        seed: int = 0,
+        visitor: str = "",
+        agreed: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Checks pictures and trains on them. Streams how many are read; its last value holds the token.
 
@@ -301,22 +299,20 @@ def _known_token(token: Any) -> str:
 
 def _caller(request: gr.Request, name: str) -> tuple[str, str]:
     """Who calls and from where; a name counts within its address only, so nobody can take another's."""
-    network = "somewhere"
-    with suppress(ValueError):
-        address = ipaddress.ip_address(_address(request))
-        network = str(ipaddress.ip_network((address, 64 if address.version == 6 else 32), strict=False))
+    address = _address(request.client.host if request.client else "")
+    if (
+        "SPACE_ID" in os.environ
+    ):  # there a proxy calls; it notes at the end for whom, and callers what they like
+        noted = map(_address, request.headers.get("x-forwarded-for", "").split(","))
+        address = [address, *(other for other in noted if other and other.is_global)][-1]
+    place = str(address or "somewhere")
+    if address and address.version == 6:  # half of it is the caller's to choose
+        place = str(ipaddress.ip_network((address, 64), strict=False))
     digest = hashlib.sha256(str(name or "").encode(errors="replace")).hexdigest()[:16]
-    return f"api {network} {digest}", f"api {network}"
+    return f"api {place} {digest}", f"api {place}"
 
 
-def _address(request: gr.Request) -> str:
-    """The caller's: on Spaces what the proxy in front of us noted last, as callers may begin that list themselves."""
-    noted = request.headers.get("x-forwarded-for", "") if "SPACE_ID" in os.environ else ""
-    outside = [host.strip() for host in noted.split(",") if _is_public(host.strip())]
-    return outside[-1] if outside else request.client.host if request.client else ""
-
-
-def _is_public(host: str) -> bool:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     with suppress(ValueError):
-        return ipaddress.ip_address(host).is_global
-    return False
+        return ipaddress.ip_address(host.strip())
+    return None
