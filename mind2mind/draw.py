@@ -506,7 +506,8 @@ def _name(endpoint: Endpoint) -> tuple[object, ...]:
 def _reconstructions(model: Model, pictures: Pictures) -> Iterator[Reconstruction | Report]:
     for picture in pictures:
         (rebuilt,), (ratio,) = rebuild(model, picture.pixels[None])
-        aligned = picture.aligned if pictures.crop == "face" else None  # else it is only what would be
+        face = pictures.crop == "face"  # else it is only what would be
+        aligned = pictures.before_and_after(picture) if face else None
         yield Reconstruction(picture.name, to_image(picture.pixels), rebuilt, ratio, aligned)
     yield pictures.report
 

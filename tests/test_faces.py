@@ -19,7 +19,7 @@ from mind2mind.cli import build
 from mind2mind.data import faces
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.faces import Remark
-from mind2mind.data.images import SHOWN, PictureError, Reason, face_square, to_tensor
+from mind2mind.data.images import SHOWN, PictureError, Reason, to_image, to_tensor
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.models.bundle import Card, describe, save_source
 from mind2mind.networks.alae import ALAE
@@ -37,7 +37,7 @@ def portrait():
 
 @pytest.fixture(scope="module")
 def upright(portrait):
-    return face_square(portrait, 128)
+    return to_image(to_tensor(portrait, 128, 3, "face"))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_turned_and_shifted_face_comes_out_like_the_upright_one(portrait, upri
     assert not face.aligned and face.turn == pytest.approx(degrees, abs=5)
     small = [
         np.asarray(x.resize((16, 16), Image.Resampling.BOX), float)
-        for x in (face_square(copy, 128, face), upright)
+        for x in (to_image(to_tensor(copy, 128, 3, "face", face)), upright)
     ]
     centred = copy.resize((16, 16), Image.Resampling.BOX)
     gap = np.abs(small[0] - small[1]).mean()
@@ -166,13 +166,17 @@ def test_the_report_on_faces(tmp_path, portrait, upright, quick):
     read, (a, b, c) = list(pictures), pictures.report.files
     assert a.reason.startswith("Face aligned: it leant by") and b.reason == "Aligned already: used as it is."
     assert c.skipped is Reason.NO_FACE and c.reason.startswith("No face was found: the crop centre")
-    assert read[0].aligned is not None and read[1].aligned is None
+    before, after = pictures.before_and_after(read[0])
+    assert before.size == after.size == (SHOWN, SHOWN) and pictures.before_and_after(read[1]) is None
     assert pictures.report.faces() == {Remark.ALIGNED: 1, Remark.FITS: 1}
     pictures = Pictures([tmp_path], resolution=64, channels=3, faces_wanted=True)
     read, (a, b, c) = list(pictures), pictures.report.files
     assert [v.face for v in (a, b, c)] == [Remark.NOT_ALIGNED, Remark.FITS, Remark.NO_FACE]
     assert a.reason == "Face not aligned: the crop face would align it."
-    assert c.reason == "No face found: this model knows faces only." and read[0].aligned is not None
+    assert (
+        c.reason == "No face found: this model knows faces only."
+        and pictures.before_and_after(read[0]) is not None
+    )
 
 
 # The doors

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mind2mind.config import LOCAL, Crop, Limits
 from mind2mind.data import faces
-from mind2mind.data.faces import Remark
+from mind2mind.data.faces import Face, Remark
 from mind2mind.data.images import (
     SHOWN,
     PictureError,
@@ -216,33 +216,27 @@ class Report:
             DataError: the values are no report of these versions.
         """
         try:
-            if values["version"] == 1:
-                return cls(tuple(_from_version_1(**file) for file in values["verdicts"]))
-            if values["version"] != 2:
+            if values["version"] not in (1, 2):
                 raise ValueError(f"version {values['version']}")
-            return cls(tuple(_from_version_2(**file) for file in values["files"]))
+            files = values["files" if values["version"] == 2 else "verdicts"]
+            return cls(tuple(_file_report(**file) for file in files))
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"This is no report on pictures ({error}).", "Read the pictures again."
-            ) from error
+            problem = f"This is no report on pictures ({error})."
+            raise DataError(problem, "Read the pictures again.") from error
+
+
+def _file_report(
+    *, status: str, reason: str, skipped: str | None = None, face: str | None = None, **rest: Any
+) -> FileReport:
+    """From JSON; in version 1 only the beginning of the sentence tells the kind."""
+    if status == "skipped":
+        kind = next((kind for kind in Reason if reason.startswith(kind.value)), Reason.FOREIGN)
+        return FileReport(skipped=Reason(skipped) if skipped else kind, reason=reason, **rest)
+    remark = next((kind for kind in Remark if reason.startswith(kind.value)), None)
+    return FileReport(face=Remark(face) if face else remark, reason=reason, **rest)
 
 
 NOTHING = Report()
-
-
-def _from_version_1(*, status: str, reason: str, **rest: Any) -> FileReport:
-    """Only the sentence told the kind."""
-    if status == "used":
-        face = next((kind for kind in Remark if reason.startswith(kind.value)), None)
-        return FileReport(face=face, reason=reason, **rest)
-    skipped = next((kind for kind in Reason if reason.startswith(kind.value)), Reason.FOREIGN)
-    return FileReport(skipped=skipped, reason=reason, **rest)
-
-
-def _from_version_2(*, status: str, skipped: str | None, face: str | None, **rest: Any) -> FileReport:
-    return FileReport(
-        skipped=Reason(skipped) if skipped else None, face=Remark(face) if face else None, **rest
-    )
 
 
 # --- The pictures themselves, one at a time.
@@ -255,7 +249,8 @@ class Picture:
     name: str
     sha256: str  # of the pixels
     pixels: Tensor  # uint8 (C, H, W)
-    aligned: tuple[Image.Image, Image.Image] | None = None  # small: before and after, where that differs
+    face: Face | None = None  # where one was looked for and is not aligned
+    oblong: bool = False
 
 
 class Pictures:
@@ -325,14 +320,16 @@ class Pictures:
         other._files = [file for file in self._files if file.name in names]
         return other
 
-    def before_and_after(self, names: Collection[str]) -> list[tuple[Image.Image, Image.Image]]:
-        """These pictures as they are, and the square that the model gets of them; small."""
-        couples = []
-        for file in self._files:
-            if file.name in names:
-                with suppress(DataError):
-                    couples.append(before_and_after(self._open(file, SHOWN), self.crop))
-        return couples
+    def before_and_after(self, picture: Picture) -> tuple[Image.Image, Image.Image] | None:
+        """A picture of these as it is, and cropped, or as aligning its face would make it; None where they agree."""
+        if not picture.face and (self.looks or not picture.oblong):
+            return None
+        file = next(file for file in self._files if file.name == picture.name)
+        with suppress(DataError):  # it may have vanished
+            if picture.face:
+                return before_and_after(self._open(file, self._side), "face", picture.face)
+            return before_and_after(self._open(file, SHOWN), self.crop)
+        return None
 
     def __iter__(self) -> Iterator[Picture]:
         """Reads from the beginning, one file at a time."""
@@ -362,8 +359,14 @@ class Pictures:
         kind, said = faces.remark(face, cut) if self.looks else (None, "")
         if min(width, height) < self.resolution:
             said = f"{said} Enlarged to {self.resolution} pixels.".lstrip()
-        aligned = before_and_after(image, "face", face) if face and not face.aligned else None
-        return Picture(file.name, digest, pixels, aligned), replace(report, face=kind, reason=said)
+        face = face if face and not face.aligned else None
+        picture = Picture(file.name, digest, pixels, face, oblong=width != height)
+        return picture, replace(report, face=kind, reason=said)
+
+    @property
+    def _side(self) -> int:
+        """Pixels that a side of an opened picture has or has more than, where there are so many."""
+        return max(2 * faces.SEEN, 8 * self.resolution) if self.crop == "face" else 2 * self.resolution
 
     def _open(self, file: File, side: int) -> Image.Image:
         """The picture of a file, with sides of `side` px or more where it has them.

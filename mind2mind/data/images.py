@@ -109,9 +109,8 @@ def open_picture(source: Path | bytes, limits: Limits, name: str = "", *, side: 
         PictureError: it is none of ours, damaged, too small or too large; the problem says which in plain words.
     """
     try:
-        if (
-            isinstance(source, Path) and source.exists() and not source.is_file()
-        ):  # a pipe would wait for ever
+        # opening a pipe would wait for ever
+        if isinstance(source, Path) and source.exists() and not source.is_file():
             raise PictureError(Reason.NOT_A_FILE, fix=f"Give a picture: {READABLE} are read.")
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
             length = stream.seek(0, io.SEEK_END)
@@ -249,22 +248,13 @@ def to_tensor(
     """
     check_crop(crop)
     image = image.convert("RGB" if channels == 3 else "L")
-    if crop == "face":
-        square = face_square(image, resolution, face)
+    face = (face or face_of(image)) if crop == "face" else None
+    if face and not face.aligned:
+        square = faces.cut(image, face.quad, resolution)
     else:
         square = _fit(image, resolution) if crop == "fit" else _centre(image, resolution)
     array = np.array(square)
     return torch.from_numpy(array.reshape(resolution, resolution, channels)).permute(2, 0, 1).contiguous()
-
-
-def face_square(image: Image.Image, resolution: int, face: faces.Face | None = None) -> Image.Image:
-    """The largest face as FFHQ cuts it out; of a picture that shows it so already the square in the middle.
-
-    Raises:
-        ConfigError, PictureError: as `face_of`, where no `face` is given.
-    """
-    face = face or face_of(image)
-    return _centre(image, resolution) if face.aligned else faces.cut(image, face.quad, resolution)
 
 
 def face_of(image: Image.Image) -> faces.Face:

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def encode(
     judged = verdict.judge(values, model.card.numbers)
     scores = {p.name: (float(r), float(v)) for p, r, v in zip(some.kept, ratios, values, strict=True)}
     seconds = time.monotonic() - begun
-    aligned = _cropped(pictures, some.kept, report)
+    aligned = tuple(islice(filter(None, map(pictures.before_and_after, some.kept)), SHOWN))
     yield Encoding(
         codes=encoded.codes,
         thumbnails=encoded.thumbnails,
@@ -125,17 +126,6 @@ def encode(
         aligned=aligned,
         seconds=seconds,
     )
-
-
-def _cropped(
-    pictures: Pictures, kept: Sequence[Picture], report: Report
-) -> tuple[tuple[Image.Image, Image.Image], ...]:
-    """Some before and after the crop, where it changes anything."""
-    if pictures.looks:
-        return tuple(picture.aligned for picture in kept if picture.aligned)[:SHOWN]
-    oblong = {v.name for v in report.used if v.width != v.height}
-    names = [picture.name for picture in kept if picture.name in oblong]
-    return tuple(pictures.before_and_after(names[:SHOWN]))
 
 
 def _why_none(report: Report) -> str:
