@@ -40,7 +40,7 @@ from mind2mind.data.images import (
 )
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import atomic
-from mind2mind.judge.metrics import psnr
+from mind2mind.judge.verdict import reconstruct
 from mind2mind.models.bundle import Model
 from mind2mind.models.catalogue import Catalogue
 from mind2mind.networks.alae import ALAE, Noise, no_noise, noise_per_picture
@@ -143,17 +143,10 @@ def rebuild(model: Model, pixels: Tensor) -> tuple[list[Image.Image], list[float
     images: list[Image.Image] = []
     ratios: list[float] = []
     for some in pixels.split(batch_of(model.alae.architecture.resolution)):
-        y, ratio = _reconstruct(model.alae, some)
+        y, ratio = reconstruct(model.alae, some)
         images += [to_image(picture) for picture in y]
         ratios += ratio.tolist()
     return images, ratios
-
-
-@torch.inference_mode()
-def _reconstruct(alae: ALAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    x = from_uint8(pixels).to(alae.w_avg.device)
-    y = alae.reconstruct(x)
-    return y.cpu(), psnr(x, y.clamp(-1, 1)).cpu()
 
 
 @torch.no_grad()
