@@ -2,14 +2,12 @@
 window.m2m = {
   // Puts into a handler's first argument what happens to the slider: it is moved while the pointer holds it,
   // set by us if the focus is elsewhere, else nothing: a key moved it, or its number was typed.
-  held(id, [, ...all]) {
+  held(id, all) {
     const box = document.getElementById(id);
     const held = box.querySelector("input[type=range]:active") ? "moving"
       : box.contains(document.activeElement) ? "" : "set";
     return [held, ...all];
   },
-
-  letGo: (_, ...all) => ["let go", ...all],
 
   // Saves a file that was made for it.
   save(file) {
