@@ -11,7 +11,7 @@ from test_pretrain import TINY, discs
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from mind2mind.cli import build
+from mind2mind.cli import commands
 from mind2mind.config import (
     ARCHITECTURES,
     BEDROOM,
@@ -198,7 +198,7 @@ def test_from_the_command_line_to_a_bundle_that_samples_through_f(tmp_path, monk
     out = tmp_path / "discs"
 
     def called(*arguments):
-        result = CliRunner().invoke(build(), [*map(str, arguments), "--json"])
+        result = CliRunner().invoke(commands, [*map(str, arguments), "--json"])
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
 

@@ -410,7 +410,7 @@ def test_revisions_are_pinned(web, studio, theirs):
     for same in ("me/toys", "me/toys@refs/pr/1", "me/toys@" + OTHER_COMMIT, "me/toys@fffffff"):
         assert not got(studio, same).new
     text = fails(studio, "me/toys@v1", DataError)
-    assert OTHER_COMMIT in text and "--remove me/toys" in text
+    assert OTHER_COMMIT in text and "--delete me/toys" in text
     studio.models.delete("me/toys")
     assert got(studio, "me/toys@v1").commit == COMMIT
 

@@ -286,7 +286,7 @@ class Catalogue:
                 if revision not in (None, known) and not str(commit).startswith(at):
                     raise DataError(
                         f"'{model_id}' is already here, at {commit or 'no known commit'}.",
-                        f"For another revision remove it first: {COMMAND} download --remove {model_id}",
+                        f"For another revision delete it first: {COMMAND} download --delete {model_id}",
                     )
                 yield Downloaded(model_id, folder, str(noted.get("sha256", "")), commit, new=False)
                 return

@@ -31,10 +31,11 @@ from mind2mind.config import (
 from mind2mind.data import codes
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.images import from_uint8, grid, save_png, to_image
-from mind2mind.errors import ConfigError, DataError, TrainingError
+from mind2mind.errors import ConfigError, DataError, RunError, TrainingError
+from mind2mind.files import read_meta
 from mind2mind.judge.metrics import ROWS, psnr
 from mind2mind.judge.verdict import own_numbers
-from mind2mind.models.bundle import Card, load_source, save_source
+from mind2mind.models.bundle import WEIGHTS, Card, load_source, save_source
 from mind2mind.networks.alae import ALAE
 from mind2mind.training.adversarial import AdversarialTrainee
 from mind2mind.training.autoencoder import PixelTrainee, Trainee
@@ -172,6 +173,11 @@ def pretrain(
         check_resumable(out)
         trainee.load(out / CHECKPOINT)
     return _loop(trainee, pictures, held_out, total_kimg, out, log_every, should_stop)
+
+
+def kept_kimg(out: Path) -> float | None:
+    """Thousands of pictures that the checkpoint in `out` has seen; None where there is none."""
+    return float(read_meta(out / CHECKPOINT)["kimg"]) if (out / CHECKPOINT).exists() else None
 
 
 def check_resumable(out: Path) -> None:
@@ -357,12 +363,15 @@ def make_source(
     Raises:
         ConfigError: not exactly one of kimg and minutes, or `start` is of another architecture.
         DataError: too few usable pictures, or more than fit into memory.
+        RunError: `out` holds a training or a bundle, and it is not to be resumed.
         TrainingError: see `pretrain`.
     """
     if (kimg is None) == (minutes is None):
         raise ConfigError("The length of the training is not clear.", "Give either --kimg or --minutes.")
     if resume:
         check_resumable(out)  # not only after an hour of reading pictures
+    elif any((out / name).exists() for name in (CHECKPOINT, WEIGHTS)):
+        raise RunError(f"There is already a training in {out}.", "Resume it, or choose another folder.")
     alae, numbers = new_alae(architecture, seed), dict[str, Any]()
     if start:
         numbers["started_from"] = _begin(alae, start)
