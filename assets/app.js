@@ -22,4 +22,16 @@ window.m2m = {
     document.getElementById(id).scrollIntoView({ block: "center" });
     return all;
   },
+
+  // Words for Gradio's ImageSlider, which gives its two pictures none; it shows them a moment after the change.
+  closer() {
+    for (const wait of [0, 100, 500, 2000]) setTimeout(() => {
+      document.querySelectorAll("#transfer-closer img").forEach((picture, i) => {
+        picture.alt = i ? "Its reconstruction" : "Your picture";
+      });
+    }, wait);
+  },
+
+  // The address of the run: only the browser knows under which one the page is seen.
+  linkTo: (visit) => visit && visit.token ? `${location.origin}${location.pathname}?run=${visit.token}` : "",
 };

@@ -61,7 +61,7 @@ def event(page, name):
 
 
 def checked(page, files, stored=None):
-    *_, last = page.transfer.pictures.add(stored, files, "tiny", "centre")
+    *_, last = page.transfer.pictures.add(Visit.of(stored), files, "tiny", "centre")
     return last
 
 
@@ -111,7 +111,7 @@ def test_what_visitors_wrote_is_escaped():
     texts += [
         transfer.checked(prepared),
         transfer.ways(prepared),
-        transfer.near(prepared),
+        transfer.near(prepared.near),
     ]
     texts += [training.standing(status), shared.linked(evil)]
     assert not any("<img" in text for text in texts)
@@ -285,7 +285,7 @@ def test_the_list_of_models_opens_no_weights(page, tmp_path, monkeypatch):
     monkeypatch.setattr(page.studio.models, "load", load)
     choices = page.known_models(stored | {"models": [stored["token"], "a" * 22]})[0].choices
     assert choices == [("Tiny", "tiny"), (f"Yours: {title}", stored["token"])]
-    page.transfer.result.forget(stored)
+    page.transfer.shelf.delete_shown(Visit.of(stored))
 
 
 def test_files_of_the_dead_are_wiped(tmp_path, monkeypatch):
@@ -376,7 +376,7 @@ def GPU(duration):
 """
 
 ON_ZEROGPU = """
-import sys
+import inspect, sys
 import spaces, torch
 
 run = torch.nn.Module.__call__
@@ -385,7 +385,6 @@ def guarded(module, *a, **k):
     return run(module, *a, **k)
 torch.nn.Module.__call__ = guarded
 
-import contextlib
 import runpy
 import gradio as gr
 from tiny import RECIPE, carry_out
@@ -393,8 +392,7 @@ from tiny import RECIPE, carry_out
 demos = []
 gr.Blocks.launch, gr.Blocks.block_thread, gr.Blocks.local_url = (lambda demo, **k: demos.append(demo)), (lambda demo: None), ""
 arguments, sys.argv = sys.argv, ["app.py"]
-with contextlib.suppress(SystemExit):
-    runpy.run_path("app.py", run_name="__main__")
+runpy.run_path("app.py", run_name="__main__")
 sys.argv = arguments
 from mind2mind.ui.transfer import Example
 
@@ -408,11 +406,11 @@ call["draw"]("tiny", 0, 2, 1, "random")
 ends = ("tiny", 1, pictures[0], 2, None)
 call["show"](0.5, *ends), call["slide"]("", 0.5, *ends), call["clip_of"](12, "WebP", True, *ends)
 
-tab, (*_, ready) = call["look_at"].__self__, call["add"]({"agreed": True}, pictures, "tiny", "centre")
+tab, (*_, ready) = inspect.unwrap(call["look_at"]).__self__, call["add"]({"agreed": True}, pictures, "tiny", "centre")
 stored = ready[tab.steps.visit]
 token = stored["token"]
-assert len(ready[tab.pictures.check.compared].value) == 8
-assert len(tab.reopen(stored)[tab.pictures.check.compared].value) == 8
+assert len(ready[tab.pictures.compared].value) == 8
+assert len(call["arrive"](stored, type("R", (), {"query_params": {}}))[tab.pictures.compared].value) == 8
 example = type("Chosen", (), {"index": 0})
 tab.pictures.examples = [Example(tuple(map(str, pictures)), "E", "")]
 *_, other = call["add_example"](None, "tiny", "centre", None, example)
@@ -421,13 +419,12 @@ studio.runs.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
 spaces.inside += 1  # the worker's
 carry_out(studio, token)
 spaces.inside -= 1
-*_, last = call["follow"](stored)
-assert len(last[tab.training.previews]) == 16
+assert len(call["show_preview"](call["show_run"](stored)[tab.training.previewed])) == 16
 result = call["finish"](stored)
-assert result[tab.result.use].visible
+assert result[tab.result.made].visible
 call["look_at"](stored, token), call["use"](stored), call["known_models"](stored | {"models": [token]})
 call["draw"](token, 0, 1, 1, "none")
-call["open"](None, result[tab.result.keep.download].value["path"])
+call["open"](None, result[tab.result.download].value["path"])
 
 call["sample"]("tiny", 0, 1, 1.0, "none"), call["encode"](pictures, "tiny", "centre", True)
 call["interpolate"]("tiny", 0, 1, 12, "WebP")
@@ -459,7 +456,7 @@ def test_on_zerogpu_every_network_runs_in_a_gpu_call(tmp_path):
     command = [sys.executable, "-c", ON_ZEROGPU, str(bad), *uploads(tmp_path / "in")]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    for name in ("draw", "slide", "show", "save", "_read", "preview", "_harvest", "comparison", "encode"):
+    for name in ("draw", "slide", "show", "save", "_encode", "preview", "_harvest", "comparison", "encode"):
         assert f"'{name}': 60" in done.stdout
 
 

@@ -1,19 +1,24 @@
 # ruff: noqa: F811
 """The tab Transfer up to the result: pictures in, some left out, the settings, the run on the page, links to it."""
 
+import inspect
+import time
 import types
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
+import httpx
 import pytest
+from gradio_client import Client
+from live import free_port
 from PIL import Image
 from test_ui import STATUS, checked, gradios_files, page, uploads  # noqa: F401  (two are fixtures)
 from tiny import RECIPE, carry_out, make_pictures
 
-from mind2mind.config import DEFAULT, PAPER, PUBLIC, SETTINGS
-from mind2mind.errors import RunError
+from mind2mind.config import DEFAULT, PAPER, PUBLIC, SETTINGS, changed
+from mind2mind.errors import Mind2MindError
 from mind2mind.files import read_json
 from mind2mind.runs.run import State, new_token
 from mind2mind.training import transfer as learner
@@ -23,9 +28,11 @@ from mind2mind.ui.training import standing
 from mind2mind.ui.transfer import linked_run
 
 
-@pytest.mark.parametrize(
-    "state", ["prepared", "queued", "running", "stopping", "stopped", "done", "failed", "interrupted"]
-)
+def request(**query) -> gr.Request:
+    return SimpleNamespace(query_params=query)
+
+
+@pytest.mark.parametrize("state", State)
 def test_each_state_has_words(state):
     assert "<b>" in training.standing(replace(STATUS, state=state))
 
@@ -37,50 +44,53 @@ def test_the_whole_way_of_a_run(page, tmp_path):
     ready = checked(page, files)
     stored, token = ready[tab.steps.visit], ready[tab.steps.visit]["token"]
     assert (
-        "12 pictures can be used, 1 cannot" in ready[tab.pictures.check.summary]
-        and "notes.txt" in ready[tab.pictures.check.report]
+        "12 pictures can be used, 1 cannot" in ready[tab.pictures.summary]
+        and "notes.txt" in ready[tab.pictures.report]
     )
-    assert len(ready[tab.pictures.check.compared].value) == 8 and ready[tab.steps.parts["train"]].visible
+    assert len(ready[tab.pictures.compared].value) == 8 and ready[tab.steps.parts["train"]].visible
 
     page.studio.runs.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
-    assert next(tab.training.follow(stored))[tab.steps.message] == ""
+    assert "Waiting" in tab.training.show_run(Visit.of(stored))[tab.training.status]
     carry_out(page.studio, token)
-    *_, last = tab.training.follow(stored)
+    last = tab.training.show_run(Visit.of(stored))
     assert (
         "Done" in last[tab.training.status]
         and len(last[tab.training.losses].value["data"]) > 20
         and not last[tab.training.stop].visible
     )
-    assert len(last[tab.training.previews]) == 16
+    assert len(tab.training.show_preview(last[tab.training.previewed])) == 16
+    assert tab.training.show_preview(None) == []
 
-    result = tab.result.finish(stored)
-    assert result[tab.steps.parts["result"]].visible and result[tab.result.use].visible
-    assert tab.reopen(stored)[tab.steps.visit]["token"] == token  # a reload finds it
+    result = tab.result.finish(Visit.of(stored))
+    assert result[tab.result.made].visible
+    assert tab.result.reveal(Visit.of(stored), result[tab.result.drawn])[tab.steps.parts["result"]].visible
+    assert tab.arrive(Visit.of(stored), request())[tab.steps.visit]["token"] == token  # a reload finds it
     used, sample_model, *_ = page.use(stored)
     assert (sample_model.value, used["models"]) == (token, [token])
     assert len(page.sample.draw(token, 0, 2, 1, "none")[0]) == 2
 
-    again, *_ = page.open(None, result[tab.result.keep.download].value["path"])
+    again, *_ = page.open(None, result[tab.result.download].value["path"])
     assert len(page.sample.draw(again["models"][0], 0, 2, 1, "none")[0]) == 2
 
     files = [Path(page.sample.zip_of(page.sample.draw(ref, 0, 1, 1, "none")[1])) for ref in (token, "tiny")]
-    forgotten = tab.result.forget(used)
-    left = [path.exists() for path in (*files, Path(result[tab.result.keep.download].value["path"]))]
+    forgotten = tab.shelf.delete_shown(Visit.of(used))
+    left = [path.exists() for path in (*files, Path(result[tab.result.download].value["path"]))]
     assert left == [False, True, False]  # what was made for the run goes with it
     assert forgotten[tab.steps.visit]["token"] is None and forgotten[tab.steps.visit]["models"] == []
-    with pytest.raises(RunError, match="no such run"):
+    with pytest.raises(Mind2MindError, match="no such run"):
         page.sample.draw(token, 0, 2, 1, "none")
 
 
 def test_start_and_stop(page, tmp_path):
     tab = page.transfer
     stored = checked(page, uploads(tmp_path))[tab.steps.visit]
-    assert tab.training.begin(stored, 30, "default")[tab.steps.parts["live"]].visible
+    assert tab.training.begin(Visit.of(stored), 30, "default")[tab.steps.parts["live"]].visible
     assert page.studio.runs.status(stored["token"]).state == "queued"
-    tab.training.halt(stored)
+    tab.training.halt(Visit.of(stored))
     assert page.studio.runs.status(stored["token"]).state == "prepared"
-    assert tab.result.finish(stored) == tab.steps.unchanged
-    tab.result.forget(stored)
+    again = tab.training.show_run(Visit.of(stored))  # it can be started once more
+    assert again[tab.steps.parts["train"]].visible and not again[tab.steps.clock].active
+    tab.shelf.delete_shown(Visit.of(stored))
 
 
 def test_two_visitors_do_not_see_each_others_runs(page, tmp_path):
@@ -91,48 +101,48 @@ def test_two_visitors_do_not_see_each_others_runs(page, tmp_path):
     assert [run.token for run in page.studio.runs.list(a["visitor"])] == [a["token"]]
     for stored in (a, b | {"models": [b["token"]]}):  # b's run has no model yet
         assert [ref for _, ref in page.known_models(stored)[0].choices] == ["tiny"]
-    tab.result.forget(a)
-    tab.result.forget(b)
+    tab.shelf.delete_shown(Visit.of(a))
+    tab.shelf.delete_shown(Visit.of(b))
 
 
 def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     tab = page.transfer
     first = checked(page, uploads(tmp_path / "a"))
-    stored, added = first[tab.steps.visit], first[tab.pictures.reading.added]
+    stored, added = first[tab.steps.visit], first[tab.pictures.added]
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())]
-    *_, last = tab.pictures.add(stored, more, "tiny", "centre", added)
-    assert last[tab.steps.visit] == stored and "15 pictures can be used" in last[tab.pictures.check.summary]
-    assert len(last[tab.pictures.reading.added][1]) == 15
+    *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", "centre", added)
+    assert last[tab.steps.visit] == stored and "15 pictures can be used" in last[tab.pictures.summary]
+    assert len(last[tab.pictures.added][1]) == 15
 
-    with pytest.raises(gr.Error, match="3 x Duplicate"):  # the set stays as it was, and is seen
-        for last in tab.pictures.add(stored, more, "tiny", "centre", added):  # noqa: B007
+    with pytest.raises(Mind2MindError, match="3 x Duplicate"):  # the set stays as it was, and is seen
+        for last in tab.pictures.add(Visit.of(stored), more, "tiny", "centre", added):  # noqa: B007
             pass
     assert last[tab.steps.parts["train"]].visible and page.studio.runs.prepared(stored["token"]).count == 15
 
-    *_, fitted = tab.pictures.again(stored, "tiny", "fit", ("A", [*uploads(tmp_path / "a"), *more]))
+    *_, fitted = tab.pictures.again(Visit.of(stored), "tiny", "fit", ("A", [*uploads(tmp_path / "a"), *more]))
     assert fitted[tab.steps.visit]["token"] != stored["token"] and fitted[tab.pictures.crop] == "fit"
     assert page.studio.runs.prepared(fitted[tab.steps.visit]["token"]).count == 15
     assert [run.token for run in page.studio.runs.list(stored["visitor"])] == [
         fitted[tab.steps.visit]["token"]
     ]
 
-    emptied = tab.pictures.start_over(fitted[tab.steps.visit])
+    emptied = tab.pictures.start_over(Visit.of(fitted[tab.steps.visit]))
     assert emptied[tab.steps.visit]["token"] is None and page.studio.runs.list(stored["visitor"]) == []
 
 
 def test_after_a_reload_a_set_grows_but_cannot_be_read_anew(page, tmp_path):
     tab = page.transfer
     stored = checked(page, uploads(tmp_path / "a"))[tab.steps.visit]
-    (told_of,) = tab.pictures.again(stored, "tiny", "fit", None)
+    (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", None)
     assert "Add your pictures again" in told_of[tab.steps.message]
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 2, seed=1).iterdir())]
-    *_, last = tab.pictures.add(stored, more, "tiny", "centre", None)
-    assert "14 pictures can be used" in last[tab.pictures.check.summary]
-    tab.result.forget(stored)
+    *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", "centre", None)
+    assert "14 pictures can be used" in last[tab.pictures.summary]
+    tab.shelf.delete_shown(Visit.of(stored))
 
 
 def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
-    tab, picking = page.transfer, page.transfer.pictures.check.picking
+    tab, picking = page.transfer, page.transfer.pictures
     files = uploads(tmp_path / "a")
     with Image.open(files[0]) as image:
         red, green, blue = image.getpixel((0, 0))
@@ -141,24 +151,24 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
     ready = checked(page, [*files, str(tmp_path / "a/copy.png")])
     stored = ready[tab.steps.visit]
     assert "1 near duplicate" in ready[picking.near] and ready[picking.drop].visible
-    assert "13 pictures can be used" in ready[tab.pictures.check.summary]
+    assert "13 pictures can be used" in ready[tab.pictures.summary]
 
     chosen = types.SimpleNamespace(index=2)
-    after = picking.toggle(stored, 1, chosen)
-    assert "12 pictures can be used, 1 left out" in after[tab.pictures.check.summary]
+    after = picking.toggle(Visit.of(stored), 1, chosen)
+    assert "12 pictures can be used, 1 left out" in after[tab.pictures.summary]
     captions = [item["caption"] for item in after[picking.thumbnails].value]
     assert [c.endswith("left out") for c in captions] == [i == 2 for i in range(13)]
-    assert "left out" not in picking.toggle(stored, 1, chosen)[tab.pictures.check.summary]
+    assert "left out" not in picking.toggle(Visit.of(stored), 1, chosen)[tab.pictures.summary]
 
-    dropped = picking.drop_near(stored, 1)
+    dropped = picking.drop_near(Visit.of(stored), 1)
     assert dropped[picking.near] == "" and page.studio.runs.prepared(stored["token"]).excluded == (
         "copy.png",
     )
     assert page.studio.runs.prepared(stored["token"]).count == 12
-    assert not picking.take_all(stored, 1)[picking.all].visible
-    with pytest.raises(gr.Error, match="no such picture"):
-        picking.toggle(stored, 1, types.SimpleNamespace(index=99))
-    tab.result.forget(stored)
+    assert not picking.take_all(Visit.of(stored), 1)[picking.all].visible
+    with pytest.raises(Mind2MindError, match="no such picture"):
+        picking.toggle(Visit.of(stored), 1, types.SimpleNamespace(index=99))
+    tab.shelf.delete_shown(Visit.of(stored))
 
 
 def test_leaving_all_out_says_what_to_do(page, tmp_path):
@@ -167,13 +177,13 @@ def test_leaving_all_out_says_what_to_do(page, tmp_path):
     prepared = page.studio.runs.prepared(stored["token"])
     none = page.studio.runs.exclude(prepared.token, [v.name for v in prepared.report.used])
     assert "take some in again" in transfer.checked(none)
-    with pytest.raises(gr.Error, match="No picture is left"):
-        tab.training.begin(stored, 30, "default")
-    tab.result.forget(stored)
+    with pytest.raises(Mind2MindError, match="No picture is left"):
+        tab.training.begin(Visit.of(stored), 30, "default")
+    tab.shelf.delete_shown(Visit.of(stored))
 
 
 def test_the_box_is_emptied_or_it_would_send_its_files_again(page, tmp_path):
-    events = page.transfer.pictures.add(None, uploads(tmp_path, 2), "tiny", "centre")
+    events = page.transfer.pictures.add(Visit.of(None), uploads(tmp_path, 2), "tiny", "centre")
     assert next(events) == {page.transfer.pictures.files: None}
     events.close()
 
@@ -186,40 +196,37 @@ def test_the_limits_are_told_before_the_upload():
 def test_a_run_that_is_gone_leaves_an_empty_page(page):
     tab = page.transfer
     stored = Visit.of(None).at("a" * 22).stored()
-    assert tab.reopen(stored)[tab.steps.visit]["token"] is None
-    assert list(tab.training.follow(stored)) == [tab.steps.unchanged]
-    with pytest.raises(gr.Error, match="no such run"):
-        tab.training.begin(stored, 30, "default")
+    assert tab.arrive(Visit.of(stored), request())[tab.steps.visit]["token"] is None
+    shown = tab.training.show_run(Visit.of(stored))
+    assert "The run is deleted" in shown[tab.steps.message] and not shown[tab.steps.clock].active
+    with pytest.raises(Mind2MindError, match="no such run"):
+        tab.training.begin(Visit.of(stored), 30, "default")
 
 
 def test_too_many_files_are_refused_with_the_numbers(page, tmp_path, monkeypatch):
     monkeypatch.setattr(page.studio.runs, "limits", replace(PUBLIC, files=5))
-    with pytest.raises(gr.Error, match=r"6 files, more than the 5 allowed"):
+    with pytest.raises(Mind2MindError, match=r"6 files, more than the 5 allowed"):
         checked(page, uploads(tmp_path, 6))
 
 
 def test_pictures_that_are_none_are_told(page, tmp_path):
     bad = tmp_path / "a.png"
     bad.write_bytes(b"")
-    with pytest.raises(gr.Error, match="None of the pictures can be used"):
+    with pytest.raises(Mind2MindError, match="None of the pictures can be used"):
         checked(page, [str(bad)])
 
 
 def test_uploads_that_were_tidied_up_are_to_be_added_again(page, tmp_path):
     tab, files = page.transfer, uploads(tmp_path, 3)
     ready = checked(page, files)
-    stored, added = ready[tab.steps.visit], ready[tab.pictures.reading.added]
+    stored, added = ready[tab.steps.visit], ready[tab.pictures.added]
     Path(files[0]).unlink()
-    (told_of,) = tab.pictures.again(stored, "tiny", "fit", added)
+    (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", added)
     assert "Add your pictures again" in told_of[tab.steps.message]
-    tab.result.forget(stored)
+    tab.shelf.delete_shown(Visit.of(stored))
 
 
 # The run
-
-
-def request(**query) -> gr.Request:
-    return SimpleNamespace(query_params=query)
 
 
 @pytest.fixture
@@ -227,16 +234,16 @@ def run(page, tmp_path):
     """What the browser keeps of a prepared run."""
     stored = checked(page, uploads(tmp_path / "in"))[page.transfer.steps.visit]
     yield stored
-    page.transfer.result.forget(stored)
+    page.transfer.shelf.delete_shown(Visit.of(stored))
 
 
 def test_the_panel_is_made_from_the_recipe(page):
-    panel = page.transfer.training.advanced
+    panel = page.transfer.training
     assert [field.label for field in panel.fields] == [setting.label for setting in SETTINGS.values()]
     assert all(
         setting.help in field.info for field, setting in zip(panel.fields, SETTINGS.values(), strict=True)
     )
-    assert panel.chosen("paper", *panel.values("paper")) is PAPER
+    assert changed(PAPER, dict(zip(SETTINGS, panel.values("paper"), strict=True))) is PAPER
     assert panel.fields[[*SETTINGS].index("generator_widths")].value == "256,256"
     assert panel.fields[[*SETTINGS].index("jitter")].value == DEFAULT.jitter
 
@@ -244,7 +251,7 @@ def test_the_panel_is_made_from_the_recipe(page):
 def test_what_is_changed_in_the_panel_is_trained_by(page, run):
     tab = page.transfer
     values = dict.fromkeys(SETTINGS) | {"jitter": 0.4, "generator_widths": "32, 16"}
-    tab.training.begin(run, 30, "paper", *values.values())
+    tab.training.begin(Visit.of(run), 30, "paper", *values.values())
     kept = read_json(page.studio.runs.find(run["token"]).folder / "run.json")["recipe"]
     assert (kept["jitter"], kept["generator_widths"], kept["learning_rate"]) == (0.4, [32, 16], 1e-3)
     shown = standing(page.studio.runs.status(run["token"]))
@@ -255,64 +262,116 @@ def test_what_is_changed_in_the_panel_is_trained_by(page, run):
 @pytest.mark.parametrize(("name", "value"), [("jitter", 7), ("generator_widths", "9999"), ("batch_size", 1)])
 def test_a_setting_out_of_range_is_told(page, run, name, value):
     values = dict.fromkeys(SETTINGS) | {name: value}
-    with pytest.raises(gr.Error, match=name):
-        page.transfer.training.begin(run, 30, "default", *values.values())
-    with pytest.raises(gr.Error, match="no recipe"):
-        page.transfer.training.begin(run, 30, "cake")
+    with pytest.raises(Mind2MindError, match=name):
+        page.transfer.training.begin(Visit.of(run), 30, "default", *values.values())
+    with pytest.raises(Mind2MindError, match="no recipe"):
+        page.transfer.training.begin(Visit.of(run), 30, "cake")
     assert page.studio.runs.status(run["token"]).state == "prepared"
 
 
 def test_a_link_shows_the_run_on_another_device_and_a_wrong_one_nothing(page, run):
     tab = page.transfer
-    there = tab.arrive(None, request(run=run["token"]))
+    there = tab.arrive(Visit.of(None), request(run=run["token"]))
     shown = tab.steps.parts["check"]
     assert there[tab.steps.visit]["token"] == run["token"] and there[shown].visible
     assert there[tab.steps.visit]["visitor"] != run["visitor"]
     assert [r.token for r in page.studio.runs.list(there[tab.steps.visit]["visitor"])] == []
     for wrong in (new_token(), "..", run["token"][:-1], str(page.studio.home)):
-        nothing = tab.arrive(None, request(run=wrong))
+        nothing = tab.arrive(Visit.of(None), request(run=wrong))
         assert nothing[tab.steps.visit]["token"] is None and shown not in nothing
         assert "no run under this link" in nothing[tab.steps.message]
-    assert tab.arrive(run, request())[tab.steps.visit]["token"] == run["token"]
+    assert tab.arrive(Visit.of(run), request())[tab.steps.visit]["token"] == run["token"]
     assert linked_run(request()) is None
     assert page.first_tab(request(run="x")).selected == "transfer"
 
 
-def test_only_what_has_changed_is_sent(page, run):
-    training = page.transfer.training
-    status = replace(STATUS, metrics=[{"step": 50, "critic_loss": 1.0, "generator_loss": 1.0, "gap": 1.0}])
-    assert training._changes(status, status) == {}
-    first = training._changes(None, status)
-    assert {training.status, training.stop, training.losses} <= first.keys()
-    later = training._changes(status, replace(status, step=60, seconds=10.0))
-    assert training.losses in later and training.stop not in later
-    stopping = training._changes(status, replace(status, state=State.STOPPING))
-    assert not stopping[training.stop].interactive and training.losses not in stopping
-    ended = training._changes(status, replace(status, state=State.DONE))
+def wired(page, *targets):
+    """The events of these components' triggers."""
+    wanted = {(component._id, trigger) for component, trigger in targets}
+    return [event for event in page.demo.fns.values() if wanted & {*event.targets}]
+
+
+def test_a_look_at_a_run_updates_nothing_but_what_is_compared(page, run):
+    tab, training = page.transfer, page.transfer.training
+    (look,) = wired(page, (tab.steps.clock, "tick"))
+    assert look.outputs == [training.glance] and not inspect.isgeneratorfunction(look.fn)
+    assert training.look(Visit.of(run)) == training.look(Visit.of(run))
+    page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
+    waiting = training.look(Visit.of(run))
+    assert (
+        waiting != training.look(Visit.of(None)) != training.look(Visit.of(None))
+    )  # one that is gone is told of each time
+    carry_out(page.studio, run["token"])
+    assert training.look(Visit.of(run)) != waiting
+    ended = training.show_run(Visit.of(run))
     assert not (
         ended[training.stop].visible or ended[training.discard].visible or ended[training.sure].visible
     )
+    assert not ended[tab.steps.clock].active and ended[training.ended]
+
+
+def test_a_hundred_pages_that_follow_a_run_leave_the_queue_free(page, run):
+    """Each look is a job of its own that ends at once: none holds one of the job slots while the run goes on."""
+    page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
+    (look,) = wired(page, (page.transfer.steps.clock, "tick"))
+    page.demo.queue()
+    _, url, _ = page.demo.launch(
+        prevent_thread_lock=True, quiet=True, server_port=free_port(), max_threads=80
+    )
+    try:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            for page_number in range(100):
+                call = {
+                    "fn_index": look._id,
+                    "session_hash": f"page{page_number}",
+                    "data": [run],
+                    "trigger_id": None,
+                }
+                client.post("gradio_api/queue/join", json=call).raise_for_status()
+            drawn = Client(url, verbose=False).predict("tiny", 0, 1, 1.0, "none", api_name="/sample")
+        assert len(drawn) == 1
+        deadline = time.monotonic() + 60
+        while any(page.demo._queue.active_jobs) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert page.studio.runs.status(run["token"]).state == "queued"
+        assert len(page.demo._queue.active_jobs) == 80 and not any(page.demo._queue.active_jobs)
+    finally:
+        page.demo.close(verbose=False)
+
+
+def test_a_result_that_comes_late_is_not_shown_beside_another_run(page, run):
+    result, part = page.transfer.result, page.transfer.steps.parts["result"]
+    assert part not in result.reveal(Visit.of(run), new_token()) and part not in result.reveal(
+        Visit.of(run), None
+    )
+    assert part not in result.reveal(Visit.of(None), None)
+    page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
+    late = result.finish(
+        Visit.of(run)
+    )  # a look that was overtaken by a click asked for it: the run is followed on
+    assert late[page.transfer.steps.clock].active and late[result.drawn] is None
+    page.studio.runs.stop(run["token"])
 
 
 def test_any_seed_can_be_tried_while_it_trains(page, run, monkeypatch):
     training = page.transfer.training
     monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
     page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
-    with pytest.raises(gr.Error, match="not begun"):
-        training.try_now(run, 5)
+    with pytest.raises(Mind2MindError, match="not begun"):
+        training.try_now(Visit.of(run), 5)
     carry_out(page.studio, run["token"])
-    pictures, about = training.try_now(run, 5)
+    pictures, about = training.try_now(Visit.of(run), 5)
     assert len(pictures) == 8 and "Seeds 5 to 12, as the run drew them at step 20" in about
-    with pytest.raises(gr.Error, match="seed"):
-        training.try_now(run, -1)
+    with pytest.raises(Mind2MindError, match="seed"):
+        training.try_now(Visit.of(run), -1)
 
 
 def test_more_steps_after_the_end(page, run, monkeypatch):
     monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
     page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     carry_out(page.studio, run["token"])
-    assert page.transfer.result.finish(run)[page.transfer.result.go_on] == "Train 1,000 steps more"
-    page.transfer.training.train_on(run)
+    assert page.transfer.result.finish(Visit.of(run))[page.transfer.result.go_on] == "Train 1,000 steps more"
+    page.transfer.training.train_on(Visit.of(run))
     assert page.studio.runs.find(run["token"]).info.steps == 1020
     page.studio.runs.stop(run["token"])
 
@@ -332,18 +391,16 @@ def test_a_failure_shows_cause_advice_and_the_end_of_the_log():
     assert "It broke. Mend it." in shown and "&lt;b&gt;bold&lt;/b&gt;" in shown and "<details" in shown
 
 
-def test_the_chart_keeps_to_500_points_and_the_newest():
+def test_the_chart_leaves_out_what_is_no_number():
     metrics = [
-        {"step": i, "critic_loss": float("nan") if i == 5 else i, "generator_loss": -i} for i in range(3000)
+        {"step": i, "critic_loss": float("nan") if i == 5 else i, "generator_loss": -i} for i in range(300)
     ]
     curves = training.losses(metrics)
     for curve in ("critic as measured", "critic", "generator"):
         shown = curves[curves["curve"] == curve]
-        assert 300 < len(shown) <= training.POINTS and shown["step"].iloc[-1] == 2999
-    assert (
-        not curves["value"].isna().any()
-        and len(training.losses([])) == len(training.qualities(metrics, 3000)) == 0
-    )
+        assert 298 < len(shown) <= 300 and shown["step"].iloc[-1] == 299
+    assert not curves["value"].isna().any()
+    assert len(training.losses([])) == len(training.qualities(metrics, 300)) == 0
 
 
 def test_the_smoothed_curve_goes_through_the_middle_and_does_not_lag():

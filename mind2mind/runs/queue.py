@@ -199,32 +199,16 @@ class Runs:
     # From pictures to a run that waits for its start
 
     def encode(
-        self, paths: Sequence[Path], ref: str, *, crop: Crop | None = None, out: Path | None = None
+        self, paths: Sequence[Path], ref: str, *, crop: Crop | None = None, known: Path | None = None
     ) -> Iterator[EncodeProgress | Encoding]:
-        """Encodes pictures, into the file `out` if one is given; the last event holds codes, report and verdict.
+        """Encodes pictures; the last event holds codes, report and verdict. `codes.save` writes them.
 
         Without a `crop` pictures are cut as the source's card says.
-        Pictures whose codes are already in `out`, made by the same source, are not encoded again.
-
-        Raises:
-            DataError: `out` is a file of something else; it stays as it is.
+        Pictures whose codes are in the file `known`, made by the same source, are not encoded again.
         """
         model = self.models.source(ref)
-        pictures = gallery.pictures_for(model, paths, crop, self.limits)
-        try:
-            before = codes.load(out) if out is not None and out.exists() else None
-        except Mind2MindError as error:
-            raise DataError(f"{error.problem} It was left as it is.", "Choose another file.") from error
-        return self._encode(sets.encode(model, pictures, before), out)
-
-    @staticmethod
-    def _encode(
-        events: Iterator[EncodeProgress | Encoding], out: Path | None
-    ) -> Iterator[EncodeProgress | Encoding]:
-        for event in events:
-            if out is not None and isinstance(event, Encoding):
-                codes.save(out, event.codes)
-            yield event
+        before = codes.load(known) if known is not None else None
+        return sets.encode(model, gallery.pictures_for(model, paths, crop, self.limits), before)
 
     def prepare(
         self,
@@ -310,13 +294,15 @@ class Runs:
         return sets.prepared(self.find(token))
 
     def thumbnails(
-        self, token: str, first: int = 0, count: int = 200
+        self, token: str, first: int = 0, count: int = 200, names: Collection[str] | None = None
     ) -> builtins.list[tuple[str, Image.Image]]:
-        """A run's pictures, excluded ones too, by name; `count` of them from number `first` on."""
+        """A run's pictures by name, excluded ones too: `count` from number `first` on, or those of these `names`."""
         path = self.find(token).codes
-        names = read_meta(path)["names"][first : first + count]
-        small = codes.thumbnails(path, range(first, first + len(names)))
-        return list(zip(names, map(to_image, small), strict=True))
+        known = read_meta(path)["names"]
+        rows = [row for row, name in enumerate(known) if name in names] if names is not None else None
+        rows = list(range(len(known))[first : first + count]) if rows is None else rows
+        small = map(to_image, codes.thumbnails(path, rows))
+        return list(zip([known[row] for row in rows], small, strict=True))
 
     def comparison(
         self, token: str, count: int = 8, only: int | None = None

@@ -109,8 +109,7 @@ class Page:
                     changes = self.models.build(tab.select)
             gr.HTML(footer(models))
             Api(studio, self.interpolate)
-            self.transfer.wire()
-            self.transfer.pictures.tell_price_on(transfer_tab.select)
+            self.transfer.wire(transfer_tab, self.demo.load)
             self._wire(changes)
 
     def _wire(self, changes: list[Any]) -> None:
@@ -119,10 +118,7 @@ class Page:
         self.choices = [*own, self.transfer.pictures.source]
         for event in (self.demo.load, *(change.then for change in changes)):
             on(event, self.known_models, self.visit, self.choices)
-        opened = on(self.demo.load, self.transfer.arrive, self.visit, self.transfer.outputs)
         on(self.demo.load, self.first_tab, None, self.tabs)
-        self.transfer.follow_after(opened)
-        self.transfer.unfollow()
         shown = [self.visit, *own, self.tabs]
         on(self.transfer.result.use.click, self.use, self.visit, shown, show_progress="full")
         given = [self.visit, self.sample.open]

@@ -1,4 +1,4 @@
-"""Step 4 of the tab Transfer: what came of a run, how it came, and going on with it."""
+"""Step 4 of the tab Transfer: what came of a run and how, taking it along, and the list of all runs."""
 
 import hashlib
 import html
@@ -15,14 +15,10 @@ from mind2mind.config import size_text
 from mind2mind.errors import RunError
 from mind2mind.judge.verdict import RULE
 from mind2mind.models.bundle import slug, usage
-from mind2mind.models.hub import PROMISE
 from mind2mind.runs.results import Outcome
-from mind2mind.runs.run import RunStatus
+from mind2mind.runs.run import RunStatus, State
 from mind2mind.ui.shared import (
-    LIVE,
     MODEL_WORK,
-    PRIVATE,
-    QUIET,
     OnDemand,
     Visit,
     _mark,
@@ -33,228 +29,35 @@ from mind2mind.ui.shared import (
     gpu,
     linked,
     note,
+    on,
     pairs,
     plural,
-    told,
     wall,
 )
-from mind2mind.ui.training import RESULT, Steps, Updates, deleted, going_on, heading, uploads_left
+from mind2mind.ui.training import (
+    MORE_STEPS,
+    RESULT,
+    Steps,
+    Training,
+    Updates,
+    deleted,
+    heading,
+    named,
+    uploads_left,
+)
 
-# --- What is said of a result and of the list of runs.
-
-UNMEASURED = "With few pictures none can be kept aside to measure the quality by: judge by eye."
-
-
-def at_a_glance(found: "Outcome") -> str:
-    """Quality and originality at a glance."""
-    title = f"{plural(len(found.samples), 'new picture')} by your model"
-    if found.quality:
-        title += f": {found.quality.word}"
-    kind = "poor" if found.originality.warning else "good"
-    if kind == "good" and found.quality and found.quality.word not in ("as close as can be", "close"):
-        kind = "fair"
-    return boxed(kind, title, found.quality.told if found.quality else UNMEASURED, found.originality.told)
+# --- Your runs: a list to open, rename and delete from. Whoever's browser began a run sees it, nobody else.
 
 
-def copies(found: "Outcome", rule: str) -> str:
-    """What the pairs below it are, and what counts as a copy."""
-    near = sum(found.near)
-    shown = f"Of those shown here the first {near} are near copies." if near > 1 else ""
-    shown = "Of those shown here the first is a near copy." if near == 1 else shown
-    return note("Above new pictures, below the nearest of yours; the most alike first.", shown, rule)
-
-
-def of_source(found: "Outcome") -> str:
-    """What the source's own samples are beside those of the transfer."""
-    return note(
-        f"Samples of {found.source_title} with the same seeds. They do not pair with those of your model: each has "
-        "random inputs of its own kind, so the same seed is another picture."
-    )
-
-
-def sent(url: str, private: bool) -> str:
-    """Where the model is on the Hub."""
-    who = "Only you see it there." if private else "Everybody sees it there."
-    return boxed("good", "It is on the Hugging Face Hub", who) + f'<div class="m2m-note">{linked(url)}</div>'
-
-
-def entry_line(entry: "RunStatus") -> str:
+def entry_line(entry: RunStatus) -> str:
     """A run in the list: title, state, when, on which model, how much it takes."""
     when = time.strftime("%d %b, %H:%M", time.localtime(entry.created))
     pictures = plural(entry.pictures, "picture")
     return f"{entry.title or 'Run'} · {entry.state} · {when} · {pictures} · {entry.model} · {size_text(entry.bytes)}"
 
 
-def gone(count: int, public: bool) -> str:
-    """After everything was deleted."""
-    what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."
-    return note(what if count else "There was nothing to delete.", uploads_left(public))
-
-
-def asked(count: int, size: int) -> str:
-    """Before everything is deleted."""
-    text = f"{plural(count, 'run')}, {size_text(size)}: models, codes, small copies of pictures; also a run at work."
-    return f'<div class="m2m-poor" role="alert"><b>Delete everything of yours?</b> {html.escape(text)}</div>'
-
-
-def once(name: str, ref: str, version: str) -> Path:
-    """A path of that name, the same for this version of what `ref` made: a file there need not be made again."""
-    own = hashlib.sha256(f"{ref} {version}".encode()).hexdigest()[:16]
-    folder = Path(get_upload_folder()) / "made" / f"{_mark(ref)}{own}"
-    folder.mkdir(parents=True, exist_ok=True)
-    os.utime(folder)  # tidied up by age
-    return folder / name
-
-
-# --- Taking a result along: the model, everything in one zip, the command that repeats it, the Hugging Face Hub.
-
-
-def hub_login() -> bool:
-    """Whether visitors can sign in with their own account of the Hugging Face Hub: on a Space that allows it."""
-    needed = ("authlib", "itsdangerous")  # of Gradio's extra `oauth`, which Spaces install
-    asked = all(name in os.environ for name in ("SPACE_ID", "OAUTH_CLIENT_ID"))
-    return asked and all(importlib.util.find_spec(name) for name in needed)
-
-
-class Keep:
-    """The components and their handlers."""
-
-    def __init__(self, steps: Steps) -> None:
-        self.steps, self.studio = steps, steps.studio
-        self.pack = gpu(self.studio.runs.pack)
-        self.hub = hub_login()
-
-    def build(self) -> None:
-        """Below the samples."""
-        with gr.Row():
-            self.download = gr.DownloadButton("Download the model", elem_id="transfer-download")
-            self.everything = OnDemand("Download everything", "transfer-pack")
-        with gr.Accordion("Use it in Python, or make it again", open=False):
-            self.python = gr.Textbox(
-                label="In Python, beside the unzipped folder of the model", interactive=False, lines=2,
-                buttons=["copy"], elem_id="transfer-python",
-            )  # fmt: skip
-            self.command = gr.Textbox(
-                label="The command that repeats this run, with the same pictures", interactive=False, lines=2,
-                buttons=["copy"], elem_id="transfer-command",
-            )  # fmt: skip
-        if self.hub:
-            with gr.Accordion("Send it to the Hugging Face Hub", open=False):
-                self._build_hub()
-
-    def _build_hub(self) -> None:
-        gr.HTML(note(PROMISE))
-        gr.LoginButton(elem_id="transfer-login")
-        with gr.Row():
-            self.name = gr.Textbox(
-                label="Name of the new repository", max_lines=1, elem_id="transfer-hub-name"
-            )
-            self.private = gr.Checkbox(True, label="Private: only you see it", elem_id="transfer-hub-private")
-        self.look = gr.Button("Show me the card first", elem_id="transfer-hub-look")
-        self.card = gr.Textbox(
-            label="Its card",
-            lines=16,
-            max_lines=30,
-            interactive=False,
-            visible=False,
-            elem_id="transfer-hub-card",
-        )
-        self.send = gr.Button("Send it", variant="primary", visible=False, elem_id="transfer-hub-send")
-        self.sent = gr.HTML(elem_id="transfer-hub-sent")
-
-    @property
-    def outputs(self) -> list[Any]:
-        """What `shown` may update."""
-        hub = [self.name, self.card, self.send, self.sent] if self.hub else []
-        return [self.download, self.everything.file, self.python, self.command, *hub]
-
-    def wire(self) -> None:
-        """The events."""
-        visit = self.steps.visit
-        self.everything.wire(self.packed, visit, **MODEL_WORK)
-        if self.hub:
-            self.look.click(self.card_of, [visit, self.name], [self.card, self.send, self.sent], **PRIVATE)
-            sending = [visit, self.name, self.private]
-            self.send.click(
-                self.publish, sending, [self.send, self.sent], show_progress_on=self.send, **PRIVATE
-            )
-
-    def bundle(self, token: str) -> str:
-        """The model as a zip: one file for a run as it stands, however often the page is opened."""
-        path = once(f"{slug(self.studio.runs.status(token).title)}.zip", token, self._version(token))
-        return str(path if path.exists() else self.studio.models.export(token, path))
-
-    def _version(self, token: str) -> str:
-        folder = self.studio.models.locate(token).folder
-        return "-".join(str(file.stat().st_mtime_ns) for file in sorted(folder.iterdir()))
-
-    def shown(self, found: Outcome, bundle: str) -> Updates:
-        """What belongs to this result."""
-        name = slug(found.status.title)
-        updates = {
-            self.download: gr.DownloadButton(value=bundle, visible=True),
-            self.everything.file: gr.DownloadButton(visible=False),
-            self.python: f"import mind2mind\n{usage(name)}",
-            self.command: found.command,
-        }
-        if self.hub:
-            hidden = {
-                self.card: gr.Textbox(visible=False),
-                self.send: gr.Button(visible=False),
-                self.sent: "",
-            }
-            updates |= {self.name: name, **hidden}
-        return updates
-
-    def packed(self, stored: Any) -> Any:
-        """Everything of the run in one zip, made when it is asked for."""
-        with told():
-            token = Visit.of(stored).needed_token
-            name = slug(self.studio.runs.status(token).title)
-            path = once(f"{name}-everything.zip", token, self._version(token))
-            path = path if path.exists() else self.pack(token, path)
-            size = size_text(Path(path).stat().st_size)
-            return gr.DownloadButton(f"Save the zip ({size})", value=str(path), visible=True)
-
-    # The Hub, with the visitor's own login
-
-    def card_of(self, stored: Any, name: str, profile: gr.OAuthProfile | None) -> tuple[Any, Any, str]:
-        """The card as it will be there, and the button that sends it."""
-        with told():
-            text = self.studio.models.card_for(Visit.of(stored).needed_token, _repository(name, profile))
-            return gr.Textbox(text, visible=True), gr.Button(visible=True), ""
-
-    def publish(
-        self,
-        stored: Any,
-        name: str,
-        private: bool,
-        profile: gr.OAuthProfile | None,
-        token: gr.OAuthToken | None,
-    ) -> tuple[Any, str]:
-        """Makes the repository; the visitor's token is used for this call and kept nowhere."""
-        with told():
-            repository = _repository(name, profile)
-            if token is None:
-                raise gr.Error("Sign in first.", print_exception=False)
-            url = self.studio.models.publish(
-                Visit.of(stored).needed_token, repository, token.token, private=private is not False
-            )
-            return gr.Button(visible=False), sent(url, private is not False)
-
-
-def _repository(name: str, profile: gr.OAuthProfile | None) -> str:
-    if profile is None:
-        raise gr.Error("Sign in first.", print_exception=False)
-    name = str(name).strip()
-    return name if "/" in name else f"{profile.username}/{name}"
-
-
-# --- Your runs: a list to open, rename and delete from. Whoever's browser began a run sees it, nobody else.
-
-
 class Shelf:
-    """The components and their handlers. Each handler gives updates by component."""
+    """The components and their handlers."""
 
     def __init__(self, steps: Steps) -> None:
         self.steps, self.studio = steps, steps.studio
@@ -273,128 +76,172 @@ class Shelf:
                 self.rename = gr.Button("Rename", scale=1, min_width=120, elem_id="transfer-run-rename")
             self.all = gr.Button("Delete everything of mine …", variant="stop", elem_id="transfer-delete-all")
             with gr.Column(visible=False, elem_id="transfer-sure") as self.sure:
-                self.question = gr.HTML()
+                self.question = gr.HTML(elem_id="transfer-question")
                 with gr.Row():
                     self.no = gr.Button("Keep it all", elem_id="transfer-keep-all")
                     self.yes = gr.Button(
                         "Yes, delete it all", variant="stop", elem_id="transfer-delete-all-yes"
                     )
 
-    @property
-    def outputs(self) -> list[Any]:
-        """What these handlers and `known` may update, beside what all may."""
-        return [self.box, self.runs, self.title, self.sure, self.question]
-
-    def wire(self, outputs: list[Any]) -> None:
-        """The events of the list alone; `outputs` are the components of all steps. Opening is the tab's."""
-        visit, runs = self.steps.visit, self.runs
-        changes: dict[str, Any] = {"outputs": outputs, **QUIET}
-        runs.input(self.chosen, [visit, runs], self.title, **QUIET)
-        self.drop.click(self.delete, [visit, runs], **changes)
-        gr.on([self.rename.click, self.title.submit], self.renamed, [visit, runs, self.title], **changes)
-        self.all.click(self.ask, visit, [self.sure, self.question], **QUIET)
-        self.no.click(lambda: gr.Column(visible=False), None, self.sure, **PRIVATE)
-        self.yes.click(self.delete_all, visit, **changes)
-
-    @property
-    def turns(self) -> list[Any]:
-        """The events that turn away from the run that is followed."""
-        return [self.open.click, self.drop.click, self.yes.click]
-
-    # Handlers
+    def wire(self) -> None:
+        """The events of the list alone. Opening is the tab's."""
+        steps, runs = self.steps, self.runs
+        steps.on(runs.input, self.chosen, runs, outputs=self.title)
+        steps.on(self.drop.click, self.delete, runs)
+        steps.on([self.rename.click, self.title.submit], self.renamed, runs, self.title)
+        steps.on(self.all.click, self.ask, outputs=[self.sure, self.question])
+        on(self.no.click, lambda: gr.Column(visible=False), None, self.sure)
+        steps.on(self.yes.click, self.delete_all)
 
     def known(self, visit: Visit) -> Updates:
         """The list as it is now, with the visitor's run chosen."""
-        entries = [entry for entry in self.studio.runs.list(visit.visitor) if entry.state != "prepared"]
-        tokens = {entry.token: entry.title for entry in entries}
-        chosen = visit.token if visit.token in tokens else None
+        entries = [entry for entry in self.studio.runs.list(visit.visitor) if entry.state != State.PREPARED]
+        titles = {entry.token: entry.title for entry in entries}
+        chosen = visit.token if visit.token in titles else None
         return {
             self.box: gr.Accordion(visible=bool(entries)),
             self.runs: gr.Radio(
                 choices=[(entry_line(entry), entry.token) for entry in entries], value=chosen
             ),
-            self.title: tokens[chosen] if chosen else "",
+            self.title: titles[chosen] if chosen else "",
             self.sure: gr.Column(visible=False),
         }
 
-    def own(self, stored: Any, token: str | None) -> str:
-        """The token of the chosen run, which must be the visitor's.
+    def own(self, visit: Visit, token: str | None) -> RunStatus:
+        """The chosen run, which must be the visitor's.
 
         Raises:
             RunError: none is chosen, or it is gone.
         """
-        visitor = Visit.of(stored).visitor
-        if token not in {entry.token for entry in self.studio.runs.list(visitor)}:
+        found = [entry for entry in self.studio.runs.list(visit.visitor) if entry.token == token]
+        if not found:
             raise RunError("No run is chosen.", "Choose one of the list first.")
-        return str(token)
+        return found[0]
 
-    def chosen(self, stored: Any, token: str | None) -> str:
+    def chosen(self, visit: Visit, token: str | None) -> str:
         """The title of the run, to be changed."""
-        with told():
-            return self.studio.runs.status(self.own(stored, token)).title
+        return self.own(visit, token).title
 
-    def renamed(self, stored: Any, token: str | None, title: str) -> Updates:
+    def renamed(self, visit: Visit, token: str | None, title: str) -> Updates:
         """Gives the run and its model another title."""
-        with told():
-            visit = Visit.of(stored)
-            self.studio.runs.rename(self.own(stored, token), str(title))
-            return self.known(visit) | {self.runs: self.known(visit.at(token))[self.runs]}
+        self.studio.runs.rename(self.own(visit, token).token, str(title))
+        return self.known(visit) | {self.runs: self.known(visit.at(token))[self.runs]}
 
-    def delete(self, stored: Any, token: str | None) -> Updates:
-        """Deletes the chosen run with everything in it; the page turns away from it if it shows it."""
-        with told():
-            visit, chosen = Visit.of(stored), self.own(stored, token)
-            self.studio.runs.delete(chosen)
-            forget_made(chosen)
-            seen = self.steps.only() if chosen == visit.token else {}
-            visit = visit.without(chosen) if chosen == visit.token else visit.forgetting(chosen)
-            return seen | {self.steps.visit: visit.stored()} | self.known(visit)
+    def delete(self, visit: Visit, token: str | None) -> Updates:
+        """Deletes the chosen run."""
+        return self._delete(visit, self.own(visit, token).token)
 
-    def ask(self, stored: Any) -> tuple[Any, str]:
+    def delete_shown(self, visit: Visit) -> Updates:
+        """Deletes the run that the page shows."""
+        return self._delete(visit, visit.needed_token)
+
+    def _delete(self, visit: Visit, token: str) -> Updates:
+        """At once and with everything in it; a page that shows it turns away."""
+        self.studio.runs.delete(token)
+        forget_made(token)
+        seen, left = {}, visit.forgetting(token)
+        if token == visit.token:
+            seen, left = self.steps.only() | {self.steps.message: deleted(self.studio.public)}, left.at(None)
+        return seen | {self.steps.visit: left.stored(), **self.known(left)}
+
+    def ask(self, visit: Visit) -> tuple[Any, str]:
         """What would be deleted."""
-        entries = self.studio.runs.list(Visit.of(stored).visitor)
-        return gr.Column(visible=True), asked(len(entries), sum(entry.bytes for entry in entries))
+        entries = self.studio.runs.list(visit.visitor)
+        runs, size = plural(len(entries), "run"), size_text(sum(entry.bytes for entry in entries))
+        text = f"{runs}, {size}: models, codes, small copies of pictures; also a run at work."
+        question = (
+            f'<div class="m2m-poor" role="alert"><b>Delete everything of yours?</b> {html.escape(text)}</div>'
+        )
+        return gr.Column(visible=True), question
 
-    def delete_all(self, stored: Any) -> Updates:
+    def delete_all(self, visit: Visit) -> Updates:
         """Deletes all of the visitor's runs and opened models; the browser then remembers nothing of them."""
-        with told():
-            visit = Visit.of(stored)
-            tokens = {*visit.models, *(entry.token for entry in self.studio.runs.list(visit.visitor))}
-            count = self.studio.runs.delete_all(visit.visitor, visit.models)
-            for token in tokens:
-                forget_made(token)
-            visit = Visit(visit.visitor, agreed=visit.agreed)
-            return self.steps.only() | {
-                self.steps.visit: visit.stored(),
-                self.steps.message: gone(count, self.studio.public),
-                **self.known(visit),
-            }
+        tokens = {*visit.models, *(entry.token for entry in self.studio.runs.list(visit.visitor))}
+        count = self.studio.runs.delete_all(visit.visitor, visit.models)
+        for token in tokens:
+            forget_made(token)
+        what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."
+        said = note(what if count else "There was nothing to delete.", uploads_left(self.studio.public))
+        left = Visit(visit.visitor, agreed=visit.agreed)
+        return self.steps.only() | {
+            self.steps.visit: left.stored(), self.steps.message: said, **self.known(left)
+        }  # fmt: skip
+
+
+# --- The result of one run.
+
+
+def at_a_glance(found: Outcome) -> str:
+    """Quality and originality at a glance."""
+    title = f"{plural(len(found.samples), 'new picture')} by your model"
+    told = "With few pictures none can be kept aside to measure the quality by: judge by eye."
+    kind = "good"
+    if found.quality:
+        title, told = f"{title}: {found.quality.word}", found.quality.told
+        kind = "good" if found.quality.word in ("as close as can be", "close") else "fair"
+    return boxed("poor" if found.originality.warning else kind, title, told, found.originality.told)
+
+
+def copies(found: Outcome) -> str:
+    """What the pairs below it are, and what counts as a copy."""
+    near = sum(found.near)
+    first = "the first is a near copy" if near == 1 else f"the first {near} are near copies"
+    shown = f"Of those shown here {first}." if near else ""
+    return note("Above new pictures, below the nearest of yours; the most alike first.", shown, RULE)
+
+
+def once(name: str, ref: str, version: str) -> Path:
+    """A path of that name, the same for this version of what `ref` made: a file there need not be made again."""
+    own = hashlib.sha256(f"{ref} {version}".encode()).hexdigest()[:16]
+    folder = Path(get_upload_folder()) / "made" / f"{_mark(ref)}{own}"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)  # tidied up by age
+    return folder / name
+
+
+def hub_login() -> bool:
+    """Whether visitors can sign in with their own account of the Hugging Face Hub: on a Space that allows it."""
+    needed = ("authlib", "itsdangerous")  # of Gradio's extra `oauth`, which Spaces install
+    asked = all(name in os.environ for name in ("SPACE_ID", "OAUTH_CLIENT_ID"))
+    return asked and all(importlib.util.find_spec(name) for name in needed)
 
 
 class Result:
-    """The components and their handlers. Each handler gives updates by component."""
+    """The components and their handlers."""
 
     def __init__(self, steps: Steps, shelf: Shelf) -> None:
-        self.steps, self.studio, self.shelf = steps, steps.studio, shelf
-        self.keep = Keep(steps)
-        self.harvest, self.preview = gpu(self._harvest), gpu(self.studio.runs.preview)
-        self.film = gpu(self.studio.runs.film)
+        self.steps, self.studio, self.shelf, self.hub = steps, steps.studio, shelf, hub_login()
+        runs = self.studio.runs
+        self.harvest, self.pack = gpu(self._harvest), gpu(runs.pack)
+        self.preview, self.film = gpu(runs.preview), gpu(runs.film)
 
     def build(self) -> None:
         """Inside its part of the page."""
+        self.drawn = gr.State()  # the run whose result is in the components
         gr.HTML(heading(4, "The result"))
-        with gr.Column() as self.made:
+        with gr.Column(elem_id="transfer-made") as self.made:
             self.verdict = gr.HTML(elem_id="transfer-verdict")
             self.samples = wall("transfer-samples", "m2m-tiles")
-            self.use = gr.Button(
-                "Use it in Sample and Interpolate", variant="primary", elem_id="transfer-use"
-            )
-            self.keep.build()
+            use = "Use it in Sample and Interpolate"
+            self.use = gr.Button(use, variant="primary", elem_id="transfer-use")
+            self._build_keep()
             with gr.Accordion("Are they copies? Each beside the nearest of your pictures", open=True):
                 self.copies = gr.HTML(elem_id="transfer-copies")
                 self.nearest = wall("transfer-nearest", "m2m-pairs")
-            with gr.Accordion("How it learnt", open=False) as self.story:
-                self._build_timeline()
+            with gr.Accordion("How it learnt", open=False, elem_id="transfer-story") as self.story:
+                gr.HTML(
+                    note(
+                        "The same random inputs as the training went on. Move the slider, or see a film of it."
+                    )
+                )
+                self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
+                self.at_step = gr.HTML(elem_id="transfer-at-step")
+                self.moments = wall("transfer-moments", "m2m-tiles m2m-small")
+                self.make_film = gr.Button("Make a film of it (MP4)", size="sm", elem_id="transfer-make-film")
+                self.clip = gr.Video(
+                    label="The training as a film", interactive=False, visible=False, autoplay=True, loop=True,
+                    elem_id="transfer-film", buttons=["download"], height=420,
+                )  # fmt: skip
             with gr.Accordion("What the source model draws by itself", open=False):
                 self.source_note = gr.HTML(elem_id="transfer-source-note")
                 self.of_source = wall("transfer-of-source", "m2m-tiles m2m-small")
@@ -404,114 +251,174 @@ class Result:
                 "Delete this run and its pictures", variant="stop", elem_id="transfer-delete"
             )
 
-    def _build_timeline(self) -> None:
-        gr.HTML(note("The same random inputs as the training went on. Move the slider, or see a film of it."))
-        self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
-        self.at_step = gr.HTML(elem_id="transfer-at-step")
-        self.moments = wall("transfer-moments", "m2m-tiles m2m-small")
-        self.make_film = gr.Button("Make a film of it (MP4)", size="sm", elem_id="transfer-make-film")
-        self.clip = gr.Video(
-            label="The training as a film", interactive=False, visible=False, autoplay=True, loop=True,
-            elem_id="transfer-film", buttons=["download"], height=420,
-        )  # fmt: skip
+    def _build_keep(self) -> None:
+        with gr.Row():
+            self.download = gr.DownloadButton("Download the model", elem_id="transfer-download")
+            self.everything = OnDemand("Download everything", "transfer-pack")
+        text: dict[str, Any] = {"interactive": False, "lines": 2, "buttons": ["copy"]}
+        with gr.Accordion("Use it in Python, or make it again", open=False):
+            beside = "In Python, beside the unzipped folder of the model"
+            self.python = gr.Textbox(label=beside, elem_id="transfer-python", **text)
+            repeats = "The command that repeats this run, with the same pictures"
+            self.command = gr.Textbox(label=repeats, elem_id="transfer-command", **text)
+        if not self.hub:
+            return
+        with gr.Accordion("Send it to the Hugging Face Hub", open=False):
+            kept = (
+                "Your pictures and their codes stay here: only the model, its card and 16 samples are sent."
+            )
+            gr.HTML(note(kept))
+            gr.LoginButton(elem_id="transfer-login")
+            with gr.Row():
+                called = "Name of the new repository"
+                self.name = gr.Textbox(label=called, max_lines=1, elem_id="transfer-hub-name")
+                self.private = gr.Checkbox(
+                    True, label="Private: only you see it", elem_id="transfer-hub-private"
+                )
+            self.preview_card = gr.Button("Show me the card first", elem_id="transfer-hub-look")
+            self.card = gr.Textbox(
+                label="Its card", lines=16, max_lines=30, interactive=False, visible=False,
+                elem_id="transfer-hub-card",
+            )  # fmt: skip
+            self.send = gr.Button("Send it", variant="primary", visible=False, elem_id="transfer-hub-send")
+            self.sent = gr.HTML(elem_id="transfer-hub-sent")
 
-    @property
-    def outputs(self) -> list[Any]:
-        """What these handlers may update, beside what all may."""
-        return [
-            self.made, self.verdict, self.samples, self.use, self.copies, self.nearest, self.story, self.moment,
-            self.at_step, self.moments, self.clip, self.source_note, self.of_source, self.go_on, self.delete,
-            *self.keep.outputs,
-        ]  # fmt: skip
-
-    def wire(self, outputs: list[Any]) -> None:
-        """The events of this step alone; `outputs` are the components of all steps."""
-        visit = self.steps.visit
-        self.delete.click(self.forget, visit, outputs=outputs, **QUIET)
+    def wire(self, training: Training) -> None:
+        """The events; the end of a run that `training` follows brings its result."""
+        steps = self.steps
+        shown = [steps.clock, steps.message, *named(steps.parts[RESULT])]
+        drawn = steps.on(training.ended.change, self.finish, outputs=shown, live=True, **MODEL_WORK)
+        steps.on(drawn.success, self.reveal, self.drawn, queue=False)
+        steps.on(self.delete.click, self.shelf.delete_shown)
+        steps.on(training.discard_all.click, self.shelf.delete_shown, queue=False)
+        steps.on(self.go_on.click, training.train_on)
         shown = [self.moments, self.at_step]
-        self.moment.input(self.at, [visit, self.moment], shown, **LIVE, **MODEL_WORK)
-        self.make_film.click(
-            self.filmed,
-            visit,
-            self.clip,
-            show_progress_on=self.make_film,
-            api_visibility="private",
-            **MODEL_WORK,
+        steps.on(self.moment.input, self.at, self.moment, outputs=shown, live=True, **MODEL_WORK)
+        full = {"show_progress": "full", **MODEL_WORK}
+        steps.on(
+            self.make_film.click, self.filmed, outputs=self.clip, show_progress_on=self.make_film, **full
         )
-        self.keep.wire()
-
-    @property
-    def turns(self) -> list[Any]:
-        """The events that turn away from the run that is followed."""
-        return [self.delete.click]
+        self.everything.wire(lambda stored: self.packed(Visit.of(stored)), steps.visit, **MODEL_WORK)
+        if self.hub:
+            shown = [self.card, self.send, self.sent]
+            steps.on(self.preview_card.click, self.card_of, self.name, outputs=shown, show_progress="full")
+            steps.on(
+                self.send.click,
+                self.publish,
+                self.name,
+                self.private,
+                outputs=shown[1:],
+                show_progress="full",
+            )
 
     # Handlers
 
-    def finish(self, stored: Any) -> Updates:
+    def finish(self, visit: Visit) -> Updates:
         """What came of the run, once it has ended; of one that has no model only that one can go on."""
-        visit = Visit.of(stored)
         status = self.steps.status(visit.token)
-        if status is None or status.state == "prepared" or status.state.alive:
-            return self.steps.unchanged
-        with told():
-            updates = self.steps.also(RESULT) | self.shelf.known(visit)
-            updates[self.made] = gr.Column(visible=status.usable)
-            updates[self.go_on] = going_on(status)
-            return updates | (self._shown(self.harvest(status.token)) if status.usable else {})
+        if status is None or status.state.alive:  # the page has turned to another run: that one is looked at
+            return {self.drawn: None, self.steps.clock: gr.Timer(active=status is not None)}
+        more = f"Train {MORE_STEPS:,} steps more" if status.state == State.DONE else "Go on training"
+        updates = {self.drawn: status.token, self.made: gr.Column(visible=status.usable), self.go_on: more}
+        return updates | (self._shown(*self.harvest(status.token)) if status.usable else {})
+
+    def reveal(self, visit: Visit, drawn: str | None) -> Updates:
+        """Shows what was drawn, if the page has not turned to another run meanwhile."""
+        seen = {self.steps.parts[RESULT]: gr.Column(visible=True)} if drawn and drawn == visit.token else {}
+        return seen | self.shelf.known(visit)
 
     def _harvest(self, token: str) -> tuple[Outcome, str]:
-        return self.studio.runs.result(token), self.keep.bundle(token)
+        """The result, and the model as a zip: one file for a run as it stands, however often it is looked at."""
+        found = self.studio.runs.result(token)
+        path = once(f"{slug(found.status.title)}.zip", token, _version(found.status))
+        return found, str(path if path.exists() else self.studio.models.export(token, path))
 
-    def _shown(self, harvest: tuple[Outcome, str]) -> Updates:
-        found, bundle = harvest
+    def _shown(self, found: Outcome, bundle: str) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)
         couples = [(found.samples[i], found.originals[i]) for i in order]
-        steps = found.status.preview_steps
-        return {
+        steps, name = found.status.preview_steps, slug(found.status.title)
+        moments, at_step = self._moment(found.status, len(steps))
+        updates = {
             self.verdict: at_a_glance(found),
             self.samples: captioned(found.samples, "New picture"),
-            self.use: gr.Button(visible=True),
-            self.copies: copies(found, RULE),
+            self.copies: copies(found),
             self.nearest: pairs(couples, "A new picture above the nearest of yours, the most alike first:"),
             self.story: gr.Accordion(visible=len(steps) > 1),
             self.moment: gr.Slider(maximum=max(2, len(steps)), value=len(steps)),
+            self.moments: moments,
+            self.at_step: at_step,
             self.clip: gr.Video(None, visible=False),
-            self.source_note: of_source(found),
+            self.source_note: note(
+                f"Samples of {found.source_title} with the same seeds. They do not pair with those of your model: "
+                "each has random inputs of its own kind, so the same seed is another picture."
+            ),
             self.of_source: captioned(found.of_source, "A picture of the source model"),
-            **self._at(found.status.token, len(steps)),
-            **self.keep.shown(found, bundle),
+            self.download: gr.DownloadButton(value=bundle),
+            self.everything.file: gr.DownloadButton(visible=False),
+            self.python: f"import mind2mind\n{usage(name)}",
+            self.command: found.command,
         }
+        if self.hub:
+            hidden = {self.card: gr.Textbox(visible=False), self.send: gr.Button(visible=False)}
+            updates |= {self.name: name, self.sent: "", **hidden}
+        return updates
 
-    def at(self, stored: Any, number: float) -> tuple[Any, str]:
+    def at(self, visit: Visit, number: float) -> tuple[Any, str]:
         """The preview of this number, the first being 1."""
-        with told():
-            shown = self._at(Visit.of(stored).needed_token, int(number))
-            return shown[self.moments], shown[self.at_step]
+        return self._moment(self.studio.runs.status(visit.needed_token), int(number))
 
-    def _at(self, token: str, number: int) -> Updates:
-        status = self.studio.runs.status(token)
-        steps = status.preview_steps
-        if not steps:
-            return {self.moments: [], self.at_step: ""}
-        step = steps[min(max(number, 1), len(steps)) - 1]
+    def _moment(self, status: RunStatus, number: int) -> tuple[Any, str]:
+        if not status.preview_steps:
+            return [], ""
+        step = status.preview_steps[min(max(number, 1), len(status.preview_steps)) - 1]
         said = note(f"Step {step:,} of {status.total_steps:,}")
-        return {self.moments: captioned(self.preview(token, step), f"At step {step}:"), self.at_step: said}
+        return captioned(self.preview(status.token, step), f"At step {step}:"), said
 
-    def filmed(self, stored: Any) -> Any:
+    def filmed(self, visit: Visit) -> gr.Video:
         """The previews as a film."""
-        with told():
-            token = Visit.of(stored).needed_token
-            return gr.Video(str(self.film(token, fresh("training.mp4", token))), visible=True)
+        token = visit.needed_token
+        return gr.Video(str(self.film(token, fresh("training.mp4", token))), visible=True)
 
-    def forget(self, stored: Any) -> Updates:
-        """Deletes the run with everything in it, at once."""
-        with told():
-            visit = Visit.of(stored)
-            self.studio.runs.delete(visit.needed_token)
-            forget_made(visit.needed_token)
-            visit = visit.without(visit.needed_token)
-            return self.steps.only() | {
-                self.steps.visit: visit.stored(),
-                self.steps.message: deleted(self.studio.public),
-                **self.shelf.known(visit),
-            }
+    def packed(self, visit: Visit) -> gr.DownloadButton:
+        """Everything of the run in one zip, made when it is asked for."""
+        status = self.studio.runs.status(visit.needed_token)
+        path = once(f"{slug(status.title)}-everything.zip", status.token, _version(status))
+        path = path if path.exists() else self.pack(status.token, path)
+        return gr.DownloadButton(
+            f"Save the zip ({size_text(path.stat().st_size)})", value=str(path), visible=True
+        )
+
+    # The Hub, with the visitor's own login
+
+    def card_of(self, visit: Visit, name: str, profile: gr.OAuthProfile | None) -> tuple[Any, Any, str]:
+        """The card as it will be there, and the button that sends it."""
+        text = self.studio.models.card_for(visit.needed_token, _repository(name, profile))
+        return gr.Textbox(text, visible=True), gr.Button(visible=True), ""
+
+    def publish(
+        self,
+        visit: Visit,
+        name: str,
+        private: bool,
+        profile: gr.OAuthProfile | None,
+        token: gr.OAuthToken | None,
+    ) -> tuple[Any, str]:
+        """Makes the repository; the visitor's token is used for this call and kept nowhere."""
+        repository, secret = _repository(name, profile), private is not False
+        if token is None:
+            raise RunError("Nobody has signed in.", "Sign in first.")
+        url = self.studio.models.publish(visit.needed_token, repository, token.token, private=secret)
+        who = "Only you see it there." if secret else "Everybody sees it there."
+        there = f'<div class="m2m-note">{linked(url)}</div>'
+        return gr.Button(visible=False), boxed("good", "It is on the Hugging Face Hub", who) + there
+
+
+def _version(status: RunStatus) -> str:
+    return f"{status.title} {status.step} {status.state}"
+
+
+def _repository(name: str, profile: gr.OAuthProfile | None) -> str:
+    if profile is None:
+        raise RunError("Nobody has signed in.", "Sign in first.")
+    name = str(name).strip()
+    return name if "/" in name else f"{profile.username}/{name}"
