@@ -1,30 +1,45 @@
-"""Which seeds there are, and others made of them for generators that are begun anew at each step of a training."""
+"""Every number of the product, once, with its source.
 
+Architectures (sizes of a network), recipes (how it is trained), budgets (how long) and limits (how much a visitor may
+ask for); the settings of a recipe as somebody who changes them sees them; seeds, batches, and bytes in words.
+Networks take plain ints; only facades and training see these classes.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from mind2mind.errors import ConfigError
 
-# --- Every number of the product, once, with its source.
-# Architectures (sizes of a network), recipes (how it is trained), budgets (how long) and limits (how much a
-# visitor may ask for). Networks take plain ints; only facades and training see these classes.
-
 _C = TypeVar("_C", bound="_Checked")
+TINY = 1e-15  # the least of a number that must be above 0
+MOST_LAYERS = 32
 
 # How a picture becomes square: the middle, the whole with bars, or the largest face as FFHQ has it (`faces`)
 Crop = Literal["centre", "fit", "face"]
 
 
 class _Checked:
-    """Collects every complaint of `_complaints()` into one ConfigError."""
+    """A record of numbers that raises one ConfigError with all that is wrong with them."""
+
+    # (least, most) of the numbers of these fields, names with spaces between them
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     def __post_init__(self) -> None:
-        if complaints := self._complaints():
+        kinds = {f.name: f.type for f in fields(self)}  # type: ignore[arg-type]
+        complaints = []
+        for names, (least, most) in self.RANGES.items():
+            for name in names.split():
+                value, parts = getattr(self, name), get_args(kinds[name]) or (kinds[name],)
+                numbers = value if isinstance(value, tuple) else (value,)
+                number = int if int in parts else (int, float)
+                sound = all(isinstance(n, number) and least <= n <= most for n in numbers)
+                if not sound or len(numbers) > MOST_LAYERS or (parts == (float, float) and len(numbers) != 2):
+                    most_words = f"at most {most:g}" if math.isfinite(most) else "finite"
+                    complaints.append(f"{name} is {value}, must be {least:g} or more and {most_words}")
+        if complaints:
             raise ConfigError(f"{type(self).__name__}: {'; '.join(complaints)}.", "Correct these numbers.")
-
-    def _complaints(self) -> list[str]:
-        return []
 
     @classmethod
     def from_dict(cls: type[_C], values: dict[str, Any]) -> _C:
@@ -42,31 +57,27 @@ class _Checked:
             ) from error
 
 
-def _not_positive(config: Any, *names: str) -> list[str]:
-    return [f"{n} is {getattr(config, n)}, must be 1 or more" for n in names if not getattr(config, n) >= 1]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture(_Checked):
     """Sizes of an ALAE (arXiv 2004.04467); the field names follow the reference's configs."""
 
+    RANGES: ClassVar = {
+        "layer_count": (1, 10),
+        "latent_size start_channels max_channels mapping_layers": (1, 65536),
+    }
     layer_count: int  # L; full size is 2**(L + 1)
     latent_size: int
     start_channels: int  # width at full size; doubles with each halving
     max_channels: int
     mapping_layers: int  # of F; D always has three
-    image_channels: int = 3
+    image_channels: int = 3  # or 1
     truncation_psi: float = 0.7  # defaults.py: TRUNCATIOM_PSI
     truncation_cutoff: int = 8  # defaults.py: TRUNCATIOM_CUTOFF; in styles, of 2L
 
-    def _complaints(self) -> list[str]:
-        sizes = ("layer_count", "latent_size", "start_channels", "max_channels", "mapping_layers")
-        complaints = _not_positive(self, *sizes)
+    def __post_init__(self) -> None:
+        _Checked.__post_init__(self)
         if self.image_channels not in (1, 3):
-            complaints.append(f"image_channels is {self.image_channels}, must be 1 or 3")
-        if self.layer_count > 10:
-            complaints.append(f"layer_count is {self.layer_count}, at most 10 (2048 px) is supported")
-        return complaints
+            raise ConfigError(f"image_channels is {self.image_channels}.", "It must be 1 or 3.")
 
     @property
     def resolution(self) -> int:
@@ -110,19 +121,11 @@ ARCHITECTURES = {
 class MindGANSizes(_Checked):
     """Widths of MindGAN's two perceptrons (arXiv 1906.11613; reference module_mind/train.py)."""
 
+    RANGES: ClassVar = {"latent_size z_dim generator_widths critic_widths": (1, 8192)}
     latent_size: int = 512
     z_dim: int = 128
     generator_widths: tuple[int, ...] = (128, 256, 512)
     critic_widths: tuple[int, ...] = (512, 256, 128)
-
-    def _complaints(self) -> list[str]:
-        complaints = _not_positive(self, "latent_size", "z_dim")
-        widths = self.generator_widths + self.critic_widths
-        if not all(isinstance(n, int) for n in (self.latent_size, self.z_dim, *widths)):
-            complaints.append("a size is no whole number")
-        elif not all(1 <= n <= 8192 for n in (self.latent_size, self.z_dim, *widths)) or len(widths) > 32:
-            complaints.append("a layer's width is not from 1 to 8192, or there are more than 32 layers")
-        return complaints
 
 
 def _setting(
@@ -139,6 +142,14 @@ class Recipe(_Checked):
     The defaults down to `critic_steps` are module_mind/train.py's; what follows is ours, and off by default.
     """
 
+    RANGES: ClassVar = {
+        "z_dim batch_size critic_steps": (1, math.inf),
+        "learning_rate": (TINY, math.inf),
+        "betas": (0, 1 - TINY),
+        "held_out_share": (0, 0.5),
+        "decay_share": (0, 1),
+        "gradient_penalty epsilon_penalty jitter ema_half_life patience": (0, math.inf),
+    }
     name: str
     z_dim: int = _setting(128, "Random numbers that a picture is drawn from.", 2, 512, 1)
     generator_widths: tuple[int, ...] = _setting(
@@ -199,22 +210,6 @@ class Recipe(_Checked):
         1,
     )
 
-    def _complaints(self) -> list[str]:
-        complaints = _not_positive(self, "z_dim", "batch_size", "critic_steps")
-        if not self.learning_rate > 0:
-            complaints.append(f"learning_rate is {self.learning_rate}, must be above 0")
-        if not (len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)):
-            complaints.append(f"betas are {self.betas}, must be two numbers from 0 to below 1")
-        if not 0 <= self.held_out_share <= 0.5:
-            complaints.append(f"held_out_share is {self.held_out_share}, must be from 0 to 0.5")
-        if not 0 <= self.decay_share <= 1:
-            complaints.append(f"decay_share is {self.decay_share}, must be from 0 to 1")
-        if min(self.gradient_penalty, self.epsilon_penalty, self.jitter) < 0:
-            complaints.append("a penalty or the jitter is negative")
-        if self.ema_half_life < 0 or self.patience < 0:
-            complaints.append("ema_half_life or patience is negative")
-        return complaints
-
     def sizes(self, latent_size: int) -> MindGANSizes:
         """The perceptrons' widths for codes of `latent_size` numbers."""
         return MindGANSizes(
@@ -234,6 +229,12 @@ class PretrainRecipe(_Checked):
     in CONTRIBUTING.
     """
 
+    RANGES: ClassVar = {
+        "batch_size warmup_steps": (1, math.inf),
+        "learning_rate ema_kimg": (TINY, math.inf),
+        "squared detail hardest latent_noise refinements": (0, math.inf),
+        "distorted": (0, 1),
+    }
     trains_f: ClassVar[bool] = False  # F keeps its initial weights
     name: str
     batch_size: int = 16
@@ -250,16 +251,6 @@ class PretrainRecipe(_Checked):
     refinements: int = 2  # of each sample's code by E(G(w)), when the finished model draws
     ema_kimg: float = 2.0  # thousands of pictures in which the average of the weights forgets half
 
-    def _complaints(self) -> list[str]:
-        complaints = _not_positive(self, "batch_size", "warmup_steps")
-        if not (self.learning_rate > 0 and self.ema_kimg > 0):
-            complaints.append("learning_rate and ema_kimg must be above 0")
-        if min(self.squared, self.detail, self.hardest, self.latent_noise, self.refinements) < 0:
-            complaints.append("squared, detail, hardest, latent_noise or refinements is negative")
-        if not 0 <= self.distorted <= 1:
-            complaints.append(f"distorted is {self.distorted}, must be from 0 to 1")
-        return complaints
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth(_Checked):
@@ -270,20 +261,15 @@ class Growth(_Checked):
     are seen in all, and each level below full size gets its published share of them.
     """
 
+    RANGES: ClassVar = {
+        "epochs batch_sizes": (1, math.inf),
+        "epochs_per_lod": (0, math.inf),
+        "learning_rates": (TINY, math.inf),
+    }
     epochs: int = 80  # TRAIN_EPOCHS
     epochs_per_lod: int = 6  # EPOCHS_PER_LOD; 0 is full size from the start
     batch_sizes: tuple[int, ...] = (128, 128, 128, 64, 32, 16)  # LOD_2_BATCH_1GPU
     learning_rates: tuple[float, ...] = (1.5e-3,) * 6 + (2e-3, 3e-3, 3e-3)  # LEARNING_RATES
-
-    def _complaints(self) -> list[str]:
-        complaints = _not_positive(self, "epochs")
-        if self.epochs_per_lod < 0:
-            complaints.append(f"epochs_per_lod is {self.epochs_per_lod}, must be 0 or more")
-        if not (self.batch_sizes and min(self.batch_sizes) >= 1):
-            complaints.append(f"batch_sizes are {self.batch_sizes}, must be some numbers of 1 or more")
-        if not (self.learning_rates and min(self.learning_rates) > 0):
-            complaints.append(f"learning_rates are {self.learning_rates}, must be some numbers above 0")
-        return complaints
 
 
 # mnist.yaml's own batch sizes and rates are not known to us, nor bedroom.yaml's batch sizes: celeba.yaml's
@@ -299,6 +285,12 @@ GROWTHS = {
 class PaperRecipe(_Checked):
     """How an ALAE is trained in the paper (arXiv 2004.04467; reference train_alae.py, model.py, defaults.py)."""
 
+    RANGES: ClassVar = {
+        "betas": (0, 1 - TINY),
+        "style_mixing w_avg_beta": (0, 1),
+        "gamma": (0, math.inf),
+        "ema_kimg": (TINY, math.inf),
+    }
     trains_f: ClassVar[bool] = True  # the source is sampled through F as it comes out of the training
     refinements: ClassVar[int] = 0  # as in the paper: samples are drawn from the codes as F gives them
     name: str
@@ -310,16 +302,6 @@ class PaperRecipe(_Checked):
     ema_kimg: float = 10.0  # thousands of pictures in which the average of the weights forgets half
     flip: bool = False  # half of the pictures mirrored (FLIP_IMAGES, a matter of the data)
     growth: Growth | None = None  # None is the architecture's
-
-    def _complaints(self) -> list[str]:
-        complaints = []
-        if not (len(self.betas) == 2 and self.betas[0] == 0 and 0 <= self.betas[1] < 1):
-            complaints.append(f"betas are {self.betas}, must be 0 and a number from 0 to below 1")
-        if not (0 <= self.style_mixing <= 1 and 0 <= self.w_avg_beta <= 1):
-            complaints.append("style_mixing and w_avg_beta must be from 0 to 1")
-        if not (self.gamma >= 0 and self.ema_kimg > 0):
-            complaints.append("gamma must be 0 or more, ema_kimg above 0")
-        return complaints
 
     def growth_of(self, architecture: Architecture) -> Growth:
         """The recipe's own, else the published one, else that of celeba.yaml."""
@@ -426,12 +408,8 @@ PUBLIC = Limits(
 )
 
 
-# --- The settings of a recipe, as somebody who changes them sees them: what each is for, and from where to where.
-# They are described once, by the fields of `config.Recipe`. The panel of the app, the options of
-# the command `transfer` and the table of the README (`python -m mind2mind.config` prints it) are made from here.
-
 CHANGED = " with "  # between the name of the recipe and what was changed in it
-MOST_LAYERS = 6
+MOST_WIDTHS = 6  # that a user may give
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,23 +439,19 @@ class Setting:
             ConfigError: it is no such value, or out of range.
         """
         try:
-            if self.kind is bool:
-                return _switch(value)
+            kind, parts = self.kind, [value]
             if self.kind is tuple:
-                parts = value.replace(",", " ").split() if isinstance(value, str) else value
                 kind = type(getattr(DEFAULT, self.name)[0])
-                numbers = tuple(_number(part, kind) for part in parts)
-                if not 0 < len(numbers) <= MOST_LAYERS:
-                    raise ValueError
-            else:
-                numbers = (_number(value, self.kind),)
-            if not all(self.least <= number <= self.most for number in numbers):  # type: ignore[operator]
+                parts = value.replace(",", " ").split() if isinstance(value, str) else value
+            found = tuple(_parsed(part, kind) for part in parts)
+            least, most = (0.0, 1.0) if self.least is None or self.most is None else (self.least, self.most)
+            if not (0 < len(found) <= MOST_WIDTHS and all(least <= number <= most for number in found)):
                 raise ValueError
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise ConfigError(
                 f"{self.name} is {str(value)[:80]!r}.", f"{self.explained} {self._form}"
             ) from error
-        return numbers if self.kind is tuple else numbers[0]
+        return found if self.kind is tuple else found[0]
 
     @property
     def _form(self) -> str:
@@ -485,17 +459,13 @@ class Setting:
         return forms.get(self.kind, "Give numbers with commas between them.")
 
 
-def _number(value: Any, kind: type) -> Any:
+def _parsed(value: Any, kind: type) -> Any:
+    if kind is bool:
+        return {"true": True, "false": False}[str(value).lower()]
     number = float(value)
     if kind is int and number != int(number):
         raise ValueError
     return kind(number)
-
-
-def _switch(value: Any) -> bool:
-    if str(value).lower() not in ("true", "false"):
-        raise ValueError
-    return str(value).lower() == "true"
 
 
 def as_text(value: Any) -> str:
@@ -550,22 +520,6 @@ def as_options(recipe: Recipe) -> list[str]:
         else:
             options += [f"--{dashed}", as_text(value)]
     return options
-
-
-def markdown() -> str:
-    """The table of all settings."""
-    names = list(RECIPES)
-    rows = [f"| setting | {' | '.join(names)} | what it is for |", "|---" * (len(names) + 2) + "|"]
-    for setting in SETTINGS.values():
-        values = " | ".join(as_text(getattr(RECIPES[name], setting.name)) for name in names)
-        rows.append(f"| `{setting.name}` | {values} | {setting.explained} |")
-    return "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.stdout.write(markdown())
 
 
 BATCH, BATCH_PIXELS = 64, 16 * 256**2  # of 1024 px 2 at a time were no faster than 1 and took 300 MB more

@@ -3,6 +3,9 @@
 import json
 import logging
 import os
+import re
+import runpy
+import shlex
 import shutil
 import signal
 import socket
@@ -15,16 +18,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from mind2mind import ui
-from mind2mind.cli import COMMANDS, build
+from mind2mind.cli import commands
 from mind2mind.cli import runs as following
 from mind2mind.cli import terminal as common
 from mind2mind.cli.terminal import seeds_of
 from mind2mind.config import Architecture, MindGANSizes
-from mind2mind.errors import ConfigError, TrainingError
+from mind2mind.errors import COMMAND, ConfigError, TrainingError
 from mind2mind.files import save_tensors
 from mind2mind.models import bundle as checkpoints
 from mind2mind.models.bundle import Card, save_source
@@ -39,7 +43,9 @@ from mind2mind.training.source import PretrainProgress
 
 TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
 CARD = Card(id="tiny", title="Tiny", knows="noise", credit="nobody", licence="CC0-1.0")
-PACKAGE = str(Path(__file__).resolve().parents[1])
+PARSED = typer.main.get_command(commands)
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = str(ROOT)
 STEPS = 40  # of the transfers here
 MANY_STEPS = 300  # of the one that is stopped
 
@@ -66,7 +72,7 @@ def cli(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, value in environment(place).items():
         monkeypatch.setenv(name, value)
-    yield lambda *arguments: CliRunner().invoke(build(), [str(argument) for argument in arguments])
+    yield lambda *arguments: CliRunner().invoke(commands, [str(argument) for argument in arguments])
     logging.getLogger("mind2mind").setLevel(logging.NOTSET)
 
 
@@ -131,18 +137,17 @@ def test_bad_seeds(text, count):
 
 
 def test_help_needs_no_torch_and_shows_examples(cli):
-    code = "import sys, mind2mind.cli as c; c.build(); sys.exit('torch' in sys.modules)"
+    code = "import sys, mind2mind.cli as c; sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": PACKAGE}).returncode == 0
     )
-    names = [command.name for _, commands in COMMANDS for command in commands]
-    assert len(names) == 15
+    assert len(PARSED.commands) == 15
     overview = cli("--help").stdout
-    for name in names:
+    for name in PARSED.commands:
         assert f" {name} " in overview
         result = cli(name, "--help")
         assert result.exit_code == 0
-        for expected in ("Examples:", f"mind2mind {name}", "--json", "--device", "--quiet"):
+        for expected in ("Examples:", f"{COMMAND} {name}", "--json", "--device", "--quiet"):
             assert expected in result.stdout
 
 
@@ -223,7 +228,7 @@ def test_quiet_says_nothing_but_results(cli):
 
 
 def test_strict_json():
-    assert json.loads(common.as_text({"a": float("nan"), "b": [float("inf"), Path("c")]})) == {
+    assert json.loads(common.as_json({"a": float("nan"), "b": [float("inf"), Path("c")]})) == {
         "a": None,
         "b": [None, "c"],
     }
@@ -231,12 +236,59 @@ def test_strict_json():
 
 def test_first_ctrl_c_asks_and_second_interrupts():
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), common.stop_on_ctrl_c(common.Terminal(quiet=True)) as stop:
+    with pytest.raises(KeyboardInterrupt), common.stop_on_ctrl_c() as stop:
         assert not stop()
         os.kill(os.getpid(), signal.SIGINT)
         assert stop()
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+# Commands that a text shows
+
+
+def parses(line):
+    """Whether the command line takes this command, up to what only the work itself can tell."""
+    name, *words = shlex.split(line)
+    try:
+        PARSED.commands[name].make_context(name, words, parent=PARSED.make_context("mind2mind", [name]))
+    except (KeyError, common.USAGE_ERROR) as error:
+        raise AssertionError(f"{line}: {error}") from error
+
+
+@pytest.mark.parametrize("name", PARSED.commands)
+def test_the_examples_of_the_help_can_be_pasted(name):
+    _, *examples = PARSED.commands[name].epilog.split("\n\n")
+    assert examples
+    for example in examples:
+        assert example.startswith(COMMAND + " ")
+        parses(example.removeprefix(COMMAND))
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(ROOT.glob("weights/*/README.md"))], ids=str)
+def test_the_commands_of_a_page_can_be_pasted(path):
+    text = path.read_text(encoding="utf-8")
+    shown = re.findall(r"-m mind2mind (.+?)(?:`|\n)", text)
+    for words in re.findall(r"`([a-z-]+ [^`]+)`", text):  # in a sentence, without what goes without saying
+        name = words.split()[0]
+        if name in PARSED.commands:
+            silent = any(p.name == "out" and p.required for p in PARSED.commands[name].params)
+            shown.append(f"{words} --out OUT" if silent and "--out" not in words else words)
+    assert shown and not re.search(r"(?<!-m )\bmind2mind [a-z-]+ ", text)
+    for line in shown:
+        parses(line)
+
+
+def test_the_commands_of_errors_and_remedies_exist():
+    shown = 0
+    for path in sorted((ROOT / "mind2mind").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(rf"(?<!-m )\bmind2mind ({'|'.join(PARSED.commands)})\b", text), path
+        for name, rest in re.findall(r"(?:\{COMMAND\}|-m mind2mind) ([a-z][a-z-]*)([^\n]*)", text):
+            options = {option for parameter in PARSED.commands[name].params for option in parameter.opts}
+            assert {*re.findall(r" (--[a-z-]+)", rest)} <= options | {"--help"}, (path, name, rest)
+            shown += 1
+    assert shown > 5
 
 
 # Pictures
@@ -371,7 +423,7 @@ def test_encode_again_takes_what_is_known_and_never_replaces_another_file(cli, p
     assert sum(counts) - count == count - 24  # the reconstructions that the check is made on, and no more
     Path("diary.txt").write_text("dear diary")
     refused = cli("encode", place / "pictures", "-m", "tiny", "--out", "diary.txt")
-    assert refused.exit_code == 2 and "diary.txt holds no codes and was left as it is" in refused.stderr
+    assert refused.exit_code == 2 and "It was left as it is." in refused.stderr
     assert Path("diary.txt").read_text() == "dear diary"
 
 
@@ -400,6 +452,23 @@ def test_transfer_then_sample_then_go_on(cli, place):
     assert Path("samples/seed-0000001.png").read_bytes() == Path("same/seed-0000001.png").read_bytes()
     again = cli(*arguments)
     assert again.exit_code == 2 and "already" in again.stderr
+    shutil.copytree(place / "weights" / "tiny", "twin")
+    for option, value in (
+        ("--seed", "2"),
+        ("--crop", "fit"),
+        ("--recipe", "paper"),
+        ("--jitter", "0.3"),
+        ("--seconds", "5"),
+        ("--model", "twin"),
+        ("--without", "00.png"),
+    ):
+        changed = cli("transfer", "--resume", "--out", "run", option, value)
+        said = "--recipe" if option == "--jitter" else option
+        assert changed.exit_code == 2 and said in changed.stderr, changed.stderr
+    changed = cli("transfer", place / "pictures", "--resume", "--out", "run")
+    assert changed.exit_code == 2 and "PICTURES" in changed.stderr
+    same = ("-m", "tiny", "--seed", "1", "--crop", "centre", "--recipe", "default", "--steps", "5", "--json")
+    assert document(cli("transfer", "--resume", "--out", "run", *same))["step"] == STEPS + 5
 
 
 def test_ctrl_c_keeps_the_work_and_resume_goes_on(cli, place, tmp_path):
@@ -493,15 +562,16 @@ STATUS = RunStatus(
 )
 def test_how_a_run_ends(state, error, code, capsys):
     status = replace(STATUS, state=State(state), error=error)
-    result = following.ended(common.Terminal(), status, Path("run"), {"pictures": 1})
+    result = following.ended(status, Path("run"), {"pictures": 1})
     assert result.code == code
     assert result.document["state"] == state and result.document["pictures"] == 1
     assert error is None or error in capsys.readouterr().err
 
 
-def test_a_killed_worker_is_told_of_whatever_the_options(capsys):
+def test_a_killed_worker_is_told_of_whatever_the_options(capsys, monkeypatch):
     status = replace(STATUS, state=State.INTERRUPTED)
-    result = following.ended(common.Terminal(as_json=True, quiet=True), status, Path("run"), {})
+    monkeypatch.setattr(common.terminal, "quiet", True)
+    result = following.ended(status, Path("run"), {})
     error = result.document["error"]
     assert "before its time" in error["problem"] and "--resume --out run" in error["fix"]
     assert error["fix"] in capsys.readouterr().err
@@ -514,10 +584,10 @@ class FollowedStudio:
         self.stopped = []
         self.runs = self
 
-    def attach(self, token, every):
+    def status(self, token):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        yield replace(STATUS, state=State.RUNNING)
+        return replace(STATUS, state=State.RUNNING)
 
     def stop(self, token):
         os.kill(os.getpid(), signal.SIGINT)  # a third one must not get in between
@@ -526,8 +596,8 @@ class FollowedStudio:
 
 def test_who_leaves_at_once_stops_the_run_all_the_same():
     studio = FollowedStudio()
-    with pytest.raises(KeyboardInterrupt):
-        following.follow(common.Terminal(quiet=True), studio, "token", Path("run"), {}, lambda: None)
+    with pytest.raises(KeyboardInterrupt), common.stop_on_ctrl_c() as stop:
+        following.follow(studio, "token", Path("run"), {}, stop)
     assert studio.stopped == ["token"]
 
 
@@ -571,13 +641,12 @@ def test_a_stopped_pretrain_tells_what_its_checkpoint_holds(cli, fake_source):
     assert document(stopped)["kimg"] == 8
 
 
-def test_pretrain_of_nonsense(cli, fake_source):
+def test_pretrain_of_nonsense(cli):
     for arguments in ([], ["--kimg", 1, "--minutes", 1], ["--kimg", 1, "--architecture", "tower"]):
         assert cli("pretrain", "pictures", "--out", "source", *arguments).exit_code == 2
     Path("source").mkdir()
     Path("source/model.safetensors").touch()
     assert cli("pretrain", "pictures", "--out", "source", "--kimg", 1).exit_code == 2  # would be lost
-    assert cli("pretrain", "pictures", "--out", "source", "--kimg", 1, "--resume").exit_code == 0
 
 
 # Models, data, and around it
@@ -667,7 +736,10 @@ def test_what_convert_makes_can_be_used(cli, place, tmp_path, monkeypatch):
     assert not Path("weights/gan").exists()
     sizes = MindGANSizes(latent_size=16, z_dim=4, generator_widths=(8,), critic_widths=(8,))
     g, nothing = Perceptron([4, 8, 16]), torch.zeros(16)
-    checkpoints.save_transfer(Path("orphan"), g, nothing, CARD, source=None, sizes=sizes, extra={})
+    tiny = checkpoints.load_source(Path("weights/tiny"))
+    checkpoints.save_transfer(Path("orphan"), g, nothing, CARD, source=tiny, sizes=sizes, extra={})
+    config = json.loads(Path("orphan/config.json").read_text())
+    Path("orphan/config.json").write_text(json.dumps(config | {"source": None}))
     orphan = cli("sample", "-m", "orphan")
     assert orphan.exit_code == 2 and "--source" in orphan.stderr
 
@@ -703,8 +775,17 @@ def test_app(cli, monkeypatch):
         busy = cli("app", "--port", port)
         assert busy.exit_code == 2 and str(port) in busy.stderr
     assert cli("app", "--port", port, "--public", "--json").exit_code == 130
-    assert cli("app", "--port", port).exit_code == 130
-    assert launched == [("127.0.0.1", port, public, "auto") for public in (True, False)]
+    monkeypatch.setattr("sys.argv", ["app.py", "--port", str(port), "--device", "cpu"])
+    with pytest.raises(SystemExit) as left:  # the other door
+        runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
+    assert left.value.code == 130
+    monkeypatch.setenv("SPACE_ID", "me/space")
+    assert cli("app").exit_code == 130
+    assert launched == [
+        ("127.0.0.1", port, True, "auto"),
+        ("127.0.0.1", port, False, "cpu"),
+        ("0.0.0.0", None, False, "auto"),
+    ]
 
 
 def test_a_start_that_is_refused_leaves_the_folder_free(cli, place):

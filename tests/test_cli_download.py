@@ -12,7 +12,7 @@ from tiny import make_weights
 from typer.testing import CliRunner
 from web import put_on_hub, serving
 
-from mind2mind.cli import build
+from mind2mind.cli import commands
 from mind2mind.config import size_text
 from mind2mind.errors import COMMAND
 from mind2mind.models import fetch
@@ -41,7 +41,7 @@ def cli(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(fetch, "PAUSE", 0.0)
-    return lambda *arguments: CliRunner().invoke(build(), list(arguments))
+    return lambda *arguments: CliRunner().invoke(commands, list(arguments))
 
 
 def document(result):
@@ -70,9 +70,9 @@ def test_download_use_and_remove(cli, web):
     assert cli("sample", "-m", "small", "--count", "1", "--out", "pictures").exit_code == 0
     again = cli("download", "small")
     assert again.exit_code == 0 and "already here" in again.stderr
-    gone = document(cli("download", "--remove", "small", "--json"))
-    assert gone["removed"] == "small" and gone["bytes"] > 10**5
-    assert cli("download", "--remove", "small").exit_code == 2
+    gone = document(cli("download", "--delete", "small", "--json"))
+    assert gone["deleted"] == "small" and gone["bytes"] > 10**5
+    assert cli("download", "--delete", "small").exit_code == 2
 
 
 def test_a_model_that_is_not_here_is_not_fetched_unasked(cli, web):
@@ -117,7 +117,7 @@ def test_a_repository_of_the_hub(cli, web, tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     assert document(cli("download", "me/toys", "--json"))["commit"]
     assert cli("sample", "-m", "me/toys", "--count", "1", "--out", "pictures").exit_code == 0
-    assert "model me--toys" in cli("doctor").stdout
+    assert "model me/toys" in cli("doctor").stdout
 
 
 def test_sizes_in_words():

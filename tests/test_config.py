@@ -15,6 +15,7 @@ from mind2mind.config import (
     Architecture,
     MindGANSizes,
     Recipe,
+    batch_of,
 )
 from mind2mind.errors import ConfigError, Mind2MindError
 
@@ -46,8 +47,20 @@ def test_a_bad_number_is_refused_with_all_complaints():
     for change in ({"batch_size": 0}, {"learning_rate": 0}, {"betas": (0.5, 1.0)}, {"held_out_share": 0.9}):
         with pytest.raises(ConfigError):
             replace(DEFAULT, **change)
-    with pytest.raises(ConfigError):
-        MindGANSizes(critic_widths=(0,))
+    for change in (
+        {"betas": (0.5,)},
+        {"learning_rate": float("nan")},
+        {"jitter": "0.1"},
+        {"ema_half_life": 1.5},
+    ):
+        with pytest.raises(ConfigError):
+            replace(DEFAULT, **change)
+    for widths in ((0,), (8.5,), (10_000,), (8,) * 33):
+        with pytest.raises(ConfigError, match="critic_widths"):
+            MindGANSizes(critic_widths=widths)
+    for change in ({"image_channels": 2}, {"layer_count": 11}):
+        with pytest.raises(ConfigError, match=next(iter(change))):
+            replace(ARCHITECTURES["mnist"], **change)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -77,3 +90,8 @@ def test_an_error_needs_a_remedy():
     with pytest.raises(TypeError):
         Mind2MindError("Something is wrong.")
     assert str(Mind2MindError("It broke.", "Mend it.")) == "It broke. Mend it."
+
+
+def test_a_batch_is_bounded_by_its_pixels():
+    sizes = {side: batch_of(side) for side in (16, 64, 128, 256, 512, 1024, 2048)}
+    assert sizes == {16: 64, 64: 64, 128: 64, 256: 16, 512: 4, 1024: 1, 2048: 1}

@@ -135,7 +135,7 @@ def test_report_survives_json():
         {},
         {"version": 3, "files": []},
         {"version": 2, "files": [{"nme": "a"}]},
-        {"version": 2, "files": [written["files"][0] | {"skipped": "For fun"}]},
+        {"version": 2, "files": [written["files"][1] | {"skipped": "For fun"}]},
         {"version": 1, "verdicts": [{"nme": "a"}]},
     ):
         with pytest.raises(DataError, match="no report on pictures"):

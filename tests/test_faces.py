@@ -15,7 +15,7 @@ from PIL import Image
 from tiny import SIZES, make_pictures, make_studio
 from typer.testing import CliRunner
 
-from mind2mind.cli import build
+from mind2mind.cli import commands
 from mind2mind.data import faces
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.faces import Remark
@@ -238,7 +238,7 @@ def test_the_command_line(studio, photos, tmp_path, monkeypatch):
     monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
 
     def called(*arguments):
-        result = CliRunner().invoke(build(), [*map(str, arguments), "--model", "people", "--json"])
+        result = CliRunner().invoke(commands, [*map(str, arguments), "--model", "people", "--json"])
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout), result.stderr
 

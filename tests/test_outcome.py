@@ -23,7 +23,7 @@ from tiny import RECIPE, carry_out, make_pictures, make_studio, prepared, traine
 from typer.testing import CliRunner
 
 from mind2mind import draw as gallery
-from mind2mind.cli import build
+from mind2mind.cli import commands
 from mind2mind.config import DEFAULT, PUBLIC, changed
 from mind2mind.data.images import grid
 from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, RunError, WeightsError
@@ -164,7 +164,7 @@ def test_the_command_repeats_the_run(studio, place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Launcher, "ensure", lambda self, run: execution.carry_out(run, Studio("cpu").models))
     words = [str(place / "pictures") if word == "PICTURES" else word for word in words[3:]]
-    assert CliRunner().invoke(build(), words).exit_code == 0
+    assert CliRunner().invoke(commands, words).exit_code == 0
     again = load_file(tmp_path / "my-run" / "bundle" / "model.safetensors")
     first = load_file(studio.home / "runs" / token / "bundle" / "model.safetensors")
     assert all(torch.equal(again[name], first[name]) for name in first)
@@ -504,7 +504,7 @@ def command(place, studio, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
     def run(*words, code=0):
-        done = CliRunner().invoke(build(), [*words, "--device", "cpu"])
+        done = CliRunner().invoke(commands, [*words, "--device", "cpu"])
         assert done.exit_code == code, done.stderr
         return json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
+from mind2mind import config
 from mind2mind.config import PRETRAIN_DEFAULT, Architecture
 from mind2mind.errors import ConfigError, DataError, TrainingError
-from mind2mind.files import load_tensors
+from mind2mind.files import load_tensors, save_tensors
 from mind2mind.models.bundle import Card, load_source
 from mind2mind.networks.alae import ALAE
 from mind2mind.training.autoencoder import PixelTrainee
@@ -19,7 +20,6 @@ from mind2mind.training.source import (
     PretrainFinished,
     PretrainPreview,
     PretrainProgress,
-    PretrainSaved,
     PriorProgress,
     make_source,
     new_alae,
@@ -60,7 +60,7 @@ def test_it_learns_and_its_events_tell(tmp_path):
     alae = new_alae(TINY, 0)
     events = run(alae, tmp_path, total_kimg=1.6)
     kinds = [type(event) for event in events]
-    assert kinds[:3] == [PretrainProgress, PretrainPreview, PretrainSaved]
+    assert kinds[:2] == [PretrainProgress, PretrainPreview]
     assert kinds[-1] is PretrainFinished
     progress = [event for event in events if isinstance(event, PretrainProgress)]
     assert progress[-1].losses["pixel"] < 0.6 * progress[0].losses["pixel"]
@@ -106,16 +106,43 @@ def test_bad_input_is_refused_at_the_call(tmp_path):
         run(alae, tmp_path, resume=True)
 
 
-def test_another_architecture_is_not_resumed(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"sizes": replace(TINY, latent_size=8)}, "architecture"),
+        ({"recipe": replace(RECIPE, name="broad")}, "recipe"),
+        ({"recipe": replace(RECIPE, learning_rate=0.1)}, "recipe"),
+        ({"seed": 2}, "seed"),
+        ({"total_kimg": 0.8}, "length"),
+        ({"seed": 2, "total_kimg": 0.8}, "seed and another length"),
+    ],
+)
+def test_other_settings_are_not_resumed(tmp_path, change, named):
     run(new_alae(TINY, 0), tmp_path, total_kimg=0.02)
-    with pytest.raises(TrainingError, match="another architecture"):
-        run(ALAE(replace(TINY, latent_size=8)), tmp_path, resume=True)
+    settings = {"sizes": TINY, "recipe": RECIPE, "seed": 1, "total_kimg": 0.02} | change
+    alae, recipe = ALAE(settings.pop("sizes")), settings.pop("recipe")
+    with pytest.raises(TrainingError, match=f"begun with another {named}[.]"):
+        pretrain(alae, discs(64), discs(8), recipe, out=tmp_path, resume=True, **settings)
 
 
-def test_another_recipe_is_not_resumed(tmp_path):
+def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path):
+    """It kept the recipe's name alone, and neither architecture nor length."""
     run(new_alae(TINY, 0), tmp_path, total_kimg=0.02)
-    with pytest.raises(TrainingError, match="its recipe is default, not broad"):
-        PixelTrainee(new_alae(TINY, 0), replace(RECIPE, name="broad"), 0, 100).load(tmp_path / CHECKPOINT)
+    tensors, meta = load_tensors(tmp_path / CHECKPOINT)
+    old = {name: meta[name] for name in ("step", "seed", "kimg")} | {"losses": ["pixel"], "recipe": "default"}
+    save_tensors(tmp_path / CHECKPOINT, tensors, old)
+    assert run(new_alae(TINY, 0), tmp_path, total_kimg=0.04, resume=True)[-1].kimg == 0.04
+    save_tensors(tmp_path / CHECKPOINT, tensors, old | {"recipe": "broad"})
+    with pytest.raises(TrainingError, match="another recipe"):
+        run(new_alae(TINY, 0), tmp_path, total_kimg=0.04, resume=True)
+
+
+def test_held_out_pictures_are_looked_at_by_the_rule_for_batches(tmp_path, monkeypatch):
+    looked, look = [], PixelTrainee.look
+    monkeypatch.setattr(config, "BATCH_PIXELS", 3 * 16**2)
+    monkeypatch.setattr(PixelTrainee, "look", lambda self, x: (looked.append(len(x)), look(self, x))[1])
+    _, preview, _ = run(new_alae(TINY, 0), tmp_path, total_kimg=0.01)
+    assert looked == [3, 3, 2] and preview.originals.shape == (8, 3, 16, 16)
 
 
 def test_nan_is_an_error_and_the_checkpoint_is_kept(tmp_path):

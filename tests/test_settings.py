@@ -15,7 +15,6 @@ from mind2mind.config import (
     as_text,
     changed,
     differences,
-    markdown,
 )
 from mind2mind.errors import ConfigError
 
@@ -70,8 +69,3 @@ def test_the_options_repeat_the_recipe():
         "--recipe", "paper", "--critic-widths", "64,64", "--jitter", "0.3", "--standardise",
     ]  # fmt: skip
     assert as_options(DEFAULT) == ["--recipe", "default"]
-
-
-def test_the_table_has_a_row_for_each():
-    rows = markdown().splitlines()
-    assert len(rows) == 2 + len(SETTINGS) and len({row.count("|") for row in rows}) == 1

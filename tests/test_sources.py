@@ -181,7 +181,7 @@ def test_a_transfer_that_names_itself_as_its_source(tmp_path):
         save_transfer(weights / "itself", g, torch.zeros(16), own.card, source=own, sizes=sizes, extra={})
         models = Studio("cpu", tmp_path / "home", weights=weights).models
         if name == "itself":
-            with pytest.raises(WeightsError, match="It is a transfer"):
+            with pytest.raises(WeightsError, match="'itself' is a transfer"):
                 models.load("itself")
     assert models.load("itself").source_id == "tiny"
 

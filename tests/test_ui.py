@@ -385,6 +385,7 @@ def guarded(module, *a, **k):
     return run(module, *a, **k)
 torch.nn.Module.__call__ = guarded
 
+import contextlib
 import runpy
 import gradio as gr
 from tiny import RECIPE, carry_out
@@ -392,7 +393,8 @@ from tiny import RECIPE, carry_out
 demos = []
 gr.Blocks.launch, gr.Blocks.block_thread, gr.Blocks.local_url = (lambda demo, **k: demos.append(demo)), (lambda demo: None), ""
 arguments, sys.argv = sys.argv, ["app.py"]
-runpy.run_path("app.py", run_name="__main__")
+with contextlib.suppress(SystemExit):
+    runpy.run_path("app.py", run_name="__main__")
 sys.argv = arguments
 from mind2mind.ui.transfer import Example
 

@@ -14,7 +14,7 @@ from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_w
 from mind2mind.config import Recipe
 from mind2mind.errors import RunError, WeightsError
 from mind2mind.files import load_tensors
-from mind2mind.models.bundle import load_transfer, read_config
+from mind2mind.models.bundle import describe, load_transfer
 from mind2mind.runs import worker
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import ATTEMPTS, NICENESS, Launcher
@@ -173,7 +173,7 @@ def test_a_stop_between_two_looks_tells_the_step_that_was_reached(studio, templa
     monkeypatch.setattr(execution._Stopper, "__call__", at_the_fourth_look)
     status = carry_out(studio, token)
     assert (status.state, status.step, status.usable, status.metrics) == ("stopped", 3, True, [])
-    assert read_config(studio.runs.find(token).bundle)["numbers"]["steps"] == 3
+    assert describe(studio.runs.find(token).bundle).numbers["steps"] == 3
     studio.runs.resume(token)
     assert (studio.runs.status(token).step, studio.runs.status(token).seconds_left) == (3, None)
 

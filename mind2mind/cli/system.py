@@ -1,49 +1,64 @@
-"""The command that looks whether everything is in place."""
+"""Commands around the product itself: app (the web app), doctor (whether everything is in place)."""
 
 import contextlib
+import logging
 import os
 import platform
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mind2mind.cli.terminal import STOPPED, Result, Terminal, door
-from mind2mind.errors import ConfigError, Mind2MindError
+from mind2mind.cli import terminal as options
+from mind2mind.cli.terminal import STOPPED, Result, command, studio_on, terminal
+from mind2mind.errors import COMMAND, ConfigError, Mind2MindError
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
 
-# --- The command that opens the web app.
+LITTLE_DISK, LITTLE_MEMORY = 1 << 30, 2 << 30  # bytes
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
+PIP = f"{COMMAND.removesuffix('mind2mind')}pip install"
+OPTIONAL = ("dicebear-core", "dicebear-styles", "resvg_py")  # to draw toon heads
+SETTINGS = ("MIND2MIND_HOME", "MIND2MIND_WEIGHTS", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
-HOST, PORT = "127.0.0.1", 7860
 
-
-@door("app", "app --port 8000", "app --host 0.0.0.0 --public")
+@command("Around it", "app", "app --port 8000", "app --host 0.0.0.0 --public")
 def app(
-    terminal: Terminal,
-    host: Annotated[str, typer.Option(help="Where to listen; anything but loopback lets others in.")] = HOST,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port.")] = PORT,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to listen; anything but loopback lets others in.",
+            show_default="127.0.0.1, on Spaces 0.0.0.0",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The port.", show_default="7860 or the next free one")
+    ] = None,
     public: Annotated[
         bool, typer.Option("--public", help="The limits for visitors who do not know each other.")
     ] = False,
+    device: options.Device = "auto",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> Result:
-    """Open the web app; Ctrl-C ends it, and runs at work go on."""
-    _check_port(host, port)
+    """Open the web app; Ctrl-C ends it, and runs at work go on. `python app.py` is the same."""
+    host = host or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
+    _check_port(host, port or 0)
+    if not quiet:
+        logging.getLogger("mind2mind").setLevel(logging.INFO)
     from mind2mind.ui import launch
 
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    terminal.note(f"The app is at {url} in a moment; Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it; Gradio itself swallows a later one
-        launch(host, port, public, terminal.device)
-    return Result({"url": url, "public": public}, code=STOPPED)
+        launch(host, port, public, device)
+    return Result({"host": host, "port": port, "public": public}, code=STOPPED)
 
 
 def _check_port(host: str, port: int) -> None:
@@ -54,17 +69,8 @@ def _check_port(host: str, port: int) -> None:
     except OSError as error:
         raise ConfigError(
             f"Nobody can listen on {host}, port {port}: {error.strerror or error}.",
-            "Choose another --port, or end what listens there.",
+            "Choose another --port or --host, or end what listens there.",
         ) from error
-
-
-LITTLE_DISK, LITTLE_MEMORY = 1 << 30, 2 << 30  # bytes
-OPTIONAL = {
-    "dicebear-core": "to draw toon heads (make-data)",
-    "dicebear-styles": "to draw toon heads (make-data)",
-    "resvg_py": "to draw toon heads (make-data)",
-}
-SETTINGS = ("MIND2MIND_HOME", "MIND2MIND_WEIGHTS", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -77,14 +83,15 @@ class Check:
     remedy: str = ""
 
 
-@door("doctor", "doctor --json")
-def doctor(terminal: Terminal) -> Result:
+@command("Around it", "doctor", "doctor --json")
+def doctor(
+    device: options.Device = "auto", json: options.Json = False, quiet: options.Quiet = False
+) -> Result:
     """Check the installation; the exit code is 1 if something must be mended."""
     checks: list[Check] = []
     with terminal.bar("Checking"):
-        checks += _guarded("python", _python)
         checks += _guarded("packages", _packages)
-        checks += _guarded("device and files", lambda: _inside(terminal))
+        checks += _guarded("device and files", lambda: _inside(device))
     bad = any(check.state == "bad" for check in checks)
     width = max(len(check.name) for check in checks)
     lines = [f"{c.state:<4}  {c.name:<{width}}  {' '.join(filter(None, (c.fact, c.remedy)))}" for c in checks]
@@ -98,44 +105,27 @@ def _guarded(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
     except Mind2MindError as error:
         yield Check(name, "bad", error.problem, error.fix)
     except Exception as error:
-        fix = "Install the requirements again: pip install -r requirements.txt"
-        yield Check(name, "bad", f"{type(error).__name__}: {error}", fix)
-
-
-def _python() -> Iterator[Check]:
-    fine = sys.version_info >= (3, 10)
-    fact = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    yield Check("python", "ok" if fine else "bad", fact, "" if fine else "Use Python 3.10 or later.")
+        yield Check(name, "bad", f"{type(error).__name__}: {error}", f"Run: {PIP} -r requirements.txt")
 
 
 def _packages() -> Iterator[Check]:
     from packaging.requirements import Requirement
 
-    for text in _required():
-        wanted = Requirement(text)
+    yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    lines = (line.partition("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines())
+    for wanted in map(Requirement, filter(None, lines)):
         version = _version(wanted.name)
-        if version is None:
-            yield Check(wanted.name, "bad", "It is missing.", f'Run: pip install "{wanted}"')
-        elif not wanted.specifier.contains(version, prereleases=True):
-            yield Check(wanted.name, "bad", f"{version} is out of range.", f'Run: pip install "{wanted}"')
-        else:
+        if version and wanted.specifier.contains(version, prereleases=True):
             yield Check(wanted.name, "ok", version)
-    for name, use in OPTIONAL.items():
+        else:
+            fact = f"{version} is out of range." if version else "It is missing."
+            yield Check(wanted.name, "bad", fact, f'Run: {PIP} "{wanted}"')
+    for name in OPTIONAL:
+        missing = Check(
+            name, "note", "Not installed; make-data draws toon heads with it.", f'Run: {PIP} -e ".[data]"'
+        )
         version = _version(name)
-        missing = Check(name, "note", f"Not installed; needed {use}.", 'Run: pip install ".[data]"')
-        yield missing if version is None else Check(name, "ok", version)
-
-
-def _required() -> list[str]:
-    """What the package asks for: by its checkout's requirements.txt, or as it was installed."""
-    listed = Path(__file__).resolve().parents[2] / "requirements.txt"
-    if listed.is_file():
-        lines = (line.partition("#")[0].strip() for line in listed.read_text(encoding="utf-8").splitlines())
-        return [line for line in lines if line]
-    try:
-        return [text for text in metadata.requires("mind2mind") or [] if "extra ==" not in text]
-    except metadata.PackageNotFoundError:
-        return []
+        yield Check(name, "ok", version) if version else missing
 
 
 def _version(name: str) -> str | None:
@@ -145,60 +135,47 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _inside(terminal: Terminal) -> Iterator[Check]:
+def _inside(device: str) -> Iterator[Check]:
     """What can only be told with torch and the studio at hand."""
+    import psutil
     import torch
 
-    studio = terminal.studio()
-    name = (
-        torch.cuda.get_device_name() if studio.device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    )
+    studio = studio_on(device)
+    cuda = studio.device.type == "cuda"
+    name = torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} threads"
     yield Check("device", "ok", f"{studio.device} ({name})")
-    yield _memory()
-    yield from _guarded("home", lambda: _home(studio.home))
-    yield from _models(studio)
+    free = psutil.virtual_memory().available
+    yield _room("memory", f"{free / 1e9:.1f} GB free", free > LITTLE_MEMORY, "Close something.")
+    yield _home(studio.home)
+    shown = studio.models.list()
+    if not shown:
+        fix = "Copy the folder weights/ beside the package, or set MIND2MIND_WEIGHTS."
+        yield Check("models", "bad", f"There is no model in {studio.weights}.", fix)
+    for info in shown:
+        yield from _guarded(f"model {info.id}", partial(_model, studio, info.id))
     for setting in SETTINGS:
         if setting in os.environ:
             yield Check(setting, "ok", os.environ[setting])
 
 
-def _memory() -> Check:
-    import psutil
-
-    free = psutil.virtual_memory().available
-    fact = f"{free / 1e9:.1f} GB free"
-    return (
-        Check("memory", "ok", fact)
-        if free > LITTLE_MEMORY
-        else Check("memory", "note", fact, "Close something.")
-    )
+def _room(name: str, fact: str, enough: bool, remedy: str) -> Check:
+    return Check(name, "ok", fact) if enough else Check(name, "note", fact, remedy)
 
 
-def _home(home: Path) -> Iterator[Check]:
+def _home(home: Path) -> Check:
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home) as file:
             file.write(b"mind2mind")
     except OSError as error:
         fix = "Set MIND2MIND_HOME to a folder that you may write to."
-        yield Check("home", "bad", f"{home} cannot be written: {error.strerror}.", fix)
-        return
+        return Check("home", "bad", f"{home} cannot be written: {error.strerror}.", fix)
     free = shutil.disk_usage(home).free
-    fact = f"{home}, {free / 1e9:.1f} GB free"
-    yield Check("home", "ok", fact) if free > LITTLE_DISK else Check("home", "note", fact, "Make room.")
+    return _room("home", f"{home}, {free / 1e9:.1f} GB free", free > LITTLE_DISK, "Make room.")
 
 
-def _models(studio: "Studio") -> Iterator[Check]:
-    """Every bundle of the catalogue's folders is loaded, and draws a picture."""
-    folders = [path.parent for shelf in studio.models.shelves for path in sorted(shelf.glob("*/config.json"))]
-    if not folders:
-        fix = "Copy the folder weights/ beside the package, or set MIND2MIND_WEIGHTS."
-        yield Check("models", "bad", f"There is no model in {studio.weights}.", fix)
-    for folder in folders:
-        yield from _guarded(f"model {folder.name}", lambda folder=folder: _model(studio, folder))  # type: ignore[misc]
-
-
-def _model(studio: "Studio", folder: Path) -> Iterator[Check]:
-    model = studio.models.load(str(folder))
-    studio.draw.sample(str(folder), [0])
-    yield Check(f"model {folder.name}", "ok", f"{model.kind}, SHA-256 {model.hash[:16]}, loads and draws")
+def _model(studio: "Studio", model_id: str) -> Iterator[Check]:
+    """It is loaded, and draws a picture."""
+    model = studio.models.load(model_id)
+    studio.draw.sample(model_id, [0])
+    yield Check(f"model {model_id}", "ok", f"{model.kind}, SHA-256 {model.hash[:16]}, loads and draws")

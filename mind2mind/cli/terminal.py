@@ -1,64 +1,47 @@
-"""What every command shares: three options, where text goes, how errors end, how seeds are written.
+"""What the commands share: their options, where text goes, how a command ends, how it is interrupted.
 
-A command is a function `(terminal, ...) -> Result`. `door` turns it into what typer runs: it adds `--json`,
-`--device` and `--quiet`, prints the result (plain lines, or one JSON document) on stdout and everything else
-on stderr, and ends with 0 (done), 1 (a fault of ours: traceback), 2 (wrong use or bad input: fact and remedy)
-or 130 (stopped by the user).
+A command is a function that gives a `Result`. `command` makes it one of `commands`, the whole command line.
+Its result is printed on stdout, as lines or as one JSON document, and everything else on stderr. It ends with
+0 (done), 1 (a fault of ours: traceback), 2 (wrong use or bad input: fact and remedy) or 130 (stopped by the
+user). Nothing here imports torch: the help must be quick.
 """
 
 import contextlib
 import functools
-import inspect
 import json
 import logging
-import math
+import os
 import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from mind2mind.config import RECIPES, SEEDS, SETTINGS, Setting
-from mind2mind.config import as_text as written
+from mind2mind.config import SEEDS
 from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
 
-# --- The arguments that several commands share, and how seeds, choices and folders are read.
-
+STOPPED = 130
+STOPPING = "Stopping: waiting until the work is saved. Ctrl-C once more leaves at once."
 MOST_SEEDS = 100_000
+JSON_ASKED = "mind2mind.json"
+USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]  # click's own, or that of the copy inside typer
+HELP = """Mind2Mind turns a folder of pictures into a generator of new pictures like them.
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Crop = Literal["centre", "fit", "face"]
-NoiseKind = Literal["none", "fixed", "random"]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, the rest on stderr.")]
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where the networks run.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
-ModelOption = Annotated[
-    str,
-    typer.Option("--model", "-m", help="A name that `models` lists, or the folder of a bundle or a run."),
-]
-PsiOption = Annotated[
-    float, typer.Option("--psi", min=-2.0, max=2.0, help="Truncation: 1 is none, 0 is the mean picture.")
-]
-NoiseOption = Annotated[
-    NoiseKind, typer.Option("--noise", help="The decoder's noise: fine detail by chance.")
-]
-CropOption = Annotated[
-    Crop | None,
-    typer.Option(
-        "--crop",
-        help="How pictures become square: cut, fitted with bars, or faces aligned as FFHQ does.",
-        show_default="as the model's card says",
-    ),
-]
+COMMAND --help shows examples. Results go to stdout, everything else to stderr.
+Exit codes: 0 done, 1 a fault of ours, 2 wrong use or bad input, 130 stopped with the work kept.
+"""
+Function = TypeVar("Function", bound=Callable[..., "Result"])
+
+# --- The options of all commands, and those of several.
 
 
 def picture_path(text: str | Path) -> Path:
@@ -68,50 +51,35 @@ def picture_path(text: str | Path) -> Path:
     return Path(text)
 
 
-PicturesArgument = Annotated[
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option("--device", help="Where the networks run.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, the rest on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A name that `models` lists, or the folder of a bundle or a run.")
+]
+Psi = Annotated[
+    float, typer.Option("--psi", min=-2.0, max=2.0, help="Truncation: 1 is none, 0 is the mean picture.")
+]
+Noise = Annotated[
+    Literal["none", "fixed", "random"],
+    typer.Option("--noise", help="The decoder's noise: fine detail by chance."),
+]
+Crop = Annotated[
+    Literal["centre", "fit", "face"] | None,
+    typer.Option(
+        "--crop",
+        help="How pictures become square: cut, fitted with bars, or faces aligned as FFHQ does.",
+        show_default="as the model's card says",
+    ),
+]
+Pictures = Annotated[
     list[Path],
     typer.Argument(
         metavar="PICTURES", help="Pictures, folders and zips.", show_default=False, parser=picture_path
     ),
 ]
-
-
-def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command whose last parameter is `settings` an option for each setting of a recipe instead.
-
-    `settings` is then a dict of those that were given.
-    """
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **options: Any) -> Any:
-        given = {name: value for name in SETTINGS if (value := options.pop(name, None)) is not None}
-        return function(*arguments, **options, settings=given)
-
-    *own, _ = inspect.signature(function).parameters.values()
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    added = [
-        inspect.Parameter(setting.name, keyword, default=None, annotation=_option(setting))
-        for setting in SETTINGS.values()
-    ]
-    call.__dict__["__signature__"] = inspect.Signature([*own, *added])
-    return call
-
-
-def _option(setting: Setting) -> Any:
-    text = setting.kind is tuple
-    return Annotated[
-        (str if text else setting.kind) | None,
-        typer.Option(
-            min=None if text else setting.least,
-            max=None if text else setting.most,
-            metavar="NUMBERS" if text else None,
-            help=setting.explained if text else setting.help,
-            show_default="; ".join(
-                f"{name} {written(getattr(r, setting.name))}" for name, r in RECIPES.items()
-            ),
-            rich_help_panel="Advanced",
-        ),
-    ]
 
 
 def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:
@@ -120,10 +88,11 @@ def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:
     Raises:
         ConfigError: the text is no such list, or its length contradicts `count`.
     """
-    remedy = "Write one number (with --count), or a list such as 0,3,5-9."
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"[0-9]{1,10}(\s*-\s*[0-9]{1,10})?", part) for part in parts):
-        raise ConfigError(f"{text!r} is no list of seeds.", remedy)
+        raise ConfigError(
+            f"{text!r} is not a list of seeds.", "Write one number (with --count), or a list such as 0,3,5-9."
+        )
     ends = [[int(end) for end in part.split("-")] for part in parts]
     if len(parts) == 1 and len(ends[0]) == 1:
         ends = [[ends[0][0], ends[0][0] + (default_count if count is None else count) - 1]]
@@ -144,21 +113,6 @@ def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:
     return seeds
 
 
-def folder_of(path: Path) -> Path:
-    """The folder, made if need be.
-
-    Raises:
-        DataError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"The folder {path} could not be made: {error.strerror or error}.", "Choose another --out."
-        ) from error
-    return path
-
-
 def choice_of(what: str, name: str, choices: Mapping[str, Any]) -> Any:
     """The choice of that name.
 
@@ -170,60 +124,32 @@ def choice_of(what: str, name: str, choices: Mapping[str, Any]) -> Any:
     return choices[name]
 
 
-STOPPED = 130
-JSON_ASKED = "mind2mind.json"
-USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]  # click's own, or that of the copy inside typer
+def check_online(verb: str) -> None:
+    """ConfigError where the environment forbids what the user asks of the Hub."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in (
+        "1",
+        "on",
+        "yes",
+        "true",
+    ):  # as huggingface_hub reads it
+        raise ConfigError("HF_HUB_OFFLINE forbids calls to the Hub.", f"Unset it, then {verb}.")
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a command has to say on stdout, and its exit code."""
+def studio_on(device: str) -> "Studio":
+    """The facade, on the device asked for."""
+    from mind2mind.studio import Studio
 
-    document: Mapping[str, Any]  # for --json
-    lines: Sequence[str] = ()  # without it
-    code: int = 0
+    return Studio(device=device)
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command, ready for `typer.Typer.command(name, epilog=...)(function)`."""
-
-    name: str
-    function: Callable[..., None]
-    epilog: str
+# --- Stderr, for the person who watches.
 
 
-class Commands(TyperGroup):
-    """The group of all commands; with --json what typer itself complains of is a document, too."""
-
-    def parse_args(self, ctx: Any, args: Any) -> Any:
-        ctx.meta[JSON_ASKED] = "--json" in args
-        with _usage_errors_told(ctx):
-            return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _usage_errors_told(ctx):
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _usage_errors_told(ctx: Any) -> Iterator[None]:
-    try:
-        yield
-    except USAGE_ERROR as error:
-        if ctx.meta[JSON_ASKED]:
-            at = getattr(error, "ctx", None) or ctx
-            fix = f"{at.command_path} --help tells how it is used."
-            document = {"problem": error.format_message(), "fix": fix, "kind": "ConfigError"}
-            print(as_text({"error": document}), flush=True)
-        raise
-
-
-@dataclass(frozen=True)
 class Bar:
     """A progress bar on stderr; `show` moves it."""
 
-    _update: Callable[..., None]
+    def __init__(self, update: Callable[..., None]) -> None:
+        self._update = update
 
     def show(self, done: float, total: float | None = None, note: str = "", name: str = "") -> None:
         """`total` None and an empty `name` leave them as they are; `note` stands behind the bar."""
@@ -231,12 +157,10 @@ class Bar:
         self._update(completed=done, note=note, **{k: v for k, v in changes.items() if v is not None})
 
 
-@dataclass(frozen=True)
+@dataclass
 class Terminal:
-    """The options that all commands share, and the way to stderr."""
+    """The way to stderr."""
 
-    as_json: bool = False
-    device: str = "auto"
     quiet: bool = False
 
     def note(self, text: str) -> None:
@@ -261,112 +185,136 @@ class Terminal:
             TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=Console(stderr=True), disable=self.quiet) as progress:
-            task = progress.add_task(description, total=total, note="")
-            yield Bar(functools.partial(progress.update, task))
-
-    def studio(self) -> "Studio":
-        """The facade, on the device asked for."""
-        from mind2mind.studio import Studio
-
-        return Studio(device=self.device)
+            yield Bar(
+                functools.partial(progress.update, progress.add_task(description, total=total, note=""))
+            )
 
 
-@dataclass
-class StopRequest:
-    """Whether the user pressed Ctrl-C."""
-
-    asked: bool = field(default=False)
-
-    def __call__(self) -> bool:
-        return self.asked
+terminal = Terminal()  # of this process; each command sets its --quiet
 
 
 @contextlib.contextmanager
-def stop_on_ctrl_c(terminal: Terminal) -> Iterator[StopRequest]:
-    """Within the block the first Ctrl-C only asks for a stop; a second one interrupts as usual."""
-    request = StopRequest()
+def stop_on_ctrl_c(told: str = STOPPING) -> Iterator[Callable[[], bool]]:
+    """Within the block the first Ctrl-C only asks for a stop; a second one interrupts as usual.
+
+    Args:
+        told: what the first one is answered with.
+
+    Yields:
+        whether a stop was asked for.
+    """
+    asked = threading.Event()
 
     def ask(number: int, frame: Any) -> None:
-        if request.asked:
+        if asked.is_set():
             raise KeyboardInterrupt
-        request.asked = True
-        terminal.note("Stopping: waiting until the work is saved. Ctrl-C once more leaves at once.")
+        asked.set()
+        if told:
+            terminal.note(told)
 
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
-        yield request
+        yield asked.is_set
         return
     before = signal.signal(signal.SIGINT, ask)
     try:
-        yield request
+        yield asked.is_set
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def door(*examples: str) -> Callable[[Callable[..., Result]], Command]:
-    """Makes a command of a function whose first parameter is the terminal; `examples` end its --help."""
-
-    def make(function: Callable[..., Result]) -> Command:
-        @functools.wraps(function)
-        def call(*, as_json: bool, device: str, quiet: bool, **arguments: Any) -> None:
-            _run(functools.partial(function, **arguments), Terminal(as_json, device, quiet))
-
-        _sign(call, function)
-        epilog = "\n\n".join(("Examples:", *(f"{COMMAND} {example}" for example in examples)))
-        return Command(function.__name__.replace("_", "-"), call, epilog)
-
-    return make
+# --- How a command begins and ends.
 
 
-def _sign(call: Callable[..., None], function: Callable[..., Result]) -> None:
-    """Gives `call` the parameters of `function`, the terminal replaced by the shared options."""
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    _, *own = inspect.signature(function).parameters.values()
-    shared = [
-        inspect.Parameter("device", keyword, default="auto", annotation=DeviceOption),
-        inspect.Parameter("as_json", keyword, default=False, annotation=JsonOption),
-        inspect.Parameter("quiet", keyword, default=False, annotation=QuietOption),
-    ]
-    parameters = [parameter.replace(kind=keyword) for parameter in own] + shared
-    call.__dict__.pop("__wrapped__")  # typer would look through it
-    call.__dict__["__signature__"] = inspect.Signature(parameters)
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+@dataclass(frozen=True)
+class Result:
+    """What a command has to say on stdout, and its exit code."""
+
+    document: Mapping[str, Any]  # for --json
+    lines: Sequence[object] = ()  # without it
+    code: int = 0
 
 
-def _run(work: Callable[[Terminal], Result], terminal: Terminal) -> None:
-    logging.getLogger("mind2mind").setLevel(logging.ERROR if terminal.quiet else logging.WARNING)
-    stdout = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints must not spoil the document
-        try:
-            result = work(terminal)
-        except Mind2MindError as error:
-            print(f"error: {error.problem}\n{error.fix}", file=sys.stderr)
-            document = {"problem": error.problem, "fix": error.fix, "kind": type(error).__name__}
-            result = Result({"error": document}, code=2)
-        except KeyboardInterrupt:
-            terminal.note("Stopped. What was already written is kept.")
-            result = Result({"error": {"problem": "Stopped by the user.", "fix": ""}}, code=STOPPED)
-        except Exception as error:
-            if terminal.as_json:
-                fault = {"problem": f"{type(error).__name__}: {error}", "fix": "This is a fault of ours."}
-                print(as_text({"error": fault}), file=stdout, flush=True)
-            raise
-    for line in [as_text(result.document)] if terminal.as_json else result.lines:
-        print(line, file=stdout)
-    stdout.flush()
-    if result.code:
-        raise typer.Exit(result.code)
-
-
-def as_text(document: Mapping[str, Any]) -> str:
+def as_json(document: Mapping[str, Any]) -> str:
     """Strict JSON: paths as text, nan and infinity as null."""
-    return json.dumps(_plain(document), indent=1, allow_nan=False)
+    plain = json.loads(json.dumps(document, default=str), parse_constant=lambda _: None)
+    return json.dumps(plain, indent=1, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+class _Command(TyperCommand):
+    """A command whose function gives a `Result`."""
+
+    def invoke(self, ctx: Any) -> None:
+        terminal.quiet, wants_json = ctx.params["quiet"], ctx.params["json"]
+        logging.getLogger("mind2mind").setLevel(logging.ERROR if terminal.quiet else logging.WARNING)
+        stdout = sys.stdout
+        with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints must not spoil the document
+            try:
+                result = super().invoke(ctx)
+            except Mind2MindError as error:
+                result = _failed(error)
+            except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+                result = _failed(DataError(f"{error.filename}: {error.strerror}.", "Choose another path."))
+            except KeyboardInterrupt:
+                terminal.note("Stopped. What was already written is kept.")
+                result = Result(_error("Stopped by the user.", ""), code=STOPPED)
+            except Exception as error:
+                if wants_json:
+                    fault = _error(f"{type(error).__name__}: {error}", "This is a fault of ours.")
+                    print(as_json(fault), file=stdout, flush=True)
+                raise
+        for line in [as_json(result.document)] if wants_json else result.lines:
+            print(line, file=stdout)
+        stdout.flush()
+        if result.code:
+            raise typer.Exit(result.code)
+
+
+def _failed(error: Mind2MindError) -> Result:
+    print(f"error: {error.problem}\n{error.fix}", file=sys.stderr)
+    return Result(_error(error.problem, error.fix, kind=type(error).__name__), code=2)
+
+
+def _error(problem: str, fix: str, **more: str) -> dict[str, Any]:
+    return {"error": {"problem": problem, "fix": fix, **more}}
+
+
+class _Commands(TyperGroup):
+    """All commands; with --json what typer itself complains of is a document, too."""
+
+    def parse_args(self, ctx: Any, args: Any) -> Any:
+        ctx.meta[JSON_ASKED] = "--json" in args
+        with _usage_errors_told(ctx):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _usage_errors_told(ctx):
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _usage_errors_told(ctx: Any) -> Iterator[None]:
+    try:
+        yield
+    except USAGE_ERROR as error:
+        if ctx.meta[JSON_ASKED]:
+            at = getattr(error, "ctx", None) or ctx
+            fix = f"{at.command_path} --help tells how it is used."
+            print(as_json(_error(error.format_message(), fix, kind="ConfigError")), flush=True)
+        raise
+
+
+commands = typer.Typer(
+    cls=_Commands,
+    help=HELP,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a fault of ours shows Python's own traceback
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def command(panel: str, *examples: str) -> Callable[[Function], Function]:
+    """Makes a function a command, under that heading of the help; `examples` end its own help."""
+    epilog = "\n\n".join(["Examples:", *(f"{COMMAND} {example}" for example in examples)])
+    return commands.command(cls=_Command, epilog=epilog, rich_help_panel=panel)

@@ -9,12 +9,13 @@ import hashlib
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image
 from torch import Tensor
@@ -45,8 +46,7 @@ class File:
     name: str
     path: Path
     size: int = 0  # bytes
-    archive: zipfile.ZipFile | None = None
-    member: zipfile.ZipInfo | None = None
+    opened: Callable[[], IO[bytes]] | None = None  # gives the content of a zip's member
     refusal: tuple[Reason, str] | None = None  # and the rest of the sentence
 
 
@@ -58,9 +58,8 @@ def files_of(sources: Sequence[Path], taken: Collection[str] = ()) -> list[File]
     """
     listed = [file for source in sources for file in _list(Path(source), len(sources) > 1)]
     names, result = set(taken), []
-    for (
-        file
-    ) in listed:  # uploads lose their folders, so that names may collide: the second a.png is a (2).png
+    for file in listed:
+        # uploads lose their folders, so that names may collide: the second a.png becomes a (2).png
         name, number = file.name, 1
         while name in names:
             number += 1
@@ -113,8 +112,8 @@ def _members(path: Path, prefix: str) -> Iterator[File]:
         if member.is_dir() or not name or any(_hidden(part) for part in name.split("/")):
             continue
         encrypted = (Reason.ENCRYPTED, "the zip asks for a password") if member.flag_bits & 1 else None
-        refusal = encrypted or _nested(name)
-        yield File(prefix + name, path, member.file_size, archive, member, refusal)
+        opened, refusal = partial(archive.open, member), encrypted or _nested(name)
+        yield File(prefix + name, path, member.file_size, opened, refusal)
 
 
 def _shown(name: str) -> str:
@@ -279,7 +278,7 @@ class Pictures:
         crop: Crop = "centre",
         faces_wanted: bool = False,
         limits: Limits = LOCAL,
-        before: Report = Report(),
+        before: Report = NOTHING,
     ) -> None:
         check_crop(crop)
         self.looks = crop == "face" or (faces_wanted and faces.available())
@@ -345,7 +344,7 @@ class Pictures:
         """The picture unless it is skipped, and the report on its file; notes its hash in `first`."""
         report, cut = FileReport(file.name, size=file.size), self.crop == "face"
         try:
-            image = self._open(file, max(2 * faces.SEEN, 8 * self.resolution) if cut else 2 * self.resolution)
+            image = self._open(file, self._side)
             width, height = image.info["size"]
             face = face_of(image) if cut else faces.look(image) if self.looks else None
             pixels = to_tensor(image, self.resolution, self.channels, self.crop, face)
@@ -377,10 +376,10 @@ class Pictures:
         if file.refusal:
             raise PictureError(*file.refusal)
         source: Path | bytes = file.path
-        if file.archive and file.member:
+        if file.opened:
             check_bytes(file.size, self.limits)
             try:
-                with file.archive.open(file.member) as stream:
+                with file.opened() as stream:
                     source = stream.read(self.limits.file_bytes + 1)  # whatever size the zip claims
             except Exception as error:  # zlib.error, BadZipFile, NotImplementedError, EOFError ...
                 fix, head = "Make the zip again.", f"{Reason.DAMAGED} in its zip"

@@ -340,9 +340,14 @@ def grid(images: Sequence[Image.Image], columns: int | None = None, gap: int = 2
 
 
 def save_png(image: Image.Image, path: Path, meta: dict[str, str] | None = None) -> None:
-    """Writes a PNG as a whole; `meta` (where the picture comes from) goes into its text chunks."""
+    """Writes a PNG as a whole; `meta` (where the picture comes from) goes into its text chunks.
+
+    Without a `meta` it is what the picture itself says of its making, in words (`info`).
+    """
     chunks = PngInfo()
-    for key, value in (meta or {}).items():
+    for key, value in (image.info if meta is None else meta).items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            continue
         chunks.add_text(key, value.encode("utf-8", "backslashreplace").decode())  # file names hold any bytes
     with atomic(path) as temporary:
         image.save(temporary, format="PNG", pnginfo=chunks)

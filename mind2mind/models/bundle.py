@@ -9,11 +9,12 @@ zeros stay exact, and a weight that half precision cannot hold is an error. In m
 
 import hashlib
 import json
+import re
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 import torch
@@ -28,7 +29,7 @@ from mind2mind.networks.mindgan import Perceptron, draw_z, samples
 
 CONFIG, CARD, PREVIEW, WEIGHTS = "config.json", "README.md", "preview.png", "model.safetensors"
 PARTS = (CONFIG, CARD, PREVIEW, WEIGHTS)  # of a bundle: all there is in its folder
-VERSION = 1
+FORMAT, VERSION = "mind2mind/", 1  # the kind follows
 LONGEST, MOST_TOLD = 200, 1000  # characters of an id or a title; of any other line of a card
 AGAIN = "Download or make the model again."
 MOST_REFINEMENTS = 8  # a bundle asks for no more
@@ -37,7 +38,6 @@ MOST_REFINEMENTS = 8  # a bundle asks for no more
 SPAN_SHARE, SPAN_SAMPLES = 0.99, 4096
 
 Kind = Literal["source", "transfer"]
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 # --- What a bundle says of itself: config.json for programs, README.md (the card) for people.
@@ -86,38 +86,35 @@ class ModelInfo(Card):
         return path if path.exists() else None
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a bundle, of a format and version that this program knows.
+def describe(folder: Path) -> ModelInfo:
+    """What the bundle in `folder` says of itself; each text is one line for a page or a terminal.
 
     Raises:
-        WeightsError: it is missing, damaged, or of another program or version.
+        WeightsError: there is no bundle, or its config.json is damaged, or of another program or version.
     """
+    return _read(folder)[0]
+
+
+def _read(folder: Path, kind: Kind | None = None) -> tuple[ModelInfo, dict[str, Any]]:
+    """The same with all of config.json; of a bundle of this kind, or of any."""
     try:
         config = read_json(folder / CONFIG)
     except DataError as error:
         fix = f"Give the folder of a model: one with {WEIGHTS} and {CONFIG}."
         raise WeightsError(f"{folder} is not a model's folder: {error.problem}", fix) from error
-    if config.get("format") not in [_format(kind) for kind in get_args(Kind)]:
-        fix = "Give a model made by Mind2Mind; official files go through `convert`."
-        raise WeightsError(f"{folder / CONFIG} is of the format {config.get('format')!r}.", fix)
-    if config.get("version") != VERSION:
+    found = str(config.get("format")).removeprefix(FORMAT)
+    if found not in get_args(Kind) or config.get("version") != VERSION:
         raise WeightsError(
-            f"{folder / CONFIG} is of version {config.get('version')}, not {VERSION}.", "Update Mind2Mind."
+            f"{folder / CONFIG} is of the format {config.get('format')!r}, version {config.get('version')}.",
+            "Give a model made by Mind2Mind; official files go through `convert`. Update Mind2Mind for a newer one.",
         )
-    return config
-
-
-def describe(folder: Path) -> ModelInfo:
-    """What the bundle in `folder` says of itself; each text is one line for a page or a terminal.
-
-    Raises:
-        WeightsError: there is no bundle, or its config.json is damaged.
-    """
-    config = read_config(folder)
+    if kind not in (None, found):
+        fix = "Give the one that is asked for: a transfer opens with its source, a source by itself."
+        raise WeightsError(f"{folder} holds a {found}, not a {kind}.", fix)
     try:
-        is_source = config["format"] == _format("source")
         made_on = config.get("source")
         named = str(made_on.get("id", "")) if isinstance(made_on, dict) else ""
+        is_source = found == "source"
         info = ModelInfo(
             **{name: _line(config[name]) for name in ("id", "title", "knows", "credit", "licence")},
             numbers=dict(config.get("numbers", {})),
@@ -127,17 +124,11 @@ def describe(folder: Path) -> ModelInfo:
             needs=None if is_source else named,
             folder=folder,
         )
-        if max(len(info.id), len(info.title)) > LONGEST:
-            raise ValueError(f"its id or title is longer than {LONGEST} characters")
-        if info.crop not in get_args(Crop):
-            raise ValueError(f"crop is {info.crop!r}")
+        if max(len(info.id), len(info.title)) > LONGEST or info.crop not in get_args(Crop):
+            raise ValueError("its id, title or crop makes no sense")
     except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise _damaged(folder, error) from error
-    return info
-
-
-def _format(kind: str) -> str:
-    return f"mind2mind/{kind}"
+        raise WeightsError(f"{folder / CONFIG} is damaged: {error}.", AGAIN) from error
+    return info, config
 
 
 def _line(value: object) -> str:
@@ -146,25 +137,12 @@ def _line(value: object) -> str:
     return " ".join(text.split())
 
 
-def _damaged(folder: Path, error: Exception) -> WeightsError:
-    return WeightsError(f"{folder / CONFIG} is damaged: {error}.", AGAIN)
-
-
-def _expect(folder: Path, kind: Kind) -> tuple[ModelInfo, dict[str, Any]]:
-    """What the bundle of this kind says of itself, and its config.json."""
-    info = describe(folder)
-    if info.kind != kind:
-        fix = "Give the one that is asked for: a transfer opens with its source, a source by itself."
-        raise WeightsError(f"{folder} holds a {info.kind}, not a {kind}.", fix)
-    return info, read_config(folder)
-
-
 def _write(
     folder: Path, kind: Kind, card: Card, rest: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> None:
     """Writes a bundle's config.json, with `rest` for its weights, and its card, which lists `settings`."""
     told = {f.name: getattr(card, f.name) for f in fields(Card)}
-    write_json(folder / CONFIG, {"format": _format(kind), "version": VERSION, **told, **rest})
+    write_json(folder / CONFIG, {"format": FORMAT + kind, "version": VERSION, **told, **rest})
 
     def table(head: str, rows: Mapping[str, Any]) -> str:
         lines = [f"| {name} | {value} |" for name, value in rows.items()]
@@ -201,7 +179,7 @@ def rename(folder: Path, title: str) -> None:
     Raises:
         WeightsError: there is no transfer in `folder`, or its config.json is damaged.
     """
-    card, config = _expect(folder, "transfer")
+    card, config = _read(folder, "transfer")
     rest = {name: config[name] for name in ("sizes", "source", "extra")}
     _write(folder, "transfer", replace(card, title=title, id=slug(title)), rest, _transfer_settings(rest))
 
@@ -228,39 +206,33 @@ def move_in(fresh: Path, folder: Path) -> None:
     shutil.rmtree(fresh)
 
 
-def read_zip(
-    path: Path, choose: Callable[[list[str]], Mapping[str, str]], most: Mapping[str, int]
-) -> dict[str, bytes]:
-    """Files of a zip, read with distrust: nothing is extracted by a name or a size that the zip tells.
+def read_zip(path: Path, most: Mapping[str, int]) -> dict[str, bytes]:
+    """The files of these names that lie in a zip beside the first of them; each has at most so many bytes.
 
-    Args:
-        path: the zip.
-        choose: gives, of the names in the zip, those that are wanted, by what they are called here.
-        most: bytes that each has at most, by what it is called here.
+    It is read with distrust: nothing is extracted, and no path or size that the zip tells is believed.
 
     Raises:
-        WeightsError: it is no whole zip, or a file is larger.
+        WeightsError: it is no whole zip, lacks the first of them, or one is larger.
     """
+    first, *_ = most
     found = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for name, inside in choose(archive.namelist()).items():
-                with archive.open(inside) as member:
-                    found[name] = member.read(most[name] + 1)
-                if len(found[name]) > most[name]:
-                    raise too_large(name, most[name])
-    except WeightsError:
-        raise
+            names = set(archive.namelist())
+            folders = sorted(PurePosixPath(name).parent for name in names if PurePosixPath(name).name == first)
+            if not folders:
+                raise LookupError("it holds none")
+            for name in most:
+                if str(folders[0] / name) in names:
+                    with archive.open(str(folders[0] / name)) as member:
+                        found[name] = member.read(most[name] + 1)
     except Exception as error:  # a damaged or hostile zip may raise anything
-        raise WeightsError(f"{path.name} is no whole zip file: {error}.", "Download it again.") from error
+        problem = f"{path.name} is no whole zip file with a {first}: {error}."
+        raise WeightsError(problem, "Download or export it again.") from error
+    if large := [name for name, content in found.items() if len(content) > most[name]]:
+        problem = f"{large[0]} in {path.name} is larger than {most[large[0]]:,} bytes."
+        raise WeightsError(problem, "No model has one so large: get another file.")
     return found
-
-
-def too_large(name: str, most: int) -> WeightsError:
-    """A part of a model has more bytes than one has."""
-    return WeightsError(
-        f"{name} is larger than {most:,} bytes.", "No model has one so large: get another file."
-    )
 
 
 # --- Models: built on torch's meta device, then filled. So loading draws no random numbers.
@@ -343,24 +315,15 @@ def save_source(
         DataError: the folder cannot be written.
     """
     state = alae.state_dict()
-    sizes: dict[str, Any] | None = None
     if prior is not None:
         state |= {f"prior.{name}": tensor for name, tensor in prior.state_dict().items()}
-        layers = [layer for layer in prior.model if isinstance(layer, nn.Linear)]
-        *widths, latent_size = (layer.out_features for layer in layers)
-        z_dim = layers[0].in_features
-        sizes = asdict(
-            MindGANSizes(
-                latent_size=latent_size, z_dim=z_dim, generator_widths=tuple(widths), critic_widths=()
-            )
-        )
     stored = {name: tensor.to(dtype) for name, tensor in state.items()}
     if bad := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:
         fix = "Save at torch.float32; if that fails too, the training diverged: take an earlier checkpoint."
         raise WeightsError(f"These weights are not finite numbers at {dtype}: {_first(bad)}.", fix)
     save_tensors(folder / WEIGHTS, stored)
     architecture = asdict(alae.architecture)
-    rest = {"architecture": architecture, "prior": sizes, "refinements": refinements}
+    rest = {"architecture": architecture, "refinements": refinements}
     settings = {**architecture, "stored as": str(dtype).removeprefix("torch.")}
     _write(folder, "source", card, rest, settings)
 
@@ -371,22 +334,16 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
     Raises:
         WeightsError: the bundle is incomplete, damaged, or its weights do not fit its architecture.
     """
-    info, config = _expect(folder, "source")
+    info, config = _read(folder, "source")
     assert info.architecture is not None  # a source has one
     tensors, _ = load_tensors(folder / WEIGHTS)
-    of_prior = {n.removeprefix("prior."): tensors.pop(n) for n in list(tensors) if n.startswith("prior.")}
-    try:
-        sizes = MindGANSizes.from_dict(config["prior"]) if config["prior"] else None
-        refinements = min(max(0, int(config.get("refinements", 0))), MOST_REFINEMENTS)
-        earlier = frozenset(map(str, config.get("earlier_hashes", ())))
-    except (KeyError, ValueError, TypeError, ConfigError) as error:
-        raise _damaged(folder, error) from error
+    prior = _generator(tensors, "prior.", folder, device)
     with torch.device("meta"):
         alae = ALAE(info.architecture)
-        prior = _generator(sizes) if sizes else None
     fill(alae, tensors, str(folder), device, AGAIN)
-    if prior is not None:
-        fill(prior, of_prior, str(folder), device, AGAIN)
+    refinements, earlier = config.get("refinements", 0), config.get("earlier_hashes", [])
+    if not isinstance(refinements, int) or not isinstance(earlier, list):
+        raise WeightsError(f"{folder / CONFIG} is damaged.", AGAIN)
     digest = sha256(folder / WEIGHTS)  # by which sources were known before
     return Model(
         card=info,
@@ -395,12 +352,12 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
         alae=alae,
         g=prior or alae.mapping_f,
         prior="uniform" if prior else "normal",
-        z_dim=sizes.z_dim if sizes else info.architecture.latent_size,
+        z_dim=widths_of(prior.state_dict())[0] if prior else info.architecture.latent_size,
         w_avg=alae.w_avg,
         source_id=info.id,
         source_hash=identity(alae),
-        earlier_hashes=earlier | {digest},
-        refinements=refinements,
+        earlier_hashes=frozenset([*map(str, earlier), digest]),
+        refinements=min(max(0, refinements), MOST_REFINEMENTS),
     )
 
 
@@ -441,51 +398,53 @@ def load_transfer(folder: Path, source: Model) -> Model:
     Raises:
         WeightsError: the bundle is incomplete or damaged, or was made on another source.
     """
-    info, config = _expect(folder, "transfer")
+    info, config = _read(folder, "transfer")
     tensors, _ = load_tensors(folder / WEIGHTS)
-    try:
-        sizes = MindGANSizes.from_dict(config["sizes"])
-        source_hash = str(config["source"]["hash"])  # "" where it is not known
-    except (KeyError, TypeError, ConfigError) as error:
-        raise _damaged(folder, error) from error
-    latent_size = source.alae.architecture.latent_size
-    if (source_hash and not source.is_on(source_hash)) or sizes.latent_size != latent_size:
+    g, w_avg = _generator(tensors, "g.", folder, source.w_avg.device), tensors.get("w_avg")
+    z_dim, *_, size = widths_of(g.state_dict()) if g else (0, 0)
+    if g is None or w_avg is None or w_avg.shape != (size,) or not w_avg.isfinite().all():
+        raise WeightsError(f"{folder / WEIGHTS} holds no transfer.", AGAIN)
+    made_on = config.get("source")
+    made_on = str(made_on.get("hash", "")) if isinstance(made_on, dict) else ""  # "" where it is not known
+    fits = source.kind == "source" and size == source.alae.architecture.latent_size
+    if not fits or (made_on and not source.is_on(made_on)):
         raise WeightsError(
-            f"{folder} was made on the source '{info.needs or f'of latent size {sizes.latent_size}'}' "
-            f"({source_hash[:12] or 'hash not recorded'}), not on '{source.card.id}' ({source.source_hash[:12]}).",
+            f"{folder} was made on the source '{info.needs or f'of latent size {size}'}' "
+            f"({made_on[:12] or 'hash not recorded'}), not on '{source.card.id}' ({source.source_hash[:12]}).",
             "Open it with the source it was made on, or train it again on this one.",
         )
-    with torch.device("meta"):
-        held = nn.Module()
-        held.g = _generator(sizes)
-        held.register_buffer("w_avg", torch.empty(sizes.latent_size))
-    fill(held, tensors, str(folder), source.w_avg.device, AGAIN)
-    return source.drawing(
-        held.g,
-        sizes.z_dim,
-        card=info,
-        kind="transfer",
-        hash=sha256(folder / WEIGHTS),
-        w_avg=held.get_buffer("w_avg").expand(source.alae.architecture.style_count, -1),
+    w_avg = w_avg.to(source.w_avg).expand(source.w_avg.shape)
+    digest = sha256(folder / WEIGHTS)
+    return source.drawing(g, z_dim, card=info, kind="transfer", hash=digest, w_avg=w_avg)
+
+
+def widths_of(tensors: Mapping[str, Tensor], prefix: str = "") -> list[int]:
+    """Numbers in and out of each layer of the perceptron whose tensors have these names after `prefix`.
+
+    Raises:
+        LookupError: there is none.
+    """
+    pattern = re.compile(re.escape(prefix) + r"model\.(\d{1,3})\.weight")
+    layers = sorted(
+        (int(m[1]), tuple(t.shape)) for name, t in tensors.items() if (m := pattern.fullmatch(name))
     )
+    return [layers[0][1][1], *(shape[0] for _, shape in layers)]
 
 
-def _generator(sizes: MindGANSizes) -> Perceptron:
-    return Perceptron([sizes.z_dim, *sizes.generator_widths, sizes.latent_size])
-
-
-def check_shapes(module: nn.Module, shapes: Shapes, name: str, fix: str) -> None:
-    """Raises a WeightsError that lists what is missing, unexpected or of another shape, five of each."""
-    wanted = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
-    wrong = [f"{k} {shapes[k]} for {wanted[k]}" for k in wanted if k in shapes and shapes[k] != wanted[k]]
-    complaints = {
-        "missing": [key for key in wanted if key not in shapes],
-        "unexpected": [key for key in shapes if key not in wanted],
-        "of wrong shape": wrong,
-    }
-    listed = "; ".join(f"{what}: {_first(keys)}" for what, keys in complaints.items() if keys)
-    if listed:
-        raise WeightsError(f"{name} does not fit. {listed[0].upper()}{listed[1:]}.", fix)
+def _generator(
+    tensors: dict[str, Tensor], prefix: str, folder: Path, device: torch.device | str
+) -> Perceptron | None:
+    """The generator whose tensors have this prefix, taken out of `tensors`; None if there is none."""
+    own = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+    if not own:
+        return None
+    try:
+        with torch.device("meta"):
+            g = Perceptron(widths_of(own))
+    except (LookupError, RuntimeError) as error:
+        raise WeightsError(f"{folder / WEIGHTS} holds no generator: {error}.", AGAIN) from error
+    fill(g, own, str(folder), device, AGAIN)
+    return g
 
 
 def fill(
@@ -494,8 +453,20 @@ def fill(
     """Gives a module built on the meta device its weights: float32 on `device`, evaluated and not trained.
 
     Building on `meta` draws no random numbers, so that loading leaves torch's global generator alone.
+
+    Raises:
+        WeightsError: tensors are missing, unexpected or of another shape (five of each are named), or not finite.
     """
-    check_shapes(module, {key: tuple(tensor.shape) for key, tensor in tensors.items()}, name, fix)
+    wanted = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    differ = [f"{k} {shapes[k]} for {wanted[k]}" for k in wanted if shapes.get(k, wanted[k]) != wanted[k]]
+    wrong = {
+        "Missing": [key for key in wanted if key not in shapes],
+        "Unexpected": [key for key in shapes if key not in wanted],
+        "Of wrong shape": differ,
+    }
+    if listed := " ".join(f"{what}: {_first(keys)}." for what, keys in wrong.items() if keys):
+        raise WeightsError(f"{name} does not fit. {listed}", fix)
     if bad := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise WeightsError(f"{name} holds weights that are not finite numbers: {_first(bad)}.", fix)
     coefficients = {key: vars(parameter).copy() for key, parameter in module.named_parameters()}

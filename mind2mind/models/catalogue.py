@@ -20,9 +20,9 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -189,10 +189,10 @@ class Catalogue:
 
     def source_ref(self, ref: str) -> str:
         """The source that `ref` was made on, or `ref` itself: a catalogue id, or a folder wherever one stands."""
-        needs = self.locate(ref).needs
-        source = ref if needs is None else needs
-        is_folder = source and not self._shelved(source) and Path(source).is_dir()
-        return str(Path(source).absolute()) if is_folder else source
+        info = self.locate(ref)
+        if info.needs is not None:
+            return info.needs
+        return ref if self._shelved(ref) else str(info.folder.absolute())
 
     def source(self, ref: str) -> Model:
         """The source of `ref`."""
@@ -220,8 +220,7 @@ class Catalogue:
     def _shelved(self, model_id: str) -> Path | None:
         """The folder of a catalogue id, or None; it never leads out of the catalogue."""
         name = folder_name(model_id)
-        plain = name == Path(name).name and not name.startswith(".") and len(name) < 200 and "\0" not in name
-        folders = [shelf / name for shelf in self.shelves] if plain else []
+        folders = [shelf / name for shelf in self.shelves] if _is_plain(name) else []
         return next((folder for folder in folders if (folder / CONFIG).exists()), None)
 
     def _open(self, folder: Path, source: str | None) -> Model:
@@ -237,13 +236,16 @@ class Catalogue:
         try:
             if source is None and not self._shelved(name):  # a bundle names no folders
                 raise WeightsError("It is not in the catalogue.", how_to_get(name))
-            if self.locate(name).kind != "source":  # a transfer on itself would wait for itself
-                raise WeightsError("It is a transfer.", "Get the model again from whoever made it.")
-            return load_transfer(folder, self.load(name))
+            return load_transfer(folder, self._source(name))
         except WeightsError as error:
-            raise WeightsError(
-                f"'{info.id}' cannot be drawn with its source model '{name}': {error.problem}", error.fix
-            ) from error
+            problem = f"'{info.id}' cannot be drawn with its source model '{name}': {error.problem}"
+            raise WeightsError(problem, error.fix) from error
+
+    def _source(self, name: str) -> Model:
+        """A model that draws another's codes; a transfer on a transfer might be one on itself."""
+        if self.locate(name).kind != "source":
+            raise WeightsError(f"'{name}' is a transfer.", "Ask whoever made the model for its source.")
+        return self.load(name)
 
     # What can be had
 
@@ -284,7 +286,7 @@ class Catalogue:
                 if revision not in (None, known) and not str(commit).startswith(at):
                     raise DataError(
                         f"'{model_id}' is already here, at {commit or 'no known commit'}.",
-                        f"For another revision remove it first: {COMMAND} download --remove {model_id}",
+                        f"For another revision delete it first: {COMMAND} download --delete {model_id}",
                     )
                 yield Downloaded(model_id, folder, str(noted.get("sha256", "")), commit, new=False)
                 return
@@ -373,11 +375,7 @@ class Catalogue:
                     "Ask whoever made it for the source model, and copy its folder to weights/.",
                 )
             yield from self.download(needs)
-        model = self.load(needs)
-        if model.kind != "source":
-            fix = "Ask whoever made it for the right one."
-            raise WeightsError(f"'{needs}', which '{needed_by}' names as its source, is a transfer.", fix)
-        return model
+        return self._source(needs)
 
     def delete(self, model_id: str) -> int:
         """Deletes a downloaded model and what a broken download of it left; gives the bytes freed.
@@ -388,9 +386,10 @@ class Catalogue:
             RunError: it is being downloaded.
         """
         self._own("remove")
-        known = model_id in REMOTE or hub_id(model_id) == (model_id, None) or self._shelved(model_id)
-        folders = [self.downloads / folder_name(model_id), self._parts(model_id)] if known else []
-        with self._locked(model_id) if known else nullcontext():
+        if not _is_plain(folder_name(model_id)):
+            raise WeightsError(f"'{model_id[:80]}' was not downloaded.", "Give the id of a downloaded model.")
+        folders = [self.downloads / folder_name(model_id), self._parts(model_id)]
+        with self._locked(model_id):
             files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
             if not files:
                 here = ", ".join(m.id for m in self.list() if m.folder.parent == self.downloads) or "none"
@@ -489,6 +488,11 @@ class Catalogue:
             raise ConfigError(f"Visitors cannot {verb} models here.", "Run Mind2Mind on your own computer.")
 
 
+def _is_plain(name: str) -> bool:
+    """Whether it names a folder in a folder, and nothing elsewhere."""
+    return name == Path(name).name and not name.startswith(".") and 0 < len(name) < 200 and "\0" not in name
+
+
 def zip_at(path: Path) -> Path:
     """The path, which gets the ending .zip where it is missing."""
     return path if path.suffix.lower() == ".zip" else path.with_name(path.name + ".zip")
@@ -496,20 +500,13 @@ def zip_at(path: Path) -> Path:
 
 def _unpack(path: Path, folder: Path) -> None:
     """Copies a bundle from a zip, or from a folder, into `folder`; all but its preview."""
-
-    def choose(names: list[str]) -> dict[str, str]:
-        found = {PurePosixPath(name).name: name for name in reversed(names)}  # a folder around it is fine
-        return {part: found[part] for part in CAPS if part in found}
-
     if path.is_dir():
         found = {part: (path / part).read_bytes() for part in CAPS if (path / part).is_file()}
     else:
-        found = read_zip(path, choose, CAPS)
+        found = read_zip(path, CAPS)
     if missing := [name for name in (CONFIG, WEIGHTS) if name not in found]:
-        raise WeightsError(
-            f"{path.name} holds no {' and no '.join(missing)}.",
-            "Give a model that was exported here: a zip or a folder with both of them.",
-        )
+        fix = "Give a model that was exported here: a zip or a folder with both of them."
+        raise WeightsError(f"{path.name} holds no {' and no '.join(missing)}.", fix)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in found.items():
         (folder / name).write_bytes(content)

@@ -11,16 +11,26 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mind2mind.config import ARCHITECTURES, CELEBA_HQ256, FFHQ, Architecture, MindGANSizes
-from mind2mind.errors import COMMAND, ConfigError, DataError, WeightsError
+from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import read_json
-from mind2mind.models.bundle import CONFIG, WEIGHTS, Card, Model, fill, read_zip, save_source, save_transfer
+from mind2mind.models.bundle import (
+    CONFIG,
+    WEIGHTS,
+    Card,
+    Model,
+    fill,
+    read_zip,
+    save_source,
+    save_transfer,
+    widths_of,
+)
 from mind2mind.networks.alae import ALAE, channels
 from mind2mind.networks.mindgan import MindGAN, mean_code
 
@@ -250,12 +260,8 @@ def mindgan_from(path: Path, content: Mapping[str, Any], parameters: Path | None
     named = parameters or (beside if beside.exists() else None)
     fix = f"Give a complete MindGAN checkpoint, such as {MINDGAN_FILE}, with its own {PARAMETERS} or none."
     try:
-        z_dim, *generator_widths, latent_size = _widths(tensors, "generator.")
-        _, *critic_widths, _ = _widths(tensors, "critic.")
-        if named:
-            told = read_json(named)
-            z_dim, generator_widths = told["z_dim"], list(told["hidden_generator_c"])
-            critic_widths = list(told["hidden_critic_c"])
+        z_dim, *generator_widths, latent_size = widths_of(tensors, "generator.")
+        _, *critic_widths, _ = widths_of(tensors, "critic.")
         sizes = MindGANSizes(
             latent_size=latent_size,
             z_dim=z_dim,
@@ -264,19 +270,14 @@ def mindgan_from(path: Path, content: Mapping[str, Any], parameters: Path | None
         )
         with torch.device("meta"):
             gan = MindGAN(sizes)
-    except (DataError, ConfigError, LookupError, ValueError, TypeError) as error:
-        raise WeightsError(f"{named or path} holds no sizes of a MindGAN: {error}.", fix) from error
+        told = read_json(named) if named else {}
+        names = {"z_dim": z_dim, "hidden_generator_c": generator_widths, "hidden_critic_c": critic_widths}
+        if named and any(told[name] != width for name, width in names.items()):
+            raise ValueError(f"the file's own are {names}")
+    except (DataError, ConfigError, LookupError, ValueError) as error:
+        raise WeightsError(f"{named or path} holds no sizes of this MindGAN: {error}.", fix) from error
     fill(gan, tensors, str(path), "cpu", fix)
     return gan
-
-
-def _widths(tensors: Mapping[str, Tensor], prefix: str) -> list[int]:
-    """Numbers in and out of each layer of a perceptron."""
-    pattern = re.compile(re.escape(prefix) + r"model\.(\d{1,3})\.weight")
-    layers = sorted(
-        (int(m[1]), tuple(t.shape)) for name, t in tensors.items() if (m := pattern.fullmatch(name))
-    )
-    return [layers[0][1][1], *(shape[0] for _, shape in layers)]
 
 
 def take_out(archive: Path, folder: Path) -> Path:
@@ -285,18 +286,6 @@ def take_out(archive: Path, folder: Path) -> Path:
     Raises:
         WeightsError: it is no whole zip, holds no MindGAN, or one that is too large.
     """
-
-    def choose(names: list[str]) -> dict[str, str]:
-        found = [name for name in names if name.endswith(".pth") and "__MACOSX" not in name]
-        weights = [name for name in found if "submitted" in PurePosixPath(name).parts] or found
-        if len(weights) != 1:
-            raise WeightsError(
-                f"{archive.name} holds {len(weights)} .pth files that may be the MindGAN.",
-                f"Unpack it, and convert the file: {COMMAND} convert FILE --source ffhq --out weights/mindgan",
-            )
-        beside = str(PurePosixPath(weights[0]).with_name(PARAMETERS))
-        return {MINDGAN_FILE: weights[0]} | ({PARAMETERS: beside} if beside in names else {})
-
-    for name, content in read_zip(archive, choose, MOST).items():
+    for name, content in read_zip(archive, MOST).items():
         (folder / name).write_bytes(content)
     return folder / MINDGAN_FILE

@@ -199,16 +199,32 @@ class Runs:
     # From pictures to a run that waits for its start
 
     def encode(
-        self, paths: Sequence[Path], ref: str, *, crop: Crop | None = None, known: Path | None = None
+        self, paths: Sequence[Path], ref: str, *, crop: Crop | None = None, out: Path | None = None
     ) -> Iterator[EncodeProgress | Encoding]:
-        """Encodes pictures; the last event holds codes, report and verdict. `codes.save` writes them.
+        """Encodes pictures, into the file `out` if one is given; the last event holds codes, report and verdict.
 
         Without a `crop` pictures are cut as the source's card says.
-        Pictures whose codes are in the file `known`, made by the same source, are not encoded again.
+        Pictures whose codes are already in `out`, made by the same source, are not encoded again.
+
+        Raises:
+            DataError: `out` is a file of something else; it stays as it is.
         """
         model = self.models.source(ref)
-        before = codes.load(known) if known is not None else None
-        return sets.encode(model, gallery.pictures_for(model, paths, crop, self.limits), before)
+        pictures = gallery.pictures_for(model, paths, crop, self.limits)
+        try:
+            before = codes.load(out) if out is not None and out.exists() else None
+        except Mind2MindError as error:
+            raise DataError(f"{error.problem} It was left as it is.", "Choose another file.") from error
+        return self._encode(sets.encode(model, pictures, before), out)
+
+    @staticmethod
+    def _encode(
+        events: Iterator[EncodeProgress | Encoding], out: Path | None
+    ) -> Iterator[EncodeProgress | Encoding]:
+        for event in events:
+            if out is not None and isinstance(event, Encoding):
+                codes.save(out, event.codes)
+            yield event
 
     def prepare(
         self,

@@ -26,7 +26,7 @@ from mind2mind.errors import COMMAND
 from mind2mind.files import atomic, load_tensors
 from mind2mind.judge import verdict as originality
 from mind2mind.judge.verdict import Originality
-from mind2mind.models.bundle import PARTS, Model, read_config, usage
+from mind2mind.models.bundle import PARTS, Model, describe, usage
 from mind2mind.models.catalogue import Catalogue, zip_at
 from mind2mind.networks import mindgan
 from mind2mind.runs.run import CODES, JSON, LOG, METRICS, REPORT, Run, RunInfo, RunStatus, codes_of
@@ -190,7 +190,7 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
     """
     model, info = library.load(run.token), run.info
     path = zip_at(path)
-    name = read_config(run.bundle)["id"]
+    name = describe(run.bundle).id
     seeds = SEEDS[: shown(model)]
     with (
         atomic(path) as temporary,

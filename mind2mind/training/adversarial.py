@@ -1,91 +1,31 @@
-"""ALAE's own training: all four networks, growing from 4 px, in float32 (arXiv 2004.04467).
+"""ALAE's own training (arXiv 2004.04467): all four networks, growing from 4 px, in float32.
 
-Reference: train_alae.py, model.py. Numerically the original, but for these: the average starts as a copy of
-the weights and not as other random ones; pictures of a level are means of squares of pixels, not rounded;
-each picture is seen once in an epoch, and a batch may begin in one and end in the next. (On CUDA torch rounds
-the factors of convolutions to TF32 unless told not to.)
+E and D tell real pictures from samples by their codes, G and F make samples that pass for real, and E finds the code
+back that a sample was made from. Losses are plain functions of networks and tensors: who calls them decides what is
+optimised, and with which randomness. `lod` and `blend` are as in `networks.alae`.
+
+Reference: train_alae.py, model.py, losses.py, lod_driver.py. Numerically the original, but for these: the average
+starts as a copy of the weights and not as other random ones; pictures of a level are means of squares of pixels, not
+rounded; each picture is seen once in an epoch, and a batch may begin in one and end in the next; the number of
+pictures seen, not of epochs, decides on the level, with the published ratios. (On CUDA torch rounds the factors of
+convolutions to TF32 unless told not to.)
 """
 
 import math
 import random
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mind2mind.config import Growth, PaperRecipe, mixed
 from mind2mind.data.images import from_uint8
-from mind2mind.errors import ConfigError
 from mind2mind.networks.alae import ALAE, mix, random_noise
 from mind2mind.training.autoencoder import Trainee
-
-# --- LREQAdam: the optimiser of ALAE's equalised learning rate.
-# The stored weights are the effective ones; what StyleGAN does by scaling them in the forward pass is here a
-# factor of each parameter's step, its `lr_coef` (set in `layers`, 1 where it is missing). Reference: custom_adam.py.
-
-
-class LREQAdam(torch.optim.Optimizer):
-    """Adam without its first moment: p -= lr * lr_coef * sqrt(1 - beta2**t) * g / (sqrt(v) + eps).
-
-    A parameter whose gradient is None is skipped; one of zeros lets v decay and t count, without moving the
-    parameter. State of each parameter: `step` (t, on the CPU) and `exp_avg_sq` (v).
-
-    Args:
-        params: parameters or groups of them, as of any optimiser of torch.
-        betas: (0, beta2).
-
-    Raises:
-        ConfigError: beta1 is not 0.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
-        lr: float = 1.5e-3,
-        betas: tuple[float, float] = (0.0, 0.99),
-        eps: float = 1e-8,
-    ) -> None:
-        if betas[0] != 0:
-            raise ConfigError(f"LREQAdam has no first moment, and beta1 is {betas[0]}.", "Set beta1 to 0.")
-        super().__init__(params, {"lr": lr, "beta2": betas[1], "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Moves every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            moved: list[Tensor] = [p for p in group["params"] if p.grad is not None]
-            if moved:
-                self._move(moved, group["lr"], group["beta2"], group["eps"])
-        return loss
-
-    def _move(self, parameters: list[Tensor], lr: float, beta2: float, eps: float) -> None:
-        sizes = []
-        for p in parameters:
-            state = self.state[p]
-            if not state:
-                state["step"], state["exp_avg_sq"] = torch.zeros(()), torch.zeros_like(p)
-            state["step"] += 1
-            sizes.append(-lr * getattr(p, "lr_coef", 1.0) * (1 - beta2 ** state["step"].item()) ** 0.5)
-        gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
-        squares: list[Tensor] = [self.state[p]["exp_avg_sq"] for p in parameters]
-        torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
-        roots = torch._foreach_sqrt(squares)
-        torch._foreach_add_(roots, eps)
-        torch._foreach_addcdiv_(parameters, gradients, roots, sizes)
-
-
-# --- The growing schedule of ALAE's own training: what holds after how many pictures.
-# Reference: lod_driver.py. The reference counts epochs of a data set; here the number of pictures seen decides
-# alone, with the published ratios, so that nothing but that number needs to be kept for a resumed training.
+from mind2mind.training.transfer import shuffled
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +73,6 @@ def at_level(x: Tensor, layer_count: int, level: Level) -> Tensor:
         return x
     coarse = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="nearest")
     return x * level.blend + coarse * (1 - level.blend)
-
-
-# --- What ALAE's training minimises, and the samples that it is computed on.
-# ALAE (arXiv 2004.04467; reference: model.py, losses.py): E and D tell real pictures from samples by their
-# codes, G and F make samples that pass for real, and E finds the code back that a sample was made from. Plain
-# functions of networks and tensors: who calls them decides what is optimised, and with which randomness.
-# Letters in the shapes: B batch, L layer_count. `lod` and `blend` as in `networks`; None is full size.
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,32 +171,31 @@ class AdversarialTrainee(Trainee):
     """
 
     losses = ("d", "g", "ae")
+    fixed = ("recipe", "architecture", "seed")
+    recipe: PaperRecipe
 
     def __init__(
         self, alae: ALAE, recipe: PaperRecipe, seed: int, total: int, *, zero_gradients: bool = True
     ) -> None:
-        self.optimiser_e = LREQAdam(
-            [*alae.encoder.parameters(), *alae.mapping_d.parameters()], betas=recipe.betas
-        )
-        self.optimiser_g = LREQAdam(
-            [*alae.decoder.parameters(), *alae.mapping_f.parameters()], betas=recipe.betas
-        )
-        alae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimisers = [self.optimiser_e, self.optimiser_g]
-        super().__init__(alae, dict(alae.named_parameters()), optimisers, recipe, seed)
-        self.recipe, self.total, self.zero_gradients = recipe, total, zero_gradients
+        parts = [
+            {name: p for name, p in alae.named_parameters() if name.startswith(networks)}
+            for networks in (("encoder.", "mapping_d."), ("decoder.", "mapping_f."))
+        ]
+        super().__init__(alae, parts, recipe, seed, total)
+        self.optimiser_e, self.optimiser_g = self.optimisers
+        self.zero_gradients = zero_gradients
         self.growth = recipe.growth_of(alae.architecture)
         self.layer_count = alae.architecture.layer_count
         self.level = level_at(self.growth, self.layer_count, 0, total)  # of the last step
+        self.set_rate(self.level.learning_rate)
 
     def advance(self, pictures: Tensor) -> Tensor:
         """One step of each kind; their losses, (3,)."""
         level = level_at(self.growth, self.layer_count, self.seen, self.total)
-        for optimiser in (self.optimiser_e, self.optimiser_g):
-            if level.lod != self.level.lod:
+        if level.lod != self.level.lod:
+            for optimiser in self.optimisers:
                 optimiser.state.clear()
-            for group in optimiser.param_groups:
-                group["lr"] = level.learning_rate
+        self.set_rate(level.learning_rate)
         self.level = level
         chance = Chance.of(mixed(self.seed, self.step), self.device)
         losses = self.train_on(self.batch(pictures, level, chance), chance)
@@ -276,7 +208,7 @@ class AdversarialTrainee(Trainee):
         """The next pictures of an endless row of shufflings of all, as the networks see them at the level."""
         count, size = len(pictures), level.batch_size
         first, last = self.seen // count, (self.seen + size - 1) // count
-        row = torch.cat([_shuffled(count, self.seed, epoch) for epoch in range(first, last + 1)])
+        row = torch.cat([shuffled(count, self.seed, epoch) for epoch in range(first, last + 1)])
         chosen = row[self.seen - first * count :][:size]
         x = at_level(from_uint8(pictures[chosen].to(self.device)), self.layer_count, level)
         if self.recipe.flip:
@@ -304,7 +236,7 @@ class AdversarialTrainee(Trainee):
         self._minimise(loss_ae, self.optimiser_e, self.optimiser_g)
         return torch.stack([loss_d, loss_g, loss_ae]).detach()
 
-    def _minimise(self, loss: Tensor, *optimisers: LREQAdam) -> None:
+    def _minimise(self, loss: Tensor, *optimisers: torch.optim.Adam) -> None:
         """One step of these optimisers; no other parameter gets a gradient."""
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=not self.zero_gradients)
@@ -313,23 +245,9 @@ class AdversarialTrainee(Trainee):
         for optimiser in optimisers:
             optimiser.step()
 
-    def stages(self) -> list[tuple[float, int]]:
-        """The levels of detail, each while it is blended in."""
-        each = self.growth.epochs_per_lod / self.growth.epochs
-        return [
-            (share, math.ceil(self.total * each * (lod + 0.2)))
-            for lod, share in enumerate(shares(self.growth, self.layer_count))
-            if share > 0
-        ]
-
-    def work(self, seen: int) -> float:
-        """A step costs about twice that of the level below (measured on toon64)."""
-        *below, _ = shares(self.growth, self.layer_count)
-        done, cost = 0.0, 0.0
-        for lod, share in enumerate(below):
-            pictures = min(share * self.total, seen - done)
-            done, cost = done + pictures, cost + pictures * 2.0**lod
-        return cost + (seen - done) * 2.0 ** len(below)
+    def stages(self) -> list[tuple[float, float]]:
+        """The levels of detail: a step costs about twice that of the level below (measured on toon64)."""
+        return [(share, 2.0**lod) for lod, share in enumerate(shares(self.growth, self.layer_count))]
 
     def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures and reconstructions of the present level."""
@@ -344,21 +262,17 @@ class AdversarialTrainee(Trainee):
         styles = self.alae.styles(self.alae.map(z.to(self.device)))
         return self.alae.decode(styles, self.level.lod, self.level.blend)
 
-    def _meta(self) -> dict[str, Any]:
-        return super()._meta() | {"total": self.total, "level": asdict(self.level)}
+    def meta(self) -> dict[str, Any]:
+        """See `Trainee.meta`; the level of the last step besides."""
+        return super().meta() | {"level": asdict(self.level)}
 
-    def _restore_meta(self, meta: dict[str, Any]) -> None:
-        super()._restore_meta(meta)
-        self.total, self.level = meta["total"], Level(**meta["level"])
-
-    def _restore(self, tensors: dict[str, Tensor]) -> None:
-        super()._restore(tensors)
-        if self.zero_gradients:  # parameters of levels that are through count their steps on
-            for name, parameter in self.trained.items():
-                if self.optimisers[name].state[parameter]:
+    def load(self, path: Path) -> dict[str, Any]:
+        """See `Trainee.load`."""
+        meta = super().load(path)
+        self.level = Level(**meta["level"])
+        for name, parameter in self.trained.items():
+            if slots := self.owners[name].state[parameter]:
+                slots.setdefault("exp_avg", torch.zeros_like(parameter))  # not kept by earlier versions
+                if self.zero_gradients:  # parameters of levels that are through count their steps on
                     parameter.grad = torch.zeros_like(parameter)
-
-
-@lru_cache(maxsize=2)
-def _shuffled(count: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(count, generator=torch.Generator().manual_seed(mixed(seed, epoch) ^ 1))
+        return meta

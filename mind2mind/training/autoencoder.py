@@ -1,13 +1,20 @@
-"""ALAE trained by the pixel term alone: E and G learn to rebuild, F and D keep their initial weights.
+"""Training an autoencoder: what every recipe shares, and the pixel term, by which E and G learn to rebuild.
 
-The steps run compiled where there is a compiler, in bfloat16, at full size from the start, without noise in the
-decoder. Noise on w makes the decoder forgive codes that are a little off, as samples' codes are.
+A `Trainee` is an ALAE in training: its weights, their average, the optimisers' state, and the checkpoint of it all.
+`source.pretrain` drives it. Everything random in step s is drawn from generators seeded by (seed, s), and schedules
+depend on the pictures seen alone: what is saved is all that a resumed training needs.
+
+By the pixel term alone F and D keep their initial weights. The steps run compiled where there is a compiler, in
+bfloat16, at full size from the start, without noise in the decoder. Noise on w makes the decoder forgive codes that
+are a little off, as samples' codes are.
 """
 
+import json
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +30,21 @@ from mind2mind.networks.alae import ALAE
 
 log = logging.getLogger(__name__)
 
-# --- An ALAE in training: its weights, their average, the optimisers' state, and the checkpoint of it all.
-# What a step does is the affair of `pixelwise` and `adversarial`; `pretrain` drives either. Everything random
-# in step s is drawn from generators seeded by (seed, s), and schedules depend on the pictures seen alone, so
-# that what is saved is all that a resumed training needs.
+
+def adam(parameters: Iterable[nn.Parameter], betas: tuple[float, float]) -> torch.optim.Adam:
+    """Adam for ALAE's equalised learning rate: what StyleGAN does by scaling weights is a factor of each step.
+
+    One group for each factor, a parameter's `lr_coef` (1 where it is missing). With beta1 = 0 that is the reference's
+    LREQAdam but for the place of epsilon, which torch adds after the correction of the second moment's bias.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(getattr(parameter, "lr_coef", 1.0), []).append(parameter)
+    return torch.optim.Adam(
+        [{"params": group, "lr_coef": coefficient} for coefficient, group in groups.items()],
+        betas=betas,
+        fused=True,
+    )
 
 
 class Trainee(ABC):
@@ -34,26 +52,37 @@ class Trainee(ABC):
 
     Args:
         alae: the network, already on its device; trained in place.
-        trained: the parameters that move, by name; their average is what comes of the training.
-        optimisers: of disjoint parts of them.
-        recipe: its name goes into the checkpoint.
+        parts: the parameters that move, by name, an optimiser for each part; their average is what comes of it.
+        recipe: how it is trained.
         seed: of all that is random.
+        total: how many pictures are to be seen.
     """
 
     losses: Sequence[str]  # names of what `advance` returns
+    recipe: PretrainRecipe | PaperRecipe
+    fixed: Sequence[str] = (
+        "recipe",
+        "architecture",
+        "seed",
+        "length",
+    )  # what a training cannot be resumed without
 
     def __init__(
         self,
         alae: ALAE,
-        trained: Mapping[str, nn.Parameter],
-        optimisers: Sequence[torch.optim.Optimizer],
+        parts: Sequence[Mapping[str, nn.Parameter]],
         recipe: PretrainRecipe | PaperRecipe,
         seed: int,
+        total: int,
     ) -> None:
-        self.alae, self.trained, self.seed, self.recipe_name = alae, dict(trained), seed, recipe.name
+        alae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.alae, self.recipe, self.seed, self.total = alae, recipe, seed, total
+        self.optimisers = [adam(part.values(), recipe.betas) for part in parts]
+        self.owners = {
+            name: optimiser for part, optimiser in zip(parts, self.optimisers, strict=True) for name in part
+        }
+        self.trained = {name: parameter for part in parts for name, parameter in part.items()}
         self.device = alae.w_avg.device
-        owner = {id(p): o for o in optimisers for group in o.param_groups for p in group["params"]}
-        self.optimisers = {name: owner[id(parameter)] for name, parameter in self.trained.items()}
         self.step = self.seen = 0  # batches and pictures
         self.average = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
 
@@ -61,13 +90,9 @@ class Trainee(ABC):
     def advance(self, pictures: Tensor) -> Tensor:
         """One step on a batch of uint8 pictures (N, C, H, W) of full size; the losses, still on the device."""
 
-    def stages(self) -> list[tuple[float, int]]:
-        """Parts whose steps differ in cost: their share of all pictures, and the number seen at a time in each."""
-        return [(1.0, 0)]
-
-    def work(self, seen: int) -> float:
-        """What the first `seen` pictures cost, in any unit: the time left is told by it."""
-        return seen
+    def stages(self) -> list[tuple[float, float]]:
+        """Parts whose steps differ in cost, in order: their share of all pictures, and what one picture costs."""
+        return [(1.0, 1.0)]
 
     def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Full-size pictures in [-1, 1] as the network now sees them, and its reconstructions, without noise."""
@@ -77,10 +102,16 @@ class Trainee(ABC):
         """(count, C, H, W) of the same z at each call, of the size that is trained; None if F is not trained."""
         return None
 
+    def set_rate(self, rate: float) -> None:
+        """Gives every parameter this learning rate, times its `lr_coef`."""
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["lr_coef"]
+
     def forget(self, beta: float) -> None:
         """The average keeps `beta` of itself and takes the rest from the weights."""
-        now = [parameter.detach() for parameter in self.trained.values()]
-        torch._foreach_lerp_(list(self.average.values()), now, 1 - beta)
+        average = [self.average[name] for name in self.trained]
+        torch._foreach_lerp_(average, [parameter.detach() for parameter in self.trained.values()], 1 - beta)
 
     def swap(self) -> None:
         """Exchanges the weights with their average; twice is nothing."""
@@ -90,44 +121,52 @@ class Trainee(ABC):
                 parameter.copy_(self.average[name])
                 self.average[name].copy_(now)
 
+    def work(self, seen: float) -> float:
+        """What the first `seen` pictures cost, in the unit of `stages`: the time left is told by it."""
+        done = cost = each = 0.0
+        for share, each in self.stages():
+            pictures = min(share * self.total, seen - done)
+            done, cost = done + pictures, cost + pictures * each
+        return cost + (seen - done) * each
+
+    def meta(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the tensors; `kimg` is thousands of pictures seen."""
+        settings = {"recipe": asdict(self.recipe), "architecture": asdict(self.alae.architecture)}
+        return settings | {
+            "seed": self.seed,
+            "length": self.total,
+            "step": self.step,
+            "kimg": self.seen / 1000,
+        }
+
     def save(self, path: Path) -> None:
-        """Writes the checkpoint; its meta data hold `kimg`, the thousands of pictures seen."""
+        """Writes the checkpoint."""
         tensors = {f"weights.{name}": value for name, value in self.alae.state_dict().items()}
         tensors |= {f"ema.{name}": value for name, value in self.average.items()}
         for name, parameter in self.trained.items():
-            for key, value in self.optimisers[name].state[parameter].items():
-                tensors[f"adam.{key}.{name}"] = value
-        save_tensors(path, tensors, self._meta())
+            slots = self.owners[name].state[parameter]
+            tensors |= {f"adam.{slot}.{name}": value for slot, value in slots.items()}
+        save_tensors(path, tensors, self.meta())
 
-    def load(self, path: Path) -> None:
-        """Goes on from a checkpoint.
+    def load(self, path: Path) -> dict[str, Any]:
+        """Goes on from a checkpoint; gives what `meta` was.
 
         Raises:
-            TrainingError: it is of another architecture or recipe.
+            TrainingError: it was begun with other settings.
             WeightsError: it cannot be read.
         """
         tensors, meta = load_tensors(path)
-        try:
-            self._restore_meta(meta)
-            self._restore(tensors)
-        except (RuntimeError, KeyError) as error:
+        now = json.loads(json.dumps(self.meta()))
+        if isinstance(meta.get("recipe"), str):  # earlier versions kept its name
+            now["recipe"] = self.recipe.name
+        if changed := [name for name in self.fixed if meta.get(name, now[name]) != now[name]]:
             raise TrainingError(
-                f"{path} is of another architecture or recipe: {error}.",
-                "Resume with what it was begun with.",
-            ) from error
-
-    def _meta(self) -> dict[str, Any]:
-        kept = {"step": self.step, "seed": self.seed, "kimg": self.seen / 1000}
-        return kept | {"losses": list(self.losses), "recipe": self.recipe_name}
-
-    def _restore_meta(self, meta: dict[str, Any]) -> None:
-        if meta["losses"] != list(self.losses):
-            raise RuntimeError(f"it minimises {', '.join(meta['losses'])}")
-        if meta.get("recipe", self.recipe_name) != self.recipe_name:  # the first checkpoints do not say
-            raise RuntimeError(f"its recipe is {meta['recipe']}, not {self.recipe_name}")
-        self.step, self.seed, self.seen = meta["step"], meta["seed"], round(meta["kimg"] * 1000)
-
-    def _restore(self, tensors: dict[str, Tensor]) -> None:
+                f"{path} was begun with another {' and another '.join(changed)}.",
+                "Resume with the settings that it was begun with, or begin a new training (--start takes a bundle's "
+                "weights).",
+            )
+        self.step, self.seen = meta["step"], round(meta["kimg"] * 1000)
+        self.total = meta.get("length", self.total)
         prefix = "weights."
         self.alae.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
         for name, value in self.average.items():
@@ -136,15 +175,11 @@ class Trainee(ABC):
             kind, _, rest = key.partition(".")
             if kind == "adam":
                 slot, _, name = rest.partition(".")
-                parameter, optimiser = self.trained[name], self.optimisers[name]
-                optimiser.state[parameter][slot] = _placed(value, parameter, optimiser)
-
-
-def _placed(value: Tensor, parameter: nn.Parameter, optimiser: torch.optim.Optimizer) -> Tensor:
-    """A saved slot of an optimiser where that optimiser wants it."""
-    if value.shape == parameter.shape:
-        return torch.empty_like(parameter).copy_(value)  # in the parameter's memory format
-    return value.to(parameter.device) if optimiser.defaults.get("fused") else value
+                parameter, slots = self.trained[name], self.owners[name].state[self.trained[name]]
+                slots[slot] = value.to(self.device)
+                if slot != "step":  # in the parameter's memory format
+                    slots[slot] = torch.empty_like(parameter).copy_(value)
+        return meta
 
 
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -153,27 +188,18 @@ WORST = 0.02  # share of a picture's pixels: small parts, such as a mouth, are l
 
 
 class PixelTrainee(Trainee):
-    """E and G in training on `total` pictures; a schedule resumed with another total follows that one."""
+    """E and G in training."""
 
     losses = ("pixel",)
+    recipe: PretrainRecipe
 
     def __init__(self, alae: ALAE, recipe: PretrainRecipe, seed: int, total: int) -> None:
-        alae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         trained = {
             name: parameter
             for name, parameter in alae.named_parameters()
             if name.startswith(("encoder.", "decoder.")) and "noise_weight" not in name
         }
-        groups: dict[float, list[nn.Parameter]] = {}
-        for parameter in trained.values():
-            groups.setdefault(getattr(parameter, "lr_coef", 1.0), []).append(parameter)
-        self.optimiser = torch.optim.Adam(
-            [{"params": group, "coefficient": coefficient} for coefficient, group in groups.items()],
-            betas=recipe.betas,
-            fused=True,
-        )
-        super().__init__(alae, trained, [self.optimiser], recipe, seed)
-        self.recipe, self.total_steps = recipe, math.ceil(total / recipe.batch_size)
+        super().__init__(alae, [trained], recipe, seed, total)
         self._loss_of = compiled(self._pixel_loss)
 
     def _pixel_loss(self, x: Tensor, noise: Tensor) -> Tensor:
@@ -192,14 +218,13 @@ class PixelTrainee(Trainee):
         x = x.contiguous(memory_format=torch.channels_last)
         latent_size = self.alae.architecture.latent_size
         noise = self.recipe.latent_noise * torch.randn(len(x), latent_size, generator=draw).to(self.device)
-        learning_rate = self.recipe.learning_rate * self._schedule()
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate * group["coefficient"]
+        self.set_rate(self.recipe.learning_rate * self._schedule())
         with torch.autocast(self.device.type, torch.bfloat16):
             loss = self._loss_of(x, noise)
-        self.optimiser.zero_grad()
+        (optimiser,) = self.optimisers
+        optimiser.zero_grad()
         loss.backward()
-        self.optimiser.step()
+        optimiser.step()
         self.step += 1
         self.seen += len(x)
         half_lives = self.recipe.batch_size / (1000 * self.recipe.ema_kimg)
@@ -207,7 +232,8 @@ class PixelTrainee(Trainee):
         return loss.detach().view(1)
 
     def _schedule(self) -> float:
-        left = (self.total_steps - self.step) / max(1, self.total_steps * self.recipe.decay_share)
+        steps = math.ceil(self.total / self.recipe.batch_size)
+        left = (steps - self.step) / max(1, steps * self.recipe.decay_share)
         return min(1.0, (self.step + 1) / self.recipe.warmup_steps, max(left, 0.01))
 
 
@@ -248,18 +274,16 @@ def distort(x: Tensor, draw: torch.Generator) -> Tensor:
 def compiled(function: Step) -> Step:
     """The function through torch.compile where this machine can, else as it is."""
     fast: Step = torch.compile(function)
-    tried = False
 
     def call(x: Tensor, noise: Tensor) -> Tensor:
-        nonlocal fast, tried
-        if tried:
-            return fast(x, noise)
-        tried = True
+        nonlocal fast
         try:
             return fast(x, noise)
         except Exception as error:  # no compiler, an unsupported platform: slower, not wrong
+            if fast is function:
+                raise
             log.warning("torch.compile is of no use here (%s); going on without it.", type(error).__name__)
             fast = function
-            return fast(x, noise)
+            return function(x, noise)
 
     return call
