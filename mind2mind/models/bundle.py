@@ -219,7 +219,9 @@ def read_zip(path: Path, most: Mapping[str, int]) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
-            folders = sorted(PurePosixPath(name).parent for name in names if PurePosixPath(name).name == first)
+            folders = sorted(
+                PurePosixPath(name).parent for name in names if PurePosixPath(name).name == first
+            )
             if not folders:
                 raise LookupError("it holds none")
             for name in most:

