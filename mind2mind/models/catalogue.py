@@ -249,9 +249,9 @@ class Catalogue:
 
     # What can be had
 
-    def available(self) -> builtins.list[Remote]:
-        """Published models that can be downloaded and are not here."""
-        return [remote for remote in REMOTE.values() if not self._shelved(remote.id)]
+    def available(self, *, here: bool = False) -> builtins.list[Remote]:
+        """Published models that can be downloaded and are not here; with `here` those that are, too."""
+        return [remote for remote in REMOTE.values() if here or not self._shelved(remote.id)]
 
     def download(self, ref: str, *, accept_changed: bool = False) -> Generator[Event, None, None]:
         """Downloads a published model, or `owner/name[@revision]` from the Hub, with the source it needs.

@@ -13,13 +13,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from mind2mind.config import BUDGETS, RECIPES
+from mind2mind.data.codes import EncodeProgress
 from mind2mind.errors import ConfigError, Mind2MindError, RunError
 from mind2mind.runs.prepared import Prepared
+from mind2mind.studio import Studio
 from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoints
 from mind2mind.ui.shared import (
     MODEL_WORK,
@@ -36,10 +38,6 @@ from mind2mind.ui.shared import (
     uploaded,
     whole,
 )
-
-if TYPE_CHECKING:
-    from mind2mind.data.codes import EncodeProgress
-    from mind2mind.studio import Studio
 
 SAMPLED = 64  # pictures of a result
 MOST_FRAMES = 240
@@ -68,7 +66,7 @@ class Api:
     Their arguments may be anything, whatever their types say. Another default of `model` is the first of the list.
     """
 
-    def __init__(self, studio: "Studio", interpolate: InterpolateTab) -> None:
+    def __init__(self, studio: Studio, interpolate: InterpolateTab) -> None:
         self.studio, self.save_clip = studio, interpolate.save
         self._reader, self._harvester = gpu(self._read, check_seconds), gpu(self._harvest)
         work, at_once = MODEL_WORK, {"queue": False}
@@ -271,7 +269,7 @@ class Api:
 
     def _read(
         self, paths: list[Any], ref: str, crop: Any, visitor: str, address: str | None = None
-    ) -> "Iterator[EncodeProgress | Prepared]":
+    ) -> Iterator[EncodeProgress | Prepared]:
         yield from self.studio.runs.prepare(
             paths, ref, crop=crop, visitor=visitor, address=address, title="By the API"
         )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from PIL.Image import Image
@@ -11,6 +11,7 @@ from PIL.Image import Image
 from mind2mind.config import TOLD_SECONDS
 from mind2mind.draw import Cost, Draw
 from mind2mind.errors import Mind2MindError
+from mind2mind.studio import Studio
 from mind2mind.ui.shared import (
     MODEL_WORK,
     Consent,
@@ -29,9 +30,6 @@ from mind2mind.ui.shared import (
     seed_field,
     wanted,
 )
-
-if TYPE_CHECKING:
-    from mind2mind.studio import Studio
 
 STRIP, SLOW_STRIP = 7, 3  # pictures; the few where each takes long
 KINDS = ("WebP", "MP4")
@@ -65,7 +63,7 @@ def endpoints(
 class InterpolateTab:
     """Builds the tab; its methods are the handlers. Their `ends` are seed and picture of A, and those of B."""
 
-    def __init__(self, studio: "Studio") -> None:
+    def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.look, self.saved = gpu(studio.draw.aligned), gpu(self.save)
         self.consent = Consent(studio, "interpolate", lambda: note(PASSING))

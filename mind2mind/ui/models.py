@@ -8,22 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from PIL import Image
 
 from mind2mind.config import size_text
 from mind2mind.errors import Mind2MindError
-from mind2mind.models.catalogue import Converting, Downloaded
+from mind2mind.models.bundle import ModelInfo
+from mind2mind.models.catalogue import Converting, Downloaded, Event
 from mind2mind.models.fetch import Downloading
-from mind2mind.models.hub import REMOTE, Remote
+from mind2mind.models.hub import Remote
+from mind2mind.studio import Studio
 from mind2mind.ui.shared import bar, boxed, linked, note, on
-
-if TYPE_CHECKING:
-    from mind2mind.models.bundle import ModelInfo
-    from mind2mind.models.catalogue import Event
-    from mind2mind.studio import Studio
 
 SIDE = 320  # pixels of a preview on its card
 KINDS = {"source": "source model", "transfer": "transfer"}
@@ -31,20 +28,19 @@ TO_STATUS = "(...all) => m2m.scrollTo('models-status', all)"
 Updates = dict[Any, Any]
 
 
-def cards(models: "Sequence[ModelInfo | Remote]") -> str:
+def cards(models: Sequence[ModelInfo]) -> str:
     """Models as cards beside each other."""
     return f'<div class="m2m-cards">{"".join(map(card, models))}</div>'
 
 
-def card(model: "ModelInfo | Remote") -> str:
+def card(model: ModelInfo) -> str:
     """What a model knows, how large it is, whose; of one that is here its picture and what was measured, too."""
-    picture, more, needs = "", "", ""
     if isinstance(model, Remote):
-        size = f"{size_text(model.kept_bytes)} on your disk"
+        picture, size = "", f"{size_text(model.kept_bytes)} on your disk"
         needs = f"draws with {model.needs}, which comes along" if model.needs else ""
     else:
+        picture, needs = _picture(model), ""
         size = size_text(sum(path.stat().st_size for path in model.folder.glob("*") if path.is_file()))
-        picture, more = _picture(model), _more(model)
     pixels = f"{model.resolution} x {model.resolution} pixels" if model.resolution else ""
     facts = " · ".join(html.escape(fact) for fact in (KINDS[model.kind], pixels, size, needs) if fact)
     licence = "" if model.licence in model.credit else f" Licence: {linked(model.licence)}."
@@ -52,24 +48,26 @@ def card(model: "ModelInfo | Remote") -> str:
         f'<article class="m2m-card">{picture}<div><h3>{html.escape(model.title)}</h3>'
         f"<p>Knows {html.escape(model.knows.rstrip('.'))}.</p>"
         f'<p class="m2m-note"><code>{html.escape(model.id)}</code> · {facts}</p>'
-        f'<p class="m2m-note">Credit: {linked(model.credit.rstrip("."))}.{licence}</p>{more}</div></article>'
+        f'<p class="m2m-note">Credit: {linked(model.credit.rstrip("."))}.{licence}</p>{_more(model)}</div></article>'
     )
 
 
-def _more(model: "ModelInfo") -> str:
+def _more(model: ModelInfo) -> str:
     rows = "".join(
         f"<tr><th>{html.escape(str(name).replace('_', ' '))}</th><td>{html.escape(str(value))}</td></tr>"
         for name, value in model.numbers.items()
     )
-    table = f'<div class="m2m-table"><table>{rows}</table></div>' if rows else ""
     notes = "".join(f"<p>{linked(part)}</p>" for part in model.notes.split("\n\n") if part)
-    if not table and not notes:
+    if not rows and not notes:
         return ""
-    title = "Numbers and notes" if rows else "Notes"
-    return f'<details><summary>{title}</summary>{table}<div class="m2m-note">{notes}</div></details>'
+    title, table = "Numbers and notes" if rows else "Notes", f"<table>{rows}</table>" if rows else ""
+    return (
+        f'<details><summary>{title}</summary><div class="m2m-table">{table}</div>'
+        f'<div class="m2m-note">{notes}</div></details>'
+    )
 
 
-def _picture(model: "ModelInfo") -> str:
+def _picture(model: ModelInfo) -> str:
     try:
         data = _shrunk(model.preview, model.preview.stat().st_mtime_ns) if model.preview else ""
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # a card without it is one, too
@@ -91,7 +89,7 @@ def _shrunk(path: Path, changed: int) -> str:
 class ModelsTab:
     """Builds the tab; its methods are the handlers, which give updates by component."""
 
-    def __init__(self, studio: "Studio") -> None:
+    def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.stops: dict[str, threading.Event] = {}  # by the page that downloads
         self.everything: list[Any] = []  # that a handler may update
@@ -105,7 +103,7 @@ class ModelsTab:
         gr.HTML('<div class="m2m-step"><h2>More models</h2></div>')
         if self.studio.public:
             text = "Visitors cannot download here. On your own computer: python -m mind2mind download NAME"
-            gr.HTML(note(text) + cards(list(REMOTE.values())), elem_id="models-offers")
+            gr.HTML(note(text) + cards(self.studio.models.available(here=True)), elem_id="models-offers")
             self.everything = [self.here]
             on(opening, self.look, None, self.everything)
             return []
@@ -120,7 +118,7 @@ class ModelsTab:
         self.rows: dict[str, tuple[gr.Row, gr.Button]] = {}
         asks: list[tuple[Any, Any]] = []
         press: dict[str, Any] = {"value": "Download", "scale": 0, "min_width": 130}
-        for remote in REMOTE.values():
+        for remote in self.studio.models.available(here=True):
             with gr.Row(elem_classes="m2m-offer") as row:
                 gr.HTML(card(remote))
                 button = gr.Button(elem_id=f"download-{remote.id}", **press)
@@ -202,7 +200,7 @@ class ModelsTab:
         return {self.status: boxed("good", f"{model_id} is gone", f"{size_text(freed)} are free again.")}
 
 
-def _standing(event: "Event") -> str:
+def _standing(event: Event) -> str:
     """Where a download stands, in a box with a bar."""
     if isinstance(event, Downloaded):
         where = "It is in the lists of the other tabs now." if event.new else "It already was."

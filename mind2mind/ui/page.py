@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 import psutil
@@ -19,16 +19,14 @@ from gradio.utils import get_upload_folder
 
 from mind2mind.config import LOCAL, PUBLIC
 from mind2mind.errors import ConfigError, Mind2MindError, WeightsError
+from mind2mind.models.bundle import ModelInfo
+from mind2mind.studio import Studio
 from mind2mind.ui.api import Api
 from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.models import ModelsTab
 from mind2mind.ui.sample import SampleTab
 from mind2mind.ui.shared import ASSETS, MODEL_WORK, Visit, gpu, knowledge, linked, on, on_zerogpu
 from mind2mind.ui.transfer import TransferTab, linked_run
-
-if TYPE_CHECKING:
-    from mind2mind.models.bundle import ModelInfo
-    from mind2mind.studio import Studio
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ KEPT_IN_PUBLIC = 3000.0  # s; there visitors are promised that it is gone within
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def hero(models: "Sequence[ModelInfo]") -> str:
+def hero(models: Sequence[ModelInfo]) -> str:
     """The first thing anybody reads: what this is, and what each model knows."""
     items = "".join(f"<li><b>{html.escape(m.title)}</b> knows {knowledge(m)}</li>" for m in models)
     return (
@@ -69,7 +67,7 @@ def hero(models: "Sequence[ModelInfo]") -> str:
     )
 
 
-def footer(models: "Sequence[ModelInfo]") -> str:
+def footer(models: Sequence[ModelInfo]) -> str:
     """Whose art the models were trained on."""
     credits = ((m, m.credit if m.licence in m.credit else f"{m.credit} {m.licence}") for m in models)
     rows = "".join(f"<p><b>{html.escape(m.title)}</b>: {linked(credit)}</p>" for m, credit in credits)
@@ -84,7 +82,7 @@ class Page:
         WeightsError: the studio has no model.
     """
 
-    def __init__(self, studio: "Studio") -> None:
+    def __init__(self, studio: Studio) -> None:
         models = studio.models.list()
         if not models:
             raise WeightsError(
@@ -194,7 +192,7 @@ def use_folder(home: Path) -> None:
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
 
 
-def tidy(studio: "Studio") -> None:
+def tidy(studio: Studio) -> None:
     """Deletes what the limits say, files made for download, and the empty files that Gradio leaves."""
     with contextlib.suppress(Mind2MindError):
         studio.runs.clean()
@@ -205,7 +203,7 @@ def tidy(studio: "Studio") -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _tidy_for_ever(studio: "Studio") -> None:
+def _tidy_for_ever(studio: Studio) -> None:
     while True:
         try:
             tidy(studio)
@@ -216,9 +214,6 @@ def _tidy_for_ever(studio: "Studio") -> None:
 
 def serve(host: str, port: int | None, public: bool, device: str) -> None:
     """What `mind2mind.ui.launch` does once its environment is set."""
-    zerogpu = on_zerogpu()  # imports `spaces`, which must come before anything touches the GPU
-    from mind2mind.studio import Studio
-
     studio = Studio(device, limits=PUBLIC if public else LOCAL)
     use_folder(studio.home)
     demo = Page(studio).demo
@@ -226,7 +221,7 @@ def serve(host: str, port: int | None, public: bool, device: str) -> None:
         log.warning("The app listens on %s: everybody who reaches this computer may use it.", host)
         if not public:
             log.warning("Without --public there are no limits for visitors.")
-    if not zerogpu:  # there a GPU is lent to visitors only; here the first visitor need not wait
+    if not on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
         studio.draw.sample(studio.models.list()[0].id, [0])
     threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()
     try:

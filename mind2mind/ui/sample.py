@@ -3,7 +3,7 @@
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -11,6 +11,7 @@ from PIL import Image
 from mind2mind.config import FEW, MANY, TOLD_SECONDS
 from mind2mind.draw import Cost, Draw
 from mind2mind.errors import DataError
+from mind2mind.studio import Studio
 from mind2mind.ui.shared import (
     MOST_PICTURES,
     OnDemand,
@@ -35,9 +36,6 @@ from mind2mind.ui.shared import (
     wanted,
 )
 
-if TYPE_CHECKING:
-    from mind2mind.studio import Studio
-
 NOISES = [("new with each seed", "random"), ("the same for all", "fixed"), ("none", "none")]
 TOLD_BYTES = 5e8
 Drawn = tuple[str, list[str]]  # the model's ref and the files that are shown, as this session remembers them
@@ -57,7 +55,7 @@ def drawing(cost: Cost | None) -> str:
 class SampleTab:
     """Builds the tab; its methods are the handlers."""
 
-    def __init__(self, studio: "Studio") -> None:
+    def __init__(self, studio: Studio) -> None:
         self.studio = studio
 
     def build(self, opening: Any) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -23,10 +23,8 @@ from PIL import Image
 
 from mind2mind.draw import Cost, Draw
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
-
-if TYPE_CHECKING:
-    from mind2mind.models.bundle import ModelInfo
-    from mind2mind.studio import Studio
+from mind2mind.models.bundle import ModelInfo
+from mind2mind.studio import Studio
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 _KEY = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -198,7 +196,7 @@ HIGHEST_SEED = 2**31 - 1
 MOST_PICTURES = 64
 
 
-def known_ref(studio: "Studio", ref: str) -> str:
+def known_ref(studio: Studio, ref: str) -> str:
     """A model of the catalogue or a run's token; never a path, which the studio would open.
 
     Raises:
@@ -255,7 +253,7 @@ def uploaded(paths: Sequence[str] | str | None) -> list[Path]:
 # --- Components that several tabs have.
 
 
-def model_field(studio: "Studio", elem_id: str) -> gr.Dropdown:
+def model_field(studio: Studio, elem_id: str) -> gr.Dropdown:
     """A choice among everybody's models; the page adds the visitor's own."""
     choices = [(m.title, m.id) for m in studio.models.list()]
     return gr.Dropdown(choices, value=choices[0][1], label="Model", elem_id=elem_id)
@@ -324,7 +322,7 @@ class OnDemand:
 MOVING, LET_GO, SET_BY_US = "moving", "let go", "set"  # what happens to a slider; see assets/app.js
 
 
-def cost_of(studio: "Studio", ref: str) -> Cost | None:
+def cost_of(studio: Studio, ref: str) -> Cost | None:
     """What a picture of this model costs here; None where that cannot be told."""
     if on_zerogpu():  # each call would take of the visitor's GPU time
         return None
@@ -344,7 +342,7 @@ def on_slide(
         on(event, do, [held, *inputs], outputs, network=True, live=True, js=js)
 
 
-def wanted(studio: "Studio", held: str | None, ref: str) -> bool:
+def wanted(studio: Studio, held: str | None, ref: str) -> bool:
     """Whether a slider's event is one to draw on: slow models wait until it is let go, others do not."""
     cost = cost_of(studio, ref)
     return held not in (SET_BY_US, LET_GO if cost is None or cost.live else MOVING)
@@ -422,7 +420,7 @@ def linked(text: str) -> str:
     return "".join([*parts, html.escape(text[end:])])
 
 
-def knowledge(model: "ModelInfo") -> str:
+def knowledge(model: ModelInfo) -> str:
     """What a model knows, after "knows"."""
     text = model.knows.strip().rstrip(".")
     if text.lower().startswith("knows "):
@@ -453,7 +451,7 @@ def plural(count: int, noun: str) -> str:
 CONSENT = "I may use these pictures, and everybody who can be recognised in them agrees."
 
 
-def check_consent(studio: "Studio", agreed: bool, how: str) -> None:
+def check_consent(studio: Studio, agreed: bool, how: str) -> None:
     """Raises DataError for pictures of a visitor who has not agreed: the page alone keeps nobody out."""
     if studio.public and agreed is not True:
         raise DataError(
@@ -470,7 +468,7 @@ class Consent:
         told: says, now, when what is uploaded is deleted.
     """
 
-    def __init__(self, studio: "Studio", tab: str, told: Callable[[], str]) -> None:
+    def __init__(self, studio: Studio, tab: str, told: Callable[[], str]) -> None:
         self.studio, self.tab, self.told, self.needed = studio, tab, told, studio.public
         self.opens: list[Any] = []  # what the tick opens
 
