@@ -570,7 +570,7 @@ def test_how_a_run_ends(state, error, code, capsys):
 
 def test_a_killed_worker_is_told_of_whatever_the_options(capsys, monkeypatch):
     status = replace(STATUS, state=State.INTERRUPTED)
-    monkeypatch.setattr(common.terminal, "quiet", True)
+    monkeypatch.setattr(common, "_quiet", True)
     result = following.ended(status, Path("run"), {})
     error = result.document["error"]
     assert "before its time" in error["problem"] and "--resume --out run" in error["fix"]

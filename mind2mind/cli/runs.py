@@ -9,20 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Context, Option
 
-from mind2mind.cli import terminal as options
+from mind2mind.cli import terminal
 from mind2mind.cli.pictures import last_of, told
-from mind2mind.cli.terminal import (
-    STOPPED,
-    Result,
-    check_online,
-    choice_of,
-    command,
-    stop_on_ctrl_c,
-    studio_on,
-    terminal,
-)
+from mind2mind.cli.terminal import STOPPED, Result, command
 from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, as_text, changed, size_text
 from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError
 
@@ -40,7 +31,7 @@ def setting(name: str) -> Any:
     """The option of a recipe's setting: its range, and what the recipes have when it is not given."""
     described = SETTINGS[name]
     text = described.kind is tuple
-    return typer.Option(
+    return Option(
         min=None if text else described.least,
         max=None if text else described.most,
         metavar="NUMBERS" if text else None,
@@ -50,52 +41,39 @@ def setting(name: str) -> Any:
     )
 
 
-@command(
-    "Training",
-    "transfer photos/ --model toon64 --out my-run",
-    "transfer a.zip b.png --model toon64 --out my-run --seconds 30 --seed 1",
-    "transfer photos/ --model toon64 --out my-run --jitter 0.1 --batch-size 64",
-    "transfer --resume --out my-run",
-    "sample --model my-run --count 16",
-)
+@command("Training")
 def transfer(
-    context: typer.Context,
-    out: Annotated[Path, typer.Option(help="The folder of the run.", show_default=False)],
+    context: Context,
+    out: Annotated[Path, Option(help="The folder of the run.", show_default=False)],
     pictures: Annotated[
         list[Path] | None,
-        typer.Argument(
+        Argument(
             metavar="PICTURES",
             help="Pictures, folders, zips.",
             show_default=False,
-            parser=options.picture_path,
+            parser=terminal.picture_path,
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="The source: as `sample` takes it.")
-    ] = None,
+    model: Annotated[str | None, Option("--model", "-m", help="The source: as `sample` takes it.")] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
-            min=1, help="Of training; encoding is extra.", show_default=str(BUDGETS["Standard"].seconds)
-        ),
+        Option(min=1, help="Of training; encoding is extra.", show_default=str(BUDGETS["Standard"].seconds)),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Instead of seconds; with --resume, steps more.")
-    ] = None,
-    recipe: Annotated[str | None, typer.Option(help=" or ".join(RECIPES), show_default=DEFAULT.name)] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the training.", show_default="0")] = None,
-    crop: options.Crop = None,
+    steps: Annotated[int | None, Option(min=1, help="Instead of seconds; with --resume, steps more.")] = None,
+    recipe: Annotated[str | None, Option(help=" or ".join(RECIPES), show_default=DEFAULT.name)] = None,
+    seed: Annotated[int | None, Option(min=0, help="Of the training.", show_default="0")] = None,
+    crop: terminal.Crop = None,
     without: Annotated[
         list[str] | None,
-        typer.Option("--without", metavar="NAME", help="Leave this picture out; may be given several times."),
+        Option("--without", metavar="NAME", help="Leave this picture out; may be given several times."),
     ] = None,
     without_near: Annotated[
-        bool, typer.Option("--without-near-duplicates", help="Leave near duplicates out.")
+        bool, Option("--without-near-duplicates", help="Leave near duplicates out.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
     z_dim: Annotated[int | None, setting("z_dim")] = None,
     generator_widths: Annotated[str | None, setting("generator_widths")] = None,
     critic_widths: Annotated[str | None, setting("critic_widths")] = None,
@@ -116,12 +94,19 @@ def transfer(
     """Make a generator of a set of pictures. Ctrl-C stops, keeps the work, and --resume goes on.
 
     --device is for the encoding; the training runs on one CPU core, in a process of its own.
+
+    Examples:
+        transfer photos/ --model toon64 --out my-run
+        transfer a.zip b.png --model toon64 --out my-run --seconds 30 --seed 1
+        transfer photos/ --model toon64 --out my-run --jitter 0.1 --batch-size 64
+        transfer --resume --out my-run
+        sample --model my-run --count 16
     """
     settings = {name: value for name in SETTINGS if (value := context.params[name]) is not None}
-    chosen = changed(choice_of("recipe", recipe or DEFAULT.name, RECIPES), settings)
+    chosen = changed(terminal.choice_of("recipe", recipe or DEFAULT.name, RECIPES), settings)
     if seconds is not None and steps is not None:
         raise ConfigError("Both --seconds and --steps are given.", "Give one of them.")
-    studio = studio_on(device)
+    studio = terminal.studio(device)
     start = partial(studio.runs.start, recipe=chosen, seconds=seconds, steps=steps, seed=seed or 0)
     if resume:
         given = {"PICTURES": pictures or None, "--without": without or None, "--seconds": seconds, "--seed": seed,
@@ -129,7 +114,7 @@ def transfer(
                  "--model": model and studio.models.source_ref(model),
                  "--recipe": chosen.name if recipe or settings else None}  # fmt: skip
         token, new = _begun(studio, out, given)
-        with stop_on_ctrl_c() as stop:
+        with terminal.stop_on_ctrl_c() as stop:
             start(token) if new else studio.runs.resume(token, extra_steps=steps or 0)
             return follow(studio, token, out, {}, stop)
     if not pictures or model is None:
@@ -138,7 +123,7 @@ def transfer(
         )
     title = out.resolve().name
     prepared = last_of(studio.runs.prepare(pictures, model, crop=crop, folder=out, title=title))
-    with stop_on_ctrl_c() as stop:
+    with terminal.stop_on_ctrl_c() as stop:
         try:
             names = [*(without or []), *(name for name, _ in prepared.near if without_near)]
             if names:
@@ -191,17 +176,17 @@ def follow(
         out: the run's folder.
         told_of: what was already said of its pictures, for the document.
     """
-    with terminal.bar("Training") as bar:
+    with terminal.bar("Training") as show:
         try:
             sent = False
             while (status := studio.runs.status(token)).state.alive:
                 if stop() and not sent:
                     studio.runs.stop(token)
                     sent = True
-                bar.show(status.step, status.total_steps or None, _standing(status))
+                show(status.step, status.total_steps or None, _standing(status))
                 time.sleep(EVERY)
         except KeyboardInterrupt:
-            with stop_on_ctrl_c(told=""), contextlib.suppress(Mind2MindError):
+            with terminal.stop_on_ctrl_c(told=""), contextlib.suppress(Mind2MindError):
                 studio.runs.stop(token)
             terminal.note(f"The run saves its work and stops. {_go_on_hint(out)}")
             raise
@@ -282,19 +267,25 @@ def _told_before(prepared: "Prepared") -> dict[str, Any]:
     }
 
 
-@command("Results", "runs", "runs --rename TOKEN --title Ducks", "runs --delete TOKEN")
+@command("Results")
 def runs(
-    rename: Annotated[str | None, typer.Option(metavar="TOKEN", help="Give this run a --title.")] = None,
-    title: Annotated[str | None, typer.Option(help="The new title of the run and its model.")] = None,
+    rename: Annotated[str | None, Option(metavar="TOKEN", help="Give this run a --title.")] = None,
+    title: Annotated[str | None, Option(help="The new title of the run and its model.")] = None,
     delete: Annotated[
-        str | None, typer.Option(metavar="TOKEN", help="Delete this run with all that belongs to it.")
+        str | None, Option(metavar="TOKEN", help="Delete this run with all that belongs to it.")
     ] = None,
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
-    """List the app's runs on this computer; rename or delete one. A run made here is a folder of yours."""
-    studio = studio_on(device)
+    """List the app's runs on this computer; rename or delete one. A run made here is a folder of yours.
+
+    Examples:
+        runs
+        runs --rename TOKEN --title Ducks
+        runs --delete TOKEN
+    """
+    studio = terminal.studio(device)
     if rename is not None and title is not None:
         studio.runs.rename(rename, title)
     elif rename is not None or title is not None:
@@ -316,27 +307,27 @@ def runs(
     return Result({"runs": rows}, lines)
 
 
-@command(
-    "Results",
-    "result my-run",
-    "result my-run --out everything.zip",
-    "result my-run --film training.mp4",
-)
+@command("Results")
 def result(
-    run: Annotated[str, typer.Argument(help="A run's folder, or its token in the app.", show_default=False)],
+    run: Annotated[str, Argument(help="A run's folder, or its token in the app.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option(help="A zip for everything: model, samples, film, codes, settings.")
+        Path | None, Option(help="A zip for everything: model, samples, film, codes, settings.")
     ] = None,
     film: Annotated[
-        Path | None,
-        typer.Option(help="A clip of the same samples as the training went on: MP4, WebP or GIF."),
+        Path | None, Option(help="A clip of the same samples as the training went on: MP4, WebP or GIF.")
     ] = None,
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
-    """Say how good, how varied and how original the result of a run is, and how to make it again."""
-    studio = studio_on(device)
+    """Say how good, how varied and how original the result of a run is, and how to make it again.
+
+    Examples:
+        result my-run
+        result my-run --out everything.zip
+        result my-run --film training.mp4
+    """
+    studio = terminal.studio(device)
     found = studio.runs.result(run)
     quality, originality = found.quality, found.originality
     files = {
@@ -360,23 +351,28 @@ def result(
     )
 
 
-@command("Results", "publish my-run me/ducks", "publish my-run me/ducks --public")
+@command("Results")
 def publish(
-    model: Annotated[str, typer.Argument(help="A transfer: a run or a bundle.", show_default=False)],
+    model: Annotated[str, Argument(help="A transfer: a run or a bundle.", show_default=False)],
     repository: Annotated[
-        str, typer.Argument(help="owner/name of a new repository on the Hub.", show_default=False)
+        str, Argument(help="owner/name of a new repository on the Hub.", show_default=False)
     ],
-    public: Annotated[bool, typer.Option("--public", help="Everybody sees it; otherwise only you.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Only print the card that would be sent.")] = False,
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    public: Annotated[bool, Option("--public", help="Everybody sees it; otherwise only you.")] = False,
+    show: Annotated[bool, Option("--show", help="Only print the card that would be sent.")] = False,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
-    """Send a model to the Hugging Face Hub, with the login of `hf auth login`. Your pictures stay here."""
-    studio = studio_on(device)
+    """Send a model to the Hugging Face Hub, with the login of `hf auth login`. Your pictures stay here.
+
+    Examples:
+        publish my-run me/ducks
+        publish my-run me/ducks --public
+    """
+    studio = terminal.studio(device)
     card = studio.models.card_for(model, repository)
     if show:
         return Result({"card": card}, [card])
-    check_online("publish")
+    terminal.check_online("publish")
     url = studio.models.publish(model, repository, private=not public)
     return Result({"url": url, "private": not public}, [url])

@@ -14,10 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from typer import Option
 
-from mind2mind.cli import terminal as options
-from mind2mind.cli.terminal import STOPPED, Result, command, studio_on, terminal
+from mind2mind.cli import terminal
+from mind2mind.cli.terminal import STOPPED, Result, command
 from mind2mind.errors import COMMAND, ConfigError, Mind2MindError
 
 if TYPE_CHECKING:
@@ -30,26 +30,32 @@ OPTIONAL = ("dicebear-core", "dicebear-styles", "resvg_py")  # to draw toon head
 SETTINGS = ("MIND2MIND_HOME", "MIND2MIND_WEIGHTS", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
-@command("Around it", "app", "app --port 8000", "app --host 0.0.0.0 --public")
+@command("Around it")
 def app(
     host: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Where to listen; anything but loopback lets others in.",
             show_default="127.0.0.1, on Spaces 0.0.0.0",
         ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The port.", show_default="7860 or the next free one")
+        int | None, Option(min=1, max=65535, help="The port.", show_default="7860 or the next free one")
     ] = None,
     public: Annotated[
-        bool, typer.Option("--public", help="The limits for visitors who do not know each other.")
+        bool, Option("--public", help="The limits for visitors who do not know each other.")
     ] = False,
-    device: options.Device = "auto",
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
 ) -> Result:
-    """Open the web app; Ctrl-C ends it, and runs at work go on. `python app.py` is the same."""
+    """Open the web app; Ctrl-C ends it, and runs at work go on. `python app.py` is the same.
+
+    Examples:
+        app
+        app --port 8000
+        app --host 0.0.0.0 --public
+    """
     host = host or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
     _check_port(host, port or 0)
     if not quiet:
@@ -83,11 +89,16 @@ class Check:
     remedy: str = ""
 
 
-@command("Around it", "doctor", "doctor --json")
+@command("Around it")
 def doctor(
-    device: options.Device = "auto", json: options.Json = False, quiet: options.Quiet = False
+    device: terminal.Device = "auto", json: terminal.Json = False, quiet: terminal.Quiet = False
 ) -> Result:
-    """Check the installation; the exit code is 1 if something must be mended."""
+    """Check the installation; the exit code is 1 if something must be mended.
+
+    Examples:
+        doctor
+        doctor --json
+    """
     checks: list[Check] = []
     with terminal.bar("Checking"):
         checks += _guarded("packages", _packages)
@@ -140,7 +151,7 @@ def _inside(device: str) -> Iterator[Check]:
     import psutil
     import torch
 
-    studio = studio_on(device)
+    studio = terminal.studio(device)
     cuda = studio.device.type == "cuda"
     name = torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} threads"
     yield Check("device", "ok", f"{studio.device} ({name})")

@@ -7,7 +7,8 @@ user). Nothing here imports torch: the help must be quick.
 """
 
 import contextlib
-import functools
+import inspect
+import itertools
 import json
 import logging
 import os
@@ -18,9 +19,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
 from mind2mind.config import SEEDS
@@ -41,7 +43,7 @@ Exit codes: 0 done, 1 a fault of ours, 2 wrong use or bad input, 130 stopped wit
 """
 Function = TypeVar("Function", bound=Callable[..., "Result"])
 
-# --- The options of all commands, and those of several.
+# --- The options of all commands, those of several, and what is read from them.
 
 
 def picture_path(text: str | Path) -> Path:
@@ -51,35 +53,21 @@ def picture_path(text: str | Path) -> Path:
     return Path(text)
 
 
-Device = Annotated[
-    Literal["auto", "cpu", "cuda", "mps"], typer.Option("--device", help="Where the networks run.")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, the rest on stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
-Model = Annotated[
-    str, typer.Option("--model", "-m", help="A name that `models` lists, or the folder of a bundle or a run.")
-]
-Psi = Annotated[
-    float, typer.Option("--psi", min=-2.0, max=2.0, help="Truncation: 1 is none, 0 is the mean picture.")
-]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Option(help="Where the networks run.")]
+Json = Annotated[bool, Option("--json", help="One JSON document on stdout, the rest on stderr.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Results and errors only.")]
+MODEL = Option("--model", "-m", help="A name that `models` lists, or the folder of a bundle or a run.")
+Model = Annotated[str, MODEL]
+Psi = Annotated[float, Option(min=-2.0, max=2.0, help="Truncation: 1 is none, 0 is the mean picture.")]
 Noise = Annotated[
-    Literal["none", "fixed", "random"],
-    typer.Option("--noise", help="The decoder's noise: fine detail by chance."),
+    Literal["none", "fixed", "random"], Option(help="The decoder's noise: fine detail by chance.")
 ]
+CROP_HELP = "How pictures become square: cut, fitted with bars, or faces aligned as FFHQ does."
 Crop = Annotated[
-    Literal["centre", "fit", "face"] | None,
-    typer.Option(
-        "--crop",
-        help="How pictures become square: cut, fitted with bars, or faces aligned as FFHQ does.",
-        show_default="as the model's card says",
-    ),
+    Literal["centre", "fit", "face"] | None, Option(help=CROP_HELP, show_default="as the model's card says")
 ]
-Pictures = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="PICTURES", help="Pictures, folders and zips.", show_default=False, parser=picture_path
-    ),
-]
+PICTURES = Argument(metavar="PICTURES", help="Pictures, folders and zips.", parser=picture_path)
+Pictures = Annotated[list[Path], PICTURES]
 
 
 def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:
@@ -88,28 +76,23 @@ def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:
     Raises:
         ConfigError: the text is no such list, or its length contradicts `count`.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"[0-9]{1,10}(\s*-\s*[0-9]{1,10})?", part) for part in parts):
-        raise ConfigError(
-            f"{text!r} is not a list of seeds.", "Write one number (with --count), or a list such as 0,3,5-9."
-        )
-    ends = [[int(end) for end in part.split("-")] for part in parts]
-    if len(parts) == 1 and len(ends[0]) == 1:
-        ends = [[ends[0][0], ends[0][0] + (default_count if count is None else count) - 1]]
-        count = None
-    size = sum(end[-1] - end[0] + 1 for end in ends)
-    if any(end[-1] < end[0] for end in ends):
+    parts = [re.fullmatch(r"\s*([0-9]{1,10})(?:\s*-\s*([0-9]{1,10}))?\s*", part) for part in text.split(",")]
+    spans = [range(int(part[1]), int(part[2] or part[1]) + 1) for part in parts if part]
+    if len(spans) < len(parts):
+        fix = "Write one number (with --count), or a list such as 0,3,5-9."
+        raise ConfigError(f"{text!r} is not a list of seeds.", fix)
+    if not all(spans):
         raise ConfigError(f"A range in {text!r} ends before it begins.", "Write the smaller seed first.")
-    if max(end[-1] for end in ends) >= SEEDS or size > MOST_SEEDS:
-        raise ConfigError(
-            f"Seeds {text!r} ask for {size} pictures up to seed {max(end[-1] for end in ends)}.",
-            f"Ask for at most {MOST_SEEDS} at a time, with seeds up to {SEEDS - 1}.",
-        )
-    seeds = list(dict.fromkeys(seed for end in ends for seed in range(end[0], end[-1] + 1)))
-    if count is not None and count != len(seeds):
-        raise ConfigError(
-            f"--seed {text} names {len(seeds)} seeds and --count says {count}.", "Leave --count out."
-        )
+    if text.strip().isdecimal():
+        spans, count = [range(spans[0][0], spans[0][0] + (count or default_count))], None
+    size, last = sum(map(len, spans)), max(span[-1] for span in spans)
+    if last >= SEEDS or size > MOST_SEEDS:
+        fix = f"Ask for at most {MOST_SEEDS} at a time, with seeds up to {SEEDS - 1}."
+        raise ConfigError(f"Seeds {text!r} ask for {size} pictures up to seed {last}.", fix)
+    seeds = list(dict.fromkeys(itertools.chain(*spans)))
+    if count not in (None, len(seeds)):
+        problem = f"--seed {text} names {len(seeds)} seeds and --count says {count}."
+        raise ConfigError(problem, "Leave --count out.")
     return seeds
 
 
@@ -135,7 +118,7 @@ def check_online(verb: str) -> None:
         raise ConfigError("HF_HUB_OFFLINE forbids calls to the Hub.", f"Unset it, then {verb}.")
 
 
-def studio_on(device: str) -> "Studio":
+def studio(device: str) -> "Studio":
     """The facade, on the device asked for."""
     from mind2mind.studio import Studio
 
@@ -144,53 +127,40 @@ def studio_on(device: str) -> "Studio":
 
 # --- Stderr, for the person who watches.
 
-
-class Bar:
-    """A progress bar on stderr; `show` moves it."""
-
-    def __init__(self, update: Callable[..., None]) -> None:
-        self._update = update
-
-    def show(self, done: float, total: float | None = None, note: str = "", name: str = "") -> None:
-        """`total` None and an empty `name` leave them as they are; `note` stands behind the bar."""
-        changes = {"total": total or None, "description": name or None}
-        self._update(completed=done, note=note, **{k: v for k, v in changes.items() if v is not None})
+_quiet = False  # of the command that runs
 
 
-@dataclass
-class Terminal:
-    """The way to stderr."""
-
-    quiet: bool = False
-
-    def note(self, text: str) -> None:
-        """One line on stderr, unless --quiet."""
-        if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    @contextlib.contextmanager
-    def bar(self, description: str, total: float | None = None, *, left: bool = False) -> Iterator[Bar]:
-        """A bar on stderr while the block lasts; `total` None: the end is not known.
-
-        `left` shows the time that is left, by the pace so far.
-        """
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TimeElapsedColumn(),
-            *((TextColumn("left:"), TimeRemainingColumn()) if left else ()),
-            TextColumn("{task.fields[note]}", markup=False),
-        )
-        with Progress(*columns, console=Console(stderr=True), disable=self.quiet) as progress:
-            yield Bar(
-                functools.partial(progress.update, progress.add_task(description, total=total, note=""))
-            )
+def note(text: str) -> None:
+    """One line on stderr, unless --quiet."""
+    if not _quiet:
+        print(text, file=sys.stderr, flush=True)
 
 
-terminal = Terminal()  # of this process; each command sets its --quiet
+class Show(Protocol):
+    """Moves a progress bar; `total` None and an empty `name` leave them as they are, `note` stands behind it."""
+
+    def __call__(self, done: float, total: float | None = None, note: str = "", name: str = "") -> None: ...
+
+
+@contextlib.contextmanager
+def bar(description: str, total: float | None = None, *, left: bool = False) -> Iterator[Show]:
+    """A bar on stderr while the block lasts; `total` None: the end is not known.
+
+    `left` shows the time that is left, by the pace so far.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()]
+    columns += [TextColumn("left:"), TimeRemainingColumn()] if left else []
+    columns += [TextColumn("{task.fields[note]}", markup=False)]
+    with Progress(*columns, console=Console(stderr=True), disable=_quiet) as progress:
+        task = progress.add_task(description, total=total, note="")
+
+        def show(done: float, total: float | None = None, note: str = "", name: str = "") -> None:
+            progress.update(task, completed=done, total=total or None, note=note, description=name or None)
+
+        yield show
 
 
 @contextlib.contextmanager
@@ -210,7 +180,7 @@ def stop_on_ctrl_c(told: str = STOPPING) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
         if told:
-            terminal.note(told)
+            note(told)
 
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
         yield asked.is_set
@@ -244,8 +214,9 @@ class _Command(TyperCommand):
     """A command whose function gives a `Result`."""
 
     def invoke(self, ctx: Any) -> None:
-        terminal.quiet, wants_json = ctx.params["quiet"], ctx.params["json"]
-        logging.getLogger("mind2mind").setLevel(logging.ERROR if terminal.quiet else logging.WARNING)
+        global _quiet
+        _quiet, wants_json = ctx.params["quiet"], ctx.params["json"]
+        logging.getLogger("mind2mind").setLevel(logging.ERROR if _quiet else logging.WARNING)
         stdout = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints must not spoil the document
             try:
@@ -255,7 +226,7 @@ class _Command(TyperCommand):
             except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
                 result = _failed(DataError(f"{error.filename}: {error.strerror}.", "Choose another path."))
             except KeyboardInterrupt:
-                terminal.note("Stopped. What was already written is kept.")
+                note("Stopped. What was already written is kept.")
                 result = Result(_error("Stopped by the user.", ""), code=STOPPED)
             except Exception as error:
                 if wants_json:
@@ -314,7 +285,16 @@ commands = typer.Typer(
 )
 
 
-def command(panel: str, *examples: str) -> Callable[[Function], Function]:
-    """Makes a function a command, under that heading of the help; `examples` end its own help."""
-    epilog = "\n\n".join(["Examples:", *(f"{COMMAND} {example}" for example in examples)])
-    return commands.command(cls=_Command, epilog=epilog, rich_help_panel=panel)
+def command(panel: str) -> Callable[[Function], Function]:
+    """Makes a function a command, under that heading of the help; its docstring is its own help.
+
+    What stands under `Examples:` there, a command a line, is shown as it can be pasted.
+    """
+
+    def register(function: Function) -> Function:
+        text, _, examples = (inspect.getdoc(function) or "").partition("Examples:\n")
+        lines = ["Examples:", *(f"{COMMAND} {line.strip()}" for line in examples.splitlines())]
+        add = commands.command(cls=_Command, help=text, epilog="\n\n".join(lines), rich_help_panel=panel)
+        return add(function)
+
+    return register
