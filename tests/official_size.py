@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from mind2mind.config import FFHQ
-from mind2mind.models.official import ALAE_SECTIONS
+from mind2mind.models.official import SECTIONS
 from mind2mind.networks.alae import ALAE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,7 +22,7 @@ RGB_STD = 0.2  # of the pictures, roughly, where [-1, 1] is the range
 def write(path: Path, *, zipped: bool) -> Path:
     """Writes the file in today's format or in that of torch before 1.6."""
     own = _averaged(seed=0)
-    models = {name: _section(own, prefix) for name, prefix in ALAE_SECTIONS.items()}
+    models = {name: _section(own, prefix) for name, prefix in SECTIONS.items() if name.endswith("_s")}
     training = {
         name.removesuffix("_s"): {key: tensor * 0.99 for key, tensor in state.items()}
         for name, state in models.items()

@@ -14,6 +14,8 @@ from PIL import Image
 
 MOST_BYTES = 3e9  # of a command and the worker it starts, together
 
+CONVERT_BYTES = 1.3e9  # of a conversion
+
 
 @pytest.fixture(scope="module")
 def mind2mind(tmp_path_factory):
@@ -21,7 +23,7 @@ def mind2mind(tmp_path_factory):
     folder = tmp_path_factory.mktemp("official")
     env = os.environ | {"MIND2MIND_HOME": str(folder / "home"), "MIND2MIND_WEIGHTS": str(folder / "weights")}
 
-    def run(*arguments):
+    def run(*arguments, limit=MOST_BYTES):
         command = [sys.executable, "-m", "mind2mind", *map(str, arguments), "--json", "--quiet"]
         with (folder / "out").open("w") as out:
             process = subprocess.Popen(command, env=env, stdout=out, cwd=official_size.ROOT)
@@ -31,7 +33,7 @@ def mind2mind(tmp_path_factory):
                 time.sleep(0.1)
         document = json.loads((folder / "out").read_text())
         assert process.returncode == 0, document
-        assert 3e8 < most < MOST_BYTES
+        assert 3e8 < most < limit
         print(f"{arguments[0]}: {most / 1e9:.2f} GB")
         return document
 
@@ -67,7 +69,7 @@ def test_the_official_size_needs_less_than_three_gigabytes(mind2mind):
     for zipped, name in ((False, "legacy"), (True, "ffhq")):
         file = official_size.write(folder / f"{name}.pth", zipped=zipped)
         assert file.stat().st_size > 6e8
-        mind2mind("convert", file, "--out", folder / "weights" / name)
+        mind2mind("convert", file, "--out", folder / "weights" / name, limit=CONVERT_BYTES)
         file.unlink()
     first, second = ((folder / "weights" / name / "model.safetensors") for name in ("legacy", "ffhq"))
     assert first.read_bytes() == second.read_bytes()

@@ -9,7 +9,7 @@ goes on with random weights.
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,15 @@ from mind2mind.models.bundle import (
 from mind2mind.networks.alae import ALAE, channels
 from mind2mind.networks.mindgan import MindGAN, mean_code
 
-ALAE_SECTIONS = {
+SECTIONS = {  # of the files that are looked at, and what their tensors' names begin with here
     "discriminator_s": "encoder.",
     "generator_s": "decoder.",
     "mapping_fl_s": "mapping_f.",
     "mapping_tl_s": "mapping_d.",
+    "dlatent_avg": "w_avg.",
+    "Generator": "generator.",
+    "Critic": "critic.",
 }
-MINDGAN_SECTIONS = {"Generator": "generator.", "Critic": "critic."}
 ALIGNED_FACES = (FFHQ, CELEBA_HQ256)  # what official files of these sizes were trained on
 ALAE_CREDIT = "Pidhorskyi, Adjeroh and Doretto, Adversarial Latent Autoencoders (arXiv 2004.04467)"
 MINDGAN_CREDIT = "Frégier and Gouray, Mind2Mind (arXiv 1906.11613)"
@@ -71,8 +73,8 @@ def convert(
     """
     if (out / CONFIG).exists() or (out / WEIGHTS).exists():
         raise DataError(f"There is already a model in {out}.", "Choose another folder for the new one.")
-    content = read_pth(path)
-    is_mindgan = MINDGAN_SECTIONS.keys() <= content.keys()
+    tensors = read_pth(path)
+    is_mindgan = "generator.model.0.weight" in tensors
     what, credit = ("MindGAN", MINDGAN_CREDIT) if is_mindgan else ("ALAE", ALAE_CREDIT)
     card = card or Card(
         id=out.resolve().name,
@@ -83,11 +85,11 @@ def convert(
         notes="Converted from the official file.",
     )
     if not is_mindgan:
-        alae = alae_from(path, content, architecture)
+        alae = alae_from(path, tensors, architecture)
         card = replace(card, crop="face") if alae.architecture in ALIGNED_FACES else card
         save_source(out, alae, card, dtype=torch.float32)
         return out
-    gan = mindgan_from(path, content, parameters)
+    gan = mindgan_from(path, tensors, parameters)
     size = gan.sizes.latent_size
     if source is None or source.kind != "source" or source.alae.architecture.latent_size != size:
         raise ConfigError(
@@ -115,10 +117,10 @@ _NUMPY = [f"numpy.{c}.multiarray.{name}" for c in ("core", "_core") for name in 
 _INERT = ["tracker.RunningMeanTorch", "numpy.ndarray", "numpy.dtype", *_NUMPY]
 
 
-def read_pth(path: Path) -> Mapping[str, Any]:
-    """The content of an official file of either of torch's formats; no code of the file runs.
+def read_pth(path: Path) -> dict[str, Tensor]:
+    """The weights in an official file of either of torch's formats, by our own names; no code of the file runs.
 
-    Tensors of the newer format stay in the file until they are used.
+    Those of the newer format stay in the file until they are used.
 
     Raises:
         WeightsError: there is no such file, or it is none of torch's, damaged, or wants to run code.
@@ -149,25 +151,23 @@ def read_pth(path: Path) -> Mapping[str, Any]:
         said = str(error).strip().rpartition("WeightsUnpickler error: ")[2].partition("\n")[0]
         problem = f"{path} is cut off, damaged or no weights file: {type(error).__name__}: {said}."
         raise WeightsError(problem, again) from error
-    if not isinstance(content, Mapping):
-        raise WeightsError(
-            f"{path} holds no dictionary of weights.", "Give an official ALAE or MindGAN file."
-        )
-    return content
-
-
-def _sections(path: Path, content: Any, sections: Mapping[str, str]) -> dict[str, Tensor]:
-    """The tensors of these sections under our own names."""
     content = content if isinstance(content, Mapping) else {}
-    if missing := [name for name in sections if not isinstance(content.get(name), Mapping)]:
-        fix = "Give an official file: an ALAE's, such as model_submitted.pth, or a MindGAN's, such as model299.pth."
-        raise WeightsError(f"{path} lacks {', '.join(missing)}.", fix)
-    return {
+    models = content.get("models", content)  # an ALAE's file has them there
+    tensors = {
         prefix + str(key): value.detach()
-        for section, prefix in sections.items()
-        for key, value in content[section].items()
+        for section, prefix in SECTIONS.items()
+        for key, value in _items(models, section)
         if _is_plain(value)
     }
+    if not tensors:
+        fix = "Give an official file: an ALAE's, such as model_submitted.pth, or a MindGAN's, such as model299.pth."
+        raise WeightsError(f"{path} holds no ALAE and no MindGAN.", fix)
+    return tensors
+
+
+def _items(content: Any, section: str) -> Iterable[tuple[Any, Any]]:
+    part = content.get(section) if isinstance(content, Mapping) else None
+    return part.items() if isinstance(part, Mapping) else ()
 
 
 def _is_plain(value: Any) -> bool:
@@ -182,31 +182,29 @@ def _is_plain(value: Any) -> bool:
 # --- ALAE
 
 
-def alae_from(path: Path, content: Mapping[str, Any], architecture: Architecture | None = None) -> ALAE:
-    """An ALAE from the content of the official file at `path`: its averaged networks and mean code, on the CPU.
+def alae_from(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture | None = None) -> ALAE:
+    """An ALAE from the tensors of the official file at `path`: its averaged networks and mean code, on the CPU.
 
     `architecture` is what it must be; None infers it.
 
     Raises:
         WeightsError: the file is not such an ALAE.
     """
-    models = content.get("models")
-    tensors = _sections(path, models, ALAE_SECTIONS)
-    average = models.get("dlatent_avg") if isinstance(models, Mapping) else None
-    if isinstance(average, Mapping) and _is_plain(average.get("buff")):
-        tensors["w_avg"] = average["buff"]
     try:
         found = infer_architecture({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     except (LookupError, ValueError, ConfigError) as error:
-        fix = "Give a complete ALAE checkpoint."
+        fix = "Give a complete official ALAE file, such as model_submitted.pth."
         raise WeightsError(f"{path}: its architecture cannot be told ({error!s}).", fix) from error
     chosen = architecture or found
-    if "w_avg" in tensors:
-        tensors["w_avg"] = tensors["w_avg"][: chosen.style_count]  # celeba-hq256 was trained with nine layers
+    own = {name: tensor for name, tensor in tensors.items() if name != "w_avg.buff"}
+    if "w_avg.buff" in tensors:
+        own["w_avg"] = tensors["w_avg.buff"][
+            : chosen.style_count
+        ]  # celeba-hq256 was trained with nine layers
     with torch.device("meta"):
         alae = ALAE(chosen)
     fix = f"Give a complete ALAE checkpoint, and its architecture or none; this one looks like {found}."
-    fill(alae, tensors, str(path), "cpu", fix)
+    fill(alae, own, str(path), "cpu", fix)
     return alae
 
 
@@ -247,15 +245,14 @@ def same_sizes(a: Architecture, b: Architecture) -> bool:
 # --- MindGAN
 
 
-def mindgan_from(path: Path, content: Mapping[str, Any], parameters: Path | None = None) -> MindGAN:
-    """A MindGAN from the content of the official file at `path`, on the CPU.
+def mindgan_from(path: Path, tensors: dict[str, Tensor], parameters: Path | None = None) -> MindGAN:
+    """A MindGAN from the tensors of the official file at `path`, on the CPU.
 
     `parameters` is the parameters.json that it must agree with; None takes the one beside it, if any.
 
     Raises:
         WeightsError: the file is no MindGAN, or does not agree with its parameters.
     """
-    tensors = _sections(path, content, MINDGAN_SECTIONS)
     beside = path.with_name(PARAMETERS)
     named = parameters or (beside if beside.exists() else None)
     fix = f"Give a complete MindGAN checkpoint, such as {MINDGAN_FILE}, with its own {PARAMETERS} or none."
