@@ -613,7 +613,17 @@ def fake_source(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         if options["seed"] == 14:
             raise TrainingError("The loss became nan.", "Lower the learning rate.")
-        yield PretrainProgress(1.0, 2.0, {"pixel": 0.5}, 20.0, 16, 3.0, 3.0)
+        yield PretrainProgress(
+            1.0,
+            2.0,
+            {"pixel": 0.5},
+            20.0,
+            16,
+            3.0,
+            torch.zeros(1, 3, 16, 16),
+            torch.zeros(1, 3, 16, 16),
+            None,
+        )
         if should_stop():
             return
         yield make_source.PriorProgress(3, 4)

@@ -126,23 +126,19 @@ def generate(
 def discriminator_loss(
     alae: ALAE, real: Tensor, fake: Tensor, *, gamma: float, lod: int | None = None, blend: float = 1.0
 ) -> Tensor:
-    """Logistic loss of E and D with gamma / 2 times the R1 penalty; gamma 0 leaves it out (lazy R1).
+    """Logistic loss of E and D with gamma / 2 times the R1 penalty (arXiv 1801.04406); gamma 0 leaves it out.
 
-    The penalty is a gradient whose gradient is taken: call this outside of torch.compile.
+    The penalty, |grad of D(E(x)) with respect to x|**2 of each picture, is a gradient whose gradient is taken: call
+    this outside of torch.compile.
     """
     real = real.detach().requires_grad_(gamma > 0)
     d_real = alae.realness(alae.encode(real, lod, blend))
     d_fake = alae.realness(alae.encode(fake, lod, blend))
     loss = F.softplus(d_fake) + F.softplus(-d_real)
     if gamma > 0:
-        loss = loss + gamma / 2 * r1_penalty(d_real, real)
+        (gradient,) = torch.autograd.grad(d_real.sum(), real, create_graph=True)
+        loss = loss + gamma / 2 * gradient.square().sum(dim=(1, 2, 3))
     return loss.mean()
-
-
-def r1_penalty(d_real: Tensor, real: Tensor) -> Tensor:
-    """|grad of D(E(x)) with respect to x|**2 of each picture, (B,); arXiv 1801.04406."""
-    (gradient,) = torch.autograd.grad(d_real.sum(), real, create_graph=True)
-    return gradient.square().sum(dim=(1, 2, 3))
 
 
 def generator_loss(alae: ALAE, fake: Tensor, *, lod: int | None = None, blend: float = 1.0) -> Tensor:
@@ -218,20 +214,22 @@ class AdversarialTrainee(Trainee):
 
     def train_on(self, real: Tensor, chance: Chance) -> Tensor:
         """The three steps on pictures (B, C, H, W) of the present level; the losses of D, G and E, (3,)."""
-        alae, recipe, latent_size = self.alae, self.recipe, self.alae.architecture.latent_size
+        alae, recipe = self.alae, self.recipe
         at: dict[str, Any] = {"lod": self.level.lod, "blend": self.level.blend}
-        drawn: dict[str, Any] = {"w_avg_beta": recipe.w_avg_beta, **at}
+
+        def sampled(mixing: float) -> tuple[Tensor, Tensor, Tensor]:
+            """z, w and pictures."""
+            z = chance.z(len(real), alae.architecture.latent_size)
+            return z, *generate(alae, z, chance, mixing=mixing, w_avg_beta=recipe.w_avg_beta, **at)
+
         with torch.no_grad():
-            z = chance.z(len(real), latent_size)
-            _, fake = generate(alae, z, chance, mixing=recipe.style_mixing, **drawn)
+            *_, fake = sampled(recipe.style_mixing)
         loss_d = discriminator_loss(alae, real, fake, gamma=recipe.gamma, **at)
         self._minimise(loss_d, self.optimiser_e)
-        z = chance.z(len(real), latent_size)
-        _, fake = generate(alae, z, chance, mixing=recipe.style_mixing, **drawn)
+        *_, fake = sampled(recipe.style_mixing)
         loss_g = generator_loss(alae, fake, **at)
         self._minimise(loss_g, self.optimiser_g)
-        z = chance.z(len(real), latent_size)
-        w, fake = generate(alae, z, chance, mixing=0.0, **drawn)
+        z, w, fake = sampled(0.0)
         loss_ae = latent_loss(alae, fake, z if recipe.z_regression else w, **at)
         self._minimise(loss_ae, self.optimiser_e, self.optimiser_g)
         return torch.stack([loss_d, loss_g, loss_ae]).detach()

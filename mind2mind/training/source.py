@@ -66,22 +66,17 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class PretrainProgress:
-    """Numbers, every `log_every` thousand pictures; the checkpoint is as new."""
+    """Every `log_every` thousand pictures; the checkpoint is as new.
+
+    Pictures are (N, C, H, W) of full size, nominally in [-1, 1], on the CPU; those of a lower level are enlarged.
+    """
 
     kimg: float  # thousands of pictures seen
     total_kimg: float
     losses: dict[str, float]  # each term's mean since the last event
     held_out_psnr: float  # dB, mean over the held-out pictures at this resolution, noise off
     resolution: int  # px a side that are trained now; full size unless the recipe grows
-    seconds: float  # since this call began
     seconds_left: float
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainPreview:
-    """Pictures (N, C, H, W) of full size, nominally in [-1, 1], on the CPU; of a lower level they are enlarged."""
-
-    kimg: float
     originals: Tensor  # held out
     reconstructions: Tensor
     samples: Tensor | None  # F's, of the same z each time; None where the recipe does not train F
@@ -93,7 +88,6 @@ class PretrainFinished:
 
     kimg: float
     stopped: bool
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +106,7 @@ class Made:
     card: Card
 
 
-PretrainEvent = PretrainProgress | PretrainPreview | PretrainFinished
+PretrainEvent = PretrainProgress | PretrainFinished
 MakeEvent = PretrainEvent | Loading | PriorProgress | Made
 
 
@@ -200,7 +194,7 @@ def make_source(
             should_stop=should_stop,
         ):  # fmt: skip
             yield event
-            if isinstance(event, PretrainPreview):
+            if isinstance(event, PretrainProgress):
                 _save_grid(
                     torch.cat([event.originals, event.reconstructions], 3), out / "reconstructions.png"
                 )
@@ -356,29 +350,22 @@ def pretrain(
                 losses = save(sums / since)
                 sums.zero_()
                 since = 0
-                preview, quality, side = _look(trainee, held_out)
-                seconds, done = time.monotonic() - begun, trainee.work(trainee.seen)
-                left = seconds / (done - first) * max(0.0, trainee.work(total) - done)
-                yield PretrainProgress(preview.kimg, total_kimg, losses, quality, side, seconds, left)
-                yield preview
+                look = _look(trainee, held_out)
+                done = trainee.work(trainee.seen)
+                left = (time.monotonic() - begun) / (done - first) * max(0.0, trainee.work(total) - done)
+                yield PretrainProgress(trainee.seen / 1000, total_kimg, losses, seconds_left=left, **look)
         if stopped:
             save(sums)
         trainee.swap()
-        yield PretrainFinished(trainee.seen / 1000, stopped, time.monotonic() - begun)
+        yield PretrainFinished(trainee.seen / 1000, stopped)
 
     return loop()
 
 
-def kimg_for(
-    alae: ALAE,
-    pictures: Tensor,
-    recipe: PretrainRecipe | PaperRecipe,
-    minutes: float,
-    measuring: float = TRIED_SECONDS,
-) -> float:
+def kimg_for(alae: ALAE, pictures: Tensor, recipe: PretrainRecipe | PaperRecipe, minutes: float) -> float:
     """How many thousands of pictures fit into `minutes` here and now; the given network is used up.
 
-    Every stage of the training is tried, for about `measuring` seconds in all or for TRIED_STEPS each, but at least
+    Every stage of the training is tried, for about TRIED_SECONDS in all or for TRIED_STEPS each, but at least
     for one step after a first that is not counted.
     """
     trainee = _trainee(alae, recipe, 0, 10**9)
@@ -389,7 +376,9 @@ def kimg_for(
             trainee.seen = math.ceil(trainee.total * (sum(stages[:i]) + 0.2 * share))
             trainee.advance(pictures).tolist()
             begun, first, steps = time.monotonic(), trainee.seen, 0
-            while steps < TRIED_STEPS and (steps == 0 or time.monotonic() - begun < measuring / len(stages)):
+            while steps < TRIED_STEPS and (
+                steps == 0 or time.monotonic() - begun < TRIED_SECONDS / len(stages)
+            ):
                 trainee.advance(pictures).tolist()
                 steps += 1
             seconds += share * (time.monotonic() - begun) / (trainee.seen - first)
@@ -416,8 +405,8 @@ def _trainee(alae: ALAE, recipe: PretrainRecipe | PaperRecipe, seed: int, total:
 
 
 @torch.no_grad()
-def _look(trainee: Trainee, held_out: Tensor) -> tuple[PretrainPreview, float, int]:
-    """The averaged weights' work on held-out pictures, the mean PSNR of all in dB, and the pixels a side."""
+def _look(trainee: Trainee, held_out: Tensor) -> dict[str, Any]:
+    """What PretrainProgress tells of held-out pictures, by the averaged weights."""
     side = held_out.shape[-1]
     values: list[Tensor] = []
     shown: list[tuple[Tensor, Tensor]] = []
@@ -436,7 +425,10 @@ def _look(trainee: Trainee, held_out: Tensor) -> tuple[PretrainPreview, float, i
         return F.interpolate(x[:SHOWN].float(), size=side, mode="nearest").cpu()
 
     originals, reconstructions = (enlarged(torch.cat(some)) for some in zip(*shown, strict=True))
-    preview = PretrainPreview(
-        trainee.seen / 1000, originals, reconstructions, None if samples is None else enlarged(samples)
-    )
-    return preview, torch.cat(values).mean().item(), shown[0][0].shape[-1]
+    return {
+        "held_out_psnr": torch.cat(values).mean().item(),
+        "resolution": shown[0][0].shape[-1],
+        "originals": originals,
+        "reconstructions": reconstructions,
+        "samples": None if samples is None else enlarged(samples),
+    }

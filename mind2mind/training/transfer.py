@@ -28,6 +28,7 @@ from mind2mind.networks.mindgan import MindGAN, Perceptron, critic_loss, draw_z,
 
 LAST, BEST = "last.safetensors", "best.safetensors"  # the complete state; the best generator
 LOOKS, LOGS, PREVIEWS = 40, 200, 20  # in a run, or in what is added to one
+PREVIEWED = 16  # samples in a preview
 SAVE_SECONDS = 5.0
 WARM_UP_SECONDS = 0.5
 MIN_HELD_OUT_CODES = 100  # below this every code is trained on and quality is not measured
@@ -117,7 +118,6 @@ def train(
     resume: bool = False,
     device: str | torch.device = CPU,
     should_stop: Callable[[], bool] = lambda: False,
-    preview_count: int = 16,
 ) -> Iterator[Event]:
     """Trains a MindGAN on codes (N, latent_size) and yields events.
 
@@ -153,12 +153,12 @@ def train(
     learner = Learner(codes, recipe, steps, seed, torch.device(device))
     if resume and folder is not None and (folder / LAST).exists():
         learner.load(folder)
-    return _loop(learner, folder, should_stop, preview_count)
+    return _loop(learner, folder, should_stop)
 
 
-def steps_for(codes: Tensor, recipe: Recipe, seconds: float, *, device: str | torch.device = CPU) -> int:
+def steps_for(codes: Tensor, recipe: Recipe, seconds: float) -> int:
     """How many steps, looks at the quality included, fit into `seconds`; by a warm-up of WARM_UP_SECONDS at most."""
-    learner = Learner(codes, recipe, 1_000_000, 0, torch.device(device))
+    learner = Learner(codes, recipe, 1_000_000)
     for _ in range(3):
         learner.advance()
     learner.check()  # waits for the device
@@ -173,16 +173,14 @@ def steps_for(codes: Tensor, recipe: Recipe, seconds: float, *, device: str | to
     return max(1, int(max(seconds - looks, 0.5 * seconds) / a_step))
 
 
-def _loop(
-    learner: "Learner", folder: Path | None, should_stop: Callable[[], bool], preview_count: int
-) -> Iterator[Event]:
+def _loop(learner: "Learner", folder: Path | None, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """Advances, looks, saves and tells. A checkpoint is only written after the losses were found good."""
     begun, saved = time.monotonic() - learner.seconds, time.monotonic()
     planned = learner.steps - learner.since
     log_every, look_every, preview_every = (max(1, planned // n) for n in (LOGS, LOOKS, PREVIEWS))
     ending = None
     if learner.step == 0:
-        yield Preview(0, learner.samples(preview_count, seed=0))
+        yield Preview(0, learner.samples(PREVIEWED, seed=0))
     while learner.step < learner.steps and not ending:
         if should_stop():
             ending = Ending.STOPPED
@@ -198,7 +196,7 @@ def _loop(
             learner.check()
             yield learner.progress()
         if learner.step % preview_every == 0 or last:
-            yield Preview(learner.step, learner.samples(preview_count, seed=0))
+            yield Preview(learner.step, learner.samples(PREVIEWED, seed=0))
         if learner.far_looks == FAR_LOOKS:
             ending = Ending.COLLAPSED
         elif learner.is_no_better(look_every):
@@ -329,7 +327,7 @@ class Learner:
 
     def generator(self) -> Perceptron:
         """The averaged g with the standardisation folded in: z -> w, on the CPU."""
-        return _perceptron(self.gan.sizes, self.average, self.mean, self.std)
+        return _averaged(self.gan.sizes, self.average, self.mean, self.std)
 
     @torch.no_grad()
     def samples(self, count: int, seed: int) -> Tensor:
@@ -469,10 +467,7 @@ def exported(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
         )
     tensors, meta = load_tensors(folder / BEST)
     sizes = MindGANSizes.from_dict(meta["sizes"])
-    with torch.device("meta"):
-        g = MindGAN(sizes).generator
-    g.load_state_dict(tensors, assign=True)
-    return g.eval(), sizes, meta
+    return _perceptron(sizes, tensors), sizes, meta
 
 
 def current(folder: Path) -> tuple[Perceptron, MindGANSizes, int]:
@@ -490,17 +485,24 @@ def current(folder: Path) -> tuple[Perceptron, MindGANSizes, int]:
     try:
         sizes = MindGANSizes.from_dict(meta["sizes"])
         average = [tensors[f"average.{i}"] for i in range(2 * len(sizes.generator_widths) + 2)]
-        return _perceptron(sizes, average, tensors["mean"], tensors["std"]), sizes, meta["step"]
+        return _averaged(sizes, average, tensors["mean"], tensors["std"]), sizes, meta["step"]
     except (KeyError, RuntimeError, ValueError) as error:
         fix = "Resume the run: it is saved again."
         raise WeightsError(f"{folder / LAST} is damaged, or of an earlier version.", fix) from error
 
 
-def _perceptron(sizes: MindGANSizes, parameters: list[Tensor], mean: Tensor, std: Tensor) -> Perceptron:
+def _averaged(sizes: MindGANSizes, average: list[Tensor], mean: Tensor, std: Tensor) -> Perceptron:
     """A generator of copies of these parameters with the standardisation folded in, on the CPU."""
+    names = _perceptron(sizes).state_dict()
+    g = _perceptron(sizes, {name: a.cpu().clone() for name, a in zip(names, average, strict=True)})
+    g.fold_affine(mean, std)
+    return g
+
+
+def _perceptron(sizes: MindGANSizes, state: dict[str, Tensor] | None = None) -> Perceptron:
+    """A generator with these very tensors; without any, it only knows its shapes."""
     with torch.device("meta"):
         g = MindGAN(sizes).generator
-    copies = (value.detach().cpu().clone() for value in parameters)
-    g.load_state_dict(dict(zip(g.state_dict(), copies, strict=True)), assign=True)
-    g.fold_affine(mean, std)
+    if state:
+        g.load_state_dict(state, assign=True)
     return g.eval()
