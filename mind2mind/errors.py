@@ -12,7 +12,8 @@ def _interpreter() -> str:
     return "python"
 
 
-COMMAND = f"{_interpreter()} -m mind2mind"  # how remedies and examples call the command line: to be pasted
+# How remedies and examples call the command line, and what installs packages for it: to be pasted
+COMMAND, PIP = f"{_interpreter()} -m mind2mind", f"{_interpreter()} -m pip install"
 
 
 class Mind2MindError(Exception):

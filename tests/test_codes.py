@@ -186,6 +186,9 @@ def test_files_that_are_no_codes_are_refused(tmp_path):
     save_tensors(path, {"w": made.w}, {})
     with pytest.raises(DataError, match="holds no codes"):
         load(path)
+    save_tensors(path, {"weight": made.w}, {})
+    with pytest.raises(DataError, match="holds no codes"):
+        load(path)
     save_tensors(path, {"w": made.w}, {"format": "mind2mind/codes", "version": 99})
     with pytest.raises(DataError, match="version 99"):
         load(path)

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def test_looking_leaves_torchs_random_numbers_alone(portrait):
 def test_without_the_package(monkeypatch, portrait):
     faces._detector.cache_clear()
     monkeypatch.setitem(sys.modules, "facenet_pytorch", None)
-    with pytest.raises(ConfigError, match=r"facenet-pytorch. Install it with `pip install"):
+    with pytest.raises(ConfigError, match=r"facenet-pytorch. Install it with `.*python -m pip install"):
         faces.look(portrait)
 
 
@@ -253,19 +254,21 @@ def test_the_command_line(studio, photos, tmp_path, monkeypatch):
 def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     from mind2mind.ui.page import Page
+    from mind2mind.ui.shared import Visit
 
     tab = Page(studio).transfer
-    pictures, check = tab.pictures, tab.pictures.check
+    pictures = tab.pictures
     assert pictures.crop.value == "face" == pictures.crop_of("people")
     files = [str(path) for path in sorted(photos.iterdir())]
-    *_, last = pictures.add(None, files, "people", "centre", None)
-    assert last[check.align].visible and "1 face not aligned" in last[check.faces]
-    assert len(last[check.aligned].value) == 1
-    *_, last = pictures.align_faces(last[tab.steps.visit], "people", last[pictures.reading.added])
-    assert last[pictures.crop] == "face" and not last[check.align].visible
-    assert "1 x Face aligned" in last[check.faces] and "Above your pictures" in last[check.faces]
-    again = tab.reopen(last[tab.steps.visit])
-    assert len(again[check.aligned].value) == 1 and not again[check.align].visible
+    *_, last = pictures.add(Visit.of(None), files, "people", "centre")
+    assert last[pictures.align].visible and "1 face not aligned" in last[pictures.faces]
+    assert len(last[pictures.aligned].value) == 1
+    visit = Visit.of(last[tab.steps.visit])
+    *_, last = pictures.align_faces(visit, "people", last[pictures.added])
+    assert last[pictures.crop] == "face" and not last[pictures.align].visible
+    assert "1 x Face aligned" in last[pictures.faces] and "Above your pictures" in last[pictures.faces]
+    again = tab.arrive(Visit.of(last[tab.steps.visit]), SimpleNamespace(query_params={}))
+    assert len(again[pictures.aligned].value) == 1 and not again[pictures.align].visible
 
 
 def test_the_app_shows_an_end_before_and_after(studio, photos):

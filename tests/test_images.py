@@ -1,6 +1,7 @@
 """Pictures of every kind come out upright, opaque and in 8 bits, or with a reason; clips can be read back."""
 
 import io
+import pickle
 import struct
 import zlib
 
@@ -13,6 +14,8 @@ from tiny import png_meta
 
 from mind2mind.config import LOCAL, Limits
 from mind2mind.data.images import (
+    PictureError,
+    Reason,
     from_uint8,
     grid,
     open_picture,
@@ -193,6 +196,13 @@ def test_others_are_refused_by_name(data, problem):
     with pytest.raises(DataError) as caught:
         open_picture(data, LOCAL)
     assert caught.value.problem.startswith(problem)
+
+
+def test_a_refusal_survives_the_way_between_processes():
+    with pytest.raises(PictureError) as caught:
+        open_picture(b"Dear diary", LOCAL)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.reason) == (str(caught.value), Reason.NOT_A_PICTURE)
 
 
 def test_size_is_checked_before_the_pixels_are_decoded(monkeypatch):

@@ -18,14 +18,13 @@ from typer import Option
 
 from mind2mind.cli import terminal
 from mind2mind.cli.terminal import STOPPED, Result, command
-from mind2mind.errors import COMMAND, ConfigError, Mind2MindError
+from mind2mind.errors import PIP, ConfigError, Mind2MindError
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
 
 LITTLE_DISK, LITTLE_MEMORY = 1 << 30, 2 << 30  # bytes
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
-PIP = f"{COMMAND.removesuffix('mind2mind')}pip install"
 OPTIONAL = ("dicebear-core", "dicebear-styles", "resvg_py")  # to draw toon heads
 SETTINGS = ("MIND2MIND_HOME", "MIND2MIND_WEIGHTS", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 

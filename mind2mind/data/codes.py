@@ -19,7 +19,7 @@ from mind2mind.config import batch_of
 from mind2mind.data.dataset import Picture
 from mind2mind.data.images import from_uint8
 from mind2mind.errors import DataError
-from mind2mind.files import load_rows, load_tensors, save_tensors
+from mind2mind.files import load_rows, load_tensors, read_meta, save_tensors
 from mind2mind.networks.alae import ALAE
 
 FORMAT, VERSION = "mind2mind/codes", 1
@@ -147,7 +147,7 @@ def load(path: Path) -> Codes:
         DataError: it holds no codes, those of a newer version, or codes that do not fit together.
     """
     again = "Make it again with the command encode."
-    tensors, meta = load_tensors(path, ["w"])
+    meta = read_meta(path)
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise DataError(f"{path} holds no codes.", again)
     if meta.get("version") != VERSION:
@@ -157,10 +157,10 @@ def load(path: Path) -> Codes:
         )
     try:
         names, hashes = tuple(meta["names"]), tuple(meta["hashes"])
-        codes = Codes(tensors["w"], names, hashes, meta["source_id"], meta["source_hash"])
+        w = load_tensors(path, ["w"])[0]["w"]
+        codes = Codes(w, names, hashes, meta["source_id"], meta["source_hash"])
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} lacks a part ({error}).", again) from error
-    w = codes.w
     if w.dtype != torch.float32 or w.dim() != 2 or not bool(w.isfinite().all()):
         raise DataError(f"{path} is damaged: it does not hold vectors of finite float32 numbers.", again)
     if len({len(names), len(hashes), len(w)}) != 1:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from mind2mind.errors import ConfigError
+from mind2mind.errors import PIP, ConfigError
 
 LIBRARY = "facenet-pytorch>=2.5.3,!=2.6.0,<3"  # 2.6.0 asks for a torch below 2.3
 SEEN = 640  # px, the longer side of the copy that the detector looks at
@@ -88,7 +88,7 @@ def _detector() -> Any:
     try:
         from facenet_pytorch import MTCNN
     except ImportError as error:
-        fix = f'Install it with `pip install "{LIBRARY}"`, or choose the crop centre.'
+        fix = f'Install it with `{PIP} "{LIBRARY}"`, or choose the crop centre.'
         raise ConfigError("Finding faces needs the package facenet-pytorch.", fix) from error
     with torch.random.fork_rng(devices=[]):  # its layers draw numbers before they are given their weights
         return MTCNN(keep_all=True, min_face_size=SMALLEST)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mind2mind.errors import ConfigError, DataError
+from mind2mind.errors import PIP, ConfigError, DataError
 from mind2mind.files import write_json
 
 ATTRIBUTES = "attributes.jsonl"
@@ -175,7 +175,7 @@ def _renderer() -> tuple[Any, Any, Any]:
         from resvg_py import svg_to_bytes
     except ImportError as error:
         problem = f"Drawing toon heads needs the package {error.name!r}."
-        raise DataError(problem, 'Run: pip install -e ".[data]"') from error
+        raise DataError(problem, f'Run: {PIP} -e ".[data]"') from error
     style = files("dicebear_styles").joinpath("toon-head.json")
     return Avatar, Style(json.loads(style.read_text())), svg_to_bytes
 

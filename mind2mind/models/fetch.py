@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mind2mind.config import size_text
-from mind2mind.errors import COMMAND, ConfigError, DataError, WeightsError
+from mind2mind.errors import COMMAND, PIP, ConfigError, DataError, WeightsError
 from mind2mind.files import read_json, sha256, write_json
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _from_drive(part: _Part) -> None:
     try:
         import gdown  # type: ignore  # not among the requirements, and without types
     except ImportError as error:
-        fix = "Install it: python -m pip install gdown"
+        fix = f"Install it: {PIP} gdown"
         raise ConfigError("Files on Google Drive need the package gdown.", fix) from error
     try:
         gdown.download(url=part.url, output=str(part.path), quiet=True, resume=True)

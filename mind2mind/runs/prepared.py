@@ -25,7 +25,7 @@ from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
 from mind2mind.data.dataset import Picture, Pictures, Report
 from mind2mind.data.images import grid, save_png
 from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
-from mind2mind.files import read_json, write_json
+from mind2mind.files import read_json, read_meta, write_json
 from mind2mind.judge import verdict
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import Model, ModelInfo
@@ -242,7 +242,7 @@ def exclude(run: Run, models: Catalogue, names: Collection[str]) -> Prepared:
         RunError: the run has been started.
     """
     with run.hold():
-        info, all_names = waiting(run), codes.load(run.codes).names
+        info, all_names = waiting(run), read_meta(run.codes)["names"]
         if unknown := sorted(set(names) - set(all_names)):
             raise DataError(f"There is no picture '{unknown[0]}' in this set.", "Take a name of the report.")
         excluded = tuple(name for name in all_names if name in set(names))
