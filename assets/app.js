@@ -32,6 +32,6 @@ window.m2m = {
     }, wait);
   },
 
-  // The address of the run: only the browser knows under which one the page is seen.
-  linkTo: (visit) => visit && visit.token ? `${location.origin}${location.pathname}?run=${visit.token}` : "",
+  // The address at which the run is only looked at: the browser alone knows under which one the page is seen.
+  linkTo: (visit) => visit && visit.look ? `${location.origin}${location.pathname}?run=${visit.look}` : "",
 };

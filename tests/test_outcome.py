@@ -145,9 +145,9 @@ def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
 )
 def test_the_quality_has_words(studio, done, value, word):
     status = replace(studio.runs.status(done), quality=value, floor=0.01, metrics=[{"quality": 0.5}])
-    assert outcome.quality(status).word == word
-    assert outcome.quality(replace(status, quality=None)) is None
-    assert outcome.quality(replace(status, metrics=[], floor=None)).word == "still far"
+    assert outcome.Quality.of(status).word == word
+    assert outcome.Quality.of(replace(status, quality=None)) is None
+    assert outcome.Quality.of(replace(status, metrics=[], floor=None)).word == "still far"
 
 
 def test_the_command_repeats_the_run(studio, place, tmp_path, monkeypatch):

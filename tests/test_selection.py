@@ -211,7 +211,7 @@ def test_another_model_is_proposed_if_it_does_better(studio, rival, tmp_path):
     last = studio.runs.prepared(prepared(studio, plain(tmp_path / "dark", 20, 20)))
     assert rival == [20, preflight.SAMPLE] and last.verdict is Verdict.UNKNOWN
     assert proposed(last) == ["other"]
-    ways = preflight.ways_out(last)
+    ways = last.ways_out
     assert "knows them better (good)" in ways[0]
     assert any("download ffhq" in way for way in ways) and any("pretrain" in way for way in ways)
 
@@ -245,7 +245,7 @@ def test_a_good_model_needs_no_way_out(tmp_path):
     found = Prepared(
         token="t", folder=tmp_path, report=Report(), count=9, psnr_mean=30.0, verdict=Verdict.GOOD, reason=""
     )
-    assert preflight.ways_out(found) == []
+    assert found.ways_out == []
 
 
 def test_the_pace_is_measured(studio, tmp_path):

@@ -16,7 +16,7 @@ from tiny import RECIPE, carry_out, make_pictures, make_studio
 from mind2mind import draw as gallery
 from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.data import codes
-from mind2mind.errors import COMMAND, DataError, Mind2MindError
+from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
 from mind2mind.runs.run import State
 from mind2mind.ui import result as keep
 from mind2mind.ui import transfer
@@ -139,8 +139,30 @@ def test_a_run_without_a_model_has_no_result_but_can_go_on(page, pictures):
     page.studio.runs.find(ready.token).update(state=State.FAILED, error="It broke.", advice="Mend it.")
     step = page.transfer.result
     shown = step.finish(Visit("v" * 22, ready.token))
-    assert not shown[step.made].visible and shown[step.go_on] == "Go on training"
+    assert not shown[step.made].visible and shown[step.go_on].value == "Go on training"
     page.studio.runs.delete(ready.token)
+
+
+def test_whoever_has_the_link_of_the_page_sees_the_run_and_can_change_nothing(page, visit):
+    tab, guest = page.transfer, Visit.of(None)
+    mine = tab.arrive(visit, SimpleNamespace(query_params={}))
+    look = mine[tab.steps.visit]["look"]
+    assert look and look != visit.token and mine[tab.steps.visit]["token"] == visit.token
+    opened = tab.arrive(guest, SimpleNamespace(query_params={"run": look}))
+    guest = Visit.of(opened[tab.steps.visit])
+    assert guest.token == guest.look == look and visit.token not in str(opened[tab.steps.visit])
+    assert "Done" in opened[tab.training.status]
+    shown = tab.result.finish(guest)
+    assert len(shown[tab.result.samples]) == 64
+    assert not (opened[tab.training.stop].visible or opened[tab.training.discard].visible)
+    for button in (tab.result.go_on, tab.result.delete, tab.result.everything.button):
+        assert not shown[button].visible and tab.result.finish(visit)[button].visible
+    for touch in (tab.training.halt, tab.training.train_on, tab.result.packed, tab.shelf.delete_shown):
+        with pytest.raises(RunError, match="only shows the run"):
+            touch(guest)
+    with pytest.raises(RunError, match="No run is chosen"):
+        tab.shelf.renamed(guest, look, "Mine")
+    assert page.studio.runs.status(visit.token).title == "My ducks"
 
 
 # The list

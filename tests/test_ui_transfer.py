@@ -370,7 +370,10 @@ def test_more_steps_after_the_end(page, run, monkeypatch):
     monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
     page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     carry_out(page.studio, run["token"])
-    assert page.transfer.result.finish(Visit.of(run))[page.transfer.result.go_on] == "Train 1,000 steps more"
+    assert (
+        page.transfer.result.finish(Visit.of(run))[page.transfer.result.go_on].value
+        == "Train 1,000 steps more"
+    )
     page.transfer.training.train_on(Visit.of(run))
     assert page.studio.runs.find(run["token"]).info.steps == 1020
     page.studio.runs.stop(run["token"])

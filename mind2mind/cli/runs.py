@@ -247,8 +247,6 @@ def _go_on_hint(out: Path) -> str:
 
 def _told_before(prepared: "Prepared") -> dict[str, Any]:
     """Says what else is known before a training: pictures left out, near duplicates, better models."""
-    from mind2mind.runs.prepared import ways_out
-
     left = [(name, like) for name, like in prepared.near if name not in prepared.excluded]
     if prepared.excluded:
         terminal.note(f"Left out: {', '.join(prepared.excluded)}.")
@@ -256,7 +254,7 @@ def _told_before(prepared: "Prepared") -> dict[str, Any]:
         terminal.note(f"{len(left)} near duplicates; --without-near-duplicates leaves them out:")
     for name, like in left[:NEAR_TOLD]:
         terminal.note(f"  {name} is like {like}")
-    ways = ways_out(prepared)
+    ways = prepared.ways_out
     for way in ways:
         terminal.note(way)
     return {

@@ -139,12 +139,6 @@ WARN_FROM = 0.1  # share of near copies, ten times that of chance
 WARN_FROM_FEW = 12.0  # over the number of originals: with few the quantile itself is a matter of chance
 MOST = 2000  # originals whose neighbours are looked for; more do not move a quantile
 
-RULE = (
-    "A near copy is nearer to one of your pictures than 99 % of your pictures are to the one most like them, "
-    "or than half of that usual distance, and at most half as far from it as from your fifth nearest. "
-    "About 1 % happens by chance."
-)
-
 
 class Originality(NamedTuple):
     """How near samples come to the originals.

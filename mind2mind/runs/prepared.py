@@ -69,6 +69,21 @@ class Prepared(Found):
     model: str = ""  # the source: a catalogue id or a folder
     crop: str = "centre"
 
+    @property
+    def ways_out(self) -> list[str]:
+        """What can be done when the model does not know the pictures; nothing if it does."""
+        ways = [f"{other.title} knows them better ({other.verdict}): take it." for other in self.others]
+        if self.verdict is not Verdict.UNKNOWN:
+            return ways
+        return [
+            *ways,
+            "For photographs of faces there is the official FFHQ model: get it under Models, or by "
+            f"`{COMMAND} download ffhq`.",
+            "With some thousands of pictures of this kind, train a source model of your own: "
+            f"`{COMMAND} pretrain PICTURES --minutes 60 --out FOLDER`.",
+            "Or go on all the same: the result will look like the reconstructions.",
+        ]
+
 
 def prepared(run: Run) -> Prepared:
     """What was written, read back."""
@@ -359,18 +374,3 @@ def _scores(models: Catalogue, info: ModelInfo, pictures: Pictures, names: Seque
     _, ratios = gallery.rebuild(model, pixels)
     values = verdict.scores(pixels, torch.tensor(ratios)).tolist()
     return {picture.name: value for picture, value in zip(again, values, strict=True)}
-
-
-def ways_out(prepared: Prepared) -> list[str]:
-    """What can be done when the model does not know the pictures; nothing if it does."""
-    ways = [f"{other.title} knows them better ({other.verdict}): take it." for other in prepared.others]
-    if prepared.verdict is not Verdict.UNKNOWN:
-        return ways
-    return [
-        *ways,
-        "For photographs of faces there is the official FFHQ model: get it under Models, or by "
-        f"`{COMMAND} download ffhq`.",
-        "With some thousands of pictures of this kind, train a source model of your own: "
-        f"`{COMMAND} pretrain PICTURES --minutes 60 --out FOLDER`.",
-        "Or go on all the same: the result will look like the reconstructions.",
-    ]

@@ -91,6 +91,16 @@ class Quality:
     first: float  # at the beginning
     word: str
 
+    @classmethod
+    def of(cls, status: RunStatus) -> "Quality | None":
+        """The quality of a run so far, in words; None if it is not measured."""
+        if status.quality is None:
+            return None
+        floor = status.floor if status.floor is not None else 0.0
+        first = next((m["quality"] for m in status.metrics if m.get("quality") is not None), status.quality)
+        way = 1 - (status.quality - floor) / (first - floor) if first > max(floor, status.quality) else 0.0
+        return cls(status.quality, floor, first, next(word for least, word in WORDS if way > least))
+
     @property
     def told(self) -> str:
         """What the number means, in a sentence."""
@@ -117,16 +127,10 @@ class Outcome:
     distance: list[float]  # from each sample to its original; see Originality
     command: str  # that repeats the run
 
-
-def quality(status: RunStatus) -> Quality | None:
-    """The quality of a run so far, in words; None if it is not measured."""
-    if status.quality is None:
-        return None
-    floor = status.floor if status.floor is not None else 0.0
-    first = next((m["quality"] for m in status.metrics if m.get("quality") is not None), status.quality)
-    way = 1 - (status.quality - floor) / (first - floor) if first > max(floor, status.quality) else 0.0
-    word = next(word for least, word in WORDS if way > least)
-    return Quality(status.quality, floor, first, word)
+    @property
+    def python(self) -> str:
+        """Draws with the model, beside its unzipped folder."""
+        return f"import mind2mind\n{usage(self.status.name)}"
 
 
 def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int] | None = None) -> Outcome:
@@ -146,7 +150,7 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
         near=seen.near.tolist(),
         of_source=gallery.sample(source, SEEDS[: min(OF_SOURCE, shown(model))]),
         source_title=source.card.title,
-        quality=quality(status),
+        quality=Quality.of(status),
         originality=judged(model.g, model.z_dim, codes_of(run)[0]),
         distance=seen.distance.tolist(),
         command=command(run.info),

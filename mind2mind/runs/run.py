@@ -35,6 +35,7 @@ from mind2mind.data.codes import Codes
 from mind2mind.errors import ConfigError, DataError, RunError
 from mind2mind.files import bytes_in, read_json, write_json, write_text
 from mind2mind.judge.verdict import Verdict
+from mind2mind.models.bundle import slug
 
 VERSION = 2
 LOG_LINES, LOG_BYTES = 30, 4000  # of the end of a failed run's log
@@ -582,6 +583,16 @@ class RunStatus:
     def preview_step(self) -> int | None:
         """The newest preview's."""
         return self.preview_steps[-1] if self.preview_steps else None
+
+    @property
+    def name(self) -> str:
+        """Of its model, and of the files made of it: the title as an id."""
+        return slug(self.title)
+
+    @property
+    def owned(self) -> bool:
+        """Whether it was asked for by a token that may change it, not by one that only looks."""
+        return self.token != self.look
 
 
 def status_of(

@@ -13,8 +13,6 @@ from gradio.utils import get_upload_folder
 
 from mind2mind.config import size_text
 from mind2mind.errors import RunError
-from mind2mind.judge.verdict import RULE
-from mind2mind.models.bundle import slug, usage
 from mind2mind.runs.results import Outcome
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.ui.shared import (
@@ -170,6 +168,12 @@ class Shelf:
 
 # --- The result of one run.
 
+RULE = (
+    "A near copy is nearer to one of your pictures than 99 % of your pictures are to the one most like them, "
+    "or than half of that usual distance, and at most half as far from it as from your fifth nearest. "
+    "About 1 % happens by chance."
+)
+
 
 def at_a_glance(found: Outcome) -> str:
     """Quality and originality at a glance."""
@@ -319,7 +323,13 @@ class Result:
         if status is None or status.state.alive:  # the page has turned to another run: that one is looked at
             return {self.drawn: None, self.steps.clock: gr.Timer(active=status is not None)}
         more = f"Train {MORE_STEPS:,} steps more" if status.state == State.DONE else "Go on training"
-        updates = {self.drawn: status.token, self.made: gr.Column(visible=status.usable), self.go_on: more}
+        updates = {
+            self.drawn: status.token,
+            self.made: gr.Column(visible=status.usable),
+            self.go_on: gr.Button(more, visible=status.owned),
+            self.delete: gr.Button(visible=status.owned),
+            self.everything.button: gr.Button(visible=status.owned),
+        }
         return updates | (self._shown(*self.harvest(status.token)) if status.usable else {})
 
     def reveal(self, visit: Visit, drawn: str | None) -> Updates:
@@ -330,13 +340,13 @@ class Result:
     def _harvest(self, token: str) -> tuple[Outcome, str]:
         """The result, and the model as a zip: one file for a run as it stands, however often it is looked at."""
         found = self.studio.runs.result(token)
-        path = once(f"{slug(found.status.title)}.zip", token, _version(found.status))
+        path = once(f"{found.status.name}.zip", token, _version(found.status))
         return found, str(path if path.exists() else self.studio.models.export(token, path))
 
     def _shown(self, found: Outcome, bundle: str) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)
         couples = [(found.samples[i], found.originals[i]) for i in order]
-        steps, name = found.status.preview_steps, slug(found.status.title)
+        steps = found.status.preview_steps
         moments, at_step = self._moment(found.status, len(steps))
         updates = {
             self.verdict: at_a_glance(found),
@@ -355,12 +365,12 @@ class Result:
             self.of_source: captioned(found.of_source, "A picture of the source model"),
             self.download: gr.DownloadButton(value=bundle),
             self.everything.file: gr.DownloadButton(visible=False),
-            self.python: f"import mind2mind\n{usage(name)}",
+            self.python: found.python,
             self.command: found.command,
         }
         if self.hub:
             hidden = {self.card: gr.Textbox(visible=False), self.send: gr.Button(visible=False)}
-            updates |= {self.name: name, self.sent: "", **hidden}
+            updates |= {self.name: found.status.name, self.sent: "", **hidden}
         return updates
 
     def at(self, visit: Visit, number: float) -> tuple[Any, str]:
@@ -382,7 +392,7 @@ class Result:
     def packed(self, visit: Visit) -> gr.DownloadButton:
         """Everything of the run in one zip, made when it is asked for."""
         status = self.studio.runs.status(visit.needed_token)
-        path = once(f"{slug(status.title)}-everything.zip", status.token, _version(status))
+        path = once(f"{status.name}-everything.zip", status.token, _version(status))
         path = path if path.exists() else self.pack(status.token, path)
         return gr.DownloadButton(
             f"Save the zip ({size_text(path.stat().st_size)})", value=str(path), visible=True

@@ -38,26 +38,29 @@ class Visit:
     token: str | None = None
     models: tuple[str, ...] = ()
     agreed: bool = False  # to what a public server asks before an upload
+    look: str | None = None  # the token that only looks at the run
 
     @classmethod
     def of(cls, stored: Any) -> "Visit":
         """From the browser, which may send anything: nothing of it is believed."""
         stored = stored if isinstance(stored, dict) else {}
         visitor, token, models = stored.get("visitor"), stored.get("token"), stored.get("models")
+        look = stored.get("look")
         return cls(
             visitor if is_key(visitor) else secrets.token_urlsafe(16),
             token if is_key(token) else None,
             tuple(filter(is_key, models if isinstance(models, list) else ())),
             stored.get("agreed") is True,
+            look if is_key(look) else None,
         )
 
     def stored(self) -> dict[str, Any]:
         """For the browser."""
         return asdict(self) | {"models": list(self.models)}
 
-    def at(self, token: str | None) -> "Visit":
-        """The same visit, looking at another run."""
-        return replace(self, token=token)
+    def at(self, token: str | None, look: str | None = None) -> "Visit":
+        """The same visit at another run; `look` is the token that only looks at it."""
+        return replace(self, token=token, look=look)
 
     def using(self, token: str) -> "Visit":
         """With one more run among the models."""

@@ -17,6 +17,7 @@ from gradio.blocks import BlockContext
 
 from mind2mind.config import BUDGETS, CHANGED, DEFAULT, RECIPES, SETTINGS, Recipe, Setting, as_text, changed
 from mind2mind.errors import ConfigError, RunError
+from mind2mind.runs.results import Quality
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.training.transfer import Ending
 from mind2mind.ui.shared import (
@@ -152,19 +153,15 @@ def standing(status: RunStatus) -> str:
     return boxed(kind, title, *sentences, f"Advanced: {changes}." if changes else "") + bar + log
 
 
-def quality(status: RunStatus) -> str:
+def so_far(status: RunStatus) -> str:
     """The quality number beside what is possible at best, and what that means."""
-    if status.quality is None:
+    if (found := Quality.of(status)) is None:
         few = "With few pictures none can be kept aside to measure the quality by."
         return note(few) if status.step else ""
-    floor = status.floor if status.floor is not None else 0.0
-    first = next((m["quality"] for m in status.metrics if m.get("quality") is not None), status.quality)
-    way = 1 - (status.quality - floor) / (first - floor) if first > max(floor, status.quality) else 0.0
-    words = ((0.97, "as close as can be"), (0.85, "close"), (0.5, "on the way"), (-1e9, "still far"))
-    far = next(word for least, word in words if way > least)
+    others = f"your other pictures themselves are at {max(0.0, found.floor):.3f}."
     return note(
-        f"Distance of new pictures to some of yours kept aside: {status.quality:.3f} ({far}).",
-        f"At the beginning it was {first:.3f}; your other pictures themselves are at {max(0.0, floor):.3f}.",
+        f"Distance of new pictures to some of yours kept aside: {found.value:.3f} ({found.word}).",
+        f"At the beginning it was {found.first:.3f}; {others}",
     )
 
 
@@ -291,7 +288,7 @@ class Training:
             self.tried = wall("transfer-tried", "m2m-tiles m2m-small")
             self.tried_about = gr.HTML(elem_id="transfer-tried-about")
         with gr.Accordion("See this run on another device", open=False, elem_id="transfer-elsewhere"):
-            info = "Whoever has it sees the run with its pictures, and may stop and delete it."
+            info = "Whoever has it sees the run with its pictures and its result, and can change nothing."
             self.link = gr.Textbox(
                 label="Link", info=info, interactive=False, buttons=["copy"], elem_id="transfer-link"
             )
@@ -329,23 +326,19 @@ class Training:
                 f"There is no recipe {str(recipe)[:80]!r}.", f"Choose one of {', '.join(RECIPES)}."
             )
         chosen = changed(RECIPES[recipe], dict(zip(SETTINGS, values, strict=False)))
-        return self.watch(self.studio.runs.start(visit.needed_token, seconds=seconds, recipe=chosen))
+        return self.watch(visit, self.studio.runs.start(visit.needed_token, seconds=seconds, recipe=chosen))
 
     def train_on(self, visit: Visit) -> Updates:
         """Goes on with a run that was stopped or interrupted; a finished one trains some steps more."""
         status = self.studio.runs.status(visit.needed_token)
         more = MORE_STEPS if status.state == State.DONE else 0
-        return self.watch(self.studio.runs.resume(status.token, extra_steps=more))
+        return self.watch(visit, self.studio.runs.resume(status.token, extra_steps=more))
 
-    def watch(self, status: RunStatus) -> Updates:
+    def watch(self, visit: Visit, status: RunStatus) -> Updates:
         """Shows a run, now and at each look, and nothing that another run has left."""
-        emptied = {
-            self.tried: [],
-            self.tried_about: "",
-            self.sure: gr.Row(visible=False),
-            self.steps.message: "",
-        }
-        return self.steps.only(CHECK, LIVE_PART) | emptied | self._shown(status)
+        emptied = {self.tried: [], self.tried_about: "", self.sure: gr.Row(visible=False)}
+        here = {self.steps.visit: visit.at(status.token, status.look).stored(), self.steps.message: ""}
+        return self.steps.only(CHECK, LIVE_PART) | emptied | here | self._shown(status)
 
     def look(self, visit: Visit) -> tuple[Any, ...]:
         """Where the run stands, as something to compare; of one that is gone each time something else."""
@@ -376,11 +369,13 @@ class Training:
         }
         return {
             self.status: standing(status),
-            self.stop: gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=alive),
-            self.discard: gr.Button(visible=alive),
+            self.stop: gr.Button(
+                STOPPING if asked else STOP, interactive=not asked, visible=alive and status.owned
+            ),
+            self.discard: gr.Button(visible=alive and status.owned),
             self.losses: plot(losses(status.metrics)),
             self.qualities: plot(qualities(status.metrics, status.total_steps)),
-            self.quality: quality(status),
+            self.quality: so_far(status),
             self.previewed: None if preview is None else (status.token, preview),
         } | ({} if alive else ended)
 

@@ -23,7 +23,7 @@ from mind2mind.data.faces import Remark
 from mind2mind.draw import Cost, Draw
 from mind2mind.errors import DataError, Mind2MindError
 from mind2mind.judge.verdict import Verdict
-from mind2mind.runs.prepared import Prepared, ways_out
+from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import State
 from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
@@ -167,7 +167,7 @@ def checked(prepared: Prepared) -> str:
 
 def ways(prepared: Prepared) -> str:
     """What to do if another model, or none, knows such pictures."""
-    found = ways_out(prepared)
+    found = prepared.ways_out
     return boxed("fair", "What you can do", *found) if found else ""
 
 
@@ -421,9 +421,10 @@ class Pictures:
         return self.steps.only() | emptied | {self.steps.visit: visit.at(None).stored()}
 
     def waiting(self, visit: Visit) -> Prepared | None:
-        """The set that is there, if it has not been trained on."""
+        """The visitor's set that is there, if it has not been trained on."""
         status = self.steps.status(visit.token)
-        return self.studio.runs.prepared(status.token) if status and status.state == State.PREPARED else None
+        waits = status is not None and status.owned and status.state == State.PREPARED
+        return self.studio.runs.prepared(visit.needed_token) if waits else None
 
     def _drop(self, visit: Visit) -> None:
         """Pictures that were only looked at need not be kept."""
@@ -645,14 +646,13 @@ class TransferTab:
     def _reopen(self, visit: Visit) -> Updates:
         """The page as it was: with the browser's run, if it is still there."""
         status = self.steps.status(visit.token)
-        visit = visit.at(status.token if status else None)
-        updates = {
-            self.steps.visit: visit.stored(),
-            **self.shelf.known(visit),
-            **self.pictures.consent.known(visit),
-        }
+        visit = visit.at(status.token, status.look) if status else visit.at(None)
+        known = self.shelf.known(visit) | self.pictures.consent.known(visit)
+        known |= {self.steps.visit: visit.stored()}
         if status is None:
-            return updates
-        ready = status.state == State.PREPARED
-        updates |= self.pictures.shown(self.studio.runs.prepared(status.token), ready)
-        return updates | (self.steps.only(CHECK, TRAIN) if ready else self.training.watch(status))
+            return known
+        prepared, waiting = self.studio.runs.prepared(status.token), status.state == State.PREPARED
+        known |= self.pictures.shown(prepared, waiting and status.owned)
+        if not waiting:
+            return known | self.training.watch(visit, status)
+        return known | self.steps.only(*((CHECK, TRAIN) if status.owned else (CHECK,)))
