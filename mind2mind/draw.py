@@ -124,8 +124,11 @@ def sample(
 def save_sheet(model: Model, path: Path) -> None:
     """Writes a grid of the first seeds' pictures: a bundle's preview."""
     seeds = range(min(PREVIEWED, 4 * batch_of(model.alae.architecture.resolution)))
-    meta = provenance(model, seeds=f"0-{len(seeds) - 1}", psi=1.0, noise="random")
-    pictures = sample(model, seeds)
+    psi = (
+        model.alae.architecture.truncation_psi if model.prior == "normal" else 1.0
+    )  # F's rare codes are poor
+    meta = provenance(model, seeds=f"0-{len(seeds) - 1}", psi=psi, noise="random")
+    pictures = sample(model, seeds, psi=psi)
     for picture in pictures:
         picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     save_png(grid(pictures), path, meta)

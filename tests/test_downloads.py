@@ -554,7 +554,7 @@ def test_a_transfer_on_a_transfer(web, studio, theirs, tmp_path):
 
 def test_a_model_that_is_not_here_says_how_to_get_it(studio):
     for ref, command in (("ffhq", "mind2mind download ffhq`"), ("me/toys", "mind2mind download me/toys`")):
-        with pytest.raises(WeightsError, match="is not here") as caught:
+        with pytest.raises(WeightsError, match="There is no model") as caught:
             studio.models.load(ref)
         assert command in caught.value.fix
     with pytest.raises(WeightsError) as caught:

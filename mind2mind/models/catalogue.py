@@ -212,10 +212,8 @@ class Catalogue:
             return found
         known = ", ".join(info.id for info in self.list()) or "none is installed"
         where = "" if self.public else ", or give the folder of a model or of a run"
-        fix = f"Choose one of these: {known}{where}."
-        if not self.public and (hub_id(ref) or ref in REMOTE):
-            raise WeightsError(f"The model '{ref}' is not here.", f"{how_to_get(ref)} {fix}")
-        raise WeightsError(f"There is no model '{ref}'.", fix)
+        get = f"{how_to_get(ref)} " if not self.public and (hub_id(ref) or ref in REMOTE) else ""
+        raise WeightsError(f"There is no model '{ref}' here.", f"{get}Choose one of these: {known}{where}.")
 
     def _shelved(self, model_id: str) -> Path | None:
         """The folder of a catalogue id, or None; it never leads out of the catalogue."""
@@ -411,18 +409,20 @@ class Catalogue:
     @contextmanager
     def _locked(self, model_id: str) -> Iterator[None]:
         path = self.downloads / ".locks" / f"{folder_name(model_id)}.lock"
+        lock = FileLock(path, timeout=0, thread_local=False)  # an app asks for each event in another thread
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # an app asks for each event in another thread
-            lock = FileLock(path, timeout=0, thread_local=False).acquire()
+            lock.acquire()
         except Timeout as error:
             fix = "Wait for its end, or stop it; what is there is kept."
             raise RunError(f"'{model_id}' is being downloaded already.", fix) from error
         except OSError as error:
             fix = "Set MIND2MIND_HOME to a folder that you may write to."
             raise DataError(f"{path.parent} cannot be written: {error.strerror or error}.", fix) from error
-        with lock:
+        try:
             yield
+        finally:
+            lock.release()
 
     # In and out
 

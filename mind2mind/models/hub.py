@@ -135,7 +135,6 @@ CAPS = {
 }  # bytes, in the order of fetching; previews are drawn here
 # The Hub's names of licences that sources have; any other is told as it is written
 LICENCES = ("apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-3.0", "cc-by-sa-4.0", "cc-by-sa-3.0")
-PROMISE = "Your pictures and their codes stay here: only the model, its card and 16 samples are sent."
 _ASKING = threading.Lock()
 
 
