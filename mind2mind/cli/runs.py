@@ -13,7 +13,7 @@ from typer import Argument, Context, Option
 
 from mind2mind.cli import terminal
 from mind2mind.cli.pictures import last_of, told
-from mind2mind.cli.terminal import STOPPED, Result, command
+from mind2mind.cli.terminal import STOPPED, Result, command, facts
 from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, as_text, changed, size_text
 from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mind2mind.runs.run import RunStatus
     from mind2mind.studio import Studio
 
+SECONDS = str(BUDGETS["Standard"].seconds)
 EVERY = 0.2  # seconds between two looks at a run
 FAULT = "fault of the program"  # how the worker marks a failure that no user can mend
 NEAR_TOLD = 10  # near duplicates that are named
@@ -44,32 +45,18 @@ def setting(name: str) -> Any:
 @command("Training")
 def transfer(
     context: Context,
-    out: Annotated[Path, Option(help="The folder of the run.", show_default=False)],
-    pictures: Annotated[
-        list[Path] | None,
-        Argument(
-            metavar="PICTURES",
-            help="Pictures, folders, zips.",
-            show_default=False,
-            parser=terminal.picture_path,
-        ),
-    ] = None,
+    out: Annotated[Path, Option(help="The folder of the run.")],
+    pictures: Annotated[list[Path] | None, terminal.PICTURES] = None,
     model: Annotated[str | None, Option("--model", "-m", help="The source: as `sample` takes it.")] = None,
-    seconds: Annotated[
-        float | None,
-        Option(min=1, help="Of training; encoding is extra.", show_default=str(BUDGETS["Standard"].seconds)),
-    ] = None,
+    seconds: Annotated[float | None, Option(min=1, help="Of training alone.", show_default=SECONDS)] = None,
     steps: Annotated[int | None, Option(min=1, help="Instead of seconds; with --resume, steps more.")] = None,
     recipe: Annotated[str | None, Option(help=" or ".join(RECIPES), show_default=DEFAULT.name)] = None,
     seed: Annotated[int | None, Option(min=0, help="Of the training.", show_default="0")] = None,
     crop: terminal.Crop = None,
     without: Annotated[
-        list[str] | None,
-        Option("--without", metavar="NAME", help="Leave this picture out; may be given several times."),
+        list[str] | None, Option(metavar="NAME", help="Leave this picture out; may be given several times.")
     ] = None,
-    without_near: Annotated[
-        bool, Option("--without-near-duplicates", help="Leave near duplicates out.")
-    ] = False,
+    without_near: Annotated[bool, Option("--without-near-duplicates", help="Leave those out.")] = False,
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
     device: terminal.Device = "auto",
     json: terminal.Json = False,
@@ -118,9 +105,7 @@ def transfer(
             start(token) if new else studio.runs.resume(token, extra_steps=steps or 0)
             return follow(studio, token, out, {}, stop)
     if not pictures or model is None:
-        raise ConfigError(
-            "There are no pictures, or no --model.", "Give both; or --resume, to go on with a run."
-        )
+        raise ConfigError("There are no pictures, or no --model.", "Give both, or --resume.")
     title = out.resolve().name
     prepared = last_of(studio.runs.prepare(pictures, model, crop=crop, folder=out, title=title))
     with terminal.stop_on_ctrl_c() as stop:
@@ -213,13 +198,8 @@ def ended(status: "RunStatus", out: Path, told_of: Mapping[str, Any]) -> Result:
     bundle = out / "bundle"
     document: dict[str, Any] = {
         "run": out,
-        "state": status.state,
-        "step": status.step,
         "steps": status.total_steps,
-        "seconds": status.seconds,
-        "quality": status.quality,
-        "floor": status.floor,
-        "reason": status.reason,
+        **facts(status, "state", "step", "seconds", "quality", "floor", "reason"),
         "samples": bundle / "preview.png" if status.usable else None,
         "bundle": bundle if status.usable else None,
         **told_of,
@@ -294,10 +274,8 @@ def runs(
     rows, lines = [], []
     for run in studio.runs.list():
         created = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
-        rows.append(
-            {"token": run.token, "title": run.title, "state": run.state, "created": created,
-             "model": run.model, "pictures": run.pictures, "bytes": run.bytes}
-        )  # fmt: skip
+        told = facts(run, "token", "title", "state", "model", "pictures", "bytes")
+        rows.append(told | {"created": created})
         size = size_text(run.bytes)
         lines.append(f"{run.token}  {created}  {run.state:<11}  {run.model}  {size:>7}  {run.title}")
     if not rows:
@@ -307,7 +285,7 @@ def runs(
 
 @command("Results")
 def result(
-    run: Annotated[str, Argument(help="A run's folder, or its token in the app.", show_default=False)],
+    run: Annotated[str, Argument(help="A run's folder, or its token in the app.")],
     out: Annotated[
         Path | None, Option(help="A zip for everything: model, samples, film, codes, settings.")
     ] = None,
@@ -333,8 +311,7 @@ def result(
         "everything": studio.runs.pack(run, out) if out else None,
     }
     document = {
-        "title": found.status.title,
-        "state": found.status.state,
+        **facts(found.status, "title", "state"),
         "quality": quality.value if quality else None,
         "floor": quality.floor if quality else None,
         "word": quality.word if quality else None,
@@ -351,10 +328,8 @@ def result(
 
 @command("Results")
 def publish(
-    model: Annotated[str, Argument(help="A transfer: a run or a bundle.", show_default=False)],
-    repository: Annotated[
-        str, Argument(help="owner/name of a new repository on the Hub.", show_default=False)
-    ],
+    model: Annotated[str, Argument(help="A transfer: a run or a bundle.")],
+    repository: Annotated[str, Argument(help="owner/name of a new repository on the Hub.")],
     public: Annotated[bool, Option("--public", help="Everybody sees it; otherwise only you.")] = False,
     show: Annotated[bool, Option("--show", help="Only print the card that would be sent.")] = False,
     device: terminal.Device = "auto",

@@ -33,17 +33,10 @@ SETTINGS = ("MIND2MIND_HOME", "MIND2MIND_WEIGHTS", "HF_HUB_OFFLINE", "OMP_NUM_TH
 def app(
     host: Annotated[
         str | None,
-        Option(
-            help="Where to listen; anything but loopback lets others in.",
-            show_default="127.0.0.1, on Spaces 0.0.0.0",
-        ),
+        Option(help="Where to listen; others may come in if not 127.0.0.1.", show_default="127.0.0.1"),
     ] = None,
-    port: Annotated[
-        int | None, Option(min=1, max=65535, help="The port.", show_default="7860 or the next free one")
-    ] = None,
-    public: Annotated[
-        bool, Option("--public", help="The limits for visitors who do not know each other.")
-    ] = False,
+    port: Annotated[int | None, Option(min=1, max=65535, show_default="the first free from 7860")] = None,
+    public: Annotated[bool, Option("--public", help="With the limits for unknown visitors.")] = False,
     device: terminal.Device = "auto",
     json: terminal.Json = False,
     quiet: terminal.Quiet = False,
@@ -72,10 +65,8 @@ def _check_port(host: str, port: int) -> None:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        raise ConfigError(
-            f"Nobody can listen on {host}, port {port}: {error.strerror or error}.",
-            "Choose another --port or --host, or end what listens there.",
-        ) from error
+        problem = f"Nobody can listen on {host}, port {port}: {error.strerror or error}."
+        raise ConfigError(problem, "Choose another --port, or end what listens there.") from error
 
 
 @dataclass(frozen=True)
@@ -123,26 +114,20 @@ def _packages() -> Iterator[Check]:
 
     yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     lines = (line.partition("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines())
-    for wanted in map(Requirement, filter(None, lines)):
-        version = _version(wanted.name)
-        if version and wanted.specifier.contains(version, prereleases=True):
+    needed = [line for line in lines if line]
+    for wanted in map(Requirement, [*needed, *OPTIONAL]):
+        try:
+            version = metadata.version(wanted.name)
+            fits = wanted.specifier.contains(version, prereleases=True)
+            fact = version if fits else f"{version} is out of range."
+        except metadata.PackageNotFoundError:
+            version, fact = "", "It is missing."
+        if fact == version:
             yield Check(wanted.name, "ok", version)
+        elif wanted.name in OPTIONAL:
+            yield Check(wanted.name, "note", f"{fact} make-data draws with it.", f'Run: {PIP} -e ".[data]"')
         else:
-            fact = f"{version} is out of range." if version else "It is missing."
             yield Check(wanted.name, "bad", fact, f'Run: {PIP} "{wanted}"')
-    for name in OPTIONAL:
-        missing = Check(
-            name, "note", "Not installed; make-data draws toon heads with it.", f'Run: {PIP} -e ".[data]"'
-        )
-        version = _version(name)
-        yield Check(name, "ok", version) if version else missing
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _inside(device: str) -> Iterator[Check]:

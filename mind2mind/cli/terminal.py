@@ -182,9 +182,6 @@ def stop_on_ctrl_c(told: str = STOPPING) -> Iterator[Callable[[], bool]]:
         if told:
             note(told)
 
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
-        yield asked.is_set
-        return
     before = signal.signal(signal.SIGINT, ask)
     try:
         yield asked.is_set
@@ -202,6 +199,11 @@ class Result:
     document: Mapping[str, Any]  # for --json
     lines: Sequence[object] = ()  # without it
     code: int = 0
+
+
+def facts(record: object, *names: str) -> dict[str, Any]:
+    """These attributes of a record, for a document."""
+    return {name: getattr(record, name) for name in names}
 
 
 def as_json(document: Mapping[str, Any]) -> str:
