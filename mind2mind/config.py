@@ -7,7 +7,7 @@ Networks take plain ints; only facades and training see these classes.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from mind2mind.errors import ConfigError
@@ -20,24 +20,31 @@ MOST_LAYERS = 32
 Crop = Literal["centre", "fit", "face"]
 
 
+def _number(
+    default: Any, least: float, most: float = math.inf, step: float | None = None, help: str | None = None
+) -> Any:
+    """A field for a number, or for some, from `least` to `most`; one with `help` is a setting for users."""
+    return field(default=default, metadata={"least": least, "most": most, "step": step, "help": help})
+
+
+def _switch(help: str) -> Any:
+    return field(default=False, metadata={"least": None, "most": None, "step": None, "help": help})
+
+
 class _Checked:
     """A record of numbers that raises one ConfigError with all that is wrong with them."""
 
-    # (least, most) of the numbers of these fields, names with spaces between them
-    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}
-
     def __post_init__(self) -> None:
-        kinds = {f.name: f.type for f in fields(self)}  # type: ignore[arg-type]
         complaints = []
-        for names, (least, most) in self.RANGES.items():
-            for name in names.split():
-                value, parts = getattr(self, name), get_args(kinds[name]) or (kinds[name],)
+        for f in fields(self):  # type: ignore[arg-type]
+            if (least := f.metadata.get("least")) is not None:
+                value, parts, most = getattr(self, f.name), get_args(f.type) or (f.type,), f.metadata["most"]
                 numbers = value if isinstance(value, tuple) else (value,)
-                number = int if int in parts else (int, float)
-                sound = all(isinstance(n, number) and least <= n <= most for n in numbers)
+                kind = int if int in parts else (int, float)
+                sound = all(isinstance(n, kind) and least <= n <= most for n in numbers)
                 if not sound or len(numbers) > MOST_LAYERS or (parts == (float, float) and len(numbers) != 2):
-                    most_words = f"at most {most:g}" if math.isfinite(most) else "finite"
-                    complaints.append(f"{name} is {value}, must be {least:g} or more and {most_words}")
+                    words = f"to {most:g}" if math.isfinite(most) else "upwards"
+                    complaints.append(f"{f.name} is {value}, must be from {least:g} {words}")
         if complaints:
             raise ConfigError(f"{type(self).__name__}: {'; '.join(complaints)}.", "Correct these numbers.")
 
@@ -61,15 +68,11 @@ class _Checked:
 class Architecture(_Checked):
     """Sizes of an ALAE (arXiv 2004.04467); the field names follow the reference's configs."""
 
-    RANGES: ClassVar = {
-        "layer_count": (1, 10),
-        "latent_size start_channels max_channels mapping_layers": (1, 65536),
-    }
-    layer_count: int  # L; full size is 2**(L + 1)
-    latent_size: int
-    start_channels: int  # width at full size; doubles with each halving
-    max_channels: int
-    mapping_layers: int  # of F; D always has three
+    layer_count: int = _number(MISSING, 1, 10)  # L; full size is 2**(L + 1)
+    latent_size: int = _number(MISSING, 1)
+    start_channels: int = _number(MISSING, 1)  # width at full size; doubles with each halving
+    max_channels: int = _number(MISSING, 1)
+    mapping_layers: int = _number(MISSING, 1)  # of F; D always has three
     image_channels: int = 3  # or 1
     truncation_psi: float = 0.7  # defaults.py: TRUNCATIOM_PSI
     truncation_cutoff: int = 8  # defaults.py: TRUNCATIOM_CUTOFF; in styles, of 2L
@@ -121,18 +124,10 @@ ARCHITECTURES = {
 class MindGANSizes(_Checked):
     """Widths of MindGAN's two perceptrons (arXiv 1906.11613; reference module_mind/train.py)."""
 
-    RANGES: ClassVar = {"latent_size z_dim generator_widths critic_widths": (1, 8192)}
-    latent_size: int = 512
-    z_dim: int = 128
-    generator_widths: tuple[int, ...] = (128, 256, 512)
-    critic_widths: tuple[int, ...] = (512, 256, 128)
-
-
-def _setting(
-    default: Any, help: str, least: float | None = None, most: float | None = None, step: float | None = None
-) -> Any:
-    """A field that users may change within `least` and `most`; the module `settings` shows it to them."""
-    return field(default=default, metadata={"help": help, "least": least, "most": most, "step": step})
+    latent_size: int = _number(512, 1, 8192)
+    z_dim: int = _number(128, 1, 8192)
+    generator_widths: tuple[int, ...] = _number((128, 256, 512), 1, 8192)
+    critic_widths: tuple[int, ...] = _number((512, 256, 128), 1, 8192)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,72 +137,57 @@ class Recipe(_Checked):
     The defaults down to `critic_steps` are module_mind/train.py's; what follows is ours, and off by default.
     """
 
-    RANGES: ClassVar = {
-        "z_dim batch_size critic_steps": (1, math.inf),
-        "learning_rate": (TINY, math.inf),
-        "betas": (0, 1 - TINY),
-        "held_out_share": (0, 0.5),
-        "decay_share": (0, 1),
-        "gradient_penalty epsilon_penalty jitter ema_half_life patience": (0, math.inf),
-    }
     name: str
-    z_dim: int = _setting(128, "Random numbers that a picture is drawn from.", 2, 512, 1)
-    generator_widths: tuple[int, ...] = _setting(
-        (128, 256, 512), "Widths of the generator's hidden layers; wider is slower.", 8, 1024
+    z_dim: int = _number(128, 2, 512, 1, "Random numbers that a picture is drawn from.")
+    generator_widths: tuple[int, ...] = _number(
+        (128, 256, 512), 8, 1024, help="Widths of the generator's hidden layers; wider is slower."
     )
-    critic_widths: tuple[int, ...] = _setting(
-        (512, 256, 128), "Widths of the critic's hidden layers; wider is slower.", 8, 1024
+    critic_widths: tuple[int, ...] = _number(
+        (512, 256, 128), 8, 1024, help="Widths of the critic's hidden layers; wider is slower."
     )
-    learning_rate: float = _setting(
-        1e-3, "How far each step goes; lower it if the training collapses.", 1e-5, 1e-1, 1e-4
+    learning_rate: float = _number(
+        1e-3, 1e-5, 1e-1, 1e-4, "How far each step goes; lower it if the training collapses."
     )
-    betas: tuple[float, float] = _setting((0.0, 0.5), "Adam's two decay rates.", 0, 0.9999)
+    betas: tuple[float, float] = _number((0.0, 0.5), 0, 0.9999, help="Adam's two decay rates.")
     # the paper's README says 256; the released parameters.json decides
-    batch_size: int = _setting(128, "Pictures in a step; more is steadier and slower.", 2, 1024, 1)
-    gradient_penalty: float = _setting(
+    batch_size: int = _number(128, 2, 1024, 1, "Pictures in a step; more is steadier and slower.")
+    gradient_penalty: float = _number(
         10.0,
-        "Weight of the penalty that keeps the critic smooth; raise it if the training collapses.",
         0,
         100,
         0.5,
+        "Weight of the penalty that keeps the critic smooth; raise it if the training collapses.",
     )
-    epsilon_penalty: float = _setting(1e-2, "Weight of the penalty that keeps the critic near 0.", 0, 1, 0.01)
-    critic_steps: int = _setting(
-        5, "Steps of the critic, on the same pictures, for one of the generator.", 1, 20, 1
+    epsilon_penalty: float = _number(1e-2, 0, 1, 0.01, "Weight of the penalty that keeps the critic near 0.")
+    critic_steps: int = _number(
+        5, 1, 20, 1, "Steps of the critic, on the same pictures, for one of the generator."
     )
-    jitter: float = _setting(
-        0.0,
-        "Codes are moved by this share of the difference of two others: more is freer, less keeps closer to "
-        "your pictures.",
+    jitter: float = _number(
+        0.0, 0, 1, 0.05, "Codes are moved by this share of the difference of two others: more is freer, less keeps "
+        "closer to your pictures."
+    )  # fmt: skip
+    standardise: bool = _switch("Bring all dimensions of the codes to one size.")
+    ema_half_life: int = _number(
         0,
-        1,
-        0.05,
-    )
-    standardise: bool = _setting(False, "Bring all dimensions of the codes to one size.")
-    ema_half_life: int = _setting(
-        0,
-        "Steps in which the average of the generator's weights forgets half; 0 is no average.",
         0,
         10_000,
         10,
+        "Steps in which the average of the generator's weights forgets half; 0 is no average.",
     )
-    decay_share: float = _setting(
-        0.0, "The last share of the steps, over which the learning rate falls to 0.", 0, 1, 0.05
+    decay_share: float = _number(
+        0.0, 0, 1, 0.05, "The last share of the steps, over which the learning rate falls to 0."
     )
-    held_out_share: float = _setting(
-        0.0,
-        "Share of the pictures that is kept aside to measure the quality by; of fewer than 100 none is.",
+    held_out_share: float = _number(
+        0.0, 0, 0.5, 0.05, "Share of the pictures that is kept aside to measure the quality by; of fewer than 100 "
+        "none is."
+    )  # fmt: skip
+    keep_best: bool = _switch("Keep the best generator by quality instead of the last one.")
+    patience: int = _number(
         0,
-        0.5,
-        0.05,
-    )
-    keep_best: bool = _setting(False, "Keep the best generator by quality instead of the last one.")
-    patience: int = _setting(
-        0,
-        "Looks at the quality, of 40 in a run, without a better one after which it ends; 0 is never.",
         0,
         40,
         1,
+        "Looks at the quality, of 40 in a run, without a better one after which it ends; 0 is never.",
     )
 
     def sizes(self, latent_size: int) -> MindGANSizes:
@@ -229,27 +209,29 @@ class PretrainRecipe(_Checked):
     in CONTRIBUTING.
     """
 
-    RANGES: ClassVar = {
-        "batch_size warmup_steps": (1, math.inf),
-        "learning_rate ema_kimg": (TINY, math.inf),
-        "squared detail hardest latent_noise refinements": (0, math.inf),
-        "distorted": (0, 1),
-    }
     trains_f: ClassVar[bool] = False  # F keeps its initial weights
     name: str
-    batch_size: int = 16
-    learning_rate: float = 0.04  # times each parameter's `lr_coef` (ALAE's equalised learning rate)
-    betas: tuple[float, float] = (0.9, 0.99)
-    warmup_steps: int = 100
+    batch_size: int = _number(16, 1)
+    learning_rate: float = _number(
+        0.04, TINY
+    )  # times each parameter's `lr_coef` (ALAE's equalised learning rate)
+    betas: tuple[float, float] = _number((0.9, 0.99), 0, 1 - TINY)
+    warmup_steps: int = _number(100, 1)
     decay_share: float = 0.4  # the last share of the pictures over which the learning rate falls to 0
     scales: tuple[int, ...] = (1, 2, 4)  # of the pixel term: full, half and quarter size
-    squared: float = 10.0  # weight of the mean squared difference
-    detail: float = 1.0  # weight of the mean absolute difference of what a 5x5 blur takes away
-    hardest: float = 0.5  # weight of the mean difference of each picture's worst 2 % of pixels
-    latent_noise: float = 0.2  # added to each number of w while training, in its deviations over the batch
-    distorted: float = 0.0  # share of each batch that is distorted, to know more than the pictures given
-    refinements: int = 2  # of each sample's code by E(G(w)), when the finished model draws
-    ema_kimg: float = 2.0  # thousands of pictures in which the average of the weights forgets half
+    squared: float = _number(10.0, 0)  # weight of the mean squared difference
+    detail: float = _number(1.0, 0)  # weight of the mean absolute difference of what a 5x5 blur takes away
+    hardest: float = _number(0.5, 0)  # weight of the mean difference of each picture's worst 2 % of pixels
+    latent_noise: float = _number(
+        0.2, 0
+    )  # added to each number of w while training, in its deviations over the batch
+    distorted: float = _number(
+        0.0, 0, 1
+    )  # share of each batch that is distorted, to know more than the pictures given
+    refinements: int = _number(2, 0)  # of each sample's code by E(G(w)), when the finished model draws
+    ema_kimg: float = _number(
+        2.0, TINY
+    )  # thousands of pictures in which the average of the weights forgets half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,15 +243,10 @@ class Growth(_Checked):
     are seen in all, and each level below full size gets its published share of them.
     """
 
-    RANGES: ClassVar = {
-        "epochs batch_sizes": (1, math.inf),
-        "epochs_per_lod": (0, math.inf),
-        "learning_rates": (TINY, math.inf),
-    }
-    epochs: int = 80  # TRAIN_EPOCHS
-    epochs_per_lod: int = 6  # EPOCHS_PER_LOD; 0 is full size from the start
-    batch_sizes: tuple[int, ...] = (128, 128, 128, 64, 32, 16)  # LOD_2_BATCH_1GPU
-    learning_rates: tuple[float, ...] = (1.5e-3,) * 6 + (2e-3, 3e-3, 3e-3)  # LEARNING_RATES
+    epochs: int = _number(80, 1)  # TRAIN_EPOCHS
+    epochs_per_lod: int = _number(6, 0)  # EPOCHS_PER_LOD; 0 is full size from the start
+    batch_sizes: tuple[int, ...] = _number((128, 128, 128, 64, 32, 16), 1)  # LOD_2_BATCH_1GPU
+    learning_rates: tuple[float, ...] = _number((1.5e-3,) * 6 + (2e-3, 3e-3, 3e-3), TINY)  # LEARNING_RATES
 
 
 # mnist.yaml's own batch sizes and rates are not known to us, nor bedroom.yaml's batch sizes: celeba.yaml's
@@ -285,21 +262,17 @@ GROWTHS = {
 class PaperRecipe(_Checked):
     """How an ALAE is trained in the paper (arXiv 2004.04467; reference train_alae.py, model.py, defaults.py)."""
 
-    RANGES: ClassVar = {
-        "betas": (0, 1 - TINY),
-        "style_mixing w_avg_beta": (0, 1),
-        "gamma": (0, math.inf),
-        "ema_kimg": (TINY, math.inf),
-    }
     trains_f: ClassVar[bool] = True  # the source is sampled through F as it comes out of the training
     refinements: ClassVar[int] = 0  # as in the paper: samples are drawn from the codes as F gives them
     name: str
-    gamma: float = 10.0  # twice the weight of the R1 penalty (losses.py)
-    betas: tuple[float, float] = (0.0, 0.99)
-    style_mixing: float = 0.9  # probability (STYLE_MIXING_PROB)
-    w_avg_beta: float = 0.995  # DLATENT_AVG_BETA
+    gamma: float = _number(10.0, 0)  # twice the weight of the R1 penalty (losses.py)
+    betas: tuple[float, float] = _number((0.0, 0.99), 0, 1 - TINY)
+    style_mixing: float = _number(0.9, 0, 1)  # probability (STYLE_MIXING_PROB)
+    w_avg_beta: float = _number(0.995, 0, 1)  # DLATENT_AVG_BETA
     z_regression: bool = False  # E finds z back instead of w (Z_REGRESSION)
-    ema_kimg: float = 10.0  # thousands of pictures in which the average of the weights forgets half
+    ema_kimg: float = _number(
+        10.0, TINY
+    )  # thousands of pictures in which the average of the weights forgets half
     flip: bool = False  # half of the pictures mirrored (FLIP_IMAGES, a matter of the data)
     growth: Growth | None = None  # None is the architecture's
 
@@ -475,9 +448,7 @@ def as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
-SETTINGS = {
-    f.name: Setting(f.name, type(f.default), **f.metadata) for f in fields(Recipe) if f.name != "name"
-}
+SETTINGS = {f.name: Setting(f.name, type(f.default), **f.metadata) for f in fields(Recipe) if f.metadata}
 
 
 def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:

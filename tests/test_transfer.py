@@ -95,6 +95,12 @@ def test_a_resumed_run_equals_an_unkilled_one(tmp_path, recipe):
     }
 
 
+def far_from(monkeypatch, looks):
+    """At these looks at the quality (0 is that of the floor) the samples are as far from the codes as one picture."""
+    calls = itertools.count()
+    monkeypatch.setattr(transfer.Learner, "_distance", lambda *_: 0.4 if next(calls) in looks else 0.05)
+
+
 def rates_of(monkeypatch):
     """The share of the learning rate of every step that is taken from now on."""
     rates, advance = [], transfer.Learner.advance
@@ -103,7 +109,8 @@ def rates_of(monkeypatch):
 
 
 def test_added_steps_go_on_from_where_an_early_end_was(tmp_path, monkeypatch):
-    rates, lame = rates_of(monkeypatch), replace(SMALL, learning_rate=1e-12, patience=3)
+    rates, lame = rates_of(monkeypatch), replace(SMALL, patience=3)
+    far_from(monkeypatch, ())  # always equally near
     first = finished(train(two_moons(), lame, 400, folder=tmp_path))
     assert first.reason is Ending.NO_BETTER
     went_down = rates[:]
@@ -184,17 +191,12 @@ def test_stop_keeps_the_work(tmp_path):
     assert g(torch.zeros(1, sizes.z_dim)).shape == (1, 2)
 
 
-def test_it_ends_early_when_quality_no_longer_improves(tmp_path):
-    lame = replace(SMALL, learning_rate=1e-12, patience=3)
+def test_it_ends_early_when_quality_no_longer_improves(tmp_path, monkeypatch):
+    far_from(monkeypatch, ())  # always equally near
+    lame = replace(SMALL, patience=3)
     last = finished(train(two_moons(), lame, 400, folder=tmp_path))
     assert 200 < last.step < 300  # the best is sought from half way on
     assert last.reason is Ending.NO_BETTER
-
-
-def far_from(monkeypatch, looks):
-    """At these looks at the quality (0 is that of the floor) the samples are as far from the codes as one picture."""
-    calls = itertools.count()
-    monkeypatch.setattr(transfer.Learner, "_distance", lambda *_: 0.4 if next(calls) in looks else 0.05)
 
 
 def test_a_collapse_ends_the_training_with_the_best_before_it(tmp_path, monkeypatch):
@@ -242,10 +244,17 @@ def test_the_generator_of_a_run_at_work_is_that_of_its_checkpoint(tmp_path):
     assert current(tmp_path)[2] == load_tensors(tmp_path / BEST)[1]["step"]
 
 
-def test_nan_names_the_step_and_keeps_the_last_good_weights(tmp_path):
-    wild = replace(SMALL, standardise=False, learning_rate=1e30)
-    with pytest.raises(TrainingError, match=r"became nan at step \d+"):
-        list(train(two_moons(), wild, 200, folder=tmp_path))
+def test_nan_names_the_step_and_keeps_the_last_good_weights(tmp_path, monkeypatch):
+    advance = transfer.Learner.advance
+
+    def wild(learner):
+        if learner.step == 33:
+            learner.real.fill_(float("inf"))
+        advance(learner)
+
+    monkeypatch.setattr(transfer.Learner, "advance", wild)
+    with pytest.raises(TrainingError, match="became nan at step 33"):
+        list(train(two_moons(), SMALL, 200, folder=tmp_path))
     for path in tmp_path.glob("*.safetensors"):
         tensors, _ = load_tensors(path)
         assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
