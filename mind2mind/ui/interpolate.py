@@ -37,9 +37,9 @@ PICTURES = ["image", ".heic", ".heif"]  # what a phone offers to choose from
 PASSING = "A picture of yours that you use here, and the clips made of it, are deleted within the hour."
 
 
-def sliding(cost: Cost | None) -> str:
+def sliding(cost: Cost) -> str:
     """Under a choice of models: when a slow one draws."""
-    if cost is None or cost.live:
+    if cost.live:
         return ""
     return note(
         f"A picture of this model takes about {brief(cost.draw_seconds)} here: "
@@ -47,9 +47,9 @@ def sliding(cost: Cost | None) -> str:
     )
 
 
-def filming(cost: Cost | None, frames: int) -> str:
+def filming(cost: Cost, frames: int) -> str:
     """What a clip takes, where that is noticeable."""
-    seconds = frames * cost.draw_seconds if cost else 0.0
+    seconds = frames * cost.draw_seconds
     return note(f"{frames} frames take about {clock(seconds)} here.") if seconds > TOLD_SECONDS else ""
 
 
@@ -128,8 +128,8 @@ class InterpolateTab:
 
     def show(self, t: float, model: str, *ends: Any) -> tuple[Image, Image, Image, Image]:
         """A, B, the picture between them, and the film strip."""
-        ref, stops, cost = known_ref(self.studio, model), endpoints(*ends), cost_of(self.studio, model)
-        columns = STRIP if cost is None or cost.live else SLOW_STRIP
+        ref, stops = known_ref(self.studio, model), endpoints(*ends)
+        columns = STRIP if cost_of(self.studio, ref).live else SLOW_STRIP
         strip = list(self.studio.draw.interpolate(ref, stops, frames=columns))
         return strip[0], strip[-1], self.studio.draw.blend(ref, *stops, t), Draw.grid(strip, columns=columns)
 

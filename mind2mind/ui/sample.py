@@ -41,9 +41,9 @@ TOLD_BYTES = 5e8
 Drawn = tuple[str, list[str]]  # the model's ref and the files that are shown, as this session remembers them
 
 
-def drawing(cost: Cost | None) -> str:
+def drawing(cost: Cost) -> str:
     """Under a choice of models: what drawing with the chosen one takes, where that is noticeable."""
-    if cost is None or cost.count * cost.draw_seconds < TOLD_SECONDS:
+    if cost.count * cost.draw_seconds < TOLD_SECONDS:
         return ""
     memory = f" and {cost.memory / 1e9:.1f} GB of memory" if cost.memory > TOLD_BYTES else ""
     return note(
@@ -122,7 +122,7 @@ class SampleTab:
     def describe(self, ref: str, count: float) -> tuple[str, str, Any]:
         """What the chosen model knows, what it costs, how many to ask for unless the visitor chose a number."""
         cost = cost_of(self.studio, ref)
-        number = gr.skip() if count not in (MANY, FEW) else count if cost is None else cost.count
+        number = cost.count if count in (MANY, FEW) else gr.skip()
         model = next((m for m in self.studio.models.list() if m.id == ref), None)
         if model is None:
             return note("A model you trained. Only you see it."), drawing(cost), number

@@ -136,9 +136,6 @@ def check_seconds(pictures: Any, *_: Any, **__: Any) -> int:
 # --- Events, and what goes wrong in them.
 
 MODEL_WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 2}  # calls that run a network
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # of the page, not of the API
-QUIET: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
-LIVE: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
 
 
 def on(
@@ -162,10 +159,14 @@ def on(
         live: comes faster than it is answered (clicks in a row, what is dragged): the last one is answered, too.
         settings: of Gradio; progress is not shown unless they say so.
     """
-    declared = QUIET | (MODEL_WORK if network else {}) | ({"trigger_mode": "always_last"} if live else {})
+    settings = {"api_visibility": "private", "show_progress": "hidden", **settings}
+    if network:
+        settings |= MODEL_WORK
+    if live:
+        settings["trigger_mode"] = "always_last"
     handler = telling(gpu(do) if network else do) if do else None
     declare = functools.partial(gr.on, event) if isinstance(event, list) else event
-    return declare(handler, inputs, outputs, **(declared | settings))
+    return declare(handler, inputs, outputs, **settings)
 
 
 @contextmanager
@@ -325,14 +326,12 @@ class OnDemand:
 MOVING, LET_GO, SET_BY_US = "moving", "let go", "set"  # what happens to a slider; see assets/app.js
 
 
-def cost_of(studio: Studio, ref: str) -> Cost | None:
-    """What a picture of this model costs here; None where that cannot be told."""
-    if on_zerogpu():  # each call would take of the visitor's GPU time
-        return None
-    with suppress(Mind2MindError):
-        cost: Cost = studio.draw.cost(known_ref(studio, ref))
-        return cost
-    return None
+def cost_of(studio: Studio, ref: str) -> Cost:
+    """What a picture of this model costs here; nothing where that cannot be told."""
+    if not on_zerogpu():  # there each call would take of the visitor's GPU time
+        with suppress(Mind2MindError):
+            return studio.draw.cost(known_ref(studio, ref))
+    return Cost(draw_seconds=0.0, encode_seconds=0.0, memory=0)
 
 
 def on_slide(
@@ -347,8 +346,7 @@ def on_slide(
 
 def wanted(studio: Studio, held: str | None, ref: str) -> bool:
     """Whether a slider's event is one to draw on: slow models wait until it is let go, others do not."""
-    cost = cost_of(studio, ref)
-    return held not in (SET_BY_US, LET_GO if cost is None or cost.live else MOVING)
+    return held not in (SET_BY_US, LET_GO if cost_of(studio, ref).live else MOVING)
 
 
 # --- Files to hand out: made in folders that Gradio may serve, and forgotten with what they were made of.

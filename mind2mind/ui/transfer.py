@@ -127,9 +127,9 @@ def deletion_clock(hours: int) -> str:
     )
 
 
-def encoding(cost: Cost | None, count: int = 20) -> str:
+def encoding(cost: Cost, count: int = 20) -> str:
     """What it takes to read `count` pictures in, where that is noticeable."""
-    if cost is None or (seconds := count * cost.encode_seconds) < TOLD_SECONDS:
+    if (seconds := count * cost.encode_seconds) < TOLD_SECONDS:
         return ""
     return note(
         f"This model reads a picture in about {brief(cost.encode_seconds)} here: "
@@ -137,11 +137,11 @@ def encoding(cost: Cost | None, count: int = 20) -> str:
     )
 
 
-def read_so_far(progress: EncodeProgress, cost: Cost | None) -> str:
+def read_so_far(progress: EncodeProgress, cost: Cost) -> str:
     """How far the reading of pictures is, and how long it goes on where that is noticeable."""
     if progress.total is None:
         return note(f"Read {plural(progress.done, 'picture')} …")
-    left = (progress.total - progress.done) * cost.encode_seconds if cost else 0.0
+    left = (progress.total - progress.done) * cost.encode_seconds
     more = f", about {clock(left)} left" if left > TOLD_SECONDS else ""
     return note(f"Read {progress.done:,} of {plural(progress.total, 'picture')}{more} …")
 
