@@ -57,10 +57,10 @@ def test_tokens_are_unguessable_and_their_own_kind():
 
 def test_find_takes_tokens_only(tmp_path):
     run = made(tmp_path)
-    assert find_run(tmp_path, run.token).folder == run.folder
+    assert find_run(tmp_path, run.token, folders=False).folder == run.folder
     for token in (new_token(), "", "..", f"../runs/{run.token}", str(run.folder), run.token + "/"):
         with pytest.raises(RunError):
-            find_run(tmp_path, token)
+            find_run(tmp_path, token, folders=False)
 
 
 def test_a_running_run_that_nobody_holds_was_interrupted(tmp_path):
@@ -192,7 +192,7 @@ def test_a_run_at_work_is_gone_at_once_and_erased_when_let_go(tmp_path):
     run.delete()
     worker.join()
     with pytest.raises(RunError):
-        find_run(tmp_path, run.token)
+        find_run(tmp_path, run.token, folders=False)
     assert not run.folder.exists()
 
 

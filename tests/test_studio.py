@@ -382,6 +382,8 @@ def test_a_link_that_only_looks_changes_nothing(studio, place, tmp_path):
         lambda: studio.runs.add(look, [place / "pictures"]),
         lambda: studio.runs.exclude(look, []),
         lambda: studio.runs.pack(look, tmp_path / "all.zip"),
+        lambda: studio.models.export(look, tmp_path / "model.zip"),
+        lambda: studio.models.publish(look, "me/ducks", "hf_x"),
     ):
         with pytest.raises(RunError, match="only shows"):
             change()
@@ -389,10 +391,6 @@ def test_a_link_that_only_looks_changes_nothing(studio, place, tmp_path):
     studio.runs.delete(token)
     with pytest.raises(RunError, match="no such run"):
         studio.runs.status(look)
-
-
-def test_attach_ends_with_the_run(studio, done):
-    assert [status.state for status in studio.runs.attach(done)] == ["done"]
 
 
 def test_a_run_in_a_folder_of_its_own(studio, place, tmp_path):

@@ -17,7 +17,7 @@ from mind2mind.models.bundle import describe, load_transfer
 from mind2mind.runs import worker
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import ATTEMPTS, NICENESS, Launcher
-from mind2mind.runs.run import WAKE, Run, is_held, new_token, waiting
+from mind2mind.runs.run import Run, is_held, new_token
 from mind2mind.training import transfer
 from mind2mind.training.transfer import Ending
 
@@ -79,7 +79,8 @@ def test_a_worker_killed_at_any_moment_resumes_to_the_same_numbers(tmp_path, tem
     launcher.command, launcher.idle_seconds = [sys.executable, "-c", QUICK], 0.1
     killed, whole = started(studio, template, steps=STEPS), copied(studio, template)
     after = random.Random(time.time_ns()).randrange(STEPS // 2)
-    for status in studio.runs.attach(killed, every=0.01):
+    while (status := studio.runs.status(killed)).state.alive:
+        time.sleep(0.01)
         if status.step > after:
             launcher.children[studio.home].kill()
             launcher.children[studio.home].wait()
@@ -321,43 +322,44 @@ def test_the_queue_is_served_in_order_by_one_worker(studio, template, monkeypatc
 def test_a_worker_that_cannot_begin_fails_the_run(studio, template):
     token = started(studio, template)
     studio.runs.launcher = Launcher(studio.home, studio.weights)
-    studio.runs.launcher.command = [sys.executable, "-c", "raise SystemExit(3)"]
+    begun = "import os; open(os.environ['MIND2MIND_HOME'] + '/began', 'a').write('x'); raise SystemExit(3)"
+    studio.runs.launcher.command = [sys.executable, "-c", begun]
     status = followed(studio, token)
     assert status.state == "failed"
     assert "code 3" in status.error
-    assert ATTEMPTS > 1
+    assert len((studio.home / "began").read_text()) == ATTEMPTS > 1
 
 
 def test_the_worker_is_there_before_the_run(studio, template):
     launcher = studio.runs.launcher = Launcher(studio.home, studio.weights)
     launcher.command = [sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(60)"]
-    launcher.warm()
+    launcher.warm("tiny")
     child = launcher.children[studio.home]
-    launcher.warm()
+    launcher.warm("tiny")
     launcher.ensure(studio.runs.find(copied(studio, template)))
     assert launcher.children == {studio.home: child}
     assert os.name == "nt" or psutil.Process(child.pid).nice() == NICENESS
     child.kill()
     child.wait()
-    launcher.warm()  # its end was an error, which only a queued run counts
+    launcher.warm("tiny")  # its end was an error, which only a queued run counts
     assert launcher.children == {studio.home: child}
 
 
-def test_a_warm_worker_loads_the_source_and_takes_the_run_at_once(studio, template, monkeypatch):
-    monkeypatch.setattr(worker, "LOOK_SECONDS", 60.0)
-    loaded, token = [], copied(studio, template)
-    monkeypatch.setattr(studio.models, "load", loaded.append)
-    worker.get_ready(studio.home, studio.models)
-    assert loaded == ["tiny"]
-    monkeypatch.undo()
-    wake, woken = studio.home / WAKE, threading.Event()
-    waiter = threading.Thread(target=lambda: (worker._wait(wake), woken.set()))
-    waiter.start()
-    studio.runs.start(token, recipe=RECIPE, steps=2)
-    while not woken.wait(0.01):  # it may have looked only after the start
-        wake.touch()
-    waiter.join()
-    assert waiting(studio.home)[0].token == token
+def test_a_warm_worker_has_the_source_and_takes_the_run_at_once(studio, template, monkeypatch):
+    done = []
+
+    def carry_out(run, models):
+        done.append((run.token, len(models._kept)))
+        run.update(state="done")
+
+    monkeypatch.setattr(worker, "carry_out", carry_out)
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(studio.weights))
+    studio.home.mkdir(exist_ok=True)
+    server = threading.Thread(target=worker.serve, args=(studio.home, 1.0, "tiny"))
+    server.start()
+    token = started(studio, template, steps=2)
+    server.join()
+    assert done == [(token, 1)]
 
 
 def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):

@@ -1,5 +1,6 @@
 """A source model of 16 px that needs no training, and pictures for it."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def make_studio(folder: Path, limits=LOCAL) -> Studio:
     weights = folder / "weights" if (folder / "weights").exists() else make_weights(folder / "weights")
     studio = Studio("cpu", folder / "home", limits, weights)
     studio.runs.launcher.ensure = lambda run: None
-    studio.runs.launcher.warm = lambda: None
+    studio.runs.launcher.warm = lambda source: None
     return studio
 
 
@@ -89,8 +90,9 @@ def trained(studio: Studio, pictures: Path, steps: int = 40, **settings) -> str:
 
 def followed(studio: Studio, token: str):
     """The last status of a run."""
-    *_, last = studio.runs.attach(token, every=0.05)
-    return last
+    while (status := studio.runs.status(token)).state.alive:
+        time.sleep(0.05)
+    return status
 
 
 def png_meta(path: Path) -> dict[str, str]:

@@ -114,7 +114,8 @@ class Catalogue:
         weights: the folder of the bundled models.
         device: where models are loaded.
         limits: what users may ask for.
-        find_run: gives the bundle's folder and the source of the run that a reference names, None if it names none.
+        find_run: gives the bundle's folder and the source of the run that a reference names, None if it names none;
+            with `owned` a token that only looks is refused.
         draw_preview: writes a picture of a model's samples to a path.
     """
 
@@ -125,7 +126,7 @@ class Catalogue:
         device: torch.device,
         limits: Limits,
         *,
-        find_run: Callable[[str], tuple[Path, str] | None],
+        find_run: Callable[..., tuple[Path, str] | None],
         draw_preview: Callable[[Model, Path], None],
     ) -> None:
         self.home, self.device, self.limits = home, device, limits
@@ -198,8 +199,8 @@ class Catalogue:
         """The source of `ref`."""
         return self.load(self.source_ref(ref))
 
-    def _find(self, ref: str) -> tuple[Path, str | None]:
-        """The bundle's folder, and what its source is called if a run tells it."""
+    def _find(self, ref: str, *, owned: bool = False) -> tuple[Path, str | None]:
+        """The bundle's folder, and what its source is called if a run tells it; `owned`: no look token will do."""
         ref = str(ref)
         if folder := self._shelved(ref):
             return folder, None
@@ -208,7 +209,7 @@ class Catalogue:
         opened = self.home / OPENED / ref
         if re.fullmatch(r"[\w-]{22}", ref, re.ASCII) and opened.is_dir():
             return opened, None
-        if found := self._find_run(ref):
+        if found := self._find_run(ref, owned=owned):
             return found
         known = ", ".join(info.id for info in self.list()) or "none is installed"
         where = "" if self.public else ", or give the folder of a model or of a run"
@@ -429,7 +430,7 @@ class Catalogue:
     def export(self, ref: str, path: Path) -> Path:
         """The bundle of a run (or of any other reference) as a zip; gives the file's path, which ends in .zip."""
         self.load(ref)
-        folder, path = self.locate(ref).folder, zip_at(path)
+        folder, path = self._find(ref, owned=True)[0], zip_at(path)
         with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in PARTS:
                 if (folder / name).exists():
@@ -481,7 +482,7 @@ class Catalogue:
         """
         if token is None:
             self._own("publish")
-        return hub.publish(self.locate(ref).folder, repository, token, private=private)
+        return hub.publish(self._find(ref, owned=True)[0], repository, token, private=private)
 
     def _own(self, verb: str) -> None:
         if self.public:

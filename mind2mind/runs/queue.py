@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,6 @@ from mind2mind.runs import results
 from mind2mind.runs.prepared import Encoding, Prepared
 from mind2mind.runs.results import Outcome
 from mind2mind.runs.run import (
-    RUNS,
     WORKER_LOCK,
     WORKER_LOG,
     Found,
@@ -48,9 +48,6 @@ from mind2mind.runs.run import (
     find_run,
     in_hand,
     is_held,
-    is_run,
-    is_token,
-    mend,
     new_run,
     occupied,
     opened,
@@ -87,18 +84,16 @@ class Launcher:
         self.home, self.weights, self.idle_seconds = home, weights, IDLE_SECONDS
         self.command = [sys.executable, "-m", "mind2mind.runs.worker"]
         self.children: dict[Path, subprocess.Popen[bytes]] = {}
-        self._failures: dict[Path, int] = {}
+        self._failures: Counter[Path] = Counter()
         self._guard = threading.Lock()
 
-    def warm(self) -> None:
-        """Starts the home's worker ahead of a run, unless one is there: its imports take seconds."""
+    def warm(self, source: str) -> None:
+        """Starts the home's worker, with the model of a run to come, unless one is there: it takes seconds."""
         with self._guard:
             child = self.children.get(self.home)
-            if child is not None and (child.poll() is None or child.returncode):
-                return  # `ensure` counts the ends that were errors
-            self.home.mkdir(parents=True, exist_ok=True)
-            if not is_held(self.home / WORKER_LOCK):
-                self.children[self.home] = self._start(self.home, self.home / WORKER_LOG)
+            if child is None or child.poll() == 0:  # `ensure` counts the ends that were errors
+                self.home.mkdir(parents=True, exist_ok=True)
+                self._start(self.home, self.home / WORKER_LOCK, self.home / WORKER_LOG, source)
 
     def ensure(self, run: Run) -> None:
         """Starts a worker for the queued `run` unless one is there.
@@ -109,18 +104,25 @@ class Launcher:
         if run.home:
             target, lock, log = self.home, self.home / WORKER_LOCK, self.home / WORKER_LOG
         with self._guard:
-            child = self.children.get(target)
-            if child is not None and child.poll() is None:
+            child = self.children.pop(target, None)  # each end counts once
+            code = child.poll() if child else None
+            if child and code is None:
+                self.children[target] = child
                 return
-            if child is not None:  # each end counts once
-                del self.children[target]
-                self._failures[target] = self._failures.get(target, 0) + 1 if child.returncode else 0
-            if child is not None and self._failures[target] >= ATTEMPTS:
-                self._give_up(run, target, child.returncode)
-            elif not is_held(lock):
-                self.children[target] = self._start(target, log)
+            if child:
+                self._failures[target] = self._failures[target] + 1 if code else 0
+            if self._failures[target] < ATTEMPTS:
+                self._start(target, lock, log)
+                return
+            self._failures[target] = 0
+        with contextlib.suppress(Mind2MindError), run.hold():
+            if run.info.state == State.QUEUED:
+                problem = f"The worker process ended with code {code} before it could begin."
+                run.update(state=State.FAILED, error=problem, advice="Its log says why; then resume the run.")
 
-    def _start(self, target: Path, log_path: Path) -> subprocess.Popen[bytes]:
+    def _start(self, target: Path, lock: Path, log_path: Path, *more: str) -> None:
+        if is_held(lock):  # by another app's
+            return
         package = str(Path(__file__).resolve().parents[2])
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {
@@ -131,7 +133,7 @@ class Launcher:
         }
         with log_path.open("ab") as log:
             child = subprocess.Popen(
-                [*self.command, str(target), str(self.idle_seconds)],
+                [*self.command, str(target), str(self.idle_seconds), *more],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -141,19 +143,7 @@ class Launcher:
                 creationflags=DETACHED if os.name == "nt" else 0,
             )
         be_modest(child.pid)
-        return child
-
-    def _give_up(self, run: Run, target: Path, code: int) -> None:
-        self._failures[target] = 0
-        try:
-            with run.hold():
-                if run.info.state == State.QUEUED:
-                    problem = f"The worker process ended with code {code} before it could begin."
-                    run.update(
-                        state=State.FAILED, error=problem, advice="Its log says why; then resume the run."
-                    )
-        except (RunError, Mind2MindError):
-            return
+        self.children[target] = child
 
 
 OVERTIME = 1.5  # a run that takes this much of its budget ends, saved and told so
@@ -180,10 +170,7 @@ class Runs:
         Raises:
             RunError: there is none.
         """
-        token, folder = str(token), Path(token).absolute()
-        if not self.public and not is_token(token) and is_run(folder):
-            return Run(folder, folder.name if folder.parent == self.home / RUNS else None)
-        return find_run(self.home, token)
+        return find_run(self.home, str(token), folders=not self.public)
 
     def _owned(self, token: str) -> Run:
         """A run that this token may change.
@@ -192,8 +179,7 @@ class Runs:
             RunError: there is none, or the token only looks.
         """
         run = self.find(token)
-        if run.looks:
-            raise RunError("This link only shows the run.", "Use the one of whoever began the run.")
+        run.check_owned()
         return run
 
     # From pictures to a run that waits for its start
@@ -256,7 +242,6 @@ class Runs:
         check_disk(self.home, self.limits.disk_bytes)
         if folder is None:
             run = new_run(self.home)
-            self.launcher.warm()
         else:
             run = Run(Path(folder).absolute())
             if run.exists:
@@ -265,6 +250,8 @@ class Runs:
                 raise RunError(f"{folder} holds files of something else.", "Choose a new folder.")
         source = self.models.source_ref(ref)
         model = self.models.load(source)
+        if folder is None:
+            self.launcher.warm(source)
         pictures = gallery.pictures_for(model, paths, crop, self.limits)
         self._check_prepared(visitor, address)
 
@@ -480,9 +467,7 @@ class Runs:
 
         What is left of runs that were deleted while a worker had them, and was killed, goes anyway.
         """
-        mend(self.home)
-        hours = self.limits.keep_hours
-        return 0 if hours is None else clean(self.home, hours)
+        return clean(self.home, self.limits.keep_hours)
 
     # What comes of a run
 
@@ -551,18 +536,16 @@ class Runs:
     @contextlib.contextmanager
     def _gate(self, run: Run) -> Iterator[None]:
         """One decision at a time for the home's runs; a run elsewhere has no queue."""
-        if not run.home:
-            yield
-            return
-        gate = FileLock(self.home / "gate.lock")
         try:
-            gate.acquire(timeout=10)
+            gate = (
+                FileLock(self.home / "gate.lock").acquire(timeout=10)
+                if run.home
+                else contextlib.nullcontext()
+            )
         except Timeout as error:
             raise RunError("The queue is busy.", "Try again in a moment.") from error
-        try:
+        with gate:
             yield
-        finally:
-            gate.release()
 
     def _check_limits(self, run: Run) -> None:
         limits = self.limits

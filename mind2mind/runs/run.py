@@ -46,7 +46,6 @@ JSON, CODES, REPORT, METRICS, LOG = "run.json", "codes.safetensors", "report.jso
 _FILES = (CODES, codes.BESIDE, REPORT, METRICS, LOG, "last.safetensors", "best.safetensors")
 _FOLDERS = ("previews", "alignment", "bundle", "bundle.new")
 RUNS, OPENED, QUEUE, LOOKS = "runs", "models", "queue", "looks"  # folders of the home
-WAKE = "wake"  # a file of it, touched when there is something to do: the worker sees it at once
 WORKER_LOCK, WORKER_LOG = "worker.lock", "worker.log"  # of the one worker that serves the home
 
 
@@ -274,17 +273,19 @@ class Run:
         self._write(replace(self.info, **changes))
 
     def _write(self, info: RunInfo) -> None:
-        mark = self.home / QUEUE / self.folder.name if self.home else None
         waits = info.state in (State.QUEUED, State.RUNNING)
-        if mark and waits:  # first: a mark too many is passed over, one too few is a run that waits for ever
-            mark.parent.mkdir(exist_ok=True)
-            mark.touch()
+        if waits:  # first: a mark too many is passed over, one too few is a run that waits for ever
+            self.mark_waiting()
         info = replace(info, updated=time.time(), bytes=bytes_in(self.folder))
         write_json(self._json, asdict(info))
-        if mark and not waits:
-            mark.unlink(missing_ok=True)
-        if self.home and info.state in (State.PREPARED, State.QUEUED):
-            (self.home / WAKE).touch()
+        if self.home and not waits:
+            (self.home / QUEUE / self.folder.name).unlink(missing_ok=True)
+
+    def mark_waiting(self) -> None:
+        """Puts a run of the home among those that wait for a worker or have one."""
+        if self.home:
+            (self.home / QUEUE).mkdir(exist_ok=True)
+            (self.home / QUEUE / self.folder.name).touch()
 
     @contextlib.contextmanager
     def hold(self, timeout: float = 2.0) -> Iterator[None]:
@@ -293,17 +294,14 @@ class Run:
         Raises:
             RunError: somebody else holds it, after `timeout` seconds of waiting, or erased the run meanwhile.
         """
-        lock = FileLock(self.lock)
         try:
-            lock.acquire(timeout=timeout)
+            lock = FileLock(self.lock).acquire(timeout=timeout)
         except Timeout as error:
             raise RunError("The run is at work.", "Stop it first, or wait for its end.") from error
         except FileNotFoundError as error:
             raise RunError("The run was deleted meanwhile.", "Begin a new one.") from error
-        try:
+        with lock:
             yield
-        finally:
-            lock.release()
 
     @property
     def state(self) -> State:
@@ -338,6 +336,11 @@ class Run:
             with self.hold(timeout):
                 pass
             self.erase()
+
+    def check_owned(self) -> None:
+        """RunError if it was found by the token that only looks."""
+        if self.looks:
+            raise RunError("This link only shows the run.", "Use the one of whoever began the run.")
 
     @property
     def discarded(self) -> bool:
@@ -449,12 +452,15 @@ def new_run(home: Path) -> Run:
     return Run(home / RUNS / token, token)
 
 
-def find_run(home: Path, token: str) -> Run:
-    """The run of a token, or of one that only looks.
+def find_run(home: Path, token: str, folders: bool) -> Run:
+    """The run of a token, of one that only looks, or of a folder where that may be.
 
     Raises:
         RunError: there is none.
     """
+    folder = Path(token).absolute()
+    if folders and not is_token(token) and is_run(folder):
+        return Run(folder, folder.name if folder.parent == home / RUNS else None)
     run = Run(home / RUNS / token, token)
     if is_token(token) and not run.exists:
         with contextlib.suppress(OSError):
@@ -465,18 +471,17 @@ def find_run(home: Path, token: str) -> Run:
     return run
 
 
-def bundle_of(home: Path, ref: str, folders: bool) -> tuple[Path, str] | None:
+def bundle_of(home: Path, ref: str, folders: bool, owned: bool = False) -> tuple[Path, str] | None:
     """The bundle's folder and the source of the run that a token, or a folder where that may be, names; else None.
 
     Raises:
-        RunError: there is no such run, or it has no model yet.
+        RunError: there is no such run, it has no model yet, or the token only looks where it must be `owned`.
     """
-    if folders and is_run(Path(ref)):
-        run = Run(Path(ref))
-    elif is_token(ref):
-        run = find_run(home, ref)
-    else:
+    if not is_token(ref) and not (folders and is_run(Path(ref))):
         return None
+    run = find_run(home, ref, folders)
+    if owned:
+        run.check_owned()
     if not run.has_model:
         fix = "Wait for its end, or stop it and keep the work."
         raise RunError(f"The run is {run.state} and has no model yet.", fix)
@@ -515,36 +520,31 @@ def opened(home: Path, token: str) -> Path | None:
     return folder if is_token(token) and folder.is_dir() else None
 
 
-def mend(home: Path) -> None:
-    """Erases what is left of deleted runs whose worker was killed, and marks queued runs of before."""
+def clean(home: Path, hours: float | None = None) -> int:
+    """Deletes runs and opened bundles of more `hours` ago, and leftovers; gives how many.
+
+    Deleted runs whose worker was killed before it could erase them go, too, and queued runs of before are marked.
+    """
+    cleaned, now = 0, time.time()
+    oldest = 0.0 if hours is None else now - hours * 3600
     for folder in (home / RUNS).glob("*"):
         run = Run(folder, folder.name)
-        with contextlib.suppress(RunError, DataError):
+        with contextlib.suppress(RunError, DataError, OSError):
             if run.discarded:
                 run.delete(timeout=0)
+            elif not run.exists:
+                if folder.stat().st_mtime < now - LEFTOVER_SECONDS and not is_held(run.lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    cleaned += 1
             elif run.info.state == State.QUEUED:
-                (home / QUEUE).mkdir(exist_ok=True)
-                (home / QUEUE / folder.name).touch()
-
-
-def clean(home: Path, hours: float) -> int:
-    """Deletes runs and opened bundles of more hours ago, and leftovers of runs; gives how many."""
-    cleaned, now = 0, time.time()
-    for run in runs_in(home):
-        with contextlib.suppress(RunError, DataError):
-            if not run.state.alive and now - run.info.updated > hours * 3600:
+                run.mark_waiting()
+            elif run.info.updated < oldest and not run.state.alive:
                 run.delete()
                 cleaned += 1
-    ages = dict.fromkeys((home / OPENED).glob("*"), hours * 3600)
-    for folder in (home / RUNS).glob("*"):
-        run = Run(folder)
-        if not run.exists and not is_held(run.lock):
-            ages[folder] = LEFTOVER_SECONDS
-    for folder, most in ages.items():
-        with contextlib.suppress(OSError):
-            if now - folder.stat().st_mtime > most:
-                shutil.rmtree(folder, ignore_errors=True)
-                cleaned += 1
+    for folder in (home / OPENED).glob("*"):
+        if folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
+            cleaned += 1
     return cleaned
 
 

@@ -32,16 +32,14 @@ from mind2mind.networks.mindgan import mean_code
 from mind2mind.runs import results
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
 from mind2mind.runs.run import (
-    WAKE,
     WORKER_LOCK,
     Run,
     State,
     bundle_of,
+    clean,
     codes_of,
     home_folder,
     is_run,
-    mend,
-    runs_in,
     waiting,
 )
 from mind2mind.training import transfer
@@ -50,8 +48,7 @@ from mind2mind.training.transfer import Ending
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 0.1  # between two looks for a stop
-LOOK_SECONDS = 0.5  # between two looks at the queue
-WAKE_SECONDS = 0.05  # between two looks whether to look at once
+LOOK_SECONDS = 0.05  # between two looks at the queue, which is a folder with a file for each run
 
 
 # One run
@@ -225,7 +222,7 @@ def main() -> int:
     if is_run(folder):
         carry_out(Run(folder), models_in(home_folder()))
     else:
-        serve(folder, float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_SECONDS)
+        serve(folder, float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_SECONDS, *sys.argv[3:])
     return 0
 
 
@@ -236,8 +233,11 @@ def models_in(home: Path) -> Catalogue:
     return Catalogue(home, weights_folder(), cpu, LOCAL, find_run=find_run, draw_preview=save_sheet)
 
 
-def serve(home: Path, idle_seconds: float) -> None:
-    """Carries out the home's queued runs in order; ends when idle, or at once if another worker serves it."""
+def serve(home: Path, idle_seconds: float, source: str | None = None) -> None:
+    """Carries out the home's queued runs in order; ends when idle, or at once if another worker serves it.
+
+    `source` is the model of a run that is likely to come: it is loaded ahead.
+    """
     lock, models = FileLock(home / WORKER_LOCK), models_in(home)
     while True:
         try:
@@ -245,7 +245,11 @@ def serve(home: Path, idle_seconds: float) -> None:
         except Timeout:
             return
         try:
-            mend(home)
+            clean(home)
+            if source:
+                with contextlib.suppress(Mind2MindError):
+                    models.load(source)
+                import torch._dynamo  # noqa: F401  an optimiser's first step does, which takes a second
             _serve(home, models, idle_seconds)
         finally:
             lock.release()
@@ -254,40 +258,12 @@ def serve(home: Path, idle_seconds: float) -> None:
 
 
 def _serve(home: Path, models: Catalogue, idle_seconds: float) -> None:
-    idle_since, seen = time.monotonic(), -1
+    idle_since = time.monotonic()
     while time.monotonic() - idle_since < idle_seconds:
         if queue := waiting(home):
             carry_out(queue[0], models)
             idle_since = time.monotonic()
-        elif (touched := _touched(home / WAKE)) != seen:
-            get_ready(home, models)
-            seen = touched
-        else:
-            _wait(home / WAKE)
-
-
-def get_ready(home: Path, models: Catalogue) -> None:
-    """Loads the source of the newest run that waits for its start: it is likely the next one."""
-    for run in reversed(runs_in(home)):
-        with contextlib.suppress(Mind2MindError):
-            if run.info.state == State.PREPARED:
-                models.load(run.info.model)
-                import torch._dynamo  # noqa: F401  an optimiser's first step does, which takes a second
-
-                return
-
-
-def _wait(wake: Path) -> None:
-    """LOOK_SECONDS, or until `wake` is touched."""
-    until, before = time.monotonic() + LOOK_SECONDS, _touched(wake)
-    while time.monotonic() < until and _touched(wake) == before:
-        time.sleep(WAKE_SECONDS)
-
-
-def _touched(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return path.stat().st_mtime_ns
-    return 0
+        time.sleep(LOOK_SECONDS)
 
 
 if __name__ == "__main__":
