@@ -550,18 +550,18 @@ STATUS = RunStatus(
 
 
 @pytest.mark.parametrize(
-    ("state", "error", "code"),
+    ("state", "error", "fault", "code"),
     [
-        ("done", None, 0),
-        ("stopped", None, 130),
-        ("prepared", None, 130),
-        ("interrupted", None, 1),
-        ("failed", "There are 1 codes. Give more pictures.", 2),
-        ("failed", "KeyError: 3 This is a fault of the program: log.txt has the details.", 1),
+        ("done", None, False, 0),
+        ("stopped", None, False, 130),
+        ("prepared", None, False, 130),
+        ("interrupted", None, False, 1),
+        ("failed", "There are 1 codes. Give more pictures.", False, 2),
+        ("failed", "KeyError: 3 This is a fault of the program: log.txt has the details.", True, 1),
     ],
 )
-def test_how_a_run_ends(state, error, code, capsys):
-    status = replace(STATUS, state=State(state), error=error)
+def test_how_a_run_ends(state, error, fault, code, capsys):
+    status = replace(STATUS, state=State(state), error=error, fault=fault)
     result = following.ended(status, Path("run"), {"pictures": 1})
     assert result.code == code
     assert result.document["state"] == state and result.document["pictures"] == 1

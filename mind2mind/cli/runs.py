@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SECONDS = str(BUDGETS["Standard"].seconds)
 EVERY = 0.2  # seconds between two looks at a run
-FAULT = "fault of the program"  # how the worker marks a failure that no user can mend
 NEAR_TOLD = 10  # near duplicates that are named
 
 
@@ -216,7 +215,7 @@ def ended(status: "RunStatus", out: Path, told_of: Mapping[str, Any]) -> Result:
             fix = _go_on_hint(out)
         print(f"error: {problem}\n{fix}", file=sys.stderr)
         document["error"] = {"problem": problem, "fix": fix}
-        return Result(document, lines, 1 if status.state == "interrupted" or FAULT in problem else 2)
+        return Result(document, lines, 1 if status.state == "interrupted" or status.fault else 2)
     terminal.note(f"The run is {status.state} and kept. {_go_on_hint(out)}")
     return Result(document, lines, STOPPED)
 

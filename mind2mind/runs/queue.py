@@ -530,7 +530,7 @@ class Runs:
                     raise RunError(f"The run is {state}.", _ADVICE[state])
                 run.request_stop(False)
                 queued = {"state": State.QUEUED, "before": state, "queued_at": time.time()}
-                run.update(error=None, advice=None, reason=None, **queued, **settings)
+                run.update(error=None, advice=None, fault=False, reason=None, **queued, **settings)
         return self.status(run.token)
 
     @contextlib.contextmanager

@@ -149,6 +149,7 @@ class RunInfo:
     reason: str | None = None  # the value of an Ending; in runs of before a sentence
     error: str | None = None
     advice: str | None = None
+    fault: bool = False  # whether the error is ours: no user can mend it
     quality: float | None = None
     floor: float | None = None
     best_step: int | None = None
@@ -574,6 +575,7 @@ class RunStatus:
     place_in_queue: int | None  # 1 is next
     reason: str | None  # why it ended: see Ending.explained
     error: str | None  # problem and advice
+    fault: bool = False  # whether the error is ours: no user can mend it
     quality: float | None
     floor: float | None
     usable: bool  # there is a bundle to sample from
@@ -633,6 +635,7 @@ def status_of(
         place_in_queue=places.index(run.folder) + 1 if run.folder in places else None,
         reason=info.reason,
         error=" ".join(part for part in (info.error, info.advice) if part) or None,
+        fault=info.fault,
         quality=last.get("quality") if info.quality is None else info.quality,
         floor=last.get("floor") if info.floor is None else info.floor,
         usable=run.has_model,

@@ -130,7 +130,8 @@ def _fail(run: Run, models: Catalogue, error: Exception) -> None:
             advice += " What it had learnt until then is kept and can be sampled."
     except Exception:
         log.exception("The last good weights could not be bundled.")
-    run.update(state=State.FAILED, error=problem, advice=advice)
+    fault = not isinstance(error, Mind2MindError | OSError)
+    run.update(state=State.FAILED, error=problem, advice=advice, fault=fault)
 
 
 def _bundle(run: Run, source: Model) -> bool:
