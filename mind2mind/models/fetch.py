@@ -128,19 +128,18 @@ class _Part:
             if note["url"] == url and note["tag"] and there <= (note["total"] or there):
                 self.done, self.total, self.tag = there, note["total"], note["tag"]
 
-    def begin(self, response: "httpx.Response") -> None:
-        """Takes an answer whose body is the rest, or a new beginning."""
+    def begin(self, response: "httpx.Response") -> bool:
+        """Takes an answer whose body is the rest, or a new beginning; False if it is neither."""
         told = re.fullmatch(rf"bytes {self.done}-\d+/(\d{{1,18}})", response.headers.get("Content-Range", ""))
         if response.status_code == 206 and told and self.total in (None, int(told[1])):
             self.total = int(told[1])
-            return
+            return True
         self.delete()
-        if response.status_code != 200:
-            raise _TryAgainError(f"the server answered {response.status_code} when asked for the rest")
         length = re.fullmatch(r"\d{1,18}", response.headers.get("Content-Length", ""), re.ASCII)
         self.total = int(length[0]) if length else None
         etag = response.headers.get("ETag", "")
         self.tag = etag if etag.startswith('"') else response.headers.get("Last-Modified")
+        return response.status_code == 200
 
     def check(self, most: int, room: int) -> None:
         """Raises where the file is too large, or the disk has no room for the rest of it."""
@@ -160,10 +159,6 @@ class _Part:
         self.done, self.total, self.tag = 0, None, None
         self.note.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
-
-
-class _TryAgainError(Exception):
-    """A connection brought nothing more; another may."""
 
 
 def _client(headers: Mapping[str, str]) -> "httpx.Client":
@@ -186,7 +181,7 @@ def _insist(client: "httpx.Client", part: _Part, most: int, room: int) -> Iterat
         before = part.done
         try:
             yield from _connection(client, part, most, room)
-        except (httpx.HTTPError, _TryAgainError) as error:
+        except httpx.HTTPError as error:
             tries = 1 if part.done - before >= WORTH else tries + 1
             unreached = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) and not part.done
             if tries >= TRIES or unreached or isinstance(error, httpx.TooManyRedirects):
@@ -202,11 +197,13 @@ def _insist(client: "httpx.Client", part: _Part, most: int, room: int) -> Iterat
 
 def _connection(client: "httpx.Client", part: _Part, most: int, room: int) -> Iterator[Downloading]:
     """One answer and its bytes."""
+    import httpx
+
     rest = {"Range": f"bytes={part.done}-", "If-Range": part.tag} if part.done and part.tag else {}
     with client.stream("GET", part.url, headers=rest) as response:
         code, host = response.status_code, response.url.host
         if code in RETRIED:
-            raise _TryAgainError(f"{host} answered {code}")
+            raise httpx.TransportError(f"{host} answered {code}")
         if code not in (200, 206, 416):
             fix = f"{REASONS.get(code, 'Try again later.')} {OTHERWISE}"
             raise WeightsError(f"{host} does not give {part.url} (answer {code}).", fix)
@@ -219,7 +216,8 @@ def _connection(client: "httpx.Client", part: _Part, most: int, room: int) -> It
             what = "a web page" if page else "something without encryption"
             fix = "This network may want a log-in, or the server is too busy: open the address in a browser."
             raise WeightsError(f"{host} gave {what} and not the file {part.url}.", f"{fix} {OTHERWISE}")
-        part.begin(response)
+        if not part.begin(response):
+            raise httpx.TransportError(f"the server answered {code} when asked for the rest")
         part.check(most, room)
         write_json(part.note, {"url": part.url, "tag": part.tag, "total": part.total})
         begun, first, told = time.monotonic(), part.done, 0.0
@@ -227,7 +225,7 @@ def _connection(client: "httpx.Client", part: _Part, most: int, room: int) -> It
             while chunk:
                 file.write(chunk)
                 part.done += len(chunk)
-                if part.done > (part.total or most):
+                if part.done > most:
                     part.check(most, room)
                 now = time.monotonic()
                 if now - told >= EVERY:
@@ -235,7 +233,7 @@ def _connection(client: "httpx.Client", part: _Part, most: int, room: int) -> It
                     yield Downloading(part.name, part.done, part.total, rate)
                 chunk = next(chunks, b"")
     if part.done < (part.total or 0):
-        raise _TryAgainError(f"it ended after {part.done:,} of {part.total:,} bytes")
+        raise httpx.TransportError(f"it ended after {part.done:,} of {part.total:,} bytes")
     part.total = part.done  # the server may have told none, and ended its answer in order
 
 

@@ -177,7 +177,7 @@ def look_up(repository: str, revision: str | None) -> Repository:
     Raises:
         WeightsError: there is no such repository or revision, it holds no bundle, or the Hub is not reached.
     """
-    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub import get_token
 
     name = f"'{repository}'" + (f" at '{revision}'" if revision else "")
     fix = "Check its name. For one that is private log in first: hf auth login, or set HF_TOKEN."
@@ -197,7 +197,8 @@ def look_up(repository: str, revision: str | None) -> Repository:
         if size > CAPS[part]:
             problem = f"{part} in {name} has {size:,} bytes, more than {CAPS[part]:,}."
             raise WeightsError(problem, "No model made by Mind2Mind is so large.")
-    return Repository(address, commit, files, build_hf_headers())
+    token = get_token()
+    return Repository(address, commit, files, {"Authorization": f"Bearer {token}"} if token else {})
 
 
 def card_for(folder: Path, repository: str) -> str:

@@ -9,7 +9,7 @@ goes on with random weights.
 
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,23 +151,19 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         said = str(error).strip().rpartition("WeightsUnpickler error: ")[2].partition("\n")[0]
         problem = f"{path} is cut off, damaged or no weights file: {type(error).__name__}: {said}."
         raise WeightsError(problem, again) from error
-    content = content if isinstance(content, Mapping) else {}
-    models = content.get("models", content)  # an ALAE's file has them there
+    models = content.get("models", content) if isinstance(content, Mapping) else None  # an ALAE's are there
+    sections = models if isinstance(models, Mapping) else {}
     tensors = {
         prefix + str(key): value.detach()
         for section, prefix in SECTIONS.items()
-        for key, value in _items(models, section)
+        if isinstance(part := sections.get(section), Mapping)
+        for key, value in part.items()
         if _is_plain(value)
     }
     if not tensors:
         fix = "Give an official file: an ALAE's, such as model_submitted.pth, or a MindGAN's, such as model299.pth."
         raise WeightsError(f"{path} holds no ALAE and no MindGAN.", fix)
     return tensors
-
-
-def _items(content: Any, section: str) -> Iterable[tuple[Any, Any]]:
-    part = content.get(section) if isinstance(content, Mapping) else None
-    return part.items() if isinstance(part, Mapping) else ()
 
 
 def _is_plain(value: Any) -> bool:
