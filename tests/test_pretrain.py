@@ -95,14 +95,11 @@ def test_a_compiled_step_is_the_same(tmp_path, monkeypatch):
     )  # bfloat16, in another order
 
 
-def test_bad_input_is_refused_at_the_call(tmp_path):
-    alae = new_alae(TINY, 0)
-    with pytest.raises(DataError, match="wants"):
-        pretrain(alae, torch.zeros(64, 3, 32, 32).byte(), discs(2), RECIPE, total_kimg=1, out=tmp_path)
-    with pytest.raises(DataError, match="4 pictures"):
-        pretrain(alae, discs(4), discs(2), RECIPE, total_kimg=1, out=tmp_path)
-    with pytest.raises(TrainingError, match="no checkpoint"):
-        run(alae, tmp_path, resume=True)
+def test_too_few_pictures_are_refused(tmp_path):
+    for i, picture in enumerate(discs(15)):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(tmp_path / f"{i:03d}.png")
+    with pytest.raises(DataError, match="Only 15 pictures"):
+        list(make_source([tmp_path], TINY, RECIPE, tmp_path / "out", kimg=1))
 
 
 @pytest.mark.parametrize(

@@ -148,9 +148,11 @@ def make_source(
     """
     if (kimg is None) == (minutes is None):
         raise ConfigError("The length of the training is not clear.", "Give either --kimg or --minutes.")
-    if resume:
-        _check_resumable(out)  # not only after an hour of reading pictures
-    elif any((out / name).exists() for name in (CHECKPOINT, WEIGHTS)):
+    if resume and kept_kimg(out) is None:  # said at once, not after an hour of reading pictures
+        raise TrainingError(
+            f"There is no checkpoint {out / CHECKPOINT}.", "Leave --resume out to begin anew."
+        )
+    if not resume and any((out / name).exists() for name in (CHECKPOINT, WEIGHTS)):
         raise RunError(f"There is already a training in {out}.", "Resume it, or choose another folder.")
     card = card or Card(id=out.name, title=out.name, knows="what it was trained on", credit="", licence="")
     alae, numbers = new_alae(architecture, seed), dict[str, Any]()
@@ -233,11 +235,11 @@ def _read(pictures: Pictures) -> Generator[Loading, None, tuple[Tensor, Tensor]]
         count += 1
         if count % 100 == 0:
             yield Loading(count, pictures.count)
-    held = min(HELD_OUT_MOST, round(count * HELD_OUT_SHARE))
-    if held < 1:
+    if count < FEWEST_PICTURES:
         raise DataError(
             f"Only {count} pictures can be used.", "A source model needs some thousands of one kind."
         )
+    held = min(HELD_OUT_MOST, round(count * HELD_OUT_SHARE))
     return pixels[: count - held], pixels[count - held : count]
 
 
@@ -306,26 +308,13 @@ def pretrain(
         should_stop: polled every step; a stopped training is saved first.
 
     Raises:
-        DataError: too few pictures, or of another size than the network's.
-        TrainingError: there is nothing to resume, or it was begun with other settings; while training: the loss
-            became nan (the last checkpoint is kept).
+        WeightsError: there is nothing to resume.
+        TrainingError: what is to be resumed was begun with other settings; while training: the loss became nan (the
+            last checkpoint is kept).
     """
-    a = alae.architecture
-    shape = (a.image_channels, a.resolution, a.resolution)
-    if len(pictures) < FEWEST_PICTURES or len(held_out) < 1:
-        raise DataError(
-            f"There are {len(pictures)} pictures to train on and {len(held_out)} held out.",
-            f"A source model needs at least {FEWEST_PICTURES} and 1; some thousands make a good one.",
-        )
-    if tuple(pictures.shape[1:]) != shape or tuple(held_out.shape[1:]) != shape:
-        raise DataError(
-            f"The pictures are {tuple(pictures.shape[1:])}, the architecture wants {shape} (C, H, W).",
-            "Choose the architecture of the pictures' size and channels.",
-        )
     total, every = max(1, round(total_kimg * 1000)), max(1, round(log_every * 1000))
     trainee = _trainee(alae, recipe, seed, total)
     if resume:
-        _check_resumable(out)
         trainee.load(out / CHECKPOINT)
 
     def save(losses: Tensor) -> dict[str, float]:
@@ -390,13 +379,6 @@ def kept_kimg(out: Path) -> float | None:
     return float(read_meta(out / CHECKPOINT)["kimg"]) if (out / CHECKPOINT).exists() else None
 
 
-def _check_resumable(out: Path) -> None:
-    if not (out / CHECKPOINT).exists():
-        raise TrainingError(
-            f"There is no checkpoint {out / CHECKPOINT}.", "Leave --resume out to begin anew."
-        )
-
-
 def _trainee(alae: ALAE, recipe: PretrainRecipe | PaperRecipe, seed: int, total: int) -> Trainee:
     """What trains the network by this recipe, on `total` pictures."""
     if isinstance(recipe, PaperRecipe):
@@ -411,15 +393,13 @@ def _look(trainee: Trainee, held_out: Tensor) -> dict[str, Any]:
     values: list[Tensor] = []
     shown: list[tuple[Tensor, Tensor]] = []
     trainee.swap()
-    try:
-        for chunk in held_out.split(batch_of(side)):
-            x, y = trainee.look(from_uint8(chunk.to(trainee.device)))
-            values.append(psnr(y.float().clamp(-1, 1), x))
-            if sum(len(before) for before, _ in shown) < SHOWN:
-                shown.append((x, y))
-        samples = trainee.samples(SHOWN)
-    finally:
-        trainee.swap()
+    for chunk in held_out.split(batch_of(side)):
+        x, y = trainee.look(from_uint8(chunk.to(trainee.device)))
+        values.append(psnr(y.float().clamp(-1, 1), x))
+        if sum(len(before) for before, _ in shown) < SHOWN:
+            shown.append((x, y))
+    samples = trainee.samples(SHOWN)
+    trainee.swap()
 
     def enlarged(x: Tensor) -> Tensor:
         return F.interpolate(x[:SHOWN].float(), size=side, mode="nearest").cpu()

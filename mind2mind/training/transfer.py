@@ -100,9 +100,6 @@ class Finished:
 
     step: int
     reason: Ending
-    best_step: int
-    quality: float | None  # of the best step
-    seconds: float
 
 
 Event = Progress | Preview | Finished
@@ -211,8 +208,7 @@ def _loop(learner: "Learner", folder: Path | None, should_stop: Callable[[], boo
     # after the checkpoint: a run that is resumed must come to the same as one that was not stopped
     if ending is Ending.STOPPED and learner.step > 0 and learner.look():
         learner.keep_best(folder)
-    best = learner.best_step, learner.best_quality
-    yield Finished(learner.step, ending or Ending.THROUGH, *best, learner.seconds)
+    yield Finished(learner.step, ending or Ending.THROUGH)
 
 
 class Learner:
