@@ -264,7 +264,7 @@ def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
     assert last[pictures.align].visible and "1 face not aligned" in last[pictures.faces]
     assert len(last[pictures.aligned].value) == 1
     visit = Visit.of(last[tab.steps.visit])
-    *_, last = pictures.align_faces(visit, "people", last[pictures.added])
+    *_, last = pictures.again(visit, "people", "face", last[pictures.added])
     assert last[pictures.crop] == "face" and not last[pictures.align].visible
     assert "1 x Face aligned" in last[pictures.faces] and "Above your pictures" in last[pictures.faces]
     again = tab.arrive(Visit.of(last[tab.steps.visit]), SimpleNamespace(query_params={}))

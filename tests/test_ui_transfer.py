@@ -398,23 +398,25 @@ def test_the_chart_leaves_out_what_is_no_number():
     metrics = [
         {"step": i, "critic_loss": float("nan") if i == 5 else i, "generator_loss": -i} for i in range(300)
     ]
-    curves = training.losses(metrics)
-    for curve in ("critic as measured", "critic", "generator"):
-        shown = curves[curves["curve"] == curve]
-        assert 298 < len(shown) <= 300 and shown["step"].iloc[-1] == 299
-    assert not curves["value"].isna().any()
-    assert len(training.losses([])) == len(training.qualities(metrics, 300)) == 0
+    metrics[7]["gap"] = float("inf")
+    shown = training.curves(metrics, training.LOSSES)
+    count = shown["curve"].value_counts()
+    assert (count["critic"], count["generator"]) == (299, 300) and "critic's gap" not in count
+    assert shown["step"].max() == 299 and len(training.curves([], training.LOSSES)) == 0
+    assert len(training.curves([], training.LOSSES, smooth=True)) == 0
+    assert len(training.curves(metrics, training.QUALITY)) == 0
 
 
 def test_the_smoothed_curve_goes_through_the_middle_and_does_not_lag():
     metrics = [{"step": i, "critic_loss": i + 50 * (-1) ** i} for i in range(200)]
-    curves = training.losses(metrics)
-    smooth = curves[curves["curve"] == "critic"].set_index("step")["value"]
+    shown = training.curves(metrics, training.LOSSES, smooth=True)
+    smooth = shown[shown["curve"] == "critic"].set_index("step")["value"]
     assert (smooth[20:180] - smooth.index[20:180]).abs().max() < 10
 
 
 def test_the_quality_is_shown_with_what_is_possible():
-    metrics = [{"step": i, "quality": 1 / (i + 1), "floor": 0.01} for i in range(10)]
-    curves = training.qualities(metrics, 50)
-    floor = curves[curves["curve"] == training.FLOOR]
-    assert floor[["step", "value"]].to_numpy().tolist() == [[0, 0.01], [50, 0.01]]
+    metrics = [{"step": i, "quality": 1 / (i + 1), "floor": 0.01} for i in range(10)] + [{"step": 10}]
+    shown = training.curves(metrics, training.QUALITY)
+    assert set(shown["curve"]) == set(training.QUALITY.values())
+    floor = shown[shown["curve"] == "best possible"]
+    assert floor["value"].tolist() == [0.01] * 10 and floor["step"].tolist() == [*range(10)]

@@ -1,7 +1,6 @@
 """Step 4 of the tab Transfer: what came of a run and how, taking it along, and the list of all runs."""
 
 import hashlib
-import html
 import importlib.util
 import os
 import time
@@ -34,7 +33,7 @@ from mind2mind.ui.shared import (
 )
 from mind2mind.ui.training import (
     MORE_STEPS,
-    RESULT,
+    Part,
     Steps,
     Training,
     Updates,
@@ -98,9 +97,7 @@ class Shelf:
         chosen = visit.token if visit.token in titles else None
         return {
             self.box: gr.Accordion(visible=bool(entries)),
-            self.runs: gr.Radio(
-                choices=[(entry_line(entry), entry.token) for entry in entries], value=chosen
-            ),
+            self.runs: gr.Radio(choices=[(entry_line(e), e.token) for e in entries], value=chosen),
             self.title: titles[chosen] if chosen else "",
             self.sure: gr.Column(visible=False),
         }
@@ -147,10 +144,7 @@ class Shelf:
         entries = self.studio.runs.list(visit.visitor)
         runs, size = plural(len(entries), "run"), size_text(sum(entry.bytes for entry in entries))
         text = f"{runs}, {size}: models, codes, small copies of pictures; also a run at work."
-        question = (
-            f'<div class="m2m-poor" role="alert"><b>Delete everything of yours?</b> {html.escape(text)}</div>'
-        )
-        return gr.Column(visible=True), question
+        return gr.Column(visible=True), boxed("poor", "Delete everything of yours?", text)
 
     def delete_all(self, visit: Visit) -> Updates:
         """Deletes all of the visitor's runs and opened models; the browser then remembers nothing of them."""
@@ -233,11 +227,8 @@ class Result:
                 self.copies = gr.HTML(elem_id="transfer-copies")
                 self.nearest = wall("transfer-nearest", "m2m-pairs")
             with gr.Accordion("How it learnt", open=False, elem_id="transfer-story") as self.story:
-                gr.HTML(
-                    note(
-                        "The same random inputs as the training went on. Move the slider, or see a film of it."
-                    )
-                )
+                how = "The same random inputs as the training went on. Move the slider, or see a film of it."
+                gr.HTML(note(how))
                 self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
                 self.at_step = gr.HTML(elem_id="transfer-at-step")
                 self.moments = wall("transfer-moments", "m2m-tiles m2m-small")
@@ -251,9 +242,8 @@ class Result:
                 self.of_source = wall("transfer-of-source", "m2m-tiles m2m-small")
         with gr.Row():
             self.go_on = gr.Button("Go on training", elem_id="transfer-go-on")
-            self.delete = gr.Button(
-                "Delete this run and its pictures", variant="stop", elem_id="transfer-delete"
-            )
+            delete = "Delete this run and its pictures"
+            self.delete = gr.Button(delete, variant="stop", elem_id="transfer-delete")
 
     def _build_keep(self) -> None:
         with gr.Row():
@@ -268,17 +258,14 @@ class Result:
         if not self.hub:
             return
         with gr.Accordion("Send it to the Hugging Face Hub", open=False):
-            kept = (
-                "Your pictures and their codes stay here: only the model, its card and 16 samples are sent."
-            )
-            gr.HTML(note(kept))
+            sent = "only the model, its card and 16 samples are sent."
+            gr.HTML(note(f"Your pictures and their codes stay here: {sent}"))
             gr.LoginButton(elem_id="transfer-login")
             with gr.Row():
                 called = "Name of the new repository"
                 self.name = gr.Textbox(label=called, max_lines=1, elem_id="transfer-hub-name")
-                self.private = gr.Checkbox(
-                    True, label="Private: only you see it", elem_id="transfer-hub-private"
-                )
+                private = "Private: only you see it"
+                self.private = gr.Checkbox(True, label=private, elem_id="transfer-hub-private")
             self.preview_card = gr.Button("Show me the card first", elem_id="transfer-hub-look")
             self.card = gr.Textbox(
                 label="Its card", lines=16, max_lines=30, interactive=False, visible=False,
@@ -290,7 +277,7 @@ class Result:
     def wire(self, training: Training) -> None:
         """The events; the end of a run that `training` follows brings its result."""
         steps = self.steps
-        shown = [steps.clock, steps.message, *named(steps.parts[RESULT])]
+        shown = [steps.clock, steps.message, *named(steps.parts[Part.RESULT])]
         drawn = steps.on(training.ended.change, self.finish, outputs=shown, live=True, **MODEL_WORK)
         steps.on(drawn.success, self.reveal, self.drawn, queue=False)
         steps.on(self.delete.click, self.shelf.delete_shown)
@@ -298,22 +285,14 @@ class Result:
         steps.on(self.go_on.click, training.train_on)
         shown = [self.moments, self.at_step]
         steps.on(self.moment.input, self.at, self.moment, outputs=shown, live=True, **MODEL_WORK)
-        full = {"show_progress": "full", **MODEL_WORK}
-        steps.on(
-            self.make_film.click, self.filmed, outputs=self.clip, show_progress_on=self.make_film, **full
-        )
+        full: dict[str, Any] = {"show_progress": "full"}
+        film = {"show_progress_on": self.make_film, **full, **MODEL_WORK}
+        steps.on(self.make_film.click, self.filmed, outputs=self.clip, **film)
         self.everything.wire(lambda stored: self.packed(Visit.of(stored)), steps.visit, **MODEL_WORK)
         if self.hub:
             shown = [self.card, self.send, self.sent]
-            steps.on(self.preview_card.click, self.card_of, self.name, outputs=shown, show_progress="full")
-            steps.on(
-                self.send.click,
-                self.publish,
-                self.name,
-                self.private,
-                outputs=shown[1:],
-                show_progress="full",
-            )
+            steps.on(self.preview_card.click, self.card_of, self.name, outputs=shown, **full)
+            steps.on(self.send.click, self.publish, self.name, self.private, outputs=shown[1:], **full)
 
     # Handlers
 
@@ -334,7 +313,9 @@ class Result:
 
     def reveal(self, visit: Visit, drawn: str | None) -> Updates:
         """Shows what was drawn, if the page has not turned to another run meanwhile."""
-        seen = {self.steps.parts[RESULT]: gr.Column(visible=True)} if drawn and drawn == visit.token else {}
+        seen = (
+            {self.steps.parts[Part.RESULT]: gr.Column(visible=True)} if drawn and drawn == visit.token else {}
+        )
         return seen | self.shelf.known(visit)
 
     def _harvest(self, token: str) -> tuple[Outcome, str]:

@@ -9,14 +9,15 @@ import html
 import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import pandas as pd
 from gradio.blocks import BlockContext
 
 from mind2mind.config import BUDGETS, CHANGED, DEFAULT, RECIPES, SETTINGS, Recipe, Setting, as_text, changed
-from mind2mind.errors import ConfigError, RunError
+from mind2mind.errors import RunError
 from mind2mind.runs.results import Quality
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.training.transfer import Ending
@@ -39,9 +40,7 @@ if TYPE_CHECKING:
 # --- What the steps of the tab share: the visit, the line that says what goes on, which parts are seen.
 
 Updates = dict[Any, Any]  # by component: what a handler gives
-F = TypeVar("F", bound=Callable[..., Any])
 
-CHECK, TRAIN, LIVE_PART, RESULT = "check", "train", "live", "result"
 JUMP = '<div class="m2m-note"><a href="#transfer-status">To your run, below</a></div>'  # it is a long way
 
 
@@ -51,12 +50,21 @@ def heading(number: int, title: str, text: str = "") -> str:
     return f'<div class="m2m-step"><h2>{number} · {html.escape(title)}</h2></div>{said}'
 
 
+class Part(str, Enum):
+    """Of the page: each is shown when its turn has come."""
+
+    CHECK = "check"
+    TRAIN = "train"
+    LIVE = "live"
+    RESULT = "result"
+
+
 class Steps:
     """Made before the steps, which are given it; `outputs` are set when all is built."""
 
     def __init__(self, studio: "Studio") -> None:
         self.studio = studio
-        self.parts: dict[str, gr.Column] = {}
+        self.parts: dict[Part, gr.Column] = {}
         self.outputs: list[Any] = []
 
     def build(self, visit: gr.BrowserState) -> None:
@@ -65,14 +73,12 @@ class Steps:
         self.jump = gr.HTML(elem_id="transfer-jump")
         self.message = gr.HTML(elem_id="transfer-message", render=False)  # its place is below the pictures
 
-    def part(self, name: str) -> gr.Column:
+    def part(self, name: Part) -> gr.Column:
         """A part of the page that is hidden until its turn comes; to be used in a `with`."""
-        self.parts[name] = gr.Column(visible=False, elem_id=f"transfer-part-{name}")
+        self.parts[name] = gr.Column(visible=False, elem_id=f"transfer-part-{name.value}")
         return self.parts[name]
 
-    def on(
-        self, event: Any, do: Callable[..., Any], *inputs: Any, outputs: Any = None, **settings: Any
-    ) -> Any:
+    def on(self, event: Any, do: Callable[..., Any], *inputs: Any, outputs: Any = None, **more: Any) -> Any:
         """Declares an event. `do` is given the visit and these inputs, and may update whatever has a name."""
 
         @functools.wraps(do)
@@ -84,11 +90,11 @@ class Steps:
             yield from do(Visit.of(stored), *rest)
 
         handler = stream if inspect.isgeneratorfunction(do) else call
-        return on(event, handler, [self.visit, *inputs], outputs or self.outputs, **settings)
+        return on(event, handler, [self.visit, *inputs], outputs or self.outputs, **more)
 
-    def only(self, *names: str) -> Updates:
+    def only(self, *names: Part) -> Updates:
         """Shows these parts and hides the others; a run is looked at as long as its part is seen."""
-        live = LIVE_PART in names
+        live = Part.LIVE in names
         seen = {part: gr.Column(visible=name in names) for name, part in self.parts.items()}
         return seen | {self.jump: JUMP if live else "", self.clock: gr.Timer(active=live)}
 
@@ -178,50 +184,32 @@ def uploads_left(public: bool) -> str:
 
 
 # --- The curves of a run as tables for `gr.LinePlot`, which redraws in place and never went blank.
-# Each loss is there as measured, pale, and smoothed, bold.
 
 WINDOW = 0.05  # share of a curve that a point of the smoothed one is the mean of, half of it on each side
 EDGE = 0.02  # share of the values at each end that is cut off: a wild start would flatten the rest
 LOSSES = {"critic_loss": "critic", "generator_loss": "generator", "gap": "critic's gap"}
-DISTANCE, FLOOR, RAW = "new pictures", "best possible", " as measured"
+QUALITY = {"quality": "new pictures", "floor": "best possible"}
 COLOURS = {"critic": "#6366f1", "generator": "#d97706", "critic's gap": "#16a34a"}
-QUALITY_COLOURS = {DISTANCE: "#6366f1", FLOOR: "#16a34a"}
+COLOURS |= {"new pictures": "#6366f1", "best possible": "#16a34a"}
 
 
-def _plot(elem_id: str, colours: dict[str, str]) -> gr.LinePlot:
-    """A plot of curves, each with its colour; beside each there may be one as measured, paler."""
-    pale = {name + RAW: colour + "50" for name, colour in colours.items()}
+def _plot(elem_id: str, names: dict[str, str]) -> gr.LinePlot:
     return gr.LinePlot(
-        x="step", y="value", color="curve", y_title=" ", color_title=" ", color_map=pale | colours,
-        colors_in_legend=list(colours), height=260, buttons=[], elem_id=elem_id,
+        x="step", y="value", color="curve", y_title=" ", color_title=" ", height=260, buttons=[], elem_id=elem_id,
+        color_map={name: COLOURS[name] for name in names.values()},
         x_label_angle=-45,  # or the steps of a long run lie on each other
     )  # fmt: skip
 
 
-def losses(metrics: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The critic's and the generator's loss and the gap over the steps."""
-    raw, smooth = [], []
-    for key, name in LOSSES.items():
-        curve = _curve(metrics, key, name + RAW)
-        low, high = curve["value"].quantile(EDGE), curve["value"].quantile(1 - EDGE)
-        curve["value"] = curve["value"].clip(low, high)
-        mean = curve["value"].rolling(1 + 2 * int(len(curve) * WINDOW / 2), center=True, min_periods=1).mean()
-        raw.append(curve)
-        smooth.append(curve.assign(value=mean, curve=name))
-    return pd.concat([*raw, *smooth], ignore_index=True)
-
-
-def qualities(metrics: Sequence[dict[str, Any]], total_steps: int) -> pd.DataFrame:
-    """The distance to the pictures kept aside, and the floor, over the steps; empty without any."""
-    distance, floor = _curve(metrics, "quality", DISTANCE), _curve(metrics, "floor", FLOOR)[-1:]
-    level = [floor.assign(step=step) for step in (0, max(total_steps, 1))] if len(distance) else []
-    return pd.concat([distance, *level], ignore_index=True)
-
-
-def _curve(metrics: Sequence[dict[str, Any]], key: str, name: str) -> pd.DataFrame:
-    found = [(m["step"], m[key]) for m in metrics if m.get(key) is not None]
-    curve = pd.DataFrame(found, columns=["step", "value"], dtype=float).assign(curve=name)
-    return curve[curve["value"].abs() < float("inf")].reset_index(drop=True)
+def curves(metrics: Sequence[dict[str, Any]], names: dict[str, str], smooth: bool = False) -> pd.DataFrame:
+    """Rows of step, curve and value for the metrics that are named; `smooth` for what is noisy."""
+    table = pd.DataFrame(metrics, columns=["step", *names], dtype=float).rename(columns=names)
+    table = table.set_index("step").replace([float("inf"), float("-inf")], float("nan"))
+    if smooth:
+        table = table.clip(table.quantile(EDGE), table.quantile(1 - EDGE), axis=1)
+        points = 1 + 2 * int(len(table) * WINDOW / 2)
+        table = table.rolling(points, center=True, min_periods=1).mean()
+    return table.reset_index().melt("step", var_name="curve").dropna(ignore_index=True)
 
 
 # --- The step itself.
@@ -270,13 +258,12 @@ class Training:
             self.keep = gr.Button("No, let it train", elem_id="transfer-discard-not")
         with gr.Row():
             with gr.Column(min_width=280):
-                gr.HTML(
-                    note("Losses and the critic's gap: they may go up and down; what counts is the quality.")
-                )
-                self.losses = _plot("transfer-losses", COLOURS)
+                what = "Losses and the critic's gap: they may go up and down; what counts is the quality."
+                gr.HTML(note(what))
+                self.losses = _plot("transfer-losses", LOSSES)
             with gr.Column(min_width=280):
                 gr.HTML(note("Quality: lower is better."))
-                self.qualities = _plot("transfer-qualities", QUALITY_COLOURS)
+                self.qualities = _plot("transfer-qualities", QUALITY)
                 self.quality = gr.HTML(elem_id="transfer-quality")
         gr.HTML(note("The same 16 random inputs as training goes on:"))
         self.previews = wall("transfer-previews", "m2m-tiles m2m-small")
@@ -289,9 +276,8 @@ class Training:
             self.tried_about = gr.HTML(elem_id="transfer-tried-about")
         with gr.Accordion("See this run on another device", open=False, elem_id="transfer-elsewhere"):
             info = "Whoever has it sees the run with its pictures and its result, and can change nothing."
-            self.link = gr.Textbox(
-                label="Link", info=info, interactive=False, buttons=["copy"], elem_id="transfer-link"
-            )
+            shown: dict[str, Any] = {"interactive": False, "buttons": ["copy"], "elem_id": "transfer-link"}
+            self.link = gr.Textbox(label="Link", info=info, **shown)
 
     def wire(self) -> None:
         """The events."""
@@ -301,9 +287,8 @@ class Training:
         steps.on(self.stop.click, self.halt, outputs=self.stop, queue=False)
         on(self.discard.click, lambda: gr.Row(visible=True), None, self.sure, queue=False)
         on(self.keep.click, lambda: gr.Row(visible=False), None, self.sure, queue=False)
-        steps.on(
-            self.draw.click, self.try_now, self.seed, outputs=[self.tried, self.tried_about], **MODEL_WORK
-        )
+        drawn = [self.tried, self.tried_about]
+        steps.on(self.draw.click, self.try_now, self.seed, outputs=drawn, **MODEL_WORK)
         on(steps.visit.change, None, steps.visit, self.link, js="m2m.linkTo")
         steps.on(steps.clock.tick, self.look, outputs=self.glance, concurrency_limit=None)
         shown = [
@@ -321,11 +306,8 @@ class Training:
 
     def begin(self, visit: Visit, seconds: int, recipe: str, *values: Any) -> Updates:
         """Queues the run, by the recipe with what was changed in it."""
-        if recipe not in RECIPES:
-            raise ConfigError(
-                f"There is no recipe {str(recipe)[:80]!r}.", f"Choose one of {', '.join(RECIPES)}."
-            )
-        chosen = changed(RECIPES[recipe], dict(zip(SETTINGS, values, strict=False)))
+        known, settings = RECIPES.get(recipe), dict(zip(SETTINGS, values, strict=False))
+        chosen = changed(known, settings) if known else recipe  # which the studio refuses
         return self.watch(visit, self.studio.runs.start(visit.needed_token, seconds=seconds, recipe=chosen))
 
     def train_on(self, visit: Visit) -> Updates:
@@ -338,7 +320,7 @@ class Training:
         """Shows a run, now and at each look, and nothing that another run has left."""
         emptied = {self.tried: [], self.tried_about: "", self.sure: gr.Row(visible=False)}
         here = {self.steps.visit: visit.at(status.token, status.look).stored(), self.steps.message: ""}
-        return self.steps.only(CHECK, LIVE_PART) | emptied | here | self._shown(status)
+        return self.steps.only(Part.CHECK, Part.LIVE) | emptied | here | self._shown(status)
 
     def look(self, visit: Visit) -> tuple[Any, ...]:
         """Where the run stands, as something to compare; of one that is gone each time something else."""
@@ -352,7 +334,9 @@ class Training:
         if status is None:  # deleted, here or on another page
             return self.steps.only() | {self.steps.message: deleted(self.studio.public)}
         # one that was taken out of the queue can be started again
-        return self.steps.only(CHECK, TRAIN) if status.state == State.PREPARED else self._shown(status)
+        return (
+            self.steps.only(Part.CHECK, Part.TRAIN) if status.state == State.PREPARED else self._shown(status)
+        )
 
     def _shown(self, status: RunStatus) -> Updates:
         alive, asked, preview = status.state.alive, status.state == State.STOPPING, status.preview_step
@@ -373,8 +357,8 @@ class Training:
                 STOPPING if asked else STOP, interactive=not asked, visible=alive and status.owned
             ),
             self.discard: gr.Button(visible=alive and status.owned),
-            self.losses: plot(losses(status.metrics)),
-            self.qualities: plot(qualities(status.metrics, status.total_steps)),
+            self.losses: plot(curves(status.metrics, LOSSES, smooth=True)),
+            self.qualities: plot(curves(status.metrics, QUALITY)),
             self.quality: so_far(status),
             self.previewed: None if preview is None else (status.token, preview),
         } | ({} if alive else ended)

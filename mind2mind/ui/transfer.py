@@ -51,10 +51,7 @@ from mind2mind.ui.shared import (
     wall,
 )
 from mind2mind.ui.training import (
-    CHECK,
-    LIVE_PART,
-    RESULT,
-    TRAIN,
+    Part,
     Steps,
     Training,
     Updates,
@@ -190,12 +187,6 @@ def of_faces(report: Report) -> str:
     )
 
 
-def cropped(crop: str) -> str:
-    """Above the pictures before and after the crop."""
-    kept = {"fit": "the whole picture, with bars", "centre": "the square in the middle"}.get(crop, "the face")
-    return note(f"Above your pictures as they are, below what the model gets: {kept}. Change it under More.")
-
-
 def costs(prepared: Prepared, pace: float | None) -> str:
     """What reading took, and what a budget buys; `pace` in steps a second."""
     read = f"Reading them took {brief(prepared.seconds)}." if prepared.seconds else ""
@@ -216,16 +207,13 @@ def near(left: Sequence[tuple[str, str]]) -> str:
 
 def sizes(counts: dict[str, int]) -> str:
     """A bar for each range of sizes."""
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(name)} px</th><td><div class="m2m-count" '
-        f'style="width:{100 * count / max(counts.values()):.0f}%"></div></td><td>{count:,}</td></tr>'
-        for name, count in counts.items()
+    row = (
+        '<tr><th scope="row">{} px</th><td><div class="m2m-count" style="width:{:.0%}"></div></td>'
+        "<td>{:,}</td></tr>"
     )
-    return (
-        f'<table class="m2m-sizes"><caption>The shorter side of your pictures</caption>{rows}</table>'
-        if rows
-        else ""
-    )
+    rows = [row.format(html.escape(size), n / max(counts.values()), n) for size, n in counts.items()]
+    caption = "<caption>The shorter side of your pictures</caption>"
+    return f'<table class="m2m-sizes">{caption}{"".join(rows)}</table>' if rows else ""
 
 
 def table(report: Report, most: int = 500) -> str:
@@ -244,11 +232,11 @@ def table(report: Report, most: int = 500) -> str:
 
 Added = tuple[str, list[str]]  # a title and the paths of uploads, as this session remembers them
 
-CROPS = [
-    ("the square in the middle", "centre"),
-    ("the whole picture, with bars", "fit"),
-    ("the face, aligned and cropped", "face"),
-]
+CROPS = {
+    "centre": "the square in the middle",
+    "fit": "the whole picture, with bars",
+    "face": "the face, aligned and cropped",
+}
 COMPARED = 8  # pictures beside their reconstructions
 CLOSER = 320  # px a side of the slider that shows one larger
 PAGE = 60  # thumbnails at a time
@@ -269,11 +257,8 @@ class Pictures:
 
     def build(self) -> None:
         """Step 1."""
-        gr.HTML(
-            heading(
-                1, "Your pictures", "20 are a beginning, 200 are good. They should show one kind of thing."
-            )
-        )
+        good = "20 are a beginning, 200 are good. They should show one kind of thing."
+        gr.HTML(heading(1, "Your pictures", good))
         first = next(iter(self.sources.values()))
         self.source = gr.Dropdown(
             [(m.title, m.id) for m in self.sources.values()], value=first.id, label="Source model",
@@ -284,10 +269,8 @@ class Pictures:
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 self.consent.build()
-                open_to_all = not self.consent.needed
-                with gr.Column(
-                    visible=open_to_all, min_width=280, elem_id="transfer-uploads"
-                ) as self.uploads:
+                free, name = not self.consent.needed, "transfer-uploads"
+                with gr.Column(visible=free, min_width=280, elem_id=name) as self.uploads:
                     gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
                     self.files = gr.File(
                         file_count="multiple", label="Drop pictures, or one zip", height=150,
@@ -303,10 +286,9 @@ class Pictures:
                 for credit in dict.fromkeys(e.credit for e in self.examples if e.credit):
                     gr.HTML(f'<div class="m2m-note"><p>{linked(credit)}</p></div>')
         with gr.Accordion("More", open=False):
-            info = "Another choice reads all pictures of the set again."
-            self.crop = gr.Radio(
-                CROPS, value=first.crop, label="Use of each picture", info=info, elem_id="transfer-crop"
-            )
+            crops = [(said, crop) for crop, said in CROPS.items()]
+            use, info = "Use of each picture", "Another choice reads all pictures of the set again."
+            self.crop = gr.Radio(crops, value=first.crop, label=use, info=info, elem_id="transfer-crop")
         self.over = gr.Button("Start over with an empty set", visible=False, elem_id="transfer-over")
         self.added = gr.State(None)  # `Added`
 
@@ -354,10 +336,10 @@ class Pictures:
             steps.on(box.upload, self.add, box, *chosen, **MODEL_WORK)
         steps.on(self.sets.select, self.add_example, *chosen, **MODEL_WORK)
         turned = on(self.source.input, self.crop_of, self.source, self.crop, live=True)
-        for event in (turned.then, self.crop.input):
+        aligned = on(self.align.click, lambda: "face", None, self.crop)
+        taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
+        for event in (turned.then, aligned.then, taken.then, self.crop.input):
             steps.on(event, self.again, *chosen, **MODEL_WORK)
-        steps.on(self.align.click, self.align_faces, self.source, self.added, **MODEL_WORK)
-        steps.on(self.take.click, self.take_other, self.added, **MODEL_WORK)
         steps.on(self.over.click, self.start_over)
         steps.on(self.compared.select, self.look_closer, outputs=self.closer, **MODEL_WORK)
         on(self.closer.change, None, js="m2m.closer")
@@ -401,18 +383,20 @@ class Pictures:
 
     def again(self, visit: Visit, source: str, crop: Any, added: Added | None) -> Iterator[Updates]:
         """Reads the whole set once more, with another source or crop."""
-        yield from self._again(visit, source, crop, added)
+        prepared, (title, files) = self.waiting(visit), added or ("", [])
+        paths = [Path(file) for file in files]
+        if prepared is None or (prepared.model, prepared.crop) == (source, crop):
+            yield self.steps.unchanged
+        elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
+            yield {self.steps.message: note("Add your pictures again to have them read this way.")}
+        else:
+            yield from self._read(visit, paths, source, crop, title, None)
 
-    def align_faces(self, visit: Visit, source: str, added: Added | None) -> Iterator[Updates]:
-        """The same pictures, their faces aligned."""
-        yield from self._again(visit, source, "face", added)
-
-    def take_other(self, visit: Visit, added: Added | None) -> Iterator[Updates]:
-        """The same pictures, read by the model that knows them better."""
+    def other(self, visit: Visit, source: str, crop: str) -> tuple[str, str]:
+        """The model that knows the pictures better, and how it is to take them."""
         prepared = self.waiting(visit)
-        if prepared and prepared.others:
-            crop = "centre" if prepared.crop == "face" else prepared.crop
-            yield from self._again(visit, prepared.others[0].id, crop, added)
+        better = prepared.others[0].id if prepared and prepared.others else source
+        return better, "centre" if crop == "face" else crop
 
     def start_over(self, visit: Visit) -> Updates:
         """Empties the set."""
@@ -431,24 +415,8 @@ class Pictures:
         if waiting := self.waiting(visit):
             self.studio.runs.delete(waiting.token)
 
-    def _again(self, visit: Visit, source: str, crop: Any, added: Added | None) -> Iterator[Updates]:
-        prepared, (title, files) = self.waiting(visit), added or ("", [])
-        paths = [Path(file) for file in files]
-        if prepared is None or (prepared.model, prepared.crop) == (source, crop):
-            yield self.steps.unchanged
-        elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
-            yield {self.steps.message: note("Add your pictures again to have them read this way.")}
-        else:
-            yield from self._read(visit, paths, source, crop, title)
-
     def _read(
-        self,
-        visit: Visit,
-        paths: Sequence[Path],
-        source: str,
-        crop: Any,
-        title: str,
-        added: Added | None = None,
+        self, visit: Visit, paths: Sequence[Path], source: str, crop: Any, title: str, added: Added | None
     ) -> Iterator[Updates]:
         """Adds to the set that is there, if it is read the same way; else makes a new one in its place."""
         message, cost, ref = self.steps.message, cost_of(self.studio, source), known_ref(self.studio, source)
@@ -464,17 +432,11 @@ class Pictures:
                     continue
                 if event.token != token:
                     self._drop(visit)
-                yield (
-                    self.shown(event)
-                    | self.steps.only(CHECK, TRAIN)
-                    | {
-                        message: "",
-                        self.added: (title, [*before, *map(str, paths)]),
-                        self.steps.visit: visit.at(event.token).stored(),
-                    }
-                )
+                here: Updates = {message: "", self.steps.visit: visit.at(event.token).stored()}
+                here |= {self.added: (title, [*before, *map(str, paths)])}
+                yield self.shown(event) | self.steps.only(Part.CHECK, Part.TRAIN) | here
         except (Mind2MindError, gr.Error):  # what was there before is there still
-            yield self.steps.only(*((CHECK, TRAIN) if present else ())) | {message: ""}
+            yield self.steps.only(*((Part.CHECK, Part.TRAIN) if present else ())) | {message: ""}
             raise
 
     def _encode(
@@ -491,12 +453,14 @@ class Pictures:
         couples = self.comparison(prepared.token, count=COMPARED)
         aligned, faces = self.studio.runs.alignment(prepared.token), of_faces(prepared.report)
         told = "Your picture, below it what the model gets of it:"
+        kept = f"below what the model gets: {CROPS[prepared.crop]}. Change it under More."
+        cropped = note(f"Above your pictures as they are, {kept}")
         trainable = ready and prepared.count > 1 and not on_zerogpu()  # there another process trains
         return {
             self.source: prepared.model,
             self.crop: prepared.crop,
             self.over: gr.Button(visible=ready),
-            self.faces: faces or (cropped(prepared.crop) if aligned else ""),
+            self.faces: faces or (cropped if aligned else ""),
             self.aligned: gr.Gallery(captioned(aligned, told), visible=bool(aligned)),
             self.align: gr.Button(visible=ready and prepared.report.faces()[Remark.NOT_ALIGNED] > 0),
             self.compared: gr.Gallery(pairs(couples, REBUILT), selected_index=None),
@@ -607,13 +571,13 @@ class TransferTab:
         self.steps.build(visit)
         self.pictures.build()
         self.steps.message.render()  # type: ignore[no-untyped-call]
-        with self.steps.part(CHECK):
+        with self.steps.part(Part.CHECK):
             self.pictures.build_check()
-        with self.steps.part(TRAIN):
+        with self.steps.part(Part.TRAIN):
             self.training.build_train()
-        with self.steps.part(LIVE_PART):
+        with self.steps.part(Part.LIVE):
             self.training.build_live()
-        with self.steps.part(RESULT):
+        with self.steps.part(Part.RESULT):
             self.result.build()
         self.shelf.build()
 
@@ -655,4 +619,4 @@ class TransferTab:
         known |= self.pictures.shown(prepared, waiting and status.owned)
         if not waiting:
             return known | self.training.watch(visit, status)
-        return known | self.steps.only(*((CHECK, TRAIN) if status.owned else (CHECK,)))
+        return known | self.steps.only(*((Part.CHECK, Part.TRAIN) if status.owned else (Part.CHECK,)))
