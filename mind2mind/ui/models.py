@@ -107,19 +107,16 @@ class ModelsTab:
             self.everything = [self.here]
             on(opening, self.look, None, self.everything)
             return []
-        gr.HTML(
-            note(
-                "Published by their authors, and fetched only when you press Download. The sizes are what "
-                "stays on your disk; the downloads themselves may be larger."
-            )
-        )
+        text = "Published by their authors, and fetched only when you press Download. The sizes are what stays on "
+        gr.HTML(note(text + "your disk; the downloads themselves may be larger."))
         self.status = gr.HTML(elem_id="models-status")
         self.stop = gr.Button("Stop and keep the part", visible=False, variant="stop", elem_id="models-stop")
         self.rows: dict[str, tuple[gr.Row, gr.Button]] = {}
         asks: list[tuple[Any, Any]] = []
         press: dict[str, Any] = {"value": "Download", "scale": 0, "min_width": 130}
+        wanted = self.studio.models.available()
         for remote in self.studio.models.available(here=True):
-            with gr.Row(elem_classes="m2m-offer") as row:
+            with gr.Row(elem_classes="m2m-offer", visible=remote in wanted) as row:
                 gr.HTML(card(remote))
                 button = gr.Button(elem_id=f"download-{remote.id}", **press)
             self.rows[remote.id] = row, button
@@ -143,7 +140,7 @@ class ModelsTab:
         on(opening, self.look, None, self.everything)
         on(self.stop.click, self.halt, None, self.stop, queue=False)
         fetching: dict[str, Any] = {"concurrency_id": "download", "concurrency_limit": 2, "js": TO_STATUS}
-        events = [on(ask, self.get, wanted, self.everything, **fetching) for ask, wanted in asks]
+        events = [on(ask, self.get, ref, self.everything, **fetching) for ask, ref in asks]
         events.append(on(self.remove.click, self.delete, self.removable, self.everything))
         return [on(event.then, self.look, None, self.everything) for event in events]
 
@@ -154,14 +151,10 @@ class ModelsTab:
         if self.studio.public or str(request.session_hash) in self.stops:
             return updates
         wanted = {remote.id for remote in self.studio.models.available()}
+        mine = [(m.title, m.id) for m in models if m.folder.parent == self.studio.models.downloads]
         updates |= {row: gr.Row(visible=model_id in wanted) for model_id, (row, _) in self.rows.items()}
-        folder = self.studio.models.downloads
-        mine = [(m.title, m.id) for m in models if m.folder.parent == folder]
-        updates |= {
-            self.removable: gr.Dropdown(choices=mine, value=None),
-            self.stop: gr.Button(visible=False),
-        }
-        return updates | {button: gr.Button(interactive=True) for button in self.buttons}
+        updates |= {button: gr.Button(interactive=True) for button in self.buttons}
+        return updates | {self.removable: gr.Dropdown(mine, value=None), self.stop: gr.Button(visible=False)}
 
     def get(self, ref: str, request: gr.Request) -> Iterator[Updates]:
         """A download as it goes on; `look` must come after it, since this may end by any exception."""

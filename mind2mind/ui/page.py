@@ -163,20 +163,19 @@ def follow_no_address() -> None:
     Raises:
         ConfigError: this version of Gradio fetches in another way.
     """
+    asked = []
 
     async def refuse(url: str, cache_dir: str) -> str:
+        asked.append(url)
         raise gr.Error("This is no uploaded file: web addresses are not followed.", print_exception=False)
 
     processing_utils.async_ssrf_protected_download = refuse
     file = {"path": "http://127.0.0.1:9/", "meta": {"_type": "gradio.FileData"}}
-    try:
+    with contextlib.suppress(Exception):
         asyncio.run(processing_utils.async_move_files_to_cache(file, gr.File(render=False)))
-    except gr.Error:
-        return
-    except Exception:
-        log.debug("Gradio tried to follow an address", exc_info=True)
-    problem = f"Gradio {gr.__version__} fetches web addresses that callers send in the place of files."
-    raise ConfigError(problem, "Install the packages of requirements.txt.")
+    if not asked:
+        problem = f"Gradio {gr.__version__} fetches web addresses that callers send in the place of files."
+        raise ConfigError(problem, "Install the packages of requirements.txt.")
 
 
 def use_folder(home: Path) -> None:
@@ -184,10 +183,10 @@ def use_folder(home: Path) -> None:
 
     It lies outside of the working directory, where a file whose name begins with a dot would stop an upload.
     """
-    for old in (home / "gradio").glob("*"):
-        if not (old.name.isdigit() and psutil.pid_exists(int(old.name))) or old.name == str(os.getpid()):
-            shutil.rmtree(old, ignore_errors=True)
     folder = home / "gradio" / str(os.getpid())
+    for old in folder.parent.glob("*"):
+        if old == folder or not (old.name.isdigit() and psutil.pid_exists(int(old.name))):
+            shutil.rmtree(old, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
 
