@@ -11,7 +11,6 @@ import hashlib
 import io
 import itertools
 import math
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -27,11 +26,11 @@ from PIL import Image
 from torch import Tensor
 
 from mind2mind.config import FEW, MANY, Crop, Limits, batch_of, check_seeds
+from mind2mind.data.codes import of_pixels
 from mind2mind.data.dataset import NOTHING, Pictures, Report
 from mind2mind.data.images import (
     before_and_after,
     face_of,
-    from_uint8,
     grid,
     open_picture,
     save_png,
@@ -152,16 +151,6 @@ def rebuild(model: Model, pixels: Tensor) -> tuple[list[Image.Image], list[float
     return images, ratios
 
 
-@torch.no_grad()
-def encode(model: Model, image: Image.Image) -> Tensor:
-    """E of one picture, cut as the model's card says, (1, latent_size), on the CPU."""
-    architecture = model.alae.architecture
-    if image.mode not in ("L", "RGB"):
-        image = image.convert("RGB")
-    x = to_tensor(image, architecture.resolution, architecture.image_channels, model.card.crop)
-    return model.alae.encode(from_uint8(x[None]).to(model.alae.w_avg.device)).cpu()
-
-
 def pictures_for(
     model: Model, sources: Sequence[Path], crop: Crop | None, limits: Limits, before: Report = NOTHING
 ) -> Pictures:
@@ -216,31 +205,21 @@ def save_clip(frames: Iterable[Image.Image], path: Path, fps: float = 24) -> Non
     first = next(colour, None)
     if first is None:
         raise DataError("A clip without a frame cannot be written.", "Ask for one frame or more.")
-    stream = itertools.chain([first], colour)
+    stream: Iterator[Image.Image] = itertools.chain([first], colour)
     if ending not in ENDINGS or path.is_dir():
         _save_folder(stream, path)
     elif ending == ".mp4":
         _save_mp4(stream, path, fps)
-    elif ending == ".webp":
-        _save_animated(stream, path, fps, "WEBP", quality=90)
     else:
-        # quantised by us: left to Pillow, RGB frames take a hundred times as long
-        reduced = (frame.quantize(method=Image.Quantize.FASTOCTREE) for frame in stream)
-        _save_animated(reduced, path, fps, "GIF", disposal=1)
-
-
-def _save_animated(frames: Iterator[Image.Image], path: Path, fps: float, kind: str, **options: int) -> None:
-    first, milliseconds = next(frames), round(1000 / fps)
-    with atomic(path) as temporary:
-        first.save(
-            temporary,
-            format=kind,
-            save_all=True,
-            append_images=list(frames),
-            duration=milliseconds,
-            loop=0,
-            **options,
-        )
+        kind: dict[str, Any] = {"format": "WEBP", "quality": 90}
+        if ending == ".gif":  # quantised by us: left to Pillow, RGB frames take a hundred times as long
+            kind = {"format": "GIF", "disposal": 1}
+            stream = (frame.quantize(method=Image.Quantize.FASTOCTREE) for frame in stream)
+        first, *others = stream
+        with atomic(path) as temporary:
+            first.save(
+                temporary, save_all=True, append_images=others, duration=round(1000 / fps), loop=0, **kind
+            )
 
 
 def _save_mp4(frames: Iterator[Image.Image], path: Path, fps: float) -> None:
@@ -255,27 +234,19 @@ def _save_mp4(frames: Iterator[Image.Image], path: Path, fps: float) -> None:
             stream = film.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         except ValueError as error:  # PyAV's UnknownCodecError
             raise DataError("MP4 needs libx264, which PyAV lacks here.", "Choose .webp.") from error
-        stream.width, stream.height = first.size
+        stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "18", "preset": "veryfast"}
         for frame in itertools.chain([first], map(_even, frames)):
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24")))
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         film.mux(stream.encode(None))
 
 
-def _even(frame: Image.Image) -> Image.Image:
-    """At least 256 px a side by a whole factor, and even sides (4:2:0 asks for them) by doubling an edge."""
-    factor = math.ceil(SMALLEST / min(frame.size))
-    if factor > 1:
-        frame = frame.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)
-    width, height = (side + side % 2 for side in frame.size)
-    if (width, height) == frame.size:
-        return frame
-    padded = Image.new("RGB", (width, height))
-    for x in (width - frame.width, 0):
-        for y in (height - frame.height, 0):
-            padded.paste(frame, (x, y))
-    return padded
+def _even(frame: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(H, W, 3): 256 px a side or more by a whole factor; even (4:2:0 asks for it) by doubling an edge."""
+    factor = max(1, math.ceil(SMALLEST / min(frame.size)))
+    pixels = np.asarray(frame).repeat(factor, 0).repeat(factor, 1)
+    return np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
 
 
 def _save_folder(frames: Iterator[Image.Image], folder: Path) -> None:
@@ -330,16 +301,12 @@ def measure(model: Model) -> Cost:
     noise = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, shape, dtype=torch.uint8, generator=noise)
 
-    @torch.inference_mode()
-    def encoding() -> None:
-        alae.encode(from_uint8(pixels).to(alae.w_avg.device)).cpu()
-
     weights = sum(t.numel() * t.element_size() for t in alae.state_dict().values())
     largest = 4 * a.start_channels * a.resolution**2
-    return Cost(_fastest(drawing), _fastest(encoding), weights + MAPS * largest)
+    return Cost(_fastest(drawing), _fastest(lambda: of_pixels(alae, pixels)), weights + MAPS * largest)
 
 
-def _fastest(work: Callable[[], None]) -> float:
+def _fastest(work: Callable[[], object]) -> float:
     """Seconds; the least, since whatever else this computer does only adds to them."""
     times: list[float] = []
     while len(times) < 2 or (len(times) < TRIES and sum(times) < TRY_SECONDS):
@@ -477,14 +444,19 @@ class Draw:
         if isinstance(endpoint, int):
             w = codes_of(model, [endpoint])
         elif isinstance(endpoint, Path):
-            w = encode(model, open_picture(endpoint, self.limits, endpoint.name))
+            w = _encoded(model, open_picture(endpoint, self.limits, endpoint.name))
         else:
-            w = encode(model, endpoint)
+            w = _encoded(model, endpoint)
         with self._guard:
             self._codes[key] = w
             while len(self._codes) > CODES_KEPT:
                 self._codes.popitem(last=False)
         return w
+
+
+def _encoded(model: Model, image: Image.Image) -> Tensor:
+    a = model.alae.architecture
+    return of_pixels(model.alae, to_tensor(image, a.resolution, a.image_channels, model.card.crop)[None])
 
 
 def _name(endpoint: Endpoint) -> tuple[object, ...]:
@@ -521,9 +493,7 @@ def keep_freed() -> bool:
 
     One arena for all threads, since others hold no block above 64 MB.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # musl and others have no mallopt
         mallopt = ctypes.CDLL(None).mallopt
         settings = ((ARENA_MAX, 1), (MMAP_THRESHOLD, KEPT_BYTES), (TRIM_THRESHOLD, KEPT_BYTES))
         return [mallopt(name, value) for name, value in settings] == [1] * len(settings)
@@ -532,6 +502,5 @@ def keep_freed() -> bool:
 
 def give_back() -> None:
     """Gives what is free now back to the system: for a process that only waits from here on."""
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import png_meta
+from tiny import followed, png_meta
 
 from mind2mind import draw as gallery
 from mind2mind.config import ARCHITECTURES
@@ -78,7 +78,7 @@ def test_the_skin_is_read_right_on_the_originals():
 def test_a_minute_of_steps_on_the_aliens_gives_aliens(studio, prepared, tmp_path):
     token = prepared("aliens").token
     studio.runs.start(token, steps=MINUTE)
-    *_, status = studio.runs.attach(token)
+    status = followed(studio, token)
     assert status.state == "done", status.error
     seeds = range(256)
     images = studio.draw.sample(token, seeds, noise="none")

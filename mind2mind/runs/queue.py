@@ -1,6 +1,6 @@
 """Runs: transfers from the pictures to the result, in the order in which they were handed in.
 
-`Runs` is the facade's part; whoever holds a run's token may see, stop and delete it: there is no other key. Training
+`Runs` is the facade's part; whoever holds a run's token may see, stop and delete it, and a second token only looks. Training
 is a worker process's: `start` queues a run and sees to it that a worker is there. Whatever decides by counting (the
 queue, a visitor's runs) does so under one lock of the home.
 """
@@ -408,15 +408,6 @@ class Runs:
             self.launcher.ensure(run)
         return status_of(run, waiting(self.home) if run.home else [], self.limits.keep_hours)
 
-    def attach(self, token: str, every: float = 0.5) -> Iterator[RunStatus]:
-        """Follows a run: its status at once, then every `every` seconds; ends when the run has ended."""
-        while True:
-            status = self.status(token)
-            yield status
-            if not status.state.alive:
-                return
-            time.sleep(every)
-
     def list(self, visitor: str | None = None) -> builtins.list[RunStatus]:
         """The home's runs, the newest first: a visitor's, or on a server that is not public everybody's."""
         found = []
@@ -523,9 +514,8 @@ class Runs:
             self._check_limits(run)
             with run.hold():
                 state = run.info.state
-                state = (
-                    State.INTERRUPTED if state == State.RUNNING else state
-                )  # we hold its lock: nobody runs it
+                if state == State.RUNNING:  # we hold its lock: nobody runs it
+                    state = State.INTERRUPTED
                 if state not in allowed:
                     raise RunError(f"The run is {state}.", _ADVICE[state])
                 run.request_stop(False)
@@ -536,12 +526,11 @@ class Runs:
     @contextlib.contextmanager
     def _gate(self, run: Run) -> Iterator[None]:
         """One decision at a time for the home's runs; a run elsewhere has no queue."""
+        if not run.home:
+            yield
+            return
         try:
-            gate = (
-                FileLock(self.home / "gate.lock").acquire(timeout=10)
-                if run.home
-                else contextlib.nullcontext()
-            )
+            gate = FileLock(self.home / "gate.lock").acquire(timeout=10)
         except Timeout as error:
             raise RunError("The queue is busy.", "Try again in a moment.") from error
         with gate:
@@ -570,12 +559,14 @@ class Runs:
         most = self.limits.prepared_per_visitor
         if most is None:
             return
-        infos = [run.info for run in runs_in(self.home)]
-        whose = [(info.visitor, info.address) for info in infos if info.state == State.PREPARED]
-        if whose.count((visitor, address)) >= most:
-            raise RunError(
-                f"You already have {most} sets of pictures that wait.", "Start or delete one of them."
-            )
+        there = 0
+        for run in runs_in(self.home):
+            with contextlib.suppress(RunError, DataError):  # deleted meanwhile
+                info = run.info
+                there += (info.state, info.visitor, info.address) == (State.PREPARED, visitor, address)
+        if there >= most:
+            fix = "Start or delete one of them."
+            raise RunError(f"You already have {most} sets of pictures that wait.", fix)
 
 
 _ADVICE = {

@@ -24,8 +24,7 @@ from mind2mind.data.images import grid, save_png, to_image
 from mind2mind.draw import save_clip
 from mind2mind.errors import COMMAND
 from mind2mind.files import atomic, load_tensors
-from mind2mind.judge import verdict as originality
-from mind2mind.judge.verdict import Originality
+from mind2mind.judge.verdict import Originality, originality_of
 from mind2mind.models.bundle import PARTS, Model, describe, usage
 from mind2mind.models.catalogue import Catalogue, zip_at
 from mind2mind.networks import mindgan
@@ -37,18 +36,6 @@ FPS = 8  # of the film
 HELD = 12  # frames: how long its end is seen
 BETWEEN = 1  # frames drawn between two previews of a small model
 SMOOTH_SIDE, WIDE_SIDE = 128, 512  # px: larger ones get no frames between; from there on 4 pictures a frame
-
-
-def beside_originals(
-    model: Model, run: Run, seeds: Sequence[int]
-) -> tuple[list[Image.Image], list[Image.Image], Originality]:
-    """Each seed's sample, the original nearest to it (a thumbnail), and how near they are as they are drawn."""
-    w, (made, rows) = gallery.codes_of(model, seeds), codes_of(run)
-    seen = originality.originality_of(w, made.w)
-    originals = [
-        to_image(small) for small in codes.thumbnails(run.codes, [rows[int(i)] for i in seen.nearest])
-    ]
-    return gallery.sample(model, seeds, w=w), originals, seen
 
 
 def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
@@ -141,17 +128,18 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
     """
     model, source = library.load(run.token), library.load(run.info.model)
     seeds = SEEDS[: shown(model)] if seeds is None else seeds
-    samples, originals, seen = beside_originals(model, run, seeds)
+    w, (made, rows) = gallery.codes_of(model, seeds), codes_of(run)
+    seen = originality_of(w, made.w)
     return Outcome(
         status=status,
         seeds=seeds,
-        samples=samples,
-        originals=originals,
+        samples=gallery.sample(model, seeds, w=w),
+        originals=[*map(to_image, codes.thumbnails(run.codes, [rows[int(i)] for i in seen.nearest]))],
         near=seen.near.tolist(),
         of_source=gallery.sample(source, SEEDS[: min(OF_SOURCE, shown(model))]),
         source_title=source.card.title,
         quality=Quality.of(status),
-        originality=judged(model.g, model.z_dim, codes_of(run)[0]),
+        originality=judged(model.g, model.z_dim, made),
         distance=seen.distance.tolist(),
         command=command(run.info),
     )
@@ -159,7 +147,7 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
 
 def judged(g: nn.Module, z_dim: int, made: Codes) -> Originality:
     """Whether g repeats what it learnt from: by its codes as it gives them, before they are refined."""
-    return originality.originality_of(mindgan.samples(g, z_dim, JUDGED), made.w)
+    return originality_of(mindgan.samples(g, z_dim, JUDGED), made.w)
 
 
 def shown(model: Model) -> int:
@@ -195,7 +183,6 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
     model, info = library.load(run.token), run.info
     path = zip_at(path)
     name = describe(run.bundle).id
-    seeds = SEEDS[: shown(model)]
     with (
         atomic(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -204,7 +191,13 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
         for part in PARTS:
             if (run.bundle / part).exists():
                 archive.write(run.bundle / part, f"{name}/{part}")
-        for file in save_samples(gallery.sample(model, seeds), Path(folder)):
+        samples = gallery.sample(model, SEEDS[: shown(model)])
+        sheets = {image.info["seed"]: image for image in samples} | {"sheet": grid(samples)}
+        for each, image in sheets.items():
+            file = Path(folder) / f"{each}.png"
+            save_png(
+                image, file, {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+            )
             archive.write(file, f"samples/{file.name}", zipfile.ZIP_STORED)
         if run.preview_steps():
             save_clip(film(library, run), Path(folder) / FILM, FPS)
@@ -216,18 +209,6 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
         archive.writestr(JSON, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         archive.writestr("README.txt", _read_me(name, command(info, out=name)))
     return path
-
-
-def save_samples(images: list[Image.Image], folder: Path) -> list[Path]:
-    """Each sample as a PNG that says which model and seed made it, and all on one sheet; gives the files."""
-    files = []
-    for image in images:
-        meta = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
-        files.append(folder / f"{meta['seed']}.png")
-        save_png(image, files[-1], meta)
-    files.append(folder / "sheet.png")
-    save_png(grid(images), files[-1])
-    return files
 
 
 def _read_me(name: str, command: str) -> str:
