@@ -26,7 +26,7 @@ from web import serving
 from mind2mind.config import PUBLIC
 from mind2mind.data import codes
 from mind2mind.errors import RunError
-from mind2mind.runs.run import ALIVE
+from mind2mind.runs.run import State
 from mind2mind.ui.api import Api, _caller
 from mind2mind.ui.interpolate import InterpolateTab
 
@@ -54,7 +54,7 @@ def polled(client, token):
     while True:
         status = client.predict(token, api_name="/status")
         yield status
-        if status["state"] not in ALIVE:
+        if not State(status["state"]).alive:
             return
         time.sleep(0.2)
 
