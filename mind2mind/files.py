@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import secrets
-import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -122,13 +121,11 @@ def read_meta(path: Path) -> dict[str, Any]:
         WeightsError: there is no such file, or its beginning is damaged.
     """
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 100_000_000)))
-        meta: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("mind2mind", "{}"))
-    except (OSError, ValueError, struct.error, AttributeError) as error:
+        with safe_open(path, "pt") as file:
+            meta: dict[str, Any] = json.loads((file.metadata() or {}).get("mind2mind", "{}"))
+            return meta
+    except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(path, error) from error
-    return meta
 
 
 def _unreadable(path: Path, error: Exception) -> WeightsError:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -226,9 +225,10 @@ def _write(
         )
         # where a model was tried on both: on one alone it would be judged by half of the set
         surveyed = {id: {**before.surveyed[id], **surveyed[id]} for id in before.surveyed if id in surveyed}
-    found = _found(
-        models,
-        source,
+    found = Found(
+        psnr_mean=event.psnr_mean,
+        verdict=event.verdict,
+        reason=event.reason,
         count=len(made) - len(excluded),
         skipped=len(report.skipped),
         excluded=excluded,
@@ -237,6 +237,7 @@ def _write(
         surveyed=surveyed,
         seconds=seconds,
     )
+    found = _judged(models, source, found)
     info = begin(found) if begin else None
     codes.save(run.codes, made, small)
     write_json(run.report, report.to_dict())
@@ -261,11 +262,8 @@ def exclude(run: Run, models: Catalogue, names: Collection[str]) -> Prepared:
         if unknown := sorted(set(names) - set(all_names)):
             raise DataError(f"There is no picture '{unknown[0]}' in this set.", "Take a name of the report.")
         excluded = tuple(name for name in all_names if name in set(names))
-        kept = {
-            name: getattr(info.found, name) for name in ("skipped", "near", "scores", "surveyed", "seconds")
-        }
-        count = len(all_names) - len(excluded)
-        run.update(found=_found(models, info.model, count=count, excluded=excluded, **kept))
+        found = replace(info.found, count=len(all_names) - len(excluded), excluded=excluded)
+        run.update(found=_judged(models, info.model, found))
     return prepared(run)
 
 
@@ -303,42 +301,23 @@ def _merged(
 # Judging: the model that the pictures were read with, and the others
 
 
-def _found(
-    models: Catalogue,
-    source: str,
-    *,
-    excluded: tuple[str, ...],
-    scores: Mapping[str, tuple[float, float]],
-    surveyed: Surveyed,
-    **rest: Any,
-) -> Found:
-    """The verdict on the pictures that are left, and the models that know them better, the best first."""
-    left = [both for name, both in scores.items() if name not in excluded] or list(scores.values())
-    ratios, values = torch.tensor(left, dtype=torch.float32).T
+def _judged(models: Catalogue, source: str, found: Found) -> Found:
+    """With the verdict on the pictures that are left, and the models that know them better, the best first."""
+    left = [both for name, both in found.scores.items() if name not in found.excluded]
+    ratios, values = torch.tensor(left or list(found.scores.values()), dtype=torch.float32).T
     own = verdict.judge(values, models.load(source).card.numbers)
     better = []
     for info in _others(models, source, LARGEST):
-        tried = surveyed.get(info.id, {})
-        if not tried:
-            continue
-        rest_of = [score for name, score in tried.items() if name not in excluded] or list(tried.values())
-        judged = verdict.judge(torch.tensor(rest_of), info.numbers)
+        tried = found.surveyed.get(info.id, {})
+        rest = [score for name, score in tried.items() if name not in found.excluded] or list(tried.values())
+        judged = verdict.judge(torch.tensor(rest), info.numbers) if rest else own
         if RANKS.get(judged.verdict, 0) > RANKS.get(own.verdict, 0):
-            better.append((RANKS[judged.verdict], judged.score, info, judged))
+            other = Better(id=info.id, title=info.title, verdict=judged.verdict, reason=judged.reason)
+            better.append((RANKS[judged.verdict], judged.score, other))
     better.sort(key=lambda each: each[:2], reverse=True)
-    return Found(
-        psnr_mean=ratios.mean().item(),
-        verdict=own.verdict,
-        reason=own.reason,
-        others=tuple(
-            Better(id=info.id, title=info.title, verdict=judged.verdict, reason=judged.reason)
-            for *_, info, judged in better
-        ),
-        excluded=excluded,
-        scores=scores,
-        surveyed=surveyed,
-        **rest,
-    )
+    others = tuple(other for *_, other in better)
+    mean = ratios.mean().item()
+    return replace(found, psnr_mean=mean, verdict=own.verdict, reason=own.reason, others=others)
 
 
 def _survey(models: Catalogue, source: str, pictures: Pictures, made: Encoding) -> Surveyed:

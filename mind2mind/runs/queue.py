@@ -1,8 +1,8 @@
 """Runs: transfers from the pictures to the result, in the order in which they were handed in.
 
-`Runs` is the facade's part; whoever holds a run's token may see, stop and delete it, and a second token only looks. Training
-is a worker process's: `start` queues a run and sees to it that a worker is there. Whatever decides by counting (the
-queue, a visitor's runs) does so under one lock of the home.
+`Runs` is the facade's part; whoever holds a run's token may see, stop and delete it, and a second token only looks.
+Training is a worker process's: `start` queues a run and sees to it that a worker is there. Whatever decides by
+counting (the queue, a visitor's runs) does so under one lock of the home.
 """
 
 import builtins
