@@ -151,6 +151,12 @@ def check_disk(home: Path, most: int | None) -> None:
         raise DataError("The server's disk is full.", fix)
 
 
+def new_token() -> str:
+    """128 bits that nobody guesses; a token that begins with a hyphen would be an option on the command line."""
+    token = secrets.token_urlsafe(16)
+    return new_token() if token.startswith("-") else token
+
+
 def sha256(path: Path) -> str:
     """The content's SHA-256, in hex."""
     digest = hashlib.sha256()

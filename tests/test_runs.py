@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from mind2mind.config import DEFAULT, LOCAL
 from mind2mind.errors import DataError, RunError
-from mind2mind.files import atomic, save_tensors
+from mind2mind.files import atomic, new_token, save_tensors
 from mind2mind.judge.verdict import Verdict
 from mind2mind.runs.queue import Runs
 from mind2mind.runs.run import (
@@ -23,7 +23,6 @@ from mind2mind.runs.run import (
     is_held,
     is_token,
     new_run,
-    new_token,
     occupied,
     runs_in,
     status_of,
@@ -50,7 +49,7 @@ def made(home, **info) -> Run:
 def test_tokens_are_unguessable_and_their_own_kind():
     tokens = {new_token() for _ in range(1000)}
     assert len(tokens) == 1000
-    assert all(is_token(token) for token in tokens)
+    assert all(is_token(token) and not token.startswith("-") for token in tokens)
     for text in ("", "abc", "../" * 7 + "a", "a" * 21 + "/", "a" * 23, "a" * 21 + "\n", "a" * 22 + "\n"):
         assert not is_token(text)
 

@@ -19,10 +19,10 @@ from mind2mind.config import LOCAL, PUBLIC
 from mind2mind.data import codes
 from mind2mind.data.images import open_picture
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, WeightsError
+from mind2mind.files import new_token
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.catalogue import pick_device
 from mind2mind.runs.prepared import Prepared
-from mind2mind.runs.run import new_token
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
 

@@ -19,8 +19,8 @@ from tiny import RECIPE, carry_out, make_pictures
 
 from mind2mind.config import DEFAULT, PAPER, PUBLIC, SETTINGS, changed
 from mind2mind.errors import Mind2MindError
-from mind2mind.files import read_json
-from mind2mind.runs.run import State, new_token
+from mind2mind.files import new_token, read_json
+from mind2mind.runs.run import State
 from mind2mind.training import transfer as learner
 from mind2mind.ui import training, transfer
 from mind2mind.ui.shared import Visit

@@ -12,12 +12,12 @@ import pytest
 from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared
 
 from mind2mind.errors import RunError, WeightsError
-from mind2mind.files import load_tensors
+from mind2mind.files import load_tensors, new_token
 from mind2mind.models.bundle import describe, load_transfer
 from mind2mind.runs import worker
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import ATTEMPTS, NICENESS, Launcher
-from mind2mind.runs.run import Run, is_held, new_token
+from mind2mind.runs.run import Run, is_held
 from mind2mind.training import transfer
 from mind2mind.training.transfer import Ending
 

@@ -113,7 +113,7 @@ def _read(folder: Path, kind: Kind | None = None) -> tuple[ModelInfo, dict[str, 
         raise WeightsError(f"{folder} holds a {found}, not a {kind}.", fix)
     try:
         made_on = config.get("source")
-        named = str(made_on.get("id", "")) if isinstance(made_on, dict) else ""
+        named = _line(made_on.get("id", ""))[:LONGEST] if isinstance(made_on, dict) else ""
         is_source = found == "source"
         info = ModelInfo(
             **{name: _line(config[name]) for name in ("id", "title", "knows", "credit", "licence")},

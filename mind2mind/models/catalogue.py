@@ -12,7 +12,6 @@ import builtins
 import logging
 import os
 import re
-import secrets
 import shutil
 import threading
 import time
@@ -30,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from mind2mind.config import Limits
 from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, WeightsError
-from mind2mind.files import atomic, check_disk, read_json, write_json
+from mind2mind.files import atomic, check_disk, new_token, read_json, write_json
 from mind2mind.models import hub
 from mind2mind.models.bundle import (
     CARD,
@@ -47,7 +46,7 @@ from mind2mind.models.bundle import (
     read_zip,
 )
 from mind2mind.models.fetch import Downloading, fetch
-from mind2mind.models.hub import REMOTE, Remote, folder_name, how_to_get, hub_id, id_of
+from mind2mind.models.hub import REMOTE, Remote, folder_name, hub_id, id_of
 from mind2mind.models.official import convert, take_out
 
 log = logging.getLogger(__name__)
@@ -157,11 +156,11 @@ class Catalogue:
             WeightsError: there is none, it is damaged, or its source is missing.
             RunError: it is a run that has no model yet.
         """
-        folder, source = self._find(ref)
+        info = self.locate(ref)
         try:
-            key = (str(folder), (folder / WEIGHTS).stat().st_mtime_ns)
+            key = (str(info.folder), (info.folder / WEIGHTS).stat().st_mtime_ns)
         except OSError as error:
-            raise WeightsError(f"The model {folder.name} has no {WEIGHTS}.", AGAIN) from error
+            raise WeightsError(f"The model {info.id} has no {WEIGHTS}.", AGAIN) from error
         with self._guard:
             mine = key not in self._kept
             loading = self._kept.setdefault(key, Future())
@@ -170,21 +169,35 @@ class Catalogue:
                 self._kept.popitem(last=False)
         if mine:  # others who want this model wait for it, and nobody else does
             try:
-                loading.set_result(self._open(folder, source))
+                loading.set_result(self._open(info))
             except BaseException as error:
                 with self._guard:
                     self._kept.pop(key, None)
                 loading.set_exception(error)
         return loading.result()
 
-    def locate(self, ref: str) -> ModelInfo:
+    def locate(self, ref: str, *, owned: bool = False) -> ModelInfo:
         """What the card of `ref` says, in which folder its bundle lies, and what its source is called here.
 
         Raises:
             WeightsError: there is no such model, or it is damaged.
-            RunError: it is a run that has no model yet.
+            RunError: it is a run that has no model yet, or where it must be `owned` the token only looks.
         """
-        folder, source = self._find(ref)
+        ref = str(ref)
+        folder, source, opened = self._shelved(ref), None, self.home / OPENED / ref
+        if folder is None:
+            if not self.public and ref and (Path(ref) / CONFIG).exists():
+                folder = Path(ref)
+            elif re.fullmatch(r"[\w-]{22}", ref, re.ASCII) and opened.is_dir():
+                folder = opened
+            elif found := self._find_run(ref, owned=owned):
+                folder, source = found
+            else:
+                known = ", ".join(info.id for info in self.list()) or "none is installed"
+                where = "" if self.public else ", or give the folder of a model or of a run"
+                get = "" if self.public else hub.how_to_get(ref)
+                fix = f"{get}Choose one of these: {known}{where}."
+                raise WeightsError(f"There is no model '{ref}' here.", fix)
         info = describe(folder)
         return replace(info, needs=source or info.needs)
 
@@ -199,45 +212,24 @@ class Catalogue:
         """The source of `ref`."""
         return self.load(self.source_ref(ref))
 
-    def _find(self, ref: str, *, owned: bool = False) -> tuple[Path, str | None]:
-        """The bundle's folder, and what its source is called if a run tells it; `owned`: no look token will do."""
-        ref = str(ref)
-        if folder := self._shelved(ref):
-            return folder, None
-        if not self.public and ref and (Path(ref) / CONFIG).exists():
-            return Path(ref), None
-        opened = self.home / OPENED / ref
-        if re.fullmatch(r"[\w-]{22}", ref, re.ASCII) and opened.is_dir():
-            return opened, None
-        if found := self._find_run(ref, owned=owned):
-            return found
-        known = ", ".join(info.id for info in self.list()) or "none is installed"
-        where = "" if self.public else ", or give the folder of a model or of a run"
-        get = f"{how_to_get(ref)} " if not self.public and (hub_id(ref) or ref in REMOTE) else ""
-        raise WeightsError(f"There is no model '{ref}' here.", f"{get}Choose one of these: {known}{where}.")
-
     def _shelved(self, model_id: str) -> Path | None:
         """The folder of a catalogue id, or None; it never leads out of the catalogue."""
         name = folder_name(model_id)
         folders = [shelf / name for shelf in self.shelves] if _is_plain(name) else []
         return next((folder for folder in folders if (folder / CONFIG).exists()), None)
 
-    def _open(self, folder: Path, source: str | None) -> Model:
-        info = describe(folder)
-        if info.kind == "source":
-            return load_source(folder, self.device)
-        name = source or info.needs
-        if not name:
+    def _open(self, info: ModelInfo) -> Model:
+        if info.needs is None:
+            return load_source(info.folder, self.device)
+        if not info.needs:
             raise WeightsError(
                 f"The card of '{info.id}' does not say which source model it draws with.",
                 f"Convert or make it again with its source: {COMMAND} convert FILE --source MODEL --out FOLDER",
             )
         try:
-            if source is None and not self._shelved(name):  # a bundle names no folders
-                raise WeightsError("It is not in the catalogue.", how_to_get(name))
-            return load_transfer(folder, self._source(name))
+            return load_transfer(info.folder, self._source(info.needs))
         except WeightsError as error:
-            problem = f"'{info.id}' cannot be drawn with its source model '{name}': {error.problem}"
+            problem = f"'{info.id}' cannot be drawn with its source model '{info.needs}': {error.problem}"
             raise WeightsError(problem, error.fix) from error
 
     def _source(self, name: str) -> Model:
@@ -430,7 +422,7 @@ class Catalogue:
     def export(self, ref: str, path: Path) -> Path:
         """The bundle of a run (or of any other reference) as a zip; gives the file's path, which ends in .zip."""
         self.load(ref)
-        folder, path = self._find(ref, owned=True)[0], zip_at(path)
+        folder, path = self.locate(ref, owned=True).folder, zip_at(path)
         with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in PARTS:
                 if (folder / name).exists():
@@ -447,7 +439,7 @@ class Catalogue:
             DataError: the disk is full.
         """
         check_disk(self.home, self.limits.disk_bytes)
-        token = secrets.token_urlsafe(16)
+        token = new_token()
         folder = self.home / OPENED / token
         try:
             _unpack(path, folder)
@@ -482,7 +474,7 @@ class Catalogue:
         """
         if token is None:
             self._own("publish")
-        return hub.publish(self._find(ref, owned=True)[0], repository, token, private=private)
+        return hub.publish(self.locate(ref, owned=True).folder, repository, token, private=private)
 
     def _own(self, verb: str) -> None:
         if self.public:

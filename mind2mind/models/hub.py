@@ -117,13 +117,13 @@ def id_of(folder: str) -> str:
 
 
 def how_to_get(model_id: str) -> str:
-    """What to do about a model that is not here."""
+    """How to get a model that is not here, a sentence and a space; "" where that is not known."""
     if model_id in REMOTE:
-        return f"Get it with `{REMOTE[model_id].command}`."
+        return f"Get it with `{REMOTE[model_id].command}`. "
     if found := hub_id(model_id):
-        known = f" It is then known as {found[0]}." if found[1] else ""
-        return f"If it is a repository on the Hugging Face Hub, get it with `{COMMAND} download {model_id}`.{known}"
-    return "Copy its folder to weights/."
+        known = f"It is then known as {found[0]}. " if found[1] else ""
+        return f"If it is a repository on the Hugging Face Hub, get it with `{COMMAND} download {model_id}`. {known}"
+    return ""
 
 
 # --- The Hub

@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from mind2mind.config import Crop, Recipe
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes
 from mind2mind.errors import ConfigError, DataError, RunError
-from mind2mind.files import bytes_in, read_json, write_json, write_text
+from mind2mind.files import bytes_in, new_token, read_json, write_json, write_text
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import slug
 
@@ -431,11 +430,6 @@ def codes_of(run: Run) -> tuple[Codes, list[int]]:
 def home_folder(given: Path | None = None) -> Path:
     """The folder `given`, else `$MIND2MIND_HOME`, else the platform's place for data."""
     return Path(given or os.environ.get("MIND2MIND_HOME") or user_data_dir("mind2mind")).absolute()
-
-
-def new_token() -> str:
-    """128 bits that nobody guesses."""
-    return secrets.token_urlsafe(16)
 
 
 def is_token(text: str) -> bool:
