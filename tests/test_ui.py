@@ -181,7 +181,7 @@ def test_a_visit_believes_nothing_the_browser_says():
         assert len(visit.visitor) == 22 and visit.token is None and visit.models == ()
     visit = Visit.of(None).at("a" * 22).using("a" * 22).using("a" * 22)
     assert Visit.of(visit.stored()) == visit and visit.models == ("a" * 22,)
-    assert visit.without("a" * 22).models == ()
+    assert visit.forgetting("a" * 22).models == ()
 
 
 @pytest.mark.parametrize("ref", ["../weights/tiny", "/etc", "", "no", None])

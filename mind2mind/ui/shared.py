@@ -66,10 +66,6 @@ class Visit:
         """With one more run among the models."""
         return replace(self, models=(*(m for m in self.models if m != token), token))
 
-    def without(self, token: str) -> "Visit":
-        """After the run was deleted."""
-        return self.at(None).forgetting(token)
-
     def forgetting(self, token: str) -> "Visit":
         """Without this one among the models."""
         return replace(self, models=tuple(m for m in self.models if m != token))

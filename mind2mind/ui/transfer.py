@@ -150,10 +150,9 @@ def checked(prepared: Prepared) -> str:
     reasons = "; ".join(f"{number} x {reason}" for reason, number in report.reasons().most_common())
     none_left = "All pictures are left out: take some in again under All pictures."
     hope = none_left if excluded and not count else report.advice(excluded)
-    psnr = (
-        f" ({prepared.psnr_mean:.1f} dB; more is better)" if prepared.psnr_mean == prepared.psnr_mean else ""
-    )
-    rebuilt = f"What the model can rebuild of them: {verdict}{psnr}."
+    psnr = prepared.psnr_mean  # it may be NaN
+    measured = f" ({psnr:.1f} dB; more is better)" if psnr == psnr else ""
+    rebuilt = f"What the model can rebuild of them: {verdict}{measured}."
     judged = f"Judged by {plural(prepared.judged, 'picture')} of them." if prepared.judged else ""
     kind = "fair" if count < 50 or verdict is Verdict.USABLE else "good"
     kind = "poor" if verdict is Verdict.UNKNOWN else kind
@@ -174,10 +173,8 @@ def of_faces(report: Report) -> str:
         return ""
     counts = "; ".join(f"{number} x {remark}" for remark, number in found.most_common())
     if not (unaligned := found[Remark.NOT_ALIGNED]):
-        shown = (
-            "Above your pictures, below the faces as the model gets them." if found[Remark.ALIGNED] else ""
-        )
-        return note(f"{counts}.", shown)
+        above = "Above your pictures, below the faces as the model gets them."
+        return note(f"{counts}.", above if found[Remark.ALIGNED] else "")
     return boxed(
         "fair",
         f"{plural(unaligned, 'face')} not aligned",
@@ -218,13 +215,13 @@ def sizes(counts: dict[str, int]) -> str:
 
 def table(report: Report, most: int = 500) -> str:
     """What became of each file, the skipped ones first."""
-    rows, files = [("File", "Verdict", "Reason", "Size")], [*report.skipped, *report.used]
+    rows, files = "", [*report.skipped, *report.used]
     for file in files[:most]:
-        size = f"{file.width} x {file.height}" if file.width else ""
-        rows.append((file.name, file.status, file.reason, size))
-    cells = ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows]
+        cells = file.name, file.status, file.reason, f"{file.width} x {file.height}" if file.width else ""
+        rows += "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
+    head = "<thead><tr><th>File</th><th>Verdict</th><th>Reason</th><th>Size</th></tr></thead>"
     more = note(f"and {len(files) - most} more") if len(files) > most else ""
-    return f'<div class="m2m-table"><table><tr>{"</tr><tr>".join(cells)}</tr></table>{more}</div>'
+    return f'<div class="m2m-table"><table>{head}<tbody>{rows}</tbody></table>{more}</div>'
 
 
 # --- Steps 1 and 2. Several uploads add up to one set; another source or crop reads all of it anew.
