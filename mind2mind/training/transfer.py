@@ -225,10 +225,7 @@ class Learner:
     ) -> None:
         self.recipe, self.steps, self.seed, self.device = recipe, steps, seed, device
         self.step, self.seconds = 0, 0.0
-        self.since, self.rate_then = (
-            0,
-            1.0,
-        )  # the step that the plan begins at, and its share of the learning rate
+        self.since, self.rate_then = 0, 1.0  # the step and share of the learning rate that the plan begins at
         self.gan = MindGAN.untrained(recipe.sizes(codes.shape[1]), seed).to(device)
         self.average = [p.detach().clone() for p in self.gan.generator.parameters()]
         self.optimisers = {
@@ -333,7 +330,7 @@ class Learner:
         return w
 
     def look(self) -> bool:
-        """Measures the samples; gives whether they are still like the codes.
+        """Measures the samples; returns whether they are still like the codes.
 
         Their energy distance to the held-out codes is the quality. Where nothing is held out it is that to the
         training codes, which only tells whether the training collapsed: whether samples that had been nearer
