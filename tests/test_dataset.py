@@ -138,7 +138,7 @@ def test_report_survives_json():
         {"version": 2, "files": [written["files"][1] | {"skipped": "For fun"}]},
         {"version": 1, "verdicts": [{"nme": "a"}]},
     ):
-        with pytest.raises(DataError, match="no report on pictures"):
+        with pytest.raises(DataError, match="report on the pictures cannot be read"):
             Report.from_dict(broken)
 
 

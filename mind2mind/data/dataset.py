@@ -220,7 +220,7 @@ class Report:
             files = values["files" if values["version"] == 2 else "verdicts"]
             return cls(tuple(_file_report(**file) for file in files))
         except (KeyError, TypeError, ValueError) as error:
-            problem = f"This is no report on pictures ({error})."
+            problem = f"The report on the pictures cannot be read ({error})."
             raise DataError(problem, "Read the pictures again.") from error
 
 
