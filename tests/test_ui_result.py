@@ -155,7 +155,7 @@ def test_whoever_has_the_link_of_the_page_sees_the_run_and_can_change_nothing(pa
     shown = tab.result.finish(guest)
     assert len(shown[tab.result.samples]) == 64
     assert not (opened[tab.training.stop].visible or opened[tab.training.discard].visible)
-    for button in (tab.result.go_on, tab.result.delete, tab.result.everything.button):
+    for button in (tab.result.go_on, tab.result.delete, tab.result.download, tab.result.everything.button):
         assert not shown[button].visible and tab.result.finish(visit)[button].visible
     for touch in (tab.training.halt, tab.training.train_on, tab.result.packed, tab.shelf.delete_shown):
         with pytest.raises(RunError, match="only shows the run"):

@@ -318,13 +318,18 @@ class Result:
         )
         return seen | self.shelf.known(visit)
 
-    def _harvest(self, token: str) -> tuple[Outcome, str]:
-        """The result, and the model as a zip: one file for a run as it stands, however often it is looked at."""
+    def _harvest(self, token: str) -> tuple[Outcome, str | None]:
+        """The result, and the model as a zip: one file for a run as it stands, however often it is looked at.
+
+        Who only looks at the run gets no model.
+        """
         found = self.studio.runs.result(token)
+        if not found.status.owned:
+            return found, None
         path = once(f"{found.status.name}.zip", token, _version(found.status))
         return found, str(path if path.exists() else self.studio.models.export(token, path))
 
-    def _shown(self, found: Outcome, bundle: str) -> Updates:
+    def _shown(self, found: Outcome, bundle: str | None) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)
         couples = [(found.samples[i], found.originals[i]) for i in order]
         steps = found.status.preview_steps
@@ -344,7 +349,7 @@ class Result:
                 "each has random inputs of its own kind, so the same seed is another picture."
             ),
             self.of_source: captioned(found.of_source, "A picture of the source model"),
-            self.download: gr.DownloadButton(value=bundle),
+            self.download: gr.DownloadButton(value=bundle, visible=bundle is not None),
             self.everything.file: gr.DownloadButton(visible=False),
             self.python: found.python,
             self.command: found.command,
