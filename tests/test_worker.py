@@ -232,7 +232,7 @@ def test_a_training_that_diverges_at_once_fails_with_advice(studio, template, mo
     )
     status = carry_out(studio, started(studio, template))
     assert (status.state, status.usable) == ("failed", False)
-    assert "learning rate" in status.error
+    assert "learning rate" in status.error and not status.fault
 
 
 def test_a_fault_of_ours_fails_the_run_and_is_logged(studio, template, monkeypatch):
@@ -243,7 +243,7 @@ def test_a_fault_of_ours_fails_the_run_and_is_logged(studio, template, monkeypat
     token = started(studio, template)
     status = carry_out(studio, token)
     assert status.state == "failed"
-    assert "ZeroDivisionError: by zero" in status.error
+    assert "ZeroDivisionError: by zero" in status.error and status.fault
     assert "broken" in (studio.runs.find(token).folder / "log.txt").read_text()
 
 
