@@ -420,3 +420,8 @@ def test_the_quality_is_shown_with_what_is_possible():
     assert set(shown["curve"]) == set(training.QUALITY.values())
     floor = shown[shown["curve"] == "best possible"]
     assert floor["value"].tolist() == [0.01] * 10 and floor["step"].tolist() == [*range(10)]
+
+
+def test_a_page_without_a_run_is_told_of_no_deletion(page):
+    training = page.transfer.training
+    assert training.show_run(Visit.of(None)) == training.steps.unchanged

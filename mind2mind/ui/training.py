@@ -330,6 +330,8 @@ class Training:
 
     def show_run(self, visit: Visit) -> Updates:
         """What a look has found to be new."""
+        if visit.token is None:  # the first look of a page that has no run
+            return self.steps.unchanged
         status = self.steps.status(visit.token)
         if status is None:  # deleted, here or on another page
             return self.steps.only() | {self.steps.message: deleted(self.studio.public)}
