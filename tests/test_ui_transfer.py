@@ -425,3 +425,11 @@ def test_the_quality_is_shown_with_what_is_possible():
 def test_a_page_without_a_run_is_told_of_no_deletion(page):
     training = page.transfer.training
     assert training.show_run(Visit.of(None)) == training.steps.unchanged
+
+
+def test_the_floor_is_not_drawn_before_the_first_quality(page):
+    panel, known = page.transfer.training, {"step": 0, "floor": 0.01}
+    early = panel._shown(replace(STATUS, metrics=[known]))[panel.qualities]
+    both = [known, {"step": 9, "quality": 0.2, "floor": 0.01}]
+    later = panel._shown(replace(STATUS, metrics=both))[panel.qualities]
+    assert not early.visible and later.visible and len(later.value["data"]) == 2

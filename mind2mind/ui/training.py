@@ -196,7 +196,7 @@ COLOURS |= {"new pictures": "#6366f1", "best possible": "#16a34a"}
 def _plot(elem_id: str, names: dict[str, str]) -> gr.LinePlot:
     return gr.LinePlot(
         x="step", y="value", color="curve", y_title=" ", color_title=" ", height=260, buttons=[], elem_id=elem_id,
-        color_map={name: COLOURS[name] for name in names.values()},
+        color_map={name: COLOURS[name] for name in names.values()}, colors_in_legend=list(names.values()),
         x_label_angle=-45,  # or the steps of a long run lie on each other
     )  # fmt: skip
 
@@ -343,9 +343,10 @@ class Training:
     def _shown(self, status: RunStatus) -> Updates:
         alive, asked, preview = status.state.alive, status.state == State.STOPPING, status.preview_step
 
-        def plot(
-            table: pd.DataFrame,
-        ) -> gr.LinePlot:  # one that was drawn empty gives no colour to what comes later
+        # a plot gives no colour to a curve that it was first drawn without: the floor comes with the quality
+        measured = [m for m in status.metrics if m.get("quality") is not None]
+
+        def plot(table: pd.DataFrame) -> gr.LinePlot:
             return gr.LinePlot(table, x_lim=[0, max(1, status.total_steps)], visible=len(table) > 0)
 
         ended = {
@@ -360,7 +361,7 @@ class Training:
             ),
             self.discard: gr.Button(visible=alive and status.owned),
             self.losses: plot(curves(status.metrics, LOSSES, smooth=True)),
-            self.qualities: plot(curves(status.metrics, QUALITY)),
+            self.qualities: plot(curves(measured, QUALITY)),
             self.quality: so_far(status),
             self.previewed: None if preview is None else (status.token, preview),
         } | ({} if alive else ended)
