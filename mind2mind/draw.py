@@ -13,7 +13,6 @@ import itertools
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,7 +41,7 @@ from mind2mind.files import atomic
 from mind2mind.judge.verdict import reconstruct
 from mind2mind.models.bundle import Model
 from mind2mind.models.catalogue import Catalogue
-from mind2mind.networks.alae import ALAE, Noise, no_noise, noise_per_picture
+from mind2mind.networks.alae import Noise, no_noise, noise_per_picture
 
 NOISES = ("none", "fixed", "random")
 NOISE_STREAM = 0x9E3779B9  # noise of seed s is drawn from s ^ this: below 2**32, and never s itself
@@ -63,9 +62,8 @@ def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
 def codes_of(model: Model, seeds: Sequence[int]) -> Tensor:
     """W of these seeds as they are drawn, (N, latent_size), on the CPU."""
     w = model.draw_w([torch.Generator().manual_seed(s) for s in check_seeds(seeds)])
-    return torch.cat(
-        [model.refined(some).cpu() for some in w.split(batch_of(model.alae.architecture.resolution))]
-    )
+    size = batch_of(model.alae.architecture.resolution)
+    return torch.cat([model.refined(some).cpu() for some in w.split(size)])
 
 
 def pull(model: Model, w: Tensor, psi: float) -> Tensor:
@@ -76,21 +74,18 @@ def pull(model: Model, w: Tensor, psi: float) -> Tensor:
     return w if psi == 1 else mean + psi * (w - mean)
 
 
-@torch.inference_mode()
-def _decode(alae: ALAE, w: Tensor, noise: Noise) -> Tensor:
-    return alae.decode(alae.styles(w.to(alae.w_avg.device)), noise=noise).cpu()
-
-
 def draw(
     model: Model, w: Tensor, noise: str = "none", seeds: Sequence[int] | None = None
 ) -> list[Image.Image]:
     """Pictures of codes w (N, latent_size) as they are; `seeds` (N) are those of the noise, 0 when None."""
+    alae, images = model.alae, list[Image.Image]()
     seeds = [0] * len(w) if seeds is None else seeds
-    size = batch_of(model.alae.architecture.resolution)
-    images: list[Image.Image] = []
+    size = batch_of(alae.architecture.resolution)
     for i in range(0, len(w), size):
-        x = _decode(model.alae, w[i : i + size], noise_of(noise, seeds[i : i + size]))
-        images += [to_image(picture) for picture in x]
+        with torch.inference_mode():
+            styles = alae.styles(w[i : i + size].to(alae.w_avg.device))
+            x = alae.decode(styles, noise=noise_of(noise, seeds[i : i + size])).cpu()
+        images += map(to_image, x)
     return images
 
 
@@ -135,20 +130,8 @@ def save_sheet(model: Model, path: Path) -> None:
 
 def provenance(model: Model, **settings: Any) -> dict[str, str]:
     """What a picture's file says of its making."""
-    return {"model": model.card.id, "hash": model.hash} | {
-        name: str(value) for name, value in settings.items()
-    }
-
-
-def rebuild(model: Model, pixels: Tensor) -> tuple[list[Image.Image], list[float]]:
-    """G(E(x)) of uint8 pictures (N, C, H, W) without noise: the pictures, and their PSNR in dB."""
-    images: list[Image.Image] = []
-    ratios: list[float] = []
-    for some in pixels.split(batch_of(model.alae.architecture.resolution)):
-        y, ratio = reconstruct(model.alae, some)
-        images += [to_image(picture) for picture in y]
-        ratios += ratio.tolist()
-    return images, ratios
+    told = {"model": model.card.id, "hash": model.hash, **settings}
+    return {name: str(value) for name, value in told.items()}
 
 
 def pictures_for(
@@ -197,10 +180,8 @@ def save_clip(frames: Iterable[Image.Image], path: Path, fps: float = 24) -> Non
     """
     ending = path.suffix.lower()
     if ending not in (*ENDINGS, "") and not path.is_dir():
-        raise ConfigError(
-            f"A clip cannot be written as {ending}.",
-            f"Choose {', '.join(ENDINGS)} or a folder for its frames.",
-        )
+        fix = f"Choose {', '.join(ENDINGS)} or a folder for its frames."
+        raise ConfigError(f"A clip cannot be written as {ending}.", fix)
     colour = (frame.convert("RGB") for frame in frames)
     first = next(colour, None)
     if first is None:
@@ -208,36 +189,31 @@ def save_clip(frames: Iterable[Image.Image], path: Path, fps: float = 24) -> Non
     stream: Iterator[Image.Image] = itertools.chain([first], colour)
     if ending not in ENDINGS or path.is_dir():
         _save_folder(stream, path)
-    elif ending == ".mp4":
-        _save_mp4(stream, path, fps)
-    else:
-        kind: dict[str, Any] = {"format": "WEBP", "quality": 90}
-        if ending == ".gif":  # quantised by us: left to Pillow, RGB frames take a hundred times as long
-            kind = {"format": "GIF", "disposal": 1}
-            stream = (frame.quantize(method=Image.Quantize.FASTOCTREE) for frame in stream)
-        first, *others = stream
-        with atomic(path) as temporary:
-            first.save(
-                temporary, save_all=True, append_images=others, duration=round(1000 / fps), loop=0, **kind
-            )
+        return
+    with atomic(path) as temporary:
+        if ending == ".mp4":
+            _save_mp4(stream, temporary, fps)
+        else:
+            kind: dict[str, Any] = {"format": "WEBP", "quality": 90}
+            if ending == ".gif":  # quantised by us: left to Pillow, RGB frames take a hundred times as long
+                kind = {"format": "GIF", "disposal": 1}
+                stream = (frame.quantize(method=Image.Quantize.FASTOCTREE) for frame in stream)
+            first, *kind["append_images"] = stream
+            first.save(temporary, save_all=True, duration=round(1000 / fps), loop=0, **kind)
 
 
 def _save_mp4(frames: Iterator[Image.Image], path: Path, fps: float) -> None:
     import av
 
-    first = _even(next(frames))
-    with (
-        atomic(path) as temporary,
-        av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as film,
-    ):
+    rate, quality = Fraction(fps).limit_denominator(1001), {"crf": "18", "preset": "veryfast"}
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as film:
         try:
-            stream = film.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+            stream = film.add_stream("libx264", rate, quality, pix_fmt="yuv420p")
         except ValueError as error:  # PyAV's UnknownCodecError
             raise DataError("MP4 needs libx264, which PyAV lacks here.", "Choose .webp.") from error
-        stream.height, stream.width = first.shape[:2]
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "18", "preset": "veryfast"}
-        for frame in itertools.chain([first], map(_even, frames)):
+        for number, frame in enumerate(map(_even, frames)):
+            if number == 0:
+                stream.height, stream.width = frame.shape[:2]
             film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         film.mux(stream.encode(None))
 
@@ -346,7 +322,7 @@ class Draw:
 
     def __init__(self, models: Catalogue, limits: Limits) -> None:
         self.models, self.limits = models, limits
-        self._codes: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+        self._codes: dict[tuple[object, ...], Tensor] = {}
         self._costs: dict[tuple[str, str], Cost] = {}
         self._guard = threading.Lock()  # held for a moment only
 
@@ -389,9 +365,8 @@ class Draw:
             ConfigError: fewer than two endpoints or frames, or there is no such psi or noise.
         """
         if len(endpoints) < 2 or frames < 2:
-            raise ConfigError(
-                f"{len(endpoints)} endpoints and {frames} frames make no film.", "Give two or more of each."
-            )
+            problem = f"{len(endpoints)} endpoints and {frames} frames make no film."
+            raise ConfigError(problem, "Give two or more of each.")
         noise_of(noise, [])
         model = self.models.load(ref)
         w = way([pull(model, self._code(model, endpoint), psi) for endpoint in endpoints], frames, loop)
@@ -438,19 +413,15 @@ class Draw:
         """
         key = (model.hash, *_name(endpoint))
         with self._guard:
-            if key in self._codes:
-                self._codes.move_to_end(key)
-                return self._codes[key]
-        if isinstance(endpoint, int):
-            w = codes_of(model, [endpoint])
-        elif isinstance(endpoint, Path):
-            w = _encoded(model, open_picture(endpoint, self.limits, endpoint.name))
-        else:
-            w = _encoded(model, endpoint)
+            w = self._codes.pop(key, None)
+        if w is None:
+            if isinstance(endpoint, Path):
+                endpoint = open_picture(endpoint, self.limits, endpoint.name)
+            w = codes_of(model, [endpoint]) if isinstance(endpoint, int) else _encoded(model, endpoint)
         with self._guard:
-            self._codes[key] = w
-            while len(self._codes) > CODES_KEPT:
-                self._codes.popitem(last=False)
+            self._codes[key] = w  # as the last one: the first is the one that was not used for longest
+            if len(self._codes) > CODES_KEPT:
+                del self._codes[next(iter(self._codes))]
         return w
 
 
@@ -461,22 +432,22 @@ def _encoded(model: Model, image: Image.Image) -> Tensor:
 
 def _name(endpoint: Endpoint) -> tuple[object, ...]:
     """What tells an endpoint from others; a file is not read for it."""
-    if isinstance(endpoint, int):
-        return (endpoint,)
+    if isinstance(endpoint, Image.Image):
+        return endpoint.mode, endpoint.size, hashlib.sha256(endpoint.tobytes()).digest()
     if isinstance(endpoint, Path):
         with contextlib.suppress(OSError):  # who opens it says what is wrong
             found = endpoint.stat()
-            return str(endpoint), found.st_mtime_ns, found.st_size
-        return (str(endpoint),)
-    return endpoint.mode, endpoint.size, hashlib.sha256(endpoint.tobytes()).digest()
+            return endpoint, found.st_mtime_ns, found.st_size
+    return (endpoint,)
 
 
 def _reconstructions(model: Model, pictures: Pictures) -> Iterator[Reconstruction | Report]:
     for picture in pictures:
-        (rebuilt,), (ratio,) = rebuild(model, picture.pixels[None])
+        (rebuilt,), ratio = reconstruct(model.alae, picture.pixels[None])
         face = pictures.crop == "face"  # else it is only what would be
         aligned = pictures.before_and_after(picture) if face else None
-        yield Reconstruction(picture.name, to_image(picture.pixels), rebuilt, ratio, aligned)
+        original = to_image(picture.pixels)
+        yield Reconstruction(picture.name, original, to_image(rebuilt), ratio.item(), aligned)
     yield pictures.report
 
 

@@ -6,6 +6,7 @@ import math
 import struct
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -55,9 +56,12 @@ def events_of(alae, stream, source="0" * 64, known=None):
 
 
 def encoded(alae, stream, **options):
-    *progress, last = events_of(alae, stream, **options)
+    def events():
+        yield (yield from events_of(alae, stream, **options))
+
+    *progress, (made, small) = events()
     assert all(isinstance(event, EncodeProgress) for event in progress)
-    return last, [event.done for event in progress]
+    return SimpleNamespace(codes=made, thumbnails=small), [event.done for event in progress]
 
 
 def test_codes_are_what_the_encoder_says(monkeypatch):

@@ -6,7 +6,7 @@ the source model, since codes mean nothing to another one. The thumbnails lie in
 codes: a page of them, or a single one, is read without the rest. Older files of codes hold them inside.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -65,17 +65,15 @@ class EncodeProgress:
     total: int | None = None  # files there are, where that is known: an upper bound of the pictures
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Encoded:
-    """Always last."""
-
-    codes: Codes
-    thumbnails: Tensor  # uint8 (N, C, t, t), t = min(resolution, THUMBNAIL)
-
-
 def encode(
-    alae: ALAE, pictures: Iterable[Picture], *, source_id: str, source_hash: str, known: Codes | None = None
-) -> Iterator[EncodeProgress | Encoded]:
+    alae: ALAE,
+    pictures: Iterable[Picture],
+    *,
+    source_id: str,
+    source_hash: str,
+    known: Codes | None = None,
+    total: int | None = None,
+) -> Generator[EncodeProgress, None, tuple[Codes, Tensor]]:
     """Encodes pictures of the source model's size and channels as they come.
 
     Only one batch of pictures is held at a time; what grows is the codes and the thumbnails.
@@ -86,25 +84,28 @@ def encode(
         source_id, source_hash: of the source model, to be kept with the codes.
         known: codes made earlier; pictures found there are not encoded again. Those of another source model
             are of no use and ignored.
+        total: what `EncodeProgress` is to say of it.
+
+    Returns:
+        The codes, and the thumbnails: uint8 (N, C, t, t), t = min(resolution, THUMBNAIL).
     """
-    rows: dict[str, Tensor] = {}
+    rows: dict[str, Tensor] = {}  # by the hash of the pixels
     if known is not None and known.source_hash == source_hash:
         rows = dict(zip(known.hashes, known.w, strict=True))
     a, stream = alae.architecture, iter(pictures)
     blank = torch.empty(0, a.image_channels, a.resolution, a.resolution, dtype=torch.uint8)
     names: list[str] = []
     hashes: list[str] = []
-    w, small = [torch.empty(0, a.latent_size)], [_shrunk(blank)]
+    small = [_shrunk(blank)]
     while batch := list(islice(stream, batch_of(a.resolution))):
-        new = [picture.pixels for picture in batch if picture.sha256 not in rows]
-        fresh = iter(of_pixels(alae, torch.stack(new)) if new else ())
-        w += [(rows[p.sha256] if p.sha256 in rows else next(fresh))[None] for p in batch]
+        if new := {picture.sha256: picture.pixels for picture in batch if picture.sha256 not in rows}:
+            rows |= zip(new, of_pixels(alae, torch.stack([*new.values()])), strict=True)
         small.append(_shrunk(torch.stack([picture.pixels for picture in batch])))
         names += [picture.name for picture in batch]
         hashes += [picture.sha256 for picture in batch]
-        yield EncodeProgress(len(names))
-    made = Codes(torch.cat(w), tuple(names), tuple(hashes), source_id, source_hash)
-    yield Encoded(made, torch.cat(small))
+        yield EncodeProgress(len(names), total)
+    w = torch.cat([torch.empty(0, a.latent_size), *(rows[digest][None] for digest in hashes)])
+    return Codes(w, tuple(names), tuple(hashes), source_id, source_hash), torch.cat(small)
 
 
 @torch.no_grad()
@@ -128,15 +129,8 @@ def save(path: Path, codes: Codes, small: Tensor | None = None) -> None:
     """
     if small is not None:  # first: more thumbnails than codes do no harm
         save_tensors(path.with_name(BESIDE), {"thumbnails": small})
-    meta = {
-        "format": FORMAT,
-        "version": VERSION,
-        "source_id": codes.source_id,
-        "source_hash": codes.source_hash,
-        "names": codes.names,
-        "hashes": codes.hashes,
-    }
-    save_tensors(path, {"w": codes.w}, meta)
+    meta = vars(codes) | {"format": FORMAT, "version": VERSION}
+    save_tensors(path, {"w": meta.pop("w")}, meta)
 
 
 def load(path: Path) -> Codes:
@@ -151,10 +145,8 @@ def load(path: Path) -> Codes:
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise DataError(f"{path} holds no codes.", again)
     if meta.get("version") != VERSION:
-        raise DataError(
-            f"{path} holds codes of version {meta.get('version')}; this program reads {VERSION}.",
-            "Make it again with the command encode, or update the program.",
-        )
+        problem = f"{path} holds codes of version {meta.get('version')}; this program reads {VERSION}."
+        raise DataError(problem, "Make it again with the command encode, or update the program.")
     try:
         names, hashes = tuple(meta["names"]), tuple(meta["hashes"])
         w = load_tensors(path, ["w"])[0]["w"]
@@ -197,7 +189,7 @@ def near_duplicates(pictures: Tensor) -> list[tuple[int, int]]:
     No picture is both: what others are compared with is never itself a near duplicate.
     """
     small = [F.adaptive_avg_pool2d(part.float(), SIDE).flatten(1) for part in pictures[:MOST].split(BLOCK)]
-    vectors = torch.cat(small) if small else torch.empty(0, 1)
+    vectors = torch.cat(small)
     vectors = vectors - vectors.mean(dim=1, keepdim=True)
     vectors = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1.0)  # plain pictures are like nothing
     found: dict[int, int] = {}

@@ -78,18 +78,21 @@ def reconstruct(alae: ALAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
     return y.cpu(), psnr(x, y.clamp(-1, 1)).cpu()
 
 
+def measured(alae: ALAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Of uint8 pictures (N, C, H, W): the PSNR of their reconstructions, and their scores, (N,) each, dB."""
+    ratios = [reconstruct(alae, some)[1] for some in pixels.split(batch_of(pixels.shape[-1]))]
+    return torch.cat(ratios), scores(pixels, torch.cat(ratios))
+
+
 def own_numbers(alae: ALAE, held_out: Tensor) -> dict[str, float]:
     """What a card must hold for `judge`, and the PSNR, in dB, from held-out pictures, uint8 (N, C, H, W)."""
-    swapped = held_out.roll(held_out.shape[2] // 2, dims=2)
-    ratios, ratios_of_swapped = (
-        torch.cat([reconstruct(alae, some)[1] for some in pixels.split(batch_of(pixels.shape[-1]))])
-        for pixels in (held_out, swapped)
-    )
+    ratios, known = measured(alae, held_out)
+    _, swapped = measured(alae, held_out.roll(held_out.shape[2] // 2, dims=2))
     numbers = {
         "held_out_psnr": ratios.mean(),
         "held_out_psnr_p10": ratios.quantile(0.1),
-        KNOWN: scores(held_out, ratios).mean(),
-        SWAPPED: scores(swapped, ratios_of_swapped).mean(),
+        KNOWN: known.mean(),
+        SWAPPED: swapped.mean(),
     }
     return {name: round(number.item(), 2) for name, number in numbers.items()}
 

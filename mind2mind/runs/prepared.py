@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mind2mind import draw as gallery
 from mind2mind.config import Crop, batch_of
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
@@ -109,31 +108,29 @@ def encode(
         DataError: none of them can be used.
     """
     some = _Some(pictures, max(8, min(CHECKED, 2 * batch_of(model.alae.architecture.resolution))))
-    encoded: codes.Encoded | None = None
     begun = time.monotonic()
-    known = known and _of(model, known)
-    for event in codes.encode(
-        model.alae, some, source_id=model.source_id, source_hash=model.source_hash, known=known
-    ):
-        if isinstance(event, codes.Encoded):
-            encoded = event
-        else:
-            yield EncodeProgress(event.done, pictures.count)
+    made, thumbnails = yield from codes.encode(
+        model.alae,
+        some,
+        source_id=model.source_id,
+        source_hash=model.source_hash,
+        known=known and _of(model, known),
+        total=pictures.count,
+    )
     report = pictures.report
-    if encoded is None or not some.kept:
+    if not some.kept:
         raise DataError(_why_none(report), "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip.")
     pixels = torch.stack([picture.pixels for picture in some.kept])
-    _, ratios = gallery.rebuild(model, pixels)
-    values = verdict.scores(pixels, torch.tensor(ratios))
+    ratios, values = verdict.measured(model.alae, pixels)
     judged = verdict.judge(values, model.card.numbers)
     scores = {p.name: (float(r), float(v)) for p, r, v in zip(some.kept, ratios, values, strict=True)}
     seconds = time.monotonic() - begun
     aligned = tuple(islice(filter(None, map(pictures.before_and_after, some.kept)), SHOWN))
     yield Encoding(
-        codes=encoded.codes,
-        thumbnails=encoded.thumbnails,
+        codes=made,
+        thumbnails=thumbnails,
         report=report,
-        psnr_mean=sum(ratios) / len(ratios),
+        psnr_mean=ratios.mean().item(),
         verdict=judged.verdict,
         reason=judged.reason,
         scores=scores,
@@ -350,6 +347,5 @@ def _scores(models: Catalogue, info: ModelInfo, pictures: Pictures, names: Seque
     if not again:
         return {}
     pixels = torch.stack([picture.pixels for picture in again])
-    _, ratios = gallery.rebuild(model, pixels)
-    values = verdict.scores(pixels, torch.tensor(ratios)).tolist()
-    return {picture.name: value for picture, value in zip(again, values, strict=True)}
+    _, values = verdict.measured(model.alae, pixels)
+    return {picture.name: value for picture, value in zip(again, values.tolist(), strict=True)}

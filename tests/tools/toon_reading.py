@@ -33,13 +33,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mind2mind import draw as gallery
 from mind2mind.config import LOCAL
 from mind2mind.data import make as make_data
-from mind2mind.data.images import from_uint8, open_picture, to_tensor
+from mind2mind.data.images import from_uint8, open_picture, to_image, to_tensor
 from mind2mind.data.make import ToonFace, draw, svg_of
 from mind2mind.files import write_json
 from mind2mind.judge.metrics import psnr
+from mind2mind.judge.verdict import reconstruct
 from mind2mind.models.bundle import Model
 from mind2mind.studio import Studio
 
@@ -269,7 +269,7 @@ def held_out(domain: str) -> tuple[list[ToonFace], Tensor]:
 
 def rebuilt(model: Model, pixels: Tensor) -> Tensor:
     """G(E(x)) of uint8 pictures (N, 3, 64, 64), as users see it: rounded to 255 levels, in [-1, 1]."""
-    return as_tensor(gallery.rebuild(model, pixels)[0])
+    return as_tensor([to_image(y) for some in pixels.split(64) for y in reconstruct(model.alae, some)[0]])
 
 
 def as_tensor(images: Sequence[Image.Image]) -> Tensor:
