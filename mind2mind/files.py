@@ -25,20 +25,33 @@ def atomic(path: Path) -> Iterator[Path]:
         DataError: the disk is full or the folder may not be written; `path` is as it was.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")  # nobody else writes there
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names `path` where the system refuses to write it in this block.
+
+    Raises:
+        DataError: the disk is full or the folder may not be written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        yield
     except OSError as error:
         raise DataError(
             f"{path} could not be written: {error.strerror or error}.",
-            "Make room or choose another folder; what was there before is untouched.",
+            "Make room or choose another folder (MIND2MIND_HOME is that of runs and downloads); "
+            "what was there before is untouched.",
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -88,13 +101,10 @@ def load_tensors(
     Raises:
         WeightsError: there is no such file, or it is no whole safetensors file.
     """
-    try:
-        # copies: the file is mapped into memory, and could not be replaced on Windows while it is
-        with safe_open(path, "pt") as file:
-            wanted = file.keys() if names is None else names
-            return {name: file.get_tensor(name).clone() for name in wanted}, read_meta(path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    # copies: the file is mapped into memory, and could not be replaced on Windows while it is
+    with _opened(path) as file:
+        wanted = file.keys() if names is None else names
+        return {name: file.get_tensor(name).clone() for name in wanted}, read_meta(path)
 
 
 def load_rows(path: Path, name: str, rows: Sequence[int]) -> Tensor:
@@ -103,15 +113,12 @@ def load_rows(path: Path, name: str, rows: Sequence[int]) -> Tensor:
     Raises:
         WeightsError: there is no such file or tensor, it has not so many rows, or the file is damaged.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            whole = file.get_slice(name)
-            found = torch.cat([whole[0:0], *(whole[row : row + 1] for row in rows)])
+    with _opened(path) as file:
+        whole = file.get_slice(name)
+        found = torch.cat([whole[0:0], *(whole[row : row + 1] for row in rows)])
         if len(found) < len(rows):
             raise ValueError(f"{name} has {whole.get_shape()[0]:,} rows")
         return found
-    except (OSError, SafetensorError, ValueError) as error:
-        raise _unreadable(path, error) from error
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -120,19 +127,19 @@ def read_meta(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: there is no such file, or its beginning is damaged.
     """
+    with _opened(path) as file:
+        meta: dict[str, Any] = json.loads((file.metadata() or {}).get("mind2mind", "{}"))
+        return meta
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, "pt") as file:
-            meta: dict[str, Any] = json.loads((file.metadata() or {}).get("mind2mind", "{}"))
-            return meta
+            yield file
     except (OSError, SafetensorError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"{path} could not be read: {error}.",
-        "It is missing, cut off or no safetensors file: copy or make it again.",
-    )
+        fix = "It is missing, cut off or no safetensors file: copy or make it again."
+        raise WeightsError(f"{path} could not be read: {error}.", fix) from error
 
 
 def bytes_in(folder: Path) -> int:

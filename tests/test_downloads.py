@@ -4,10 +4,13 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 import threading
+import types
 import zipfile
 from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -78,7 +81,8 @@ def fails(studio, ref, kind=WeightsError, **how):
 
 
 def parts(studio):
-    return sorted(p.name for p in (studio.models.downloads / ".parts").glob("*"))
+    """The models of which something is there that is not done yet."""
+    return sorted({path.parent.name for path in (studio.models.downloads / ".parts").rglob("*.*")})
 
 
 # The table and the names
@@ -144,7 +148,7 @@ def test_an_official_file_becomes_a_model(web, studio, file):
     ]
     assert parts(studio) == [] and "small" not in [r.id for r in studio.models.available()]
     record = json.loads((studio.home / "downloads" / "downloads.json").read_text())
-    assert record["small"]["sha256"] == digest and record["small"]["from"] == REMOTE["small"].url
+    assert record["small"]["sha256"] == digest and record["small"]["url"] == REMOTE["small"].url
 
 
 def test_one_that_is_here_is_not_asked_for_again(web, studio):
@@ -363,6 +367,44 @@ def test_its_source_comes_with_it(web, studio, monkeypatch):
     with pytest.raises(WeightsError, match="512 numbers"):  # the small ALAE is not the one
         list(studio.models.download("gan"))
     assert [m.id for m in studio.models.list()] == ["tiny", "wide"]  # but it was fetched, and first
+
+
+# Google Drive
+
+
+@pytest.fixture
+def gdown(monkeypatch, web, wide):
+    """What the package of this name would do, at its boundary."""
+    monkeypatch.setitem(REMOTE, "gan", replace(REMOTE["gan"], url=DRIVE))
+    module = types.ModuleType("gdown")
+    monkeypatch.setitem(sys.modules, "gdown", module)
+    return module
+
+
+DRIVE = "https://drive.google.com/uc?id=1"
+
+
+def test_google_drive_is_asked_by_gdown(gdown, studio):
+    def download(url, output, quiet, resume):
+        assert url == DRIVE and quiet and resume
+        Path(output).write_bytes(mindgan_zip())
+
+    gdown.download = download
+    assert got(studio, "gan").new and parts(studio) == []
+
+
+def test_google_drive_refuses(gdown, studio):
+    def download(**_):
+        raise RuntimeError("Too many users\nhave viewed it")
+
+    gdown.download = download
+    text = fails(studio, "gan")
+    assert "Too many users have viewed it" in text and "convert" in text and parts(studio) == []
+
+
+def test_google_drive_without_gdown(gdown, studio, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gdown", None)  # as if it were not installed
+    assert "python -m pip install gdown" in fails(studio, "gan", ConfigError)
 
 
 # The Hub

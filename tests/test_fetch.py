@@ -4,9 +4,7 @@ import ast
 import errno
 import hashlib
 import shutil
-import sys
 import threading
-import types
 from collections import namedtuple
 from pathlib import Path
 
@@ -210,40 +208,6 @@ def test_a_web_page_in_between_leaves_the_part(web, path):
     assert digest == HASH and web.ranges[-1] == "bytes=300000-"
 
 
-@pytest.fixture
-def gdown(monkeypatch):
-    """What the package of this name would do, at its boundary."""
-    module = types.ModuleType("gdown")
-    monkeypatch.setitem(sys.modules, "gdown", module)
-    return module
-
-
-DRIVE = "https://drive.google.com/uc?id=1"
-
-
-def test_google_drive_is_asked_by_gdown(gdown, path):
-    def download(url, output, quiet, resume):
-        assert url == DRIVE and quiet and resume
-        Path(output).write_bytes(CONTENT)
-
-    gdown.download = download
-    assert get(DRIVE, path) == ([], HASH) and left(path) == ["file"]
-
-
-def test_google_drive_refuses(gdown, path):
-    def download(**_):
-        raise RuntimeError("Too many users\nhave viewed it")
-
-    gdown.download = download
-    text = fails(DRIVE, path)
-    assert "Too many users have viewed it" in text and "convert" in text
-
-
-def test_google_drive_without_gdown(monkeypatch, path):
-    monkeypatch.setitem(sys.modules, "gdown", None)  # as if it were not installed
-    assert "python -m pip install gdown" in fails(DRIVE, path, ConfigError)
-
-
 @pytest.mark.parametrize(
     ("code", "words"), [(404, "moved"), (410, "Try again"), (403, "closed"), (401, "log-in"), (418, "418")]
 )
@@ -264,7 +228,7 @@ def test_a_server_that_falls_silent(web, path, monkeypatch):
     monkeypatch.setattr(fetching, "TRIES", 1)
     url = web.put("/file", CONTENT, gate=threading.Event(), holds=100_000)
     text = fails(url, path)
-    assert "broke after 100,000 of" in text and "timed out" in text
+    assert "broke off after 100,000 of" in text and "timed out" in text
 
 
 def test_offline(path):

@@ -17,10 +17,10 @@ import threading
 import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ from filelock import FileLock, Timeout
 
 from mind2mind.config import Limits
 from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, WeightsError
-from mind2mind.files import atomic, check_disk, new_token, read_json, write_json
+from mind2mind.files import atomic, bytes_in, check_disk, new_token, read_json, write_json, writing
 from mind2mind.models import hub
 from mind2mind.models.bundle import (
-    CARD,
+    AGAIN,
     CONFIG,
     PARTS,
     PREVIEW,
@@ -55,8 +55,7 @@ FIRST = "toon64"  # the model that the app begins with
 KEPT = 6  # models in memory; transfers share their source's networks
 OPENED = "models"  # the home's folder of opened bundles
 RECORD = "downloads.json"
-CAPS = {CONFIG: 1_000_000, CARD: 1_000_000, WEIGHTS: 200_000_000}  # bytes of an opened bundle's files
-AGAIN = "Copy or make the model again."
+CAPS = hub.CAPS | {WEIGHTS: 200_000_000}  # bytes of an opened bundle's files
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +77,23 @@ class Downloaded:
 
 
 Event = Downloading | Converting | Downloaded
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What downloads.json keeps of a download."""
+
+    url: str = ""  # of the file or of the Hub's repository
+    sha256: str = ""  # of the fetched weights
+    commit: str | None = None  # of a Hub repository, and the revision that was asked for
+    revision: str | None = None
+    when: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))
+
+    @classmethod
+    def of(cls, kept: object) -> "Note":
+        """The note from its JSON, of this version or an earlier one; an empty one of anything else."""
+        values = kept if isinstance(kept, dict) else {}
+        return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
 
 
 def weights_folder() -> Path:
@@ -270,56 +286,49 @@ class Catalogue:
     def _download(self, ref: str, accept_changed: bool) -> Generator[Event, None, None]:
         model_id, revision = hub_id(ref) or (ref, None)
         with self._locked(model_id):
-            noted, parts = self._noted(model_id), self._parts(model_id)
+            note, parts = Note.of(self._noted().get(model_id)), self._parts(model_id)
             if folder := self._shelved(model_id):
-                commit, known = noted.get("commit"), noted.get("revision")
                 at = revision if revision and len(revision) >= 7 else "none"
-                if revision not in (None, known) and not str(commit).startswith(at):
+                if revision not in (None, note.revision) and not str(note.commit).startswith(at):
                     raise DataError(
-                        f"'{model_id}' is already here, at {commit or 'no known commit'}.",
+                        f"'{model_id}' is already here, at {note.commit or 'no known commit'}.",
                         f"For another revision delete it first: {COMMAND} download --delete {model_id}",
                     )
-                yield Downloaded(model_id, folder, str(noted.get("sha256", "")), commit, new=False)
+                yield Downloaded(model_id, folder, note.sha256, note.commit, new=False)
                 return
             if model_id in REMOTE:
-                fetched, model, note = yield from self._published(REMOTE[model_id], parts, accept_changed)
+                known = None if accept_changed else note.sha256 or None
+                fetched, source, note = yield from self._published(REMOTE[model_id], parts, known)
             else:
-                fetched, model, note = yield from self._from_hub(model_id, revision, parts)
+                fetched, source, note = yield from self._from_hub(model_id, revision, parts)
+            model = load_transfer(fetched, source) if source else load_source(fetched, self.device)
             folder = self.downloads / folder_name(model_id)
-            when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-            try:
-                with FileLock(
-                    self.downloads / ".record.lock", timeout=10
-                ):  # first: a model is never without it
-                    path = self.downloads / RECORD
-                    record = read_json(path) if path.exists() else {}
-                    write_json(path, record | {model_id: note | {"when": when}})
+            with writing(folder):
+                with FileLock(self.downloads / ".record.lock", timeout=10):
+                    notes = self._noted() | {
+                        model_id: asdict(note)
+                    }  # first: a model is never without its own
+                    write_json(self.downloads / RECORD, notes)
                 move_in(fetched, folder)
-            except (OSError, Timeout) as error:
-                fix = "Make room, then try again."
-                raise DataError(f"{folder} could not be written: {error}.", fix) from error
             shutil.rmtree(parts, ignore_errors=True)
             try:
                 self._draw_preview(model, folder / PREVIEW)
             except (RuntimeError, MemoryError) as error:  # too little memory: the model is here all the same
                 log.warning("The preview of %s could not be drawn: %s", model_id, error)
-            yield Downloaded(model_id, folder, note["sha256"], note.get("commit"), new=True)
+            yield Downloaded(model_id, folder, note.sha256, note.commit, new=True)
 
     def _published(
-        self, remote: Remote, parts: Path, accept_changed: bool
-    ) -> Generator[Event, None, tuple[Path, Model, dict[str, Any]]]:
-        """The bundle of a published file, not yet in its place, and what is to be kept of where it is from."""
+        self, remote: Remote, parts: Path, known: str | None
+    ) -> Generator[Event, None, tuple[Path, Model | None, Note]]:
+        """The bundle of a published file, not yet in its place, the source it needs, and where it is from.
+
+        `known` is the SHA-256 that the file must have, if any.
+        """
         source = (yield from self._needed(remote.needs, remote.id)) if remote.needs else None
         file = parts / ("file.zip" if remote.needs else "file.pth")
-        digest = yield from fetch(remote.url, file, remote.title, room=remote.kept_bytes)
-        before = self._noted(remote.id)
-        if not accept_changed and before.get("sha256", digest) != digest:
-            shutil.rmtree(parts, ignore_errors=True)
-            raise WeightsError(
-                f"{remote.url} is not the file that was downloaded at {before.get('when')}: its SHA-256 is "
-                f"{digest}, not {before['sha256']}.",
-                f"Try again; if its authors replaced it: {remote.command} --accept-changed",
-            )
+        if remote.url.startswith(hub.DRIVE) and not file.exists():
+            hub.from_drive(remote.url, file)
+        digest = yield from fetch(remote.url, file, remote.title, digest=known, room=remote.kept_bytes)
         yield Converting(remote.id)
         size, out = file.stat().st_size, parts / "bundle"
         shutil.rmtree(out, ignore_errors=True)  # of a conversion that was broken off
@@ -328,33 +337,27 @@ class Catalogue:
             weights = take_out(file, parts) if source else file
             card, architecture = replace(remote, notes=notes), remote.architecture
             convert(weights, out, architecture=architecture, card=card, source=source)
-            model = load_transfer(out, source) if source else load_source(out, self.device)
         except (WeightsError, ConfigError) as error:
             shutil.rmtree(parts, ignore_errors=True)
             problem = f"What {remote.url} gave is not {remote.title}: {error.problem}"
             raise WeightsError(problem, f"Try again later. {error.fix}") from error
-        return out, model, {"from": remote.url, "bytes": size, "sha256": digest}
+        return out, source, Note(remote.url, digest)
 
     def _from_hub(
         self, repository: str, revision: str | None, parts: Path
-    ) -> Generator[Event, None, tuple[Path, Model, dict[str, Any]]]:
+    ) -> Generator[Event, None, tuple[Path, Model | None, Note]]:
         """The same of a bundle on the Hub."""
         found = hub.look_up(repository, revision)
-        work, source, left = parts / found.commit, None, sum(size for size, _ in found.files.values())
+        work, source = parts / found.commit, None
         for name, (size, wanted) in found.files.items():
-            left -= size
-            digest = yield from fetch(
-                found.address + name, work / name, name,
-                digest=wanted, most=size, room=left, headers=found.headers,
-            )  # fmt: skip
+            url, headers = found.address + name, found.headers
+            digest = yield from fetch(url, work / name, name, digest=wanted, most=size, headers=headers)
             if name == CONFIG:  # the first: what is none of ours ends before its weights come
                 needs = describe(work).needs
                 source = (yield from self._needed(needs, repository)) if needs is not None else None
         yield Converting(repository)
         write_json(work / CONFIG, read_json(work / CONFIG) | {"id": repository})  # as it is called here
-        model = load_transfer(work, source) if source else load_source(work, self.device)
-        note = {"from": repository, "revision": revision or "main", "commit": found.commit, "sha256": digest}
-        return work, model, note
+        return work, source, Note(found.address, digest, found.commit, revision or "main")
 
     def _needed(self, needs: str, needed_by: str) -> Generator[Event, None, Model]:
         """The source that a transfer draws with, downloaded if need be."""
@@ -376,46 +379,37 @@ class Catalogue:
             WeightsError: there is nothing of it here.
             RunError: it is being downloaded.
         """
-        self._own("remove")
+        self._own("delete")
         if not _is_plain(folder_name(model_id)):
             raise WeightsError(f"'{model_id[:80]}' was not downloaded.", "Give the id of a downloaded model.")
         folders = [self.downloads / folder_name(model_id), self._parts(model_id)]
         with self._locked(model_id):
-            files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-            if not files:
+            freed = sum(map(bytes_in, folders))
+            if not freed:
                 here = ", ".join(m.id for m in self.list() if m.folder.parent == self.downloads) or "none"
                 raise WeightsError(f"'{model_id}' was not downloaded.", f"Downloaded models here: {here}.")
-            freed = sum(path.stat().st_size for path in files)
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
         return freed
 
-    def _noted(self, model_id: str) -> dict[str, Any]:
-        """What is known of the download of a model; {} if nothing is."""
+    def _noted(self) -> dict[str, Any]:
         path = self.downloads / RECORD
-        note = read_json(path).get(model_id) if path.exists() else None
-        return note if isinstance(note, dict) else {}
+        return read_json(path) if path.exists() else {}
 
     def _parts(self, model_id: str) -> Path:
         return self.downloads / ".parts" / folder_name(model_id)
 
-    @contextmanager
-    def _locked(self, model_id: str) -> Iterator[None]:
+    def _locked(self, model_id: str) -> AbstractContextManager[object]:
+        """The lock of a model's download, held until the end of the block."""
         path = self.downloads / ".locks" / f"{folder_name(model_id)}.lock"
         lock = FileLock(path, timeout=0, thread_local=False)  # an app asks for each event in another thread
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout as error:
-            fix = "Wait for its end, or stop it; what is there is kept."
-            raise RunError(f"'{model_id}' is being downloaded already.", fix) from error
-        except OSError as error:
-            fix = "Set MIND2MIND_HOME to a folder that you may write to."
-            raise DataError(f"{path.parent} cannot be written: {error.strerror or error}.", fix) from error
-        try:
-            yield
-        finally:
-            lock.release()
+            try:
+                return lock.acquire()
+            except Timeout as error:
+                fix = "Wait for its end, or stop it; what is there is kept."
+                raise RunError(f"'{model_id}' is being downloaded already.", fix) from error
 
     # In and out
 

@@ -13,29 +13,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from mind2mind.config import size_text
-from mind2mind.errors import COMMAND, PIP, ConfigError, DataError, WeightsError
-from mind2mind.files import read_json, sha256, write_json
+from mind2mind.errors import COMMAND, ConfigError, DataError, WeightsError
+from mind2mind.files import read_json, sha256, write_json, writing
 
 if TYPE_CHECKING:
     import httpx
 
-PATIENCE, CONNECT = (
-    30.0,
-    10.0,
-)  # s without a byte, or without an answer, after which a connection counts as broken
+PATIENCE = 20.0  # s without an answer or a byte, after which a connection counts as broken
 TRIES, WORTH = 4, 1 << 20  # so many in a row that bring less than WORTH bytes are the last
 PAUSE = 1.0  # s before the second try, twice as long before the third ...
 EVERY = 0.2  # s between events
-MOST = 8 << 30  # bytes of any file; an official ALAE should have below 1 GB
 SPARE = 64 << 20  # bytes that stay free on the disk
-RETRIED = (408, 429, 500, 502, 503, 504)
 REASONS = {401: "It asks for a log-in.", 403: "It may be closed now.", 404: "It may have moved."}
 OTHERWISE = f"Convert a file that you got in another way: {COMMAND} convert FILE --out FOLDER"
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "mind2mind"}  # bytes are counted as they lie there
-DRIVE = "drive.google.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +43,12 @@ class Downloading:
     @property
     def standing(self) -> str:
         """How far it is, in words."""
-        said = f"{size_text(self.done)}, {size_text(round(self.rate))} a second"
-        if not self.total or self.rate <= 0:
-            return said
+        done, speed = size_text(self.done), f"{size_text(round(self.rate))} a second"
+        if not self.total or not self.rate:
+            return f"{done}, {speed}"
         seconds = (self.total - self.done) / self.rate
-        left = f"about {seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"
-        return said.replace(",", f" of {size_text(self.total)},", 1) + f", {left}"
+        left = f"about {seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+        return f"{done} of {size_text(self.total)}, {speed}, {left} left"
 
 
 def fetch(
@@ -64,47 +57,69 @@ def fetch(
     name: str,
     *,
     digest: str | None = None,
-    most: int = MOST,
+    most: int = 8 << 30,
     room: int = 0,
     headers: Mapping[str, str] | None = None,
 ) -> Generator[Downloading, None, str]:
     """Gets a file, over several connections if need be, and returns its SHA-256; one that is there is only checked.
 
     Args:
-        url: where from; of Google Drive by the package gdown, which knows Drive's questions and tells no progress.
+        url: where from.
         path: where it goes.
         name: what it is called in events.
         digest: its SHA-256 in hex, where it is known.
-        most: bytes that it has at most.
+        most: bytes that it has at most; an official ALAE should have below 1 GB.
         room: bytes that will be needed on the disk beside it.
         headers: to be sent along; credentials go to this address and not to where it leads.
 
     Raises:
         WeightsError: the address cannot be reached or refuses, or what it gave is not the file.
         DataError: the disk is full or cannot be written.
-        ConfigError: gdown is missing; the environment names a proxy or certificates that cannot be used.
+        ConfigError: the environment names a proxy or certificates that cannot be used.
     """
-    part = _Part(url, path, name)
-    try:
+    with writing(path):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            if urlsplit(url).hostname == DRIVE:
-                _from_drive(part)
-            else:
-                with _client(headers or {}) as client:
-                    yield from _insist(client, part, most, room)
+            part = _Part(url, path.with_name(f"{path.name}.part"), most, room)
+            for rate in _over_http(part, {**HEADERS, **(headers or {})}):
+                yield Downloading(name, part.done, part.total, rate)
             part.path.replace(path)
             part.note.unlink(missing_ok=True)
         found = sha256(path)
         if digest not in (None, found):
             path.unlink()
-            fix = "It was damaged on its way, or has been changed where it lies. Try again."
             problem = f"What {url} gave is not the file it should be: its SHA-256 is {found}, not {digest}."
+            fix = "It was damaged on its way: try again. If its authors replaced it, add --accept-changed."
             raise WeightsError(problem, fix)
-    except OSError as error:
-        fix = "Make room, or set MIND2MIND_HOME to another folder; the same command then goes on."
-        raise DataError(f"{path} could not be written: {error.strerror or error}.", fix) from error
-    return found
+        return found
+
+
+def _over_http(part: "_Part", headers: Mapping[str, str]) -> Iterator[float]:
+    """Connections until the part is whole; gives the rate now and then, in bytes a second."""
+    import httpx
+
+    try:
+        client = httpx.Client(timeout=PATIENCE, follow_redirects=True, headers=headers)
+    except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
+        fix = "Look at HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment."
+        raise ConfigError(f"The proxy or the certificates cannot be used: {error}.", fix) from error
+    tries = 0
+    with client:
+        while part.total is None or part.done < part.total:
+            before = part.done
+            rest = {"Range": f"bytes={part.done}-", "If-Range": part.tag} if part.done and part.tag else {}
+            try:
+                with client.stream("GET", part.url, headers=rest) as response:
+                    yield from part.take(response)
+            except (httpx.HTTPError, ConnectionError) as error:
+                tries = 1 if part.done - before >= WORTH else tries + 1
+                unreached = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) and not part.done
+                if tries >= TRIES or unreached or isinstance(error, httpx.TooManyRedirects):
+                    broke = f"broke off after {part.done:,} of {part.total or 0:,} bytes"
+                    problem = f"{part.url} {broke if part.done else 'cannot be reached'}"
+                    fix = f"Check the internet connection; what is there is kept. {OTHERWISE}"
+                    raise WeightsError(f"{problem}: {str(error) or type(error).__name__}.", fix) from error
+                time.sleep(PAUSE * 2 ** (tries - 1))
 
 
 class _Part:
@@ -120,132 +135,76 @@ class _Part:
     total: int | None = None
     tag: str | None = None
 
-    def __init__(self, url: str, target: Path, name: str) -> None:
-        self.url, self.host, self.name = url, urlsplit(url).hostname or url, name
-        self.path, self.note = (target.with_name(target.name + end) for end in (".part", ".part.json"))
+    def __init__(self, url: str, path: Path, most: int, room: int) -> None:
+        self.url, self.most, self.room = url, most, room
+        self.path, self.note = path, path.with_name(f"{path.name}.json")
         with suppress(DataError, OSError, LookupError, TypeError):
-            note, there = read_json(self.note), self.path.stat().st_size
-            if note["url"] == url and note["tag"] and there <= (note["total"] or there):
+            note, there = read_json(self.note), path.stat().st_size
+            if note["url"] == url and note["tag"] and there <= note["total"]:
                 self.done, self.total, self.tag = there, note["total"], note["tag"]
 
-    def begin(self, response: "httpx.Response") -> bool:
-        """Takes an answer whose body is the rest, or a new beginning; False if it is neither."""
-        told = re.fullmatch(rf"bytes {self.done}-\d+/(\d{{1,18}})", response.headers.get("Content-Range", ""))
-        if response.status_code == 206 and told and self.total in (None, int(told[1])):
-            self.total = int(told[1])
-            return True
-        self.delete()
-        length = re.fullmatch(r"\d{1,18}", response.headers.get("Content-Length", ""), re.ASCII)
-        self.total = int(length[0]) if length else None
-        etag = response.headers.get("ETag", "")
-        self.tag = etag if etag.startswith('"') else response.headers.get("Last-Modified")
-        return response.status_code == 200
+    def take(self, response: "httpx.Response") -> Iterator[float]:
+        """Writes what an answer gives.
 
-    def check(self, most: int, room: int) -> None:
+        Raises:
+            ConnectionError: it is not all of it, or not the rest that was asked for.
+            WeightsError: it is not the file, or larger than `most`.
+            DataError: the disk has no room.
+        """
+        code, host = response.status_code, response.url.host
+        if code in (408, 429, 500, 502, 503, 504):
+            raise ConnectionError(f"{host} answered {code}")
+        if code not in (200, 206, 416):
+            fix = f"{REASONS.get(code, 'Try again later.')} {OTHERWISE}"
+            raise WeightsError(f"{host} does not give {self.url} (answer {code}).", fix)
+        chunks = response.iter_raw()
+        chunk = next(chunks, b"")
+        html = "html" in response.headers.get("Content-Type", "")
+        page = html or (code == 200 and chunk.lstrip()[:1] == b"<")
+        if page or (self.url.startswith("https:") and response.url.scheme != "https"):
+            what = "a web page" if page else "something without encryption"
+            fix = "This network may want a log-in, or the server is too busy: open the address in a browser."
+            raise WeightsError(f"{host} gave {what} and not the file {self.url}.", f"{fix} {OTHERWISE}")
+        rest = rf"bytes {self.done}-\d+/{self.total}"
+        if code != 206 or not re.fullmatch(rest, response.headers.get("Content-Range", "")):
+            self.delete()
+            if code != 200:
+                raise ConnectionError(f"the server answered {code} when asked for the rest")
+            length, etag = response.headers.get("Content-Length"), response.headers.get("ETag", "")
+            self.total = int(length) if length else None
+            self.tag = etag if etag.startswith('"') else response.headers.get("Last-Modified")
+        self.check()
+        write_json(self.note, {"url": self.url, "tag": self.tag, "total": self.total})
+        begun, first, last_told = time.monotonic(), self.done, 0.0
+        with self.path.open("ab") as file:
+            while chunk:
+                file.write(chunk)
+                self.done += len(chunk)
+                if self.done > self.most:
+                    self.check()
+                now = time.monotonic()
+                if now - last_told >= EVERY:
+                    last_told = now
+                    yield (self.done - first) / max(now - begun, 1e-3)
+                chunk = next(chunks, b"")
+        if self.done < (self.total or 0):
+            raise ConnectionError(f"it ended after {self.done:,} of {self.total:,} bytes")
+        self.total = self.done  # the server may have told none, and ended its answer in order
+
+    def check(self) -> None:
         """Raises where the file is too large, or the disk has no room for the rest of it."""
         total = max(self.total or 0, self.done)
-        if total > most:
+        if total > self.most:
             self.delete()
             fix = f"Try again later. {OTHERWISE}"
-            raise WeightsError(f"{self.url} gives {total:,} bytes, more than {most:,}.", fix)
-        needed, free = total - self.done + room + SPARE, shutil.disk_usage(self.path.parent).free
+            raise WeightsError(f"{self.url} gives {total:,} bytes, more than {self.most:,}.", fix)
+        needed, free = total - self.done + self.room + SPARE, shutil.disk_usage(self.path.parent).free
         if free < needed:
-            raise DataError(
-                f"{needed:,} bytes are needed on the disk of {self.path.parent}, and {free:,} are free.",
-                "Make room, or set MIND2MIND_HOME to a folder on another disk. What is there so far is kept.",
-            )
+            problem = f"{needed:,} bytes are needed on the disk of {self.path.parent}, and {free:,} are free."
+            fix = "Make room, or set MIND2MIND_HOME to a folder on another disk. What is there is kept."
+            raise DataError(problem, fix)
 
     def delete(self) -> None:
         self.done, self.total, self.tag = 0, None, None
         self.note.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
-
-
-def _client(headers: Mapping[str, str]) -> "httpx.Client":
-    import httpx
-
-    timeout = httpx.Timeout(PATIENCE, connect=CONNECT)
-    try:
-        return httpx.Client(timeout=timeout, follow_redirects=True, headers={**HEADERS, **headers})
-    except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
-        fix = "Look at HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment."
-        raise ConfigError(f"The proxy or the certificates cannot be used: {error}.", fix) from error
-
-
-def _insist(client: "httpx.Client", part: _Part, most: int, room: int) -> Iterator[Downloading]:
-    """Connections until the part is whole."""
-    import httpx
-
-    tries = 0
-    while part.total is None or part.done < part.total:
-        before = part.done
-        try:
-            yield from _connection(client, part, most, room)
-        except httpx.HTTPError as error:
-            tries = 1 if part.done - before >= WORTH else tries + 1
-            unreached = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) and not part.done
-            if tries >= TRIES or unreached or isinstance(error, httpx.TooManyRedirects):
-                reason = str(error) or type(error).__name__
-                broke = (
-                    f"The connection to {part.host} broke after {part.done:,} of {part.total or 0:,} bytes"
-                )
-                problem = f"{broke if part.done else f'{part.host} cannot be reached'}: {reason}."
-                fix = f"Check the internet connection; what is there is kept. {OTHERWISE}"
-                raise WeightsError(problem, fix) from error
-            time.sleep(PAUSE * 2 ** (tries - 1))
-
-
-def _connection(client: "httpx.Client", part: _Part, most: int, room: int) -> Iterator[Downloading]:
-    """One answer and its bytes."""
-    import httpx
-
-    rest = {"Range": f"bytes={part.done}-", "If-Range": part.tag} if part.done and part.tag else {}
-    with client.stream("GET", part.url, headers=rest) as response:
-        code, host = response.status_code, response.url.host
-        if code in RETRIED:
-            raise httpx.TransportError(f"{host} answered {code}")
-        if code not in (200, 206, 416):
-            fix = f"{REASONS.get(code, 'Try again later.')} {OTHERWISE}"
-            raise WeightsError(f"{host} does not give {part.url} (answer {code}).", fix)
-        chunks = response.iter_raw()
-        chunk = next(chunks, b"")
-        page = "html" in response.headers.get("Content-Type", "") or (
-            code == 200 and chunk.lstrip()[:1] == b"<"
-        )
-        if page or (part.url.startswith("https:") and response.url.scheme != "https"):
-            what = "a web page" if page else "something without encryption"
-            fix = "This network may want a log-in, or the server is too busy: open the address in a browser."
-            raise WeightsError(f"{host} gave {what} and not the file {part.url}.", f"{fix} {OTHERWISE}")
-        if not part.begin(response):
-            raise httpx.TransportError(f"the server answered {code} when asked for the rest")
-        part.check(most, room)
-        write_json(part.note, {"url": part.url, "tag": part.tag, "total": part.total})
-        begun, first, told = time.monotonic(), part.done, 0.0
-        with part.path.open("ab") as file:
-            while chunk:
-                file.write(chunk)
-                part.done += len(chunk)
-                if part.done > most:
-                    part.check(most, room)
-                now = time.monotonic()
-                if now - told >= EVERY:
-                    told, rate = now, (part.done - first) / max(now - begun, 1e-3)
-                    yield Downloading(part.name, part.done, part.total, rate)
-                chunk = next(chunks, b"")
-    if part.done < (part.total or 0):
-        raise httpx.TransportError(f"it ended after {part.done:,} of {part.total:,} bytes")
-    part.total = part.done  # the server may have told none, and ended its answer in order
-
-
-def _from_drive(part: _Part) -> None:
-    try:
-        import gdown  # type: ignore  # not among the requirements, and without types
-    except ImportError as error:
-        fix = f"Install it: {PIP} gdown"
-        raise ConfigError("Files on Google Drive need the package gdown.", fix) from error
-    try:
-        gdown.download(url=part.url, output=str(part.path), quiet=True, resume=True)
-    except Exception as error:  # of gdown and of the libraries it calls
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        fix = f"Open the address in a browser, or try again later. {OTHERWISE}"
-        raise WeightsError(f"Google Drive does not give {part.url}: {said}.", fix) from error

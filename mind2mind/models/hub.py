@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mind2mind.config import ARCHITECTURES
-from mind2mind.errors import COMMAND, ConfigError, WeightsError
+from mind2mind.errors import COMMAND, PIP, ConfigError, WeightsError
 from mind2mind.models.bundle import CARD, CONFIG, PARTS, WEIGHTS, ModelInfo, describe, slug, usage
+from mind2mind.models.fetch import OTHERWISE
 from mind2mind.models.official import ALAE_CREDIT, MINDGAN_CREDIT
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ class Remote(ModelInfo):
 
 
 BUCKET = "https://alaeweights.s3.us-east-2.amazonaws.com/"  # of ALAE's authors
-MINDGAN_URL = (
-    "https://drive.google.com/uc?id=17ZUtqR6nYw1pUxzKKyb5EJUTZF7s1SYW"  # a zip, of MindGAN's authors
-)
+DRIVE = "https://drive.google.com/"
 _LICENCE = "Apache-2.0 as its authors state; trained on "
 _FFHQ = "FFHQ, which is for non-commercial use"
 _CELEBA = "CelebA, which is for non-commercial research"
@@ -86,7 +85,7 @@ REMOTE["mindgan-celeba"] = Remote(
     licence=_LICENCE + _CELEBA,
     notes="The authors' own transfer.",
     needs="ffhq",
-    url=MINDGAN_URL,
+    url=f"{DRIVE}uc?id=17ZUtqR6nYw1pUxzKKyb5EJUTZF7s1SYW",  # a zip
     kept_bytes=2_000_000,  # by the published sizes of its layers
 )
 
@@ -126,13 +125,32 @@ def how_to_get(model_id: str) -> str:
     return ""
 
 
+def from_drive(url: str, path: Path) -> None:
+    """Gets a file from Google Drive by the package gdown, which knows Drive's questions and tells no progress.
+
+    Raises:
+        ConfigError: gdown is missing.
+        WeightsError: Drive refuses.
+    """
+    try:
+        import gdown  # type: ignore  # not among the requirements, and without types
+    except ImportError as error:
+        raise ConfigError(
+            "Files on Google Drive need the package gdown.", f"Install it: {PIP} gdown"
+        ) from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        gdown.download(url=url, output=str(path), quiet=True, resume=True)
+    except Exception as error:  # of gdown and of the libraries it calls
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        fix = f"Open the address in a browser, or try again later. {OTHERWISE}"
+        raise WeightsError(f"Google Drive does not give {url}: {said}.", fix) from error
+
+
 # --- The Hub
 
-CAPS = {
-    CONFIG: 1 << 20,
-    CARD: 1 << 20,
-    WEIGHTS: 2 << 30,
-}  # bytes, in the order of fetching; previews are drawn here
+# Bytes at most, in the order of fetching; previews are drawn here
+CAPS = {CONFIG: 1 << 20, CARD: 1 << 20, WEIGHTS: 2 << 30}
 # The Hub's names of licences that sources have; any other is told as it is written
 LICENCES = ("apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-3.0", "cc-by-sa-4.0", "cc-by-sa-3.0")
 _ASKING = threading.Lock()
@@ -184,11 +202,11 @@ def look_up(repository: str, revision: str | None) -> Repository:
     missing = (f"The Hub shows no repository {name}.", fix)
     with _hub(None, dict.fromkeys((401, 403, 404), missing), f"The Hub says nothing about {name}") as api:
         told = api.model_info(repository, revision=revision or "main", files_metadata=True)
-        found = {file.rfilename: file for file in told.siblings or ()}
-        there = {name: found[name] for name in CAPS if name in found}
-        files = {
-            name: (int(file.size or 0), file.lfs.sha256 if file.lfs else None) for name, file in there.items()
+        found = {
+            file.rfilename: (int(file.size or 0), file.lfs.sha256 if file.lfs else None)
+            for file in told.siblings or ()
         }
+        files = {name: found[name] for name in CAPS if name in found}
         commit, address = str(told.sha), f"{api.endpoint}/{repository}/resolve/{told.sha}/"
     if lacking := [part for part in (CONFIG, WEIGHTS) if part not in files]:
         fix = "Give a repository with a model that was made by Mind2Mind."
