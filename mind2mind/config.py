@@ -7,6 +7,7 @@ Networks take plain ints; only facades and training see these classes.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
@@ -14,7 +15,7 @@ from mind2mind.errors import ConfigError
 
 _C = TypeVar("_C", bound="_Checked")
 TINY = 1e-15  # the least of a number that must be above 0
-MOST_LAYERS = 32
+MOST_NUMBERS, MOST_WIDTHS = 32, 6  # in a field that holds several; in one that users set
 
 # How a picture becomes square: the middle, the whole with bars, or the largest face as FFHQ has it (`faces`)
 Crop = Literal["centre", "fit", "face"]
@@ -23,12 +24,8 @@ Crop = Literal["centre", "fit", "face"]
 def _number(
     default: Any, least: float, most: float = math.inf, step: float | None = None, help: str | None = None
 ) -> Any:
-    """A field for a number, or for some, from `least` to `most`; one with `help` is a setting for users."""
+    """A field for a number, a switch or some numbers, from `least` to `most`; with `help` a setting for users."""
     return field(default=default, metadata={"least": least, "most": most, "step": step, "help": help})
-
-
-def _switch(help: str) -> Any:
-    return field(default=False, metadata={"least": None, "most": None, "step": None, "help": help})
 
 
 class _Checked:
@@ -37,14 +34,21 @@ class _Checked:
     def __post_init__(self) -> None:
         complaints = []
         for f in fields(self):  # type: ignore[arg-type]
-            if (least := f.metadata.get("least")) is not None:
-                value, parts, most = getattr(self, f.name), get_args(f.type) or (f.type,), f.metadata["most"]
-                numbers = value if isinstance(value, tuple) else (value,)
-                kind = int if int in parts else (int, float)
-                sound = all(isinstance(n, kind) and least <= n <= most for n in numbers)
-                if not sound or len(numbers) > MOST_LAYERS or (parts == (float, float) and len(numbers) != 2):
-                    words = f"to {most:g}" if math.isfinite(most) else "upwards"
-                    complaints.append(f"{f.name} is {value}, must be from {least:g} {words}")
+            if not f.metadata:
+                continue
+            value, least, most = getattr(self, f.name), f.metadata["least"], f.metadata["most"]
+            kind, *more = get_args(f.type) or (f.type,)  # of tuple[int, ...] int
+            numbers = value if isinstance(value, tuple) else (value,)
+            fewest = most_numbers = 1 + len(more)
+            if more == [...]:
+                fewest, most_numbers = (1, MOST_WIDTHS) if f.metadata["help"] else (0, MOST_NUMBERS)
+            fitting = isinstance(value, tuple) == bool(more) and fewest <= len(numbers) <= most_numbers
+            if not fitting or not all(isinstance(n, kind | int) and least <= n <= most for n in numbers):
+                count = f"{fewest} to {most_numbers}" if fewest < most_numbers else str(fewest)
+                what = f"{count} numbers" if more else "a whole number" if kind is int else "a number"
+                span = f"from {least:g} to {most:g}" if math.isfinite(most) else f"from {least:g} upwards"
+                needed = "true or false" if kind is bool else f"{what} {span}"
+                complaints.append(f"{f.name} is {value!r:.80}, must be {needed}")
         if complaints:
             raise ConfigError(f"{type(self).__name__}: {'; '.join(complaints)}.", "Correct these numbers.")
 
@@ -152,12 +156,9 @@ class Recipe(_Checked):
     # the paper's README says 256; the released parameters.json decides
     batch_size: int = _number(128, 2, 1024, 1, "Pictures in a step; more is steadier and slower.")
     gradient_penalty: float = _number(
-        10.0,
-        0,
-        100,
-        0.5,
-        "Weight of the penalty that keeps the critic smooth; raise it if the training collapses.",
-    )
+        10.0, 0, 100, 0.5, "Weight of the penalty that keeps the critic smooth; raise it if the training "
+        "collapses."
+    )  # fmt: skip
     epsilon_penalty: float = _number(1e-2, 0, 1, 0.01, "Weight of the penalty that keeps the critic near 0.")
     critic_steps: int = _number(
         5, 1, 20, 1, "Steps of the critic, on the same pictures, for one of the generator."
@@ -166,7 +167,7 @@ class Recipe(_Checked):
         0.0, 0, 1, 0.05, "Codes are moved by this share of the difference of two others: more is freer, less keeps "
         "closer to your pictures."
     )  # fmt: skip
-    standardise: bool = _switch("Bring all dimensions of the codes to one size.")
+    standardise: bool = _number(False, 0, 1, help="Bring all dimensions of the codes to one size.")
     ema_half_life: int = _number(
         0,
         0,
@@ -181,7 +182,7 @@ class Recipe(_Checked):
         0.0, 0, 0.5, 0.05, "Share of the pictures that is kept aside to measure the quality by; of fewer than 100 "
         "none is."
     )  # fmt: skip
-    keep_best: bool = _switch("Keep the best generator by quality instead of the last one.")
+    keep_best: bool = _number(False, 0, 1, help="Keep the best generator by quality instead of the last one.")
     patience: int = _number(
         0,
         0,
@@ -212,9 +213,7 @@ class PretrainRecipe(_Checked):
     trains_f: ClassVar[bool] = False  # F keeps its initial weights
     name: str
     batch_size: int = _number(16, 1)
-    learning_rate: float = _number(
-        0.04, TINY
-    )  # times each parameter's `lr_coef` (ALAE's equalised learning rate)
+    learning_rate: float = _number(0.04, TINY)  # times each parameter's `lr_coef` (equalised learning rate)
     betas: tuple[float, float] = _number((0.9, 0.99), 0, 1 - TINY)
     warmup_steps: int = _number(100, 1)
     decay_share: float = 0.4  # the last share of the pictures over which the learning rate falls to 0
@@ -222,16 +221,10 @@ class PretrainRecipe(_Checked):
     squared: float = _number(10.0, 0)  # weight of the mean squared difference
     detail: float = _number(1.0, 0)  # weight of the mean absolute difference of what a 5x5 blur takes away
     hardest: float = _number(0.5, 0)  # weight of the mean difference of each picture's worst 2 % of pixels
-    latent_noise: float = _number(
-        0.2, 0
-    )  # added to each number of w while training, in its deviations over the batch
-    distorted: float = _number(
-        0.0, 0, 1
-    )  # share of each batch that is distorted, to know more than the pictures given
+    latent_noise: float = _number(0.2, 0)  # on each number of w in training, in deviations over the batch
+    distorted: float = _number(0.0, 0, 1)  # share of each batch that is, to know more than the pictures given
     refinements: int = _number(2, 0)  # of each sample's code by E(G(w)), when the finished model draws
-    ema_kimg: float = _number(
-        2.0, TINY
-    )  # thousands of pictures in which the average of the weights forgets half
+    ema_kimg: float = _number(2.0, TINY)  # thousands of pictures in which the weights' average forgets half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,9 +263,7 @@ class PaperRecipe(_Checked):
     style_mixing: float = _number(0.9, 0, 1)  # probability (STYLE_MIXING_PROB)
     w_avg_beta: float = _number(0.995, 0, 1)  # DLATENT_AVG_BETA
     z_regression: bool = False  # E finds z back instead of w (Z_REGRESSION)
-    ema_kimg: float = _number(
-        10.0, TINY
-    )  # thousands of pictures in which the average of the weights forgets half
+    ema_kimg: float = _number(10.0, TINY)  # thousands of pictures in which the weights' average forgets half
     flip: bool = False  # half of the pictures mirrored (FLIP_IMAGES, a matter of the data)
     growth: Growth | None = None  # None is the architecture's
 
@@ -382,7 +373,6 @@ PUBLIC = Limits(
 
 
 CHANGED = " with "  # between the name of the recipe and what was changed in it
-MOST_WIDTHS = 6  # that a user may give
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,8 +382,8 @@ class Setting:
     name: str  # the field's
     kind: type  # int, float, bool, or tuple: a list of numbers
     help: str
-    least: float | None
-    most: float | None
+    least: float
+    most: float
     step: float | None  # of a slider or an arrow
 
     @property
@@ -403,42 +393,26 @@ class Setting:
     @property
     def explained(self) -> str:
         """The help with the range."""
-        return self.help if self.least is None else f"{self.help} {self.least:g} to {self.most:g}."
+        return self.help if self.kind is bool else f"{self.help} {self.least:g} to {self.most:g}."
 
     def parse(self, value: Any) -> Any:
-        """What a user wrote, chose or typed, as the recipe takes it.
-
-        Raises:
-            ConfigError: it is no such value, or out of range.
-        """
-        try:
-            kind, parts = self.kind, [value]
-            if self.kind is tuple:
-                kind = type(getattr(DEFAULT, self.name)[0])
-                parts = value.replace(",", " ").split() if isinstance(value, str) else value
-            found = tuple(_parsed(part, kind) for part in parts)
-            least, most = (0.0, 1.0) if self.least is None or self.most is None else (self.least, self.most)
-            if not (0 < len(found) <= MOST_WIDTHS and all(least <= number <= most for number in found)):
-                raise ValueError
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
-            raise ConfigError(
-                f"{self.name} is {str(value)[:80]!r}.", f"{self.explained} {self._form}"
-            ) from error
-        return found if self.kind is tuple else found[0]
-
-    @property
-    def _form(self) -> str:
-        forms = {int: "Give a whole number.", float: "Give a number.", bool: "Give true or false."}
-        return forms.get(self.kind, "Give numbers with commas between them.")
+        """What a user wrote, chose or typed as the recipe takes it; the recipe refuses what makes no sense."""
+        if self.kind is not tuple:
+            return _parsed(value, self.kind)
+        parts, kind = value, type(getattr(DEFAULT, self.name)[0])
+        if isinstance(value, str):
+            parts = value.replace(",", " ").split()
+        return tuple(_parsed(part, kind) for part in parts) if isinstance(parts, list | tuple) else value
 
 
 def _parsed(value: Any, kind: type) -> Any:
-    if kind is bool:
-        return {"true": True, "false": False}[str(value).lower()]
-    number = float(value)
-    if kind is int and number != int(number):
-        raise ValueError
-    return kind(number)
+    """The switch or number that is meant; what means none comes back as it is."""
+    with suppress(TypeError, ValueError, KeyError, OverflowError):
+        if kind is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        number = float(value)
+        return number if kind is float or number != int(number) else int(number)
+    return value
 
 
 def as_text(value: Any) -> str:
@@ -460,14 +434,9 @@ def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     if unknown := [name for name in values if name not in SETTINGS]:
         raise ConfigError(f"There is no setting {unknown[0]!r}.", f"Choose from {', '.join(SETTINGS)}.")
     parsed = {name: SETTINGS[name].parse(value) for name, value in values.items() if value is not None}
-    other = {name: value for name, value in parsed.items() if value != getattr(recipe, name)}
-    if not other:
-        return recipe
     base = recipe.name.partition(CHANGED)[0]
-    made = replace(recipe, **other)
-    said = ", ".join(
-        f"{name} {as_text(value)}" for name, value in differences(replace(made, name=base)).items()
-    )
+    made = replace(recipe, name=base, **parsed)
+    said = ", ".join(f"{name} {as_text(value)}" for name, value in differences(made).items())
     return replace(made, name=base + CHANGED + said if said else base)
 
 

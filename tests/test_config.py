@@ -52,6 +52,10 @@ def test_a_bad_number_is_refused_with_all_complaints():
         {"learning_rate": float("nan")},
         {"jitter": "0.1"},
         {"ema_half_life": 1.5},
+        {"generator_widths": 8},
+        {"generator_widths": (8,) * 7},
+        {"jitter": (0.1,)},
+        {"keep_best": "yes"},
     ):
         with pytest.raises(ConfigError):
             replace(DEFAULT, **change)

@@ -31,8 +31,8 @@ def test_what_is_published_is_in_range_and_survives_being_written(recipe):
     for setting in SETTINGS.values():
         value = getattr(recipe, setting.name)
         assert setting.parse(value) == setting.parse(as_text(value)) == value
-    assert changed(recipe, {name: getattr(recipe, name) for name in SETTINGS}) is recipe
-    assert changed(recipe, dict.fromkeys(SETTINGS)) is recipe
+    assert changed(recipe, {name: getattr(recipe, name) for name in SETTINGS}) == recipe
+    assert changed(recipe, dict.fromkeys(SETTINGS)) == recipe
     assert differences(recipe) == {}
 
 
@@ -61,6 +61,16 @@ def test_nonsense_is_refused_with_the_range(name, value):
     with pytest.raises(ConfigError) as caught:
         changed(DEFAULT, {name: value})
     assert name in str(caught.value)
+
+
+def test_all_that_is_wrong_is_told_at_once_with_what_it_must_be():
+    with pytest.raises(ConfigError) as caught:
+        changed(DEFAULT, {"jitter": "2", "batch_size": "1.5", "betas": "0.5", "keep_best": "perhaps"})
+    assert caught.value.problem == (
+        "Recipe: betas is (0.5,), must be 2 numbers from 0 to 0.9999; batch_size is 1.5, must be a whole "
+        "number from 2 to 1024; jitter is 2.0, must be a number from 0 to 1; keep_best is 'perhaps', must be true or "
+        "false."
+    )
 
 
 def test_the_options_repeat_the_recipe():

@@ -243,7 +243,7 @@ def test_the_panel_is_made_from_the_recipe(page):
     assert all(
         setting.help in field.info for field, setting in zip(panel.fields, SETTINGS.values(), strict=True)
     )
-    assert changed(PAPER, dict(zip(SETTINGS, panel.values("paper"), strict=True))) is PAPER
+    assert changed(PAPER, dict(zip(SETTINGS, panel.values("paper"), strict=True))) == PAPER
     assert panel.fields[[*SETTINGS].index("generator_widths")].value == "256,256"
     assert panel.fields[[*SETTINGS].index("jitter")].value == DEFAULT.jitter
 
