@@ -160,26 +160,19 @@ class AdversarialTrainee(Trainee):
     """E, D, G and F in training on `total` pictures.
 
     A resumed training keeps the levels that it was begun with: with more pictures, full size lasts longer.
-
-    Args:
-        zero_gradients: between steps gradients become zeros, as in the torch of the paper's time, and not None:
-            D, which the third step has no gradient for, then forgets a little of its second moment there.
     """
 
     losses = ("d", "g", "ae")
     fixed = ("recipe", "architecture", "seed")
     recipe: PaperRecipe
 
-    def __init__(
-        self, alae: ALAE, recipe: PaperRecipe, seed: int, total: int, *, zero_gradients: bool = True
-    ) -> None:
+    def __init__(self, alae: ALAE, recipe: PaperRecipe, seed: int, total: int) -> None:
         parts = [
             {name: p for name, p in alae.named_parameters() if name.startswith(networks)}
             for networks in (("encoder.", "mapping_d."), ("decoder.", "mapping_f."))
         ]
         super().__init__(alae, parts, recipe, seed, total)
         self.optimiser_e, self.optimiser_g = self.optimisers
-        self.zero_gradients = zero_gradients
         self.growth = recipe.growth_of(alae.architecture)
         self.layer_count = alae.architecture.layer_count
         self.level = level_at(self.growth, self.layer_count, 0, total)  # of the last step
@@ -235,9 +228,13 @@ class AdversarialTrainee(Trainee):
         return torch.stack([loss_d, loss_g, loss_ae]).detach()
 
     def _minimise(self, loss: Tensor, *optimisers: torch.optim.Adam) -> None:
-        """One step of these optimisers; no other parameter gets a gradient."""
+        """One step of these optimisers; no other parameter gets a gradient.
+
+        Between steps gradients become zeros, as in the torch of the paper's time, and not None: D, which the third
+        step has no gradient for, then forgets a little of its second moment there.
+        """
         for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=not self.zero_gradients)
+            optimiser.zero_grad(set_to_none=False)
         moved = [p for o in optimisers for group in o.param_groups for p in group["params"]]
         loss.backward(inputs=moved)
         for optimiser in optimisers:
@@ -271,6 +268,5 @@ class AdversarialTrainee(Trainee):
         for name, parameter in self.trained.items():
             if slots := self.owners[name].state[parameter]:
                 slots.setdefault("exp_avg", torch.zeros_like(parameter))  # not kept by earlier versions
-                if self.zero_gradients:  # parameters of levels that are through count their steps on
-                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad = torch.zeros_like(parameter)  # those of past levels count their steps on
         return meta

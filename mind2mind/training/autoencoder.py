@@ -60,12 +60,7 @@ class Trainee(ABC):
 
     losses: Sequence[str]  # names of what `advance` returns
     recipe: PretrainRecipe | PaperRecipe
-    fixed: Sequence[str] = (
-        "recipe",
-        "architecture",
-        "seed",
-        "length",
-    )  # what a training cannot be resumed without
+    fixed: Sequence[str] = ("recipe", "architecture", "seed", "length")  # what a resumed training has to have
 
     def __init__(
         self,
@@ -78,9 +73,7 @@ class Trainee(ABC):
         alae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.alae, self.recipe, self.seed, self.total = alae, recipe, seed, total
         self.optimisers = [adam(part.values(), recipe.betas) for part in parts]
-        self.owners = {
-            name: optimiser for part, optimiser in zip(parts, self.optimisers, strict=True) for name in part
-        }
+        self.owners = {name: o for part, o in zip(parts, self.optimisers, strict=True) for name in part}
         self.trained = {name: parameter for part in parts for name, parameter in part.items()}
         self.device = alae.w_avg.device
         self.step = self.seen = 0  # batches and pictures
@@ -132,17 +125,17 @@ class Trainee(ABC):
     def meta(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the tensors; `kimg` is thousands of pictures seen."""
         settings = {"recipe": asdict(self.recipe), "architecture": asdict(self.alae.architecture)}
-        return settings | {
-            "seed": self.seed,
-            "length": self.total,
-            "step": self.step,
-            "kimg": self.seen / 1000,
-        }
+        seen = {"seed": self.seed, "length": self.total, "step": self.step, "kimg": self.seen / 1000}
+        return settings | seen
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights and their average, by their names in a checkpoint."""
+        weights = {f"weights.{name}": value for name, value in self.alae.state_dict().items()}
+        return weights | {f"ema.{name}": value for name, value in self.average.items()}
 
     def save(self, path: Path) -> None:
         """Writes the checkpoint."""
-        tensors = {f"weights.{name}": value for name, value in self.alae.state_dict().items()}
-        tensors |= {f"ema.{name}": value for name, value in self.average.items()}
+        tensors = self.weights()
         for name, parameter in self.trained.items():
             slots = self.owners[name].state[parameter]
             tensors |= {f"adam.{slot}.{name}": value for slot, value in slots.items()}
@@ -167,18 +160,14 @@ class Trainee(ABC):
             )
         self.step, self.seen = meta["step"], round(meta["kimg"] * 1000)
         self.total = meta.get("length", self.total)
-        prefix = "weights."
-        self.alae.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-        for name, value in self.average.items():
-            value.copy_(tensors[f"ema.{name}"])
+        for name, value in self.weights().items():
+            value.copy_(tensors.pop(name))
         for key, value in tensors.items():
-            kind, _, rest = key.partition(".")
-            if kind == "adam":
-                slot, _, name = rest.partition(".")
-                parameter, slots = self.trained[name], self.owners[name].state[self.trained[name]]
-                slots[slot] = value.to(self.device)
-                if slot != "step":  # in the parameter's memory format
-                    slots[slot] = torch.empty_like(parameter).copy_(value)
+            _, slot, name = key.split(".", 2)
+            parameter = self.trained[name]
+            # but for the count of steps in the parameter's memory format
+            own = value.to(self.device) if slot == "step" else torch.empty_like(parameter).copy_(value)
+            self.owners[name].state[parameter][slot] = own
         return meta
 
 
