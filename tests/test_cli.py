@@ -40,6 +40,7 @@ from mind2mind.runs.run import RunStatus, State
 from mind2mind.studio import Draw, Studio
 from mind2mind.training import source as make_source
 from mind2mind.training.source import PretrainProgress
+from mind2mind.training.transfer import Progress
 
 TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
 CARD = Card(id="tiny", title="Tiny", knows="noise", credit="nobody", licence="CC0-1.0")
@@ -626,7 +627,7 @@ def fake_source(monkeypatch):
         )
         if should_stop():
             return
-        yield make_source.PriorProgress(3, 4)
+        yield Progress(3, 4, 0.1, 0.2, 0.3, 0.4, None, None, 1.0)
         yield make_source.Made(out, CARD)
 
     monkeypatch.setattr(make_source, "make_source", fake)

@@ -61,6 +61,7 @@ def pretrain(
     chosen = terminal.choice_of("recipe", recipe, PRETRAIN_RECIPES)
     from mind2mind.models.bundle import Card
     from mind2mind.training import source
+    from mind2mind.training.transfer import Progress
 
     name = out.resolve().name
     card = Card(id=name, title=title or name, knows=knows, credit=credit, licence=licence)
@@ -79,11 +80,11 @@ def pretrain(
                     f"held out {event.held_out_psnr:.1f} dB at {event.resolution} px"
                 )
                 show(event.kimg, event.total_kimg, note, "Training")
-            elif isinstance(event, source.PriorProgress):
+            elif isinstance(event, Progress):
                 show(event.step, event.total_steps, f"step {event.step} of {event.total_steps}", "Prior")
             elif isinstance(event, source.Made):
                 made = event
-            if stop() and isinstance(event, (source.Loading, source.PriorProgress)):
+            if stop() and isinstance(event, (source.Loading, Progress)):
                 break  # the training itself looks at `stop`, and saves
     if made is None:
         kept = source.kept_kimg(out)

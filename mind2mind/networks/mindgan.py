@@ -86,9 +86,9 @@ def draw_z(count: int, z_dim: int, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def samples(g: nn.Module, z_dim: int, count: int) -> Tensor:
-    """Codes of a generator g, (count, latent_size), on the CPU and the same at each call."""
-    z = draw_z(count, z_dim, torch.Generator().manual_seed(0))
+def samples(g: nn.Module, z_dim: int, count: int, seed: int = 0) -> Tensor:
+    """Codes of a generator g, (count, latent_size), on the CPU and the same for the same seed."""
+    z = draw_z(count, z_dim, torch.Generator().manual_seed(seed))
     w: Tensor = g(z.to(next(g.parameters()).device))
     return w.cpu()
 

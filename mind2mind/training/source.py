@@ -83,22 +83,6 @@ class PretrainProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class PretrainFinished:
-    """The last of the autoencoder's training. The model given to `pretrain` now holds the averaged weights."""
-
-    kimg: float
-    stopped: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PriorProgress:
-    """The training of the prior, after that of the autoencoder."""
-
-    step: int
-    total_steps: int
-
-
-@dataclass(frozen=True, slots=True)
 class Made:
     """Always last: the bundle is in `folder`, its numbers on the card."""
 
@@ -106,8 +90,7 @@ class Made:
     card: Card
 
 
-PretrainEvent = PretrainProgress | PretrainFinished
-MakeEvent = PretrainEvent | Loading | PriorProgress | Made
+MakeEvent = Loading | PretrainProgress | Progress | Made
 
 
 def make_source(
@@ -129,6 +112,9 @@ def make_source(
 ) -> Iterator[MakeEvent]:
     """Trains a source model and writes its bundle into `out`; yields events, `Made` last.
 
+    `Loading` tells of the reading, `PretrainProgress` of the autoencoder, and `Progress` of the MindGAN that stands
+    in for F.
+
     While it trains, `out/reconstructions.png` shows held-out pictures beside what becomes of them, and where the
     recipe trains F `out/samples.png` shows its samples. A stopped training is saved (`out/last.safetensors`) and
     no bundle is written: resume it.
@@ -146,7 +132,7 @@ def make_source(
         RunError: `out` holds a training or a bundle, and it is not to be resumed.
         TrainingError: see `pretrain`.
     """
-    if (kimg is None) == (minutes is None):
+    if bool(kimg) == bool(minutes):
         raise ConfigError("The length of the training is not clear.", "Give either --kimg or --minutes.")
     if resume and kept_kimg(out) is None:  # said at once, not after an hour of reading pictures
         raise TrainingError(
@@ -178,43 +164,24 @@ def make_source(
             "Give fewer pictures or choose a smaller architecture.",
         )
 
-    def length(training: Tensor) -> float:
-        if kimg is not None:
-            return kimg
-        planned = read_meta(out / CHECKPOINT).get("length") if resume else None
-        if planned is not None:
-            return float(planned) / 1000
-        assert minutes is not None
-        return kimg_for(new_alae(architecture, seed).to(device), training, recipe, minutes)
-
     def make() -> Iterator[MakeEvent]:
         training, held_out = yield from _read(pictures)
-        total = length(training)
-        finished = None
-        for event in pretrain(
+        planned = kimg or (read_meta(out / CHECKPOINT).get("length", 0) / 1000 if resume else 0)
+        total = planned or kimg_for(new_alae(architecture, seed).to(device), training, recipe, minutes or 0)
+        seen = yield from pretrain(
             alae, training, held_out, recipe, total_kimg=total, out=out, seed=seed, resume=resume,
             should_stop=should_stop,
-        ):  # fmt: skip
-            yield event
-            if isinstance(event, PretrainProgress):
-                _save_grid(
-                    torch.cat([event.originals, event.reconstructions], 3), out / "reconstructions.png"
-                )
-                if event.samples is not None:
-                    _save_grid(event.samples, out / "samples.png")
-            elif isinstance(event, PretrainFinished):
-                finished = event
-        if finished is None or finished.stopped:
+        )  # fmt: skip
+        if seen is None:
             return
         alae.eval()
-        known = numbers | {"kimg": finished.kimg, "training_pictures": len(training)}
+        known = numbers | {"kimg": seen, "training_pictures": len(training)}
         told, prior = card, None
         if not recipe.trains_f:
             w = codes.of_pixels(alae, training[:PRIOR_CODES])
             alae.w_avg.copy_(w.mean(dim=0))
-            for step in train(w, PRIOR, prior_steps, seed=seed, folder=out / "prior", device=device):
-                if isinstance(step, Progress):
-                    yield PriorProgress(step.step, step.total_steps)
+            events = train(w, PRIOR, prior_steps, out / "prior", seed=seed, device=device)
+            yield from (event for event in events if isinstance(event, Progress))
             prior, _, _ = exported(out / "prior")
             known["prior_steps"] = prior_steps
             told = replace(told, notes=told.notes or STAND_IN)
@@ -291,8 +258,11 @@ def pretrain(
     resume: bool = False,
     log_every: float = 5.0,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[PretrainEvent]:
-    """Trains an ALAE, already on its device, and yields events, `PretrainFinished` last.
+) -> Generator[PretrainProgress, None, float | None]:
+    """Trains an ALAE, already on its device, which ends with the average of its weights.
+
+    Yields what is seen of held-out pictures and writes it into `out`: `reconstructions.png`, and `samples.png` where
+    F is trained. Returns how many thousands of pictures it has seen; None if it was stopped.
 
     Args:
         alae: the network; trained in place.
@@ -328,27 +298,30 @@ def pretrain(
         trainee.save(out / CHECKPOINT)
         return named
 
-    def loop() -> Iterator[PretrainEvent]:
-        begun, first, stopped = time.monotonic(), trainee.work(trainee.seen), False
-        sums, since = torch.zeros(len(trainee.losses), device=trainee.device), 0
-        while trainee.seen < total and not (stopped := should_stop()):
-            before = trainee.seen // every
-            sums += trainee.advance(pictures)
-            since += 1
-            if trainee.seen // every > before or trainee.seen >= total:
-                losses = save(sums / since)
-                sums.zero_()
-                since = 0
-                look = _look(trainee, held_out)
-                done = trainee.work(trainee.seen)
-                left = (time.monotonic() - begun) / (done - first) * max(0.0, trainee.work(total) - done)
-                yield PretrainProgress(trainee.seen / 1000, total_kimg, losses, seconds_left=left, **look)
-        if stopped:
+    begun, first = time.monotonic(), trainee.work(trainee.seen)
+    sums, since = torch.zeros(len(trainee.losses), device=trainee.device), 0
+    while trainee.seen < total:
+        if should_stop():
             save(sums)
-        trainee.swap()
-        yield PretrainFinished(trainee.seen / 1000, stopped)
-
-    return loop()
+            return None
+        before = trainee.seen // every
+        sums += trainee.advance(pictures)
+        since += 1
+        if trainee.seen // every > before or trainee.seen >= total:
+            losses = save(sums / since)
+            sums.zero_()
+            since = 0
+            done = trainee.work(trainee.seen)
+            left = (time.monotonic() - begun) / (done - first) * max(0.0, trainee.work(total) - done)
+            look = _look(trainee, held_out)
+            _save_grid(
+                torch.cat([look["originals"], look["reconstructions"]], 3), out / "reconstructions.png"
+            )
+            if look["samples"] is not None:
+                _save_grid(look["samples"], out / "samples.png")
+            yield PretrainProgress(trainee.seen / 1000, total_kimg, losses, seconds_left=left, **look)
+    trainee.swap()
+    return trainee.seen / 1000
 
 
 def kimg_for(alae: ALAE, pictures: Tensor, recipe: PretrainRecipe | PaperRecipe, minutes: float) -> float:

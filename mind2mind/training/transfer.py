@@ -24,7 +24,7 @@ from mind2mind.config import MindGANSizes, Recipe, mixed
 from mind2mind.errors import ConfigError, TrainingError, WeightsError
 from mind2mind.files import load_tensors, save_tensors
 from mind2mind.judge.metrics import PrincipalAxes, energy_distance, standardisation
-from mind2mind.networks.mindgan import MindGAN, Perceptron, critic_loss, draw_z, generator_loss
+from mind2mind.networks.mindgan import MindGAN, Perceptron, critic_loss, draw_z, generator_loss, samples
 
 LAST, BEST = "last.safetensors", "best.safetensors"  # the complete state; the best generator
 LOOKS, LOGS, PREVIEWS = 40, 200, 20  # in a run, or in what is added to one
@@ -109,9 +109,9 @@ def train(
     codes: Tensor,
     recipe: Recipe,
     steps: int,
+    folder: Path,
     *,
     seed: int = 0,
-    folder: Path | None = None,
     resume: bool = False,
     device: str | torch.device = CPU,
     should_stop: Callable[[], bool] = lambda: False,
@@ -122,8 +122,7 @@ def train(
         codes: the encoded target.
         recipe: how to train.
         steps: generator steps in all, `recipe.critic_steps` critic steps each.
-        folder: where `last.safetensors` (the complete state) and `best.safetensors` (g) are kept; None
-            keeps nothing.
+        folder: where `last.safetensors` (the complete state) and `best.safetensors` (g) are kept.
         resume: go on from `folder/last.safetensors`, where there is one. With the number of steps that it was saved
             with, the run ends with the numbers of one that was not interrupted. Another number plans the steps from
             there on anew: the learning rate goes on where it was, at AGAIN of the recipe's at least, and falls to 0
@@ -148,7 +147,7 @@ def train(
             "Add pictures: 20 begin to vary, 200 make a good set.",
         )
     learner = Learner(codes, recipe, steps, seed, torch.device(device))
-    if resume and folder is not None and (folder / LAST).exists():
+    if resume and (folder / LAST).exists():
         learner.load(folder)
     return _loop(learner, folder, should_stop)
 
@@ -170,14 +169,14 @@ def steps_for(codes: Tensor, recipe: Recipe, seconds: float) -> int:
     return max(1, int(max(seconds - looks, 0.5 * seconds) / a_step))
 
 
-def _loop(learner: "Learner", folder: Path | None, should_stop: Callable[[], bool]) -> Iterator[Event]:
+def _loop(learner: "Learner", folder: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """Advances, looks, saves and tells. A checkpoint is only written after the losses were found good."""
     begun, saved = time.monotonic() - learner.seconds, time.monotonic()
     planned = learner.steps - learner.since
     log_every, look_every, preview_every = (max(1, planned // n) for n in (LOGS, LOOKS, PREVIEWS))
     ending = None
     if learner.step == 0:
-        yield Preview(0, learner.samples(PREVIEWED, seed=0))
+        yield learner.preview()
     while learner.step < learner.steps and not ending:
         if should_stop():
             ending = Ending.STOPPED
@@ -193,17 +192,17 @@ def _loop(learner: "Learner", folder: Path | None, should_stop: Callable[[], boo
             learner.check()
             yield learner.progress()
         if learner.step % preview_every == 0 or last:
-            yield Preview(learner.step, learner.samples(PREVIEWED, seed=0))
+            yield learner.preview()
         if learner.far_looks == FAR_LOOKS:
             ending = Ending.COLLAPSED
         elif learner.is_no_better(look_every):
             ending = Ending.NO_BETTER
-        if folder is not None and not learner.far_looks and time.monotonic() - saved > SAVE_SECONDS:
+        if not learner.far_looks and time.monotonic() - saved > SAVE_SECONDS:
             learner.check()
             learner.save(folder)
             saved = time.monotonic()
     learner.check()
-    if folder is not None and not learner.far_looks:  # else one goes on better from the checkpoint before
+    if not learner.far_looks:  # else one goes on better from the checkpoint before
         learner.save(folder)
     # after the checkpoint: a run that is resumed must come to the same as one that was not stopped
     if ending is Ending.STOPPED and learner.step > 0 and learner.look():
@@ -232,16 +231,15 @@ class Learner:
             name: torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=recipe.betas, fused=True)
             for name, net in (("g", self.gan.generator), ("c", self.gan.critic))
         }
-        train_codes, self.held_out = split(codes, recipe.held_out_share)
+        train_codes, held_out = split(codes, recipe.held_out_share)
         mean, std = standardisation(train_codes)
         if not recipe.standardise:
             mean, std = torch.zeros_like(mean), torch.ones_like(std)
         self.mean, self.std = mean, std
         self.real = ((train_codes - mean) / std).to(device)
         self.axes = PrincipalAxes.of(train_codes, QUALITY_AXES)
-        measured = len(self.held_out) > 0
-        self.reference = self.held_out if measured else train_codes[:QUALITY_SAMPLES]
-        self.floor = self._distance(train_codes) if measured else None
+        self.reference = held_out if len(held_out) else train_codes[:QUALITY_SAMPLES]
+        self.floor = self._distance(train_codes) if len(held_out) else None
         self.best_quality: float | None = None
         self.best_step = 0
         self.last_quality: float | None = None
@@ -292,12 +290,11 @@ class Learner:
         count, size, jitter = len(self.real), self.recipe.batch_size, self.recipe.jitter
         epoch, number = divmod(self.step, -(-count // size))
         chosen = shuffled(count, self.seed, epoch)[number * size :][:size]
-        batch = self.real[chosen.to(self.device)]
-        if not jitter:
-            return batch
-        a, b = torch.randint(count, (2, len(batch)), generator=draw, device=self.device)
-        moved: Tensor = batch + jitter * 0.5**0.5 * (self.real[a] - self.real[b])
-        return moved
+        batch: Tensor = self.real[chosen.to(self.device)]
+        if jitter:
+            a, b = torch.randint(count, (2, len(batch)), generator=draw, device=self.device)
+            batch = batch + jitter * 0.5**0.5 * (self.real[a] - self.real[b])
+        return batch
 
     def rate(self) -> float:
         """The share, 0 to 1, of the recipe's learning rate that the next step goes by."""
@@ -322,12 +319,9 @@ class Learner:
         """The averaged g with the standardisation folded in: z -> w, on the CPU."""
         return _averaged(self.gan.sizes, self.average, self.mean, self.std)
 
-    @torch.no_grad()
-    def samples(self, count: int, seed: int) -> Tensor:
-        """(count, latent_size) on the CPU, the same z for the same seed."""
-        z = draw_z(count, self.recipe.z_dim, torch.Generator().manual_seed(seed))
-        w: Tensor = self.generator()(z)
-        return w
+    def preview(self) -> Preview:
+        """As every preview of the run."""
+        return Preview(self.step, samples(self.generator(), self.recipe.z_dim, PREVIEWED))
 
     def look(self) -> bool:
         """Measures the samples; returns whether they are still like the codes.
@@ -336,7 +330,7 @@ class Learner:
         training codes, which only tells whether the training collapsed: whether samples that had been nearer
         than SOUND are now further than FAR.
         """
-        distance = self._distance(self.samples(QUALITY_SAMPLES, seed=1))
+        distance = self._distance(samples(self.generator(), self.recipe.z_dim, QUALITY_SAMPLES, seed=1))
         self.last_quality = distance if self.floor is not None else None
         far = self.nearest < SOUND and not distance < FAR
         self.far_looks = self.far_looks + 1 if far else 0
@@ -346,7 +340,7 @@ class Learner:
     def _distance(self, w: Tensor) -> float:
         return energy_distance(self.axes.project(w[:QUALITY_SAMPLES]), self.axes.project(self.reference))
 
-    def keep_best(self, folder: Path | None) -> None:
+    def keep_best(self, folder: Path) -> None:
         """Exports g into `folder` if it is the best so far.
 
         The newest is where nothing is measured, without `keep_best`, and until the learning rate begins to fall:
@@ -358,16 +352,9 @@ class Learner:
         if quality is not None and best is not None and not quality < best:
             return
         self.best_quality, self.best_step = quality, self.step
-        if folder is not None:
-            meta = {
-                "sizes": asdict(self.gan.sizes),
-                "step": self.step,
-                "quality": quality,
-                "floor": self.floor,
-                "recipe": self.recipe.name,
-                "seed": self.seed,
-            }
-            save_tensors(folder / BEST, self.generator().state_dict(), meta)
+        meta = {"sizes": asdict(self.gan.sizes), "recipe": self.recipe.name, "seed": self.seed}
+        meta |= {"step": self.step, "quality": quality, "floor": self.floor}
+        save_tensors(folder / BEST, self.generator().state_dict(), meta)
 
     def is_no_better(self, look_every: int) -> bool:
         """Whether the quality has not improved for the recipe's patience; never where steps were added."""

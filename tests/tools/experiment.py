@@ -130,7 +130,7 @@ def by_recipe(recipe: Recipe) -> Way:
 
     def learn(w: Tensor, seconds: float, seed: int) -> Tensor:
         with TemporaryDirectory() as folder:
-            for _ in train(w, recipe, steps_for(w, recipe, seconds), seed=seed, folder=Path(folder)):
+            for _ in train(w, recipe, steps_for(w, recipe, seconds), Path(folder), seed=seed):
                 pass
             g, sizes, _ = exported(Path(folder))
         with torch.no_grad():
