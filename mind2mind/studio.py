@@ -3,14 +3,13 @@
 It owns the device, the models in memory and the runs' home. Any thread may call any method.
 """
 
-from functools import partial
 from pathlib import Path
 
 from mind2mind.config import LOCAL, Limits
-from mind2mind.draw import Draw, keep_freed, save_sheet
-from mind2mind.models.catalogue import Catalogue, pick_device, weights_folder
+from mind2mind.draw import Draw, keep_freed
+from mind2mind.models.catalogue import pick_device, weights_folder
 from mind2mind.runs.queue import Runs
-from mind2mind.runs.run import bundle_of, home_folder
+from mind2mind.runs.run import home_folder, models_of
 
 
 class Studio:
@@ -39,13 +38,6 @@ class Studio:
         self.limits = limits
         self.public = limits.keep_hours is not None
         self.weights = Path(weights or weights_folder()).absolute()
-        self.models = Catalogue(
-            self.home,
-            self.weights,
-            self.device,
-            limits,
-            find_run=partial(bundle_of, self.home, folders=not self.public),
-            draw_preview=save_sheet,
-        )
+        self.models = models_of(self.home, self.weights, self.device, limits)
         self.draw = Draw(self.models, limits)
         self.runs = Runs(self.home, self.weights, limits, self.models)

@@ -22,13 +22,13 @@ from mind2mind.runs.run import (
     find_run,
     is_held,
     is_token,
+    models_of,
     new_run,
     occupied,
     runs_in,
     status_of,
     waiting,
 )
-from mind2mind.runs.worker import models_in
 
 INFO = RunInfo(
     model="tiny",
@@ -42,7 +42,7 @@ INFO = RunInfo(
 def made(home, **info) -> Run:
     run = new_run(home)
     run.folder.mkdir(parents=True)
-    run.create(replace(INFO, **info))
+    run.write(replace(INFO, **info))
     return run
 
 
@@ -140,7 +140,7 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
     assert [values["step"] for values in run.metrics()] == run.preview_steps() == [10, 20]
     run.append_metrics({"step": 30})
     assert [json.loads(line)["step"] for line in (run.folder / "metrics.jsonl").open()] == [10, 20, 30]
-    run.cut_back(None)
+    run.cut_back(-1)
     assert run.metrics() == run.preview_steps() == []
 
 
@@ -228,7 +228,7 @@ def test_what_a_killed_worker_left_of_a_deleted_run_is_erased(tmp_path):
     run.delete(timeout=0.01)
     worker.release()  # it was killed: nobody erases what it had
     assert run.folder.exists()
-    Runs(tmp_path, tmp_path, LOCAL, models_in(tmp_path)).clean()
+    Runs(tmp_path, tmp_path, LOCAL, models_of(tmp_path)).clean()
     assert not run.folder.exists() and list((tmp_path / "queue").iterdir()) == []
 
 

@@ -521,16 +521,17 @@ def test_one_run_at_a_time_per_visitor(public, place):
 
 
 def test_two_prepared_sets_per_visitor(public, place):
-    read = [public.runs.prepare([place / "few"], "tiny", visitor="anna") for _ in range(3)]
-    tokens = [list(events)[-1].token for events in read[:2]]
-    with pytest.raises(RunError, match="2 sets of pictures"):  # also when they were begun at once
-        list(read[2])
-    with pytest.raises(RunError, match="2 sets of pictures"):
-        public.runs.prepare([place / "few"], "tiny", visitor="anna")
-    assert len(list((public.home / "runs").iterdir())) == 2
-    prepared(public, place / "few", visitor="ben")
-    public.runs.start(tokens[0], recipe=RECIPE, steps=5)
-    prepared(public, place / "few", visitor="anna")
+    """Another one takes the place of the oldest; also when they were begun at once."""
+    begun = [public.runs.prepare([place / "few"], "tiny", visitor="anna") for _ in range(3)]
+    first, second, third = (list(events)[-1].token for events in begun)
+    assert [run.token for run in public.runs.list("anna")] == [third, second]
+    other = prepared(public, place / "few", visitor="ben")
+    public.runs.start(second, recipe=RECIPE, steps=5)  # it waits for its start no more
+    fourth = prepared(public, place / "few", visitor="anna")
+    assert [run.token for run in public.runs.list("anna")] == [fourth, third, second]
+    assert {run.name for run in (public.home / "runs").iterdir()} == {second, third, fourth, other}
+    with pytest.raises(RunError, match="no such run"):
+        public.runs.status(first)
 
 
 def test_the_queue_is_finite(tmp_path, place):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mind2mind.data.codes import EncodeProgress
     from mind2mind.data.dataset import Report
     from mind2mind.runs.prepared import Encoding, Prepared
+    from mind2mind.runs.run import Found
 
 SAMPLES = 16  # when --count is left out
 IN_GRID = 64  # pictures of a grid, at most
@@ -188,7 +189,8 @@ def encode(
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(terminal.as_json(made.report.to_dict()), encoding="utf-8")
-    return Result({"codes": out, "report": report, **told(made)}, [path for path in (out, report) if path])
+    document = {"codes": out, "report": report, **told(made.report, made.found)}
+    return Result(document, [path for path in (out, report) if path])
 
 
 def last_of(events: "Iterator[EncodeProgress | Last]") -> "Last":
@@ -206,9 +208,8 @@ def last_of(events: "Iterator[EncodeProgress | Last]") -> "Last":
     return last
 
 
-def told(made: "Encoding | Prepared") -> dict[str, Any]:
+def told(report: "Report", made: "Found") -> dict[str, Any]:
     """Says on stderr what became of the pictures; gives the same for the document."""
-    report = made.report
     reasons = dict(report.reasons())
     terminal.note(f"{len(report.used)} pictures encoded, {len(report.skipped)} skipped.")
     for reason, number in reasons.items():

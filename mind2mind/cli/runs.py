@@ -112,7 +112,7 @@ def transfer(
             names = [*(without or []), *(name for name, _ in prepared.near if without_near)]
             if names:
                 prepared = studio.runs.exclude(prepared.token, names)
-            told_of = told(prepared) | _told_before(prepared)
+            told_of = told(prepared.report, prepared) | _told_before(prepared)
             start(prepared.token)
         except Mind2MindError:  # a run that cannot begin must not block the next try in the same folder
             studio.runs.delete(prepared.token)

@@ -49,12 +49,8 @@ class Encoding:
     codes: Codes
     thumbnails: Tensor  # uint8 (N, C, t, t)
     report: Report
-    psnr_mean: float  # dB, of the reconstructions of up to CHECKED pictures
-    verdict: Verdict  # whether the model knows them
-    reason: str  # a sentence of why: see the module `verdict`
-    scores: Mapping[str, tuple[float, float]]  # of those pictures, by name: PSNR, score; dB
+    found: Found  # its scores are those of up to CHECKED pictures
     aligned: tuple[tuple[Image.Image, Image.Image], ...]  # some, before and after the crop; small
-    seconds: float  # reading and encoding took
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +86,7 @@ def prepared(run: Run) -> Prepared:
         **vars(info.found),
         token=run.token,
         folder=run.folder,
-        report=_report(run),
+        report=Report.from_dict(read_json(run.report)),
         model=info.model,
         crop=info.crop,
     )
@@ -100,13 +96,18 @@ def prepared(run: Run) -> Prepared:
 
 
 def encode(
-    model: Model, pictures: Pictures, known: Codes | None = None
+    models: Catalogue,
+    source: str,
+    pictures: Pictures,
+    known: Codes | None = None,
+    out: Path | None = None,
 ) -> Iterator[EncodeProgress | Encoding]:
-    """Encodes every picture that is not among the `known` ones, and rebuilds some.
+    """Encodes every picture that is not among the `known` ones, into the file `out` if one is given; rebuilds some.
 
     Raises:
         DataError: none of them can be used.
     """
+    model = models.load(source)
     some = _Some(pictures, max(8, min(CHECKED, 2 * batch_of(model.alae.architecture.resolution))))
     begun = time.monotonic()
     made, thumbnails = yield from codes.encode(
@@ -119,29 +120,20 @@ def encode(
     )
     report = pictures.report
     if not some.kept:
-        raise DataError(_why_none(report), "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip.")
-    pixels = torch.stack([picture.pixels for picture in some.kept])
-    ratios, values = verdict.measured(model.alae, pixels)
-    judged = verdict.judge(values, model.card.numbers)
-    scores = {p.name: (float(r), float(v)) for p, r, v in zip(some.kept, ratios, values, strict=True)}
-    seconds = time.monotonic() - begun
-    aligned = tuple(islice(filter(None, map(pictures.before_and_after, some.kept)), SHOWN))
+        why = ", ".join(f"{count} x {reason}" for reason, count in report.reasons().most_common(5))
+        problem = f"None of the pictures can be used ({why})." if why else "There are no pictures."
+        raise DataError(problem, "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip.")
+    if out is not None:
+        codes.save(out, made)
+    scores, seconds = _scores(model, some.kept), time.monotonic() - begun
+    found = Found(count=len(made), skipped=len(report.skipped), scores=scores, seconds=seconds)
     yield Encoding(
         codes=made,
         thumbnails=thumbnails,
         report=report,
-        psnr_mean=ratios.mean().item(),
-        verdict=judged.verdict,
-        reason=judged.reason,
-        scores=scores,
-        aligned=aligned,
-        seconds=seconds,
+        found=_judged(models, source, found),
+        aligned=tuple(islice(filter(None, map(pictures.before_and_after, some.kept)), SHOWN)),
     )
-
-
-def _why_none(report: Report) -> str:
-    reasons = ", ".join(f"{count} x {reason}" for reason, count in report.reasons().most_common(5))
-    return f"None of the pictures can be used ({reasons})." if reasons else "There are no pictures."
 
 
 class _Some:
@@ -183,11 +175,11 @@ def keep(
         DataError: none of the pictures can be used.
         RunError: somebody was quicker: the run is there, or was started.
     """
-    for event in encode(models.load(source), pictures):
+    for event in encode(models, source, pictures):
         if isinstance(event, EncodeProgress):
             yield event
             continue
-        surveyed = _survey(models, source, pictures, event)
+        surveyed = _survey(models, source, pictures, event.found)
         run.folder.mkdir(parents=True, exist_ok=True)
         with run.hold():
             if begin and occupied(run.folder):
@@ -209,40 +201,35 @@ def _write(
     surveyed: Surveyed,
     begin: Callable[[Found], RunInfo] | None,
 ) -> None:
-    made, small, report = event.codes, event.thumbnails, event.report
-    scores, seconds, excluded = event.scores, event.seconds, tuple[str, ...]()
+    made, small, report, found = event.codes, event.thumbnails, event.report, event.found
     if begin is None:
-        before, old = waiting(run).found, _of(models.load(source), codes.load(run.codes))
-        made, report = old.join(made), Report(_report(run).files + report.files)
+        waiting(run)
+        before, old = prepared(run), _of(models.load(source), codes.load(run.codes))
+        made, report = old.join(made), Report(before.report.files + report.files)
         small = torch.cat([codes.thumbnails(run.codes, range(len(old))), small])
-        scores, seconds, excluded = (
-            _merged(before.scores, len(old), event),
-            before.seconds + seconds,
-            before.excluded,
-        )
         # where a model was tried on both: on one alone it would be judged by half of the set
         surveyed = {id: {**before.surveyed[id], **surveyed[id]} for id in before.surveyed if id in surveyed}
-    found = Found(
-        psnr_mean=event.psnr_mean,
-        verdict=event.verdict,
-        reason=event.reason,
-        count=len(made) - len(excluded),
+        found = replace(
+            found,
+            excluded=before.excluded,
+            scores=_merged(before.scores, len(old), found),
+            seconds=before.seconds + found.seconds,
+        )
+    found = replace(
+        found,
+        count=len(made) - len(found.excluded),
         skipped=len(report.skipped),
-        excluded=excluded,
         near=tuple((made.names[copy], made.names[first]) for copy, first in near_duplicates(small)),
-        scores=scores,
         surveyed=surveyed,
-        seconds=seconds,
     )
     found = _judged(models, source, found)
-    info = begin(found) if begin else None
     codes.save(run.codes, made, small)
     write_json(run.report, report.to_dict())
     shown = len(list(run.alignment.glob("*.png")))
     for number, couple in enumerate(event.aligned[: SHOWN - shown], start=shown):
         save_png(grid(couple, columns=1), run.alignment / f"{number}.png")
-    if info:
-        run.create(info)
+    if begin:
+        run.write(begin(found))
     else:
         run.update(found=found)
 
@@ -281,18 +268,14 @@ def _of(model: Model, made: Codes) -> Codes:
     return replace(made, source_hash=model.source_hash) if model.is_on(made.source_hash) else made
 
 
-def _report(run: Run) -> Report:
-    return Report.from_dict(read_json(run.report))
-
-
 def _merged(
-    before: Mapping[str, tuple[float, float]], count: int, event: Encoding
+    before: Mapping[str, tuple[float, float]], count: int, new: Found
 ) -> dict[str, tuple[float, float]]:
     """The scores of both, in proportion to the pictures they stand for, at most CHECKED."""
-    room = max(CHECKED, len(before), len(event.scores))
-    share = round(room * count / (count + len(event.codes)))
-    old = list(before.items())[: max(share, room - len(event.scores))]
-    return dict([*old, *list(event.scores.items())[: room - len(old)]])
+    room = max(CHECKED, len(before), len(new.scores))
+    share = round(room * count / (count + new.count))
+    old = list(before.items())[: max(share, room - len(new.scores))]
+    return dict([*old, *list(new.scores.items())[: room - len(old)]])
 
 
 # Judging: the model that the pictures were read with, and the others
@@ -317,18 +300,22 @@ def _judged(models: Catalogue, source: str, found: Found) -> Found:
     return replace(found, psnr_mean=mean, verdict=own.verdict, reason=own.reason, others=others)
 
 
-def _survey(models: Catalogue, source: str, pictures: Pictures, made: Encoding) -> Surveyed:
+def _survey(models: Catalogue, source: str, pictures: Pictures, made: Found) -> Surveyed:
     """By each other model the scores of the first SAMPLE pictures judged; kept, since the pictures are not.
 
     Where there is nothing to gain, only small models are tried: more pictures may change that.
     """
     names, begun = list(made.scores)[:SAMPLE], time.monotonic()
+    crop: Crop = "centre" if pictures.crop == "face" else pictures.crop
     found = {}
     for info in _others(models, source, SMALL if made.verdict is Verdict.GOOD else LARGEST):
         if time.monotonic() - begun > SECONDS:
             break
         try:
-            found[info.id] = _scores(models, info, pictures, names)
+            model = models.source(info.id)
+            a = model.alae.architecture
+            again = pictures.again(names, resolution=a.resolution, channels=a.image_channels, crop=crop)
+            found[info.id] = {name: score for name, (_, score) in _scores(model, [*again]).items()}
         except Mind2MindError as error:
             log.warning("%s could not be tried: %s", info.id, error)
     return found
@@ -339,13 +326,10 @@ def _others(models: Catalogue, source: str, largest: int) -> list[ModelInfo]:
     return [m for m in others if (m.resolution or largest + 1) <= largest and m.crop != "face"]
 
 
-def _scores(models: Catalogue, info: ModelInfo, pictures: Pictures, names: Sequence[str]) -> dict[str, float]:
-    model = models.source(info.id)
-    a = model.alae.architecture
-    crop: Crop = "centre" if pictures.crop == "face" else pictures.crop
-    again = list(pictures.again(names, resolution=a.resolution, channels=a.image_channels, crop=crop))
-    if not again:
+def _scores(model: Model, some: Sequence[Picture]) -> dict[str, tuple[float, float]]:
+    """How much of each picture comes back, by its name: the PSNR of its reconstruction and its score, dB."""
+    if not some:
         return {}
-    pixels = torch.stack([picture.pixels for picture in again])
-    _, values = verdict.measured(model.alae, pixels)
-    return {picture.name: value for picture, value in zip(again, values.tolist(), strict=True)}
+    ratios, values = verdict.measured(model.alae, torch.stack([picture.pixels for picture in some]))
+    measured = zip(ratios.tolist(), values.tolist(), strict=True)
+    return dict(zip((picture.name for picture in some), measured, strict=True))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from PIL import Image
 
 from mind2mind import draw as gallery
@@ -36,6 +36,8 @@ from mind2mind.runs import results
 from mind2mind.runs.prepared import Encoding, Prepared
 from mind2mind.runs.results import Outcome
 from mind2mind.runs.run import (
+    LOCK,
+    LOG,
     WORKER_LOCK,
     WORKER_LOG,
     Found,
@@ -93,16 +95,14 @@ class Launcher:
             child = self.children.get(self.home)
             if child is None or child.poll() == 0:  # `ensure` counts the ends that were errors
                 self.home.mkdir(parents=True, exist_ok=True)
-                self._start(self.home, self.home / WORKER_LOCK, self.home / WORKER_LOG, source)
+                self._start(self.home, source)
 
     def ensure(self, run: Run) -> None:
         """Starts a worker for the queued `run` unless one is there.
 
         After ATTEMPTS workers in a row that ended with an error before they took the run, the run has failed.
         """
-        target, lock, log = run.folder, run.lock, run.log
-        if run.home:
-            target, lock, log = self.home, self.home / WORKER_LOCK, self.home / WORKER_LOG
+        target = self.home if run.home else run.folder
         with self._guard:
             child = self.children.pop(target, None)  # each end counts once
             code = child.poll() if child else None
@@ -112,7 +112,7 @@ class Launcher:
             if child:
                 self._failures[target] = self._failures[target] + 1 if code else 0
             if self._failures[target] < ATTEMPTS:
-                self._start(target, lock, log)
+                self._start(target)
                 return
             self._failures[target] = 0
         with contextlib.suppress(Mind2MindError), run.hold():
@@ -120,8 +120,9 @@ class Launcher:
                 problem = f"The worker process ended with code {code} before it could begin."
                 run.update(state=State.FAILED, error=problem, advice="Its log says why; then resume the run.")
 
-    def _start(self, target: Path, lock: Path, log_path: Path, *more: str) -> None:
-        if is_held(lock):  # by another app's
+    def _start(self, target: Path, *more: str) -> None:
+        lock, log_name = (WORKER_LOCK, WORKER_LOG) if target == self.home else (LOCK, LOG)
+        if is_held(target / lock):  # by another app's
             return
         package = str(Path(__file__).resolve().parents[2])
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -131,7 +132,7 @@ class Launcher:
             "MIND2MIND_HOME": str(self.home),  # its downloaded models
             "PYTHONPATH": os.pathsep.join(paths),
         }
-        with log_path.open("ab") as log:
+        with (target / log_name).open("ab") as log:
             child = subprocess.Popen(
                 [*self.command, str(target), str(self.idle_seconds), *more],
                 stdin=subprocess.DEVNULL,
@@ -164,23 +165,13 @@ class Runs:
         self.public = limits.keep_hours is not None
         self.launcher = Launcher(home, weights)
 
-    def find(self, token: str) -> Run:
+    def find(self, token: str, *, owned: bool = False) -> Run:
         """A run by token, or by folder on a server that is not public.
 
         Raises:
-            RunError: there is none.
+            RunError: there is none, or the token only looks where the run must be `owned`.
         """
-        return find_run(self.home, str(token), folders=not self.public)
-
-    def _owned(self, token: str) -> Run:
-        """A run that this token may change.
-
-        Raises:
-            RunError: there is none, or the token only looks.
-        """
-        run = self.find(token)
-        run.check_owned()
-        return run
+        return find_run(self.home, str(token), not self.public, owned)
 
     # From pictures to a run that waits for its start
 
@@ -195,22 +186,13 @@ class Runs:
         Raises:
             DataError: `out` is a file of something else; it stays as it is.
         """
-        model = self.models.source(ref)
-        pictures = gallery.pictures_for(model, paths, crop, self.limits)
+        source = self.models.source_ref(ref)
+        pictures = gallery.pictures_for(self.models.load(source), paths, crop, self.limits)
         try:
             before = codes.load(out) if out is not None and out.exists() else None
         except Mind2MindError as error:
             raise DataError(f"{error.problem} It was left as it is.", "Choose another file.") from error
-        return self._encode(sets.encode(model, pictures, before), out)
-
-    @staticmethod
-    def _encode(
-        events: Iterator[EncodeProgress | Encoding], out: Path | None
-    ) -> Iterator[EncodeProgress | Encoding]:
-        for event in events:
-            if out is not None and isinstance(event, Encoding):
-                codes.save(out, event.codes)
-            yield event
+        return sets.encode(self.models, source, pictures, before, out)
 
     def prepare(
         self,
@@ -225,6 +207,8 @@ class Runs:
     ) -> Iterator[EncodeProgress | Prepared]:
         """Checks and encodes pictures into a new run, which then waits for its start.
 
+        Where the limits allow a visitor no more of these, it takes the place of the oldest.
+
         Args:
             paths: folders, zips and pictures; of the originals only thumbnails are kept.
             ref: the source (of a transfer, its source).
@@ -237,7 +221,7 @@ class Runs:
 
         Raises:
             DataError: none of the pictures can be used, or the disk is full.
-            RunError: there is already a run in `folder`, or something else, or the visitor has too many that wait.
+            RunError: there is already a run in `folder`, or something else.
         """
         check_disk(self.home, self.limits.disk_bytes)
         if folder is None:
@@ -253,10 +237,9 @@ class Runs:
         if folder is None:
             self.launcher.warm(source)
         pictures = gallery.pictures_for(model, paths, crop, self.limits)
-        self._check_prepared(visitor, address)
 
         def begin(found: Found) -> RunInfo:
-            self._check_prepared(visitor, address)  # others of the visitor's may have been read meanwhile
+            self._make_room(visitor, address)
             return RunInfo(
                 model=source,
                 source_id=model.source_id,
@@ -278,7 +261,7 @@ class Runs:
             RunError: the run has been started.
         """
         check_disk(self.home, self.limits.disk_bytes)
-        run = self._owned(token)
+        run = self.find(token, owned=True)
         source, crop, before = run.info.model, run.info.crop, sets.prepared(run).report
         pictures = gallery.pictures_for(self.models.load(source), paths, crop, self.limits, before)
         return sets.keep(run, self.models, source, pictures)
@@ -290,7 +273,7 @@ class Runs:
             DataError: there is no picture of such a name.
             RunError: the run has been started.
         """
-        return sets.exclude(self._owned(token), self.models, names)
+        return sets.exclude(self.find(token, owned=True), self.models, names)
 
     def prepared(self, token: str) -> Prepared:
         """What the check of a run's pictures found: the last event of its `prepare`, at any later time."""
@@ -302,8 +285,9 @@ class Runs:
         """A run's pictures by name, excluded ones too: `count` from number `first` on, or those of these `names`."""
         path = self.find(token).codes
         known = read_meta(path)["names"]
-        rows = [row for row, name in enumerate(known) if name in names] if names is not None else None
-        rows = list(range(len(known))[first : first + count]) if rows is None else rows
+        rows = list(range(len(known))[first : first + count])
+        if names is not None:
+            rows = [row for row, name in enumerate(known) if name in names]
         small = map(to_image, codes.thumbnails(path, rows))
         return list(zip([known[row] for row in rows], small, strict=True))
 
@@ -362,7 +346,7 @@ class Runs:
         most = self.limits.run_seconds
         if seconds is not None and most is not None:
             seconds = min(seconds, most)
-        run = self._owned(token)
+        run = self.find(token, owned=True)
         if (used := run.info.found.count) < 2:
             there = "There is only one picture (copies do not count)" if used else "No picture is left"
             raise TrainingError(
@@ -383,7 +367,7 @@ class Runs:
         """Queues a run again: with `extra_steps` for so many from the step reached, which one that is done needs."""
         if extra_steps < 0:
             raise ConfigError(f"{extra_steps} extra steps are too few.", "Give 0 or more.")
-        run, ended = self._owned(token), (State.STOPPED, State.INTERRUPTED, State.FAILED)
+        run, ended = self.find(token, owned=True), (State.STOPPED, State.INTERRUPTED, State.FAILED)
         if not extra_steps:
             return self._enqueue(run, ended)
         last = run.folder / transfer.LAST
@@ -392,7 +376,7 @@ class Runs:
 
     def stop(self, token: str) -> None:
         """Asks a run to stop and keep its work, or takes it out of the queue; nothing if it has already ended."""
-        run = self._owned(token)
+        run = self.find(token, owned=True)
         if run.state == State.QUEUED:
             with contextlib.suppress(RunError), run.hold(timeout=0.5):
                 if run.info.state == State.QUEUED:
@@ -427,7 +411,7 @@ class Runs:
         title = " ".join(title.split())
         if not title or len(title) > cards.LONGEST:
             raise ConfigError(f"A title has 1 to {cards.LONGEST} characters.", "Give another one.")
-        run = self._owned(token)
+        run = self.find(token, owned=True)
         with run.hold():
             run.update(title=title)
             if run.has_model:
@@ -442,7 +426,7 @@ class Runs:
         if folder := opened(self.home, token):
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            self._owned(token).delete()
+            self.find(token, owned=True).delete()
 
     def delete_all(self, visitor: str, models: Sequence[str] = ()) -> int:
         """Deletes all runs of a visitor, and those of `models` that are opened bundles; gives how many."""
@@ -507,10 +491,12 @@ class Runs:
 
     def pack(self, token: str, path: Path) -> Path:
         """All of a run that has a model in one zip, samples and film included; gives the file's path."""
-        return results.pack(self.models, self._owned(token), Path(path))
+        return results.pack(self.models, self.find(token, owned=True), Path(path))
 
     def _enqueue(self, run: Run, allowed: tuple[State, ...], **settings: Any) -> RunStatus:
-        with self._gate(run):
+        # one decision at a time for the home's runs; a run elsewhere has no queue
+        gate = FileLock(self.home / "gate.lock") if run.home else contextlib.nullcontext()
+        with gate:
             self._check_limits(run)
             with run.hold():
                 state = run.info.state
@@ -522,19 +508,6 @@ class Runs:
                 queued = {"state": State.QUEUED, "before": state, "queued_at": time.time()}
                 run.update(error=None, advice=None, fault=False, reason=None, **queued, **settings)
         return self.status(run.token)
-
-    @contextlib.contextmanager
-    def _gate(self, run: Run) -> Iterator[None]:
-        """One decision at a time for the home's runs; a run elsewhere has no queue."""
-        if not run.home:
-            yield
-            return
-        try:
-            gate = FileLock(self.home / "gate.lock").acquire(timeout=10)
-        except Timeout as error:
-            raise RunError("The queue is busy.", "Try again in a moment.") from error
-        with gate:
-            yield
 
     def _check_limits(self, run: Run) -> None:
         limits = self.limits
@@ -555,18 +528,18 @@ class Runs:
         if limits.queue is not None and queued >= limits.queue:
             raise RunError(f"{queued} runs are waiting, more are not taken.", "Try again in some minutes.")
 
-    def _check_prepared(self, visitor: str | None, address: str | None) -> None:
-        most = self.limits.prepared_per_visitor
+    def _make_room(self, visitor: str | None, address: str | None) -> None:
+        """Deletes the visitor's oldest sets that wait for their start, so that one more is within the limit."""
+        most, own = self.limits.prepared_per_visitor, list[Run]()
         if most is None:
             return
-        there = 0
         for run in runs_in(self.home):
             with contextlib.suppress(RunError, DataError):  # deleted meanwhile
                 info = run.info
-                there += (info.state, info.visitor, info.address) == (State.PREPARED, visitor, address)
-        if there >= most:
-            fix = "Start or delete one of them."
-            raise RunError(f"You already have {most} sets of pictures that wait.", fix)
+                if (info.state, info.visitor, info.address) == (State.PREPARED, visitor, address):
+                    own.append(run)
+        for run in own[: len(own) + 1 - most]:
+            run.delete()
 
 
 _ADVICE = {

@@ -195,9 +195,7 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
         sheets = {image.info["seed"]: image for image in samples} | {"sheet": grid(samples)}
         for each, image in sheets.items():
             file = Path(folder) / f"{each}.png"
-            save_png(
-                image, file, {str(key): value for key, value in image.info.items() if isinstance(value, str)}
-            )
+            save_png(image, file)
             archive.write(file, f"samples/{file.name}", zipfile.ZIP_STORED)
         if run.preview_steps():
             save_clip(film(library, run), Path(folder) / FILM, FPS)

@@ -12,7 +12,6 @@ token, made from the first, only looks. Each run that waits for a worker or has 
 
 import base64
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -20,31 +19,39 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from platformdirs import user_data_dir
+from pydantic import TypeAdapter
 
-from mind2mind.config import Crop, Recipe
+from mind2mind.config import LOCAL, Crop, Limits, Recipe
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes
+from mind2mind.draw import save_sheet
 from mind2mind.errors import ConfigError, DataError, RunError
 from mind2mind.files import bytes_in, new_token, read_json, write_json, write_text
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import slug
+from mind2mind.models.catalogue import Catalogue, weights_folder
 
 VERSION = 2
+CPU = torch.device("cpu")
 LOG_LINES, LOG_BYTES = 30, 4000  # of the end of a failed run's log
 METRICS_SHOWN = 500  # points of a curve; more cannot be seen
 RACY_SECONDS = 2.0
 LEFTOVER_SECONDS = 3600  # a folder without a run in it may be a run in the making for so long
-JSON, CODES, REPORT, METRICS, LOG = "run.json", "codes.safetensors", "report.json", "metrics.jsonl", "log.txt"
+JSON, CODES, REPORT, METRICS = "run.json", "codes.safetensors", "report.json", "metrics.jsonl"
+LOCK, LOG = "run.lock", "log.txt"
 _FILES = (CODES, codes.BESIDE, REPORT, METRICS, LOG, "last.safetensors", "best.safetensors")
 _FOLDERS = ("previews", "alignment", "bundle", "bundle.new")
 RUNS, OPENED, QUEUE, LOOKS = "runs", "models", "queue", "looks"  # folders of the home
+NO_RUN = "There is no such run.", "Check the link; runs are deleted after a while."
 WORKER_LOCK, WORKER_LOG = "worker.lock", "worker.log"  # of the one worker that serves the home
 
 
@@ -88,9 +95,9 @@ class Found:
 
     count: int  # pictures that are trained on
     skipped: int = 0
-    psnr_mean: float  # dB
-    verdict: Verdict  # whether the model knows them
-    reason: str  # a sentence of why
+    psnr_mean: float = 0.0  # dB
+    verdict: Verdict = Verdict.UNMEASURED  # whether the model knows them
+    reason: str = ""  # a sentence of why
     excluded: tuple[str, ...] = ()  # names of pictures that are not trained on
     near: tuple[tuple[str, str], ...] = ()  # names: a near duplicate, and the picture it is like
     scores: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name: PSNR, score; dB
@@ -102,20 +109,6 @@ class Found:
     def judged(self) -> int:
         """Pictures that the verdict rests on."""
         return len(self.scores)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Found":
-        """From JSON, where tuples are lists."""
-        read = {
-            "verdict": Verdict(values["verdict"]),
-            "excluded": tuple(values["excluded"]),
-            "near": tuple((name, like) for name, like in values["near"]),
-            "scores": {name: (psnr, score) for name, (psnr, score) in values["scores"].items()},
-            "others": tuple(
-                Better(**{**other, "verdict": Verdict(other["verdict"])}) for other in values["others"]
-            ),
-        }
-        return cls(**{**values, **read})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,24 +146,8 @@ class RunInfo:
     floor: float | None = None
     best_step: int | None = None
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "RunInfo":
-        """From JSON of this version or of an older one.
 
-        Raises:
-            KeyError, TypeError, ValueError, ConfigError: it is damaged.
-        """
-        if values["version"] == 1:
-            values = _from_version_1(values)
-        read = {name: kind(values[name]) for name, kind in _KINDS.items() if values.get(name) is not None}
-        return cls(**{**values, **read})
-
-
-_KINDS: dict[str, Callable[[Any], Any]] = {
-    "state": State, "before": State, "found": Found.from_dict, "recipe": Recipe.from_dict,
-    "title": str, "model": str, "created": float, "updated": float, "queued_at": float, "seconds": float,
-    "deadline": float, "steps": int, "reached": int, "seed": int,
-}  # fmt: skip
+_RUN_INFO = TypeAdapter(RunInfo)
 
 
 def _from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,19 +162,18 @@ def _from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
         "surveyed": old.get("surveyed") or {},
         "seconds": old.get("encode_seconds") or 0.0,
     } | {name: old.get(name) or () for name in ("excluded", "near", "others")}
-    known = {each.name for each in fields(RunInfo)}
-    kept = {name: value for name, value in old.items() if name in known and value is not None}
+    kept = {name: value for name, value in old.items() if value is not None}
     return {"crop": "centre"} | kept | {"version": VERSION, "found": found}
 
 
-@functools.lru_cache(maxsize=1000)
+@lru_cache(maxsize=1000)
 def _read(path: Path, stamp: tuple[int, ...]) -> RunInfo:
     """The run.json at `path`, which is replaced and never changed: another `stamp` is another file."""
     values = read_json(path)
     if values.get("version") not in (1, VERSION):
         raise RunError("This run was made by another version.", "Begin a new one with the same pictures.")
     try:
-        return RunInfo.from_dict(values)
+        return _RUN_INFO.validate_python(_from_version_1(values) if values["version"] == 1 else values)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise RunError(f"{path} is damaged.", "Begin a new run with the same pictures.") from error
 
@@ -237,7 +213,7 @@ class Run:
         self.folder, self.looks = folder, looks
         self.home = folder.parent.parent if token else None
         self.token = token or str(folder)
-        self.lock, self.bundle, self.log = folder / "run.lock", folder / "bundle", folder / LOG
+        self.lock, self.bundle, self.log = folder / LOCK, folder / "bundle", folder / LOG
         self.codes, self.report = folder / CODES, folder / REPORT
         self.alignment = folder / "alignment"  # pictures before and after their faces were aligned
         self._json, self._metrics = folder / JSON, folder / METRICS
@@ -254,25 +230,22 @@ class Run:
         Raises:
             RunError: there is no such run, it is damaged, or it is of another version.
         """
-        if self.discarded:
-            raise _gone()
         try:
             found = self._json.stat()
-        except OSError as error:
-            raise _gone() from error
+        except OSError:
+            found = None
+        if found is None or self.discarded:
+            raise RunError(*NO_RUN)
         # a file so new may be replaced by one of the same time and size: it is read each time
         read = _read if time.time() - found.st_mtime > RACY_SECONDS else _read.__wrapped__
         return read(self._json, (found.st_mtime_ns, found.st_size, found.st_ino))
 
-    def create(self, info: RunInfo) -> None:
-        """Writes the first run.json."""
-        self._write(info)
-
     def update(self, **changes: Any) -> None:
         """Changes run.json; only for the lock's holder."""
-        self._write(replace(self.info, **changes))
+        self.write(replace(self.info, **changes))
 
-    def _write(self, info: RunInfo) -> None:
+    def write(self, info: RunInfo) -> None:
+        """Replaces run.json, or writes the first one."""
         waits = info.state in (State.QUEUED, State.RUNNING)
         if waits:  # first: a mark too many is passed over, one too few is a run that waits for ever
             self.mark_waiting()
@@ -337,11 +310,6 @@ class Run:
                 pass
             self.erase()
 
-    def check_owned(self) -> None:
-        """RunError if it was found by the token that only looks."""
-        if self.looks:
-            raise RunError("This link only shows the run.", "Use the one of whoever began the run.")
-
     @property
     def discarded(self) -> bool:
         """Whether it was deleted; its files are there until nobody holds its lock."""
@@ -349,20 +317,16 @@ class Run:
 
     def erase(self) -> None:
         """Removes a run's own files and nothing else: with `--out` the folder may hold more."""
+        paths = [self._json, *(self.folder / name for name in _FILES), *self.folder.glob(".*.tmp")]
         if self.home:
-            for mark in (
-                self.home / QUEUE / self.folder.name,
-                self.home / LOOKS / _look_of(self.folder.name),
-            ):
-                mark.unlink(missing_ok=True)
+            marks = (self.home / QUEUE / self.folder.name, self.home / LOOKS / _look_of(self.folder.name))
+            paths = [*marks, *paths]
         for name in _FOLDERS:
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        leftovers = self.folder.glob(".*.tmp")
-        for path in [self._json, *(self.folder / name for name in _FILES), *leftovers, self._stop, self.lock]:
+        for path in [*paths, self._stop, self.lock, self._discard]:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            self._discard.unlink(missing_ok=True)
             self.folder.rmdir()
 
     def look_token(self) -> str | None:
@@ -403,18 +367,13 @@ class Run:
     def preview_steps(self) -> list[int]:
         return sorted(int(path.stem) for path in (self.folder / "previews").glob("[0-9]*.safetensors"))
 
-    def cut_back(self, step: int | None) -> None:
-        """Forgets metrics and previews after `step`, the checkpoint's; None forgets all of them."""
-        last = -1 if step is None else step
-        kept = [values for values in self.metrics() if values["step"] <= last]
+    def cut_back(self, step: int) -> None:
+        """Forgets metrics and previews after `step`, the checkpoint's; -1 forgets all of them."""
+        kept = [values for values in self.metrics() if values["step"] <= step]
         write_text(self._metrics, "".join(json.dumps(values) + "\n" for values in kept))
         for number in self.preview_steps():
-            if number > last:
+            if number > step:
                 self.preview_path(number).unlink()
-
-
-def _gone() -> RunError:
-    return RunError("There is no such run.", "It may have been deleted; begin a new one.")
 
 
 def codes_of(run: Run) -> tuple[Codes, list[int]]:
@@ -447,11 +406,11 @@ def new_run(home: Path) -> Run:
     return Run(home / RUNS / token, token)
 
 
-def find_run(home: Path, token: str, folders: bool) -> Run:
+def find_run(home: Path, token: str, folders: bool, owned: bool = False) -> Run:
     """The run of a token, of one that only looks, or of a folder where that may be.
 
     Raises:
-        RunError: there is none.
+        RunError: there is none, or the token only looks where the run must be `owned`.
     """
     folder = Path(token).absolute()
     if folders and not is_token(token) and is_run(folder):
@@ -459,10 +418,12 @@ def find_run(home: Path, token: str, folders: bool) -> Run:
     run = Run(home / RUNS / token, token)
     if is_token(token) and not run.exists:
         with contextlib.suppress(OSError):
-            owned = (home / LOOKS / token).read_text(encoding="utf-8")
-            run = Run(home / RUNS / owned, token, looks=True)
+            whole = (home / LOOKS / token).read_text(encoding="utf-8")
+            run = Run(home / RUNS / whole, token, looks=True)
     if not is_token(token) or not run.exists:
-        raise RunError("There is no such run.", "Check the link; runs are deleted after a while.")
+        raise RunError(*NO_RUN)
+    if owned and run.looks:
+        raise RunError("This link only shows the run.", "Use the one of whoever began the run.")
     return run
 
 
@@ -474,13 +435,20 @@ def bundle_of(home: Path, ref: str, folders: bool, owned: bool = False) -> tuple
     """
     if not is_token(ref) and not (folders and is_run(Path(ref))):
         return None
-    run = find_run(home, ref, folders)
-    if owned:
-        run.check_owned()
+    run = find_run(home, ref, folders, owned)
     if not run.has_model:
         fix = "Wait for its end, or stop it and keep the work."
         raise RunError(f"The run is {run.state} and has no model yet.", fix)
     return run.bundle, run.info.model
+
+
+def models_of(
+    home: Path, weights: Path | None = None, device: torch.device = CPU, limits: Limits = LOCAL
+) -> Catalogue:
+    """The models of a home: bundled in the folder `weights`, downloaded, opened, and made by its runs."""
+    find_run = partial(bundle_of, home, folders=limits.keep_hours is None)
+    weights = weights or weights_folder()
+    return Catalogue(home, weights, device, limits, find_run=find_run, draw_preview=save_sheet)
 
 
 def runs_in(home: Path) -> list[Run]:

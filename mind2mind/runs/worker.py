@@ -14,20 +14,18 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
-from mind2mind.config import LOCAL
 from mind2mind.draw import save_sheet
 from mind2mind.errors import Mind2MindError, RunError, WeightsError
 from mind2mind.files import read_meta, save_tensors
 from mind2mind.judge.verdict import Originality
 from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, move_in, save_transfer, slug
-from mind2mind.models.catalogue import Catalogue, weights_folder
+from mind2mind.models.catalogue import Catalogue
 from mind2mind.networks.mindgan import mean_code
 from mind2mind.runs import results
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
@@ -35,11 +33,11 @@ from mind2mind.runs.run import (
     WORKER_LOCK,
     Run,
     State,
-    bundle_of,
     clean,
     codes_of,
     home_folder,
     is_run,
+    models_of,
     waiting,
 )
 from mind2mind.training import transfer
@@ -57,28 +55,22 @@ LOOK_SECONDS = 0.05  # between two looks at the queue, which is a folder with a 
 def carry_out(run: Run, models: Catalogue) -> None:
     """Carries one queued run out to a final state; never raises for what goes wrong in it."""
     try:
-        with run.hold(timeout=10):
-            if run.info.state == State.QUEUED:
-                with _logged(run):
-                    _carry_out(run, models)
+        with run.hold(timeout=10), _logged(run):
+            if run.info.state == State.QUEUED and run.stop_requested:
+                run.update(state=run.info.before, reason=Ending.STOPPED)
+            elif run.info.state == State.QUEUED:
+                run.update(state=State.RUNNING)
+                try:
+                    _train(run, models)
+                except RunError:
+                    raise
+                except Exception as error:
+                    log.exception("The run failed.")
+                    _fail(run, models, error)
     except Mind2MindError as error:  # deleted meanwhile, or the disk is too full even to say so
         log.warning("%s", error)
     if run.discarded:
         run.erase()
-
-
-def _carry_out(run: Run, models: Catalogue) -> None:
-    if run.stop_requested:
-        run.update(state=run.info.before, reason=Ending.STOPPED)
-        return
-    run.update(state=State.RUNNING)
-    try:
-        _train(run, models)
-    except RunError:
-        raise
-    except Exception as error:
-        log.exception("The run failed.")
-        _fail(run, models, error)
 
 
 def _train(run: Run, models: Catalogue) -> None:
@@ -95,9 +87,10 @@ def _train(run: Run, models: Catalogue) -> None:
     steps = info.steps or transfer.steps_for(w, info.recipe, info.seconds or 0)
     run.update(steps=steps)
     checkpoint = run.folder / transfer.LAST
-    run.cut_back(read_meta(checkpoint)["step"] if checkpoint.exists() else None)
+    reached = read_meta(checkpoint)["step"] if checkpoint.exists() else -1
+    run.cut_back(reached)
     stopper = _Stopper(run, info.deadline)
-    log.info("Training from step %s of %s.", "0" if not checkpoint.exists() else "the checkpoint", steps)
+    log.info("Training from step %d of %d.", max(0, reached), steps)
     for event in transfer.train(
         w, info.recipe, steps, seed=info.seed, folder=run.folder, resume=True, should_stop=stopper
     ):
@@ -221,17 +214,10 @@ def main() -> int:
     be_modest()
     torch.set_num_threads(1)
     if is_run(folder):
-        carry_out(Run(folder), models_in(home_folder()))
+        carry_out(Run(folder), models_of(home_folder()))
     else:
         serve(folder, float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_SECONDS, *sys.argv[3:])
     return 0
-
-
-def models_in(home: Path) -> Catalogue:
-    """The models that a worker finds: it trains on the CPU."""
-    find_run = partial(bundle_of, home, folders=True)
-    cpu = torch.device("cpu")
-    return Catalogue(home, weights_folder(), cpu, LOCAL, find_run=find_run, draw_preview=save_sheet)
 
 
 def serve(home: Path, idle_seconds: float, source: str | None = None) -> None:
@@ -239,21 +225,18 @@ def serve(home: Path, idle_seconds: float, source: str | None = None) -> None:
 
     `source` is the model of a run that is likely to come: it is loaded ahead.
     """
-    lock, models = FileLock(home / WORKER_LOCK), models_in(home)
+    models = models_of(home)
     while True:
         try:
-            lock.acquire(timeout=0)
+            with FileLock(home / WORKER_LOCK, timeout=0):
+                clean(home)
+                if source:
+                    with contextlib.suppress(Mind2MindError):
+                        models.load(source)
+                    import torch._dynamo  # noqa: F401  an optimiser's first step does, which takes a second
+                _serve(home, models, idle_seconds)
         except Timeout:
             return
-        try:
-            clean(home)
-            if source:
-                with contextlib.suppress(Mind2MindError):
-                    models.load(source)
-                import torch._dynamo  # noqa: F401  an optimiser's first step does, which takes a second
-            _serve(home, models, idle_seconds)
-        finally:
-            lock.release()
         if not waiting(home):  # one that came between the last look and the release would wait for ever
             return
 
