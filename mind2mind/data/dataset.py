@@ -20,7 +20,7 @@ from typing import IO, Any
 from PIL import Image
 from torch import Tensor
 
-from mind2mind.config import LOCAL, Crop, Limits
+from mind2mind.config import LOCAL, Crop, Limits, size_text
 from mind2mind.data import faces
 from mind2mind.data.faces import Face, Remark
 from mind2mind.data.images import (
@@ -60,11 +60,10 @@ def files_of(sources: Sequence[Path], taken: Collection[str] = ()) -> list[File]
     names, result = set(taken), []
     for file in listed:
         # uploads lose their folders, so that names may collide: the second a.png becomes a (2).png
-        name, number = file.name, 1
+        name, number, ending = file.name, 1, Path(file.name).suffix
         while name in names:
             number += 1
-            stem, dot, ending = file.name.rpartition(".")
-            name = f"{stem} ({number}){dot}{ending}" if dot and stem else f"{file.name} ({number})"
+            name = f"{file.name.removesuffix(ending)} ({number}){ending}"
         names.add(name)
         result.append(replace(file, name=name))
     return result
@@ -75,7 +74,8 @@ def _list(source: Path, prefixed: bool) -> list[File]:
     try:
         status = source.stat()
     except (OSError, ValueError) as error:
-        raise DataError(f"{source} cannot be opened: {_why(error)}.", "Check the path.") from error
+        why = getattr(error, "strerror", error)
+        raise DataError(f"{source} cannot be opened: {why}.", "Check the path.") from error
     prefix = f"{source.name}/" if prefixed else ""
     if stat.S_ISDIR(status.st_mode):
         return sorted(_walk(source, prefix), key=lambda file: file.name)
@@ -99,7 +99,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[File]:
                 inside = prefix if path == folder else f"{name}/"
                 waiting += [(p, inside + p.name) for p in path.iterdir() if not _hidden(p.name)]
         except OSError as error:
-            yield File(_shown(name), path, refusal=(Reason.UNREADABLE, _why(error)))
+            yield File(_shown(name), path, refusal=(Reason.UNREADABLE, str(error.strerror)))
 
 
 def _members(path: Path, prefix: str) -> Iterator[File]:
@@ -132,10 +132,6 @@ def _hidden(name: str) -> bool:
 
 def _nested(name: str) -> tuple[Reason, str] | None:
     return (Reason.NESTED, "it is not opened") if name.lower().endswith(".zip") else None
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 # --- What became of each file of a set of pictures, and what to expect of so many.
@@ -295,10 +291,9 @@ class Pictures:
         if len(sizes) > limits.files:
             problem = f"There are {len(sizes):,} files, more than the {limits.files:,} allowed."
             raise DataError(problem, "Leave some out.")
-        total = sum(size for size in sizes if size <= limits.file_bytes)
-        if total > limits.total_bytes:
-            have, most = f"{total / 1e6:,.1f} MB", f"{limits.total_bytes / 1e6:,.0f} MB"
-            problem = f"The files have {have} in all, more than the {most} allowed."
+        total, most = sum(size for size in sizes if size <= limits.file_bytes), limits.total_bytes
+        if total > most:
+            problem = f"The files have {size_text(total)} in all, more than the {size_text(most)} allowed."
             raise DataError(problem, "Leave some out.")
 
     @property
@@ -325,9 +320,8 @@ class Pictures:
             return None
         file = next(file for file in self._files if file.name == picture.name)
         with suppress(DataError):  # it may have vanished
-            if picture.face:
-                return before_and_after(self._open(file, self._side), "face", picture.face)
-            return before_and_after(self._open(file, SHOWN), self.crop)
+            image = self._open(file, self._side if picture.face else SHOWN)
+            return before_and_after(image, "face" if picture.face else self.crop, picture.face)
         return None
 
     def __iter__(self) -> Iterator[Picture]:

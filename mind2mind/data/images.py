@@ -12,23 +12,24 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import IO, get_args
 
 import numpy as np
+import pillow_heif
 import torch
 from PIL import Image, ImageDraw, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from mind2mind.config import Crop, Limits
+from mind2mind.config import Crop, Limits, size_text
 from mind2mind.data import faces
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import atomic
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF")
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF and HEIC"
+pillow_heif.register_heif_opener()
 
 # First bytes of what we read, and of what we refuse, by the name its owner knows
 _OURS = re.compile(
@@ -137,18 +138,16 @@ def open_picture(source: Path | bytes, limits: Limits, name: str = "", *, side: 
 
 def _in_plain_words(error: Exception) -> PictureError:
     """Decoders raise nearly anything: OSError, SyntaxError, struct.error ..."""
-    words = str(error).lower()
     if isinstance(error, PictureError):
         return error
     if isinstance(error, Image.DecompressionBombError):
         return PictureError(Reason.TOO_LARGE, "it has far too many pixels", SMALLER)
     if isinstance(error, MemoryError):
         return PictureError(Reason.TOO_LARGE, "", SMALLER, head="Too large for the memory there is")
-    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-        return PictureError(Reason.UNREADABLE, str(error.strerror), "Check the path and its rights.")
-    if any(hint in words for hint in ("truncated", "end of file", "unexpected end", "not enough")):
-        return PictureError(Reason.CUT_OFF)
-    return PictureError(Reason.DAMAGED)
+    if isinstance(error, OSError) and error.strerror:
+        return PictureError(Reason.UNREADABLE, error.strerror, "Check the path and its rights.")
+    cut = re.search("truncated|end of file|unexpected end|not enough", str(error).lower())
+    return PictureError(Reason.CUT_OFF if cut else Reason.DAMAGED)
 
 
 def check_bytes(length: int, limits: Limits) -> None:
@@ -156,12 +155,11 @@ def check_bytes(length: int, limits: Limits) -> None:
     if length == 0:
         raise PictureError(Reason.EMPTY, "the file has 0 bytes")
     if length > limits.file_bytes:
-        most = f"{limits.file_bytes / 1e6:,.0f} MB"
-        raise PictureError(Reason.TOO_LARGE, f"{length / 1e6:,.1f} MB, more than {most}", SMALLER)
+        large = f"{size_text(length)}, more than {size_text(limits.file_bytes)}"
+        raise PictureError(Reason.TOO_LARGE, large, SMALLER)
 
 
 def _identify(stream: IO[bytes], length: int) -> Image.Image:
-    _register_heif()
     try:
         return Image.open(stream, formats=FORMATS)
     except (OSError, SyntaxError, ValueError):  # UnidentifiedImageError is an OSError
@@ -175,13 +173,6 @@ def _identify(stream: IO[bytes], length: int) -> Image.Image:
             fix = "Save it as JPEG or PNG."
             raise PictureError(Reason.FOREIGN, f"{READABLE} are", fix, head=f"{kind} is not read")
     raise PictureError(Reason.NOT_A_PICTURE, fix=f"{READABLE} are read, whatever their names end in.")
-
-
-@cache
-def _register_heif() -> None:
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
@@ -346,8 +337,7 @@ def save_png(image: Image.Image, path: Path, meta: dict[str, str] | None = None)
     """
     chunks = PngInfo()
     for key, value in (image.info if meta is None else meta).items():
-        if not (isinstance(key, str) and isinstance(value, str)):
-            continue
-        chunks.add_text(key, value.encode("utf-8", "backslashreplace").decode())  # file names hold any bytes
+        if isinstance(value, str):  # file names hold any bytes
+            chunks.add_text(str(key), value.encode("utf-8", "backslashreplace").decode())
     with atomic(path) as temporary:
         image.save(temporary, format="PNG", pnginfo=chunks)
