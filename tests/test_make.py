@@ -121,7 +121,7 @@ def test_targets_are_what_their_names_say():
 
 @drawn
 def test_the_command_writes_pictures_and_their_attributes(tmp_path):
-    assert list(make.toon("bearded", 3, 32, 40, tmp_path, processes=1)) == [1, 2, 3]
+    assert list(make.toon("bearded", 3, 32, 40, tmp_path, processes=1)) == [(1, 3), (2, 3), (3, 3)]
     rows = [json.loads(line) for line in (tmp_path / "attributes.jsonl").read_text().splitlines()]
     assert [row["seed"] for row in rows] == [40, 41, 42]
     for row in rows:

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -259,8 +258,7 @@ def make_data(
     document = {"folder": out, "attributes": lines}
     if collection == "toon":
         asked = TOON | {name: value for name, value in (toon | {"count": count}).items() if value is not None}
-        credit, total = make.CREDIT, asked["count"]
-        steps: Iterator[tuple[int, int]] = ((done, total) for done in make.toon(**asked, out=out))
+        steps, credit = make.toon(**asked, out=out), make.CREDIT
     else:
         labels = [] if classes is None else make.labels_of(collection, classes)
         if source is None:

