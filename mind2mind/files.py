@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -162,6 +163,11 @@ def new_token() -> str:
     """128 bits that nobody guesses; a token that begins with a hyphen would be an option on the command line."""
     token = secrets.token_urlsafe(16)
     return new_token() if token.startswith("-") else token
+
+
+def is_token(text: str) -> bool:
+    """Whether it may be one."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{22}", text) is not None
 
 
 def sha256(path: Path) -> str:

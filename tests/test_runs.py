@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from mind2mind.config import DEFAULT, LOCAL
 from mind2mind.errors import DataError, RunError
-from mind2mind.files import atomic, new_token, save_tensors
+from mind2mind.files import atomic, is_token, new_token, save_tensors
 from mind2mind.judge.verdict import Verdict
 from mind2mind.runs.queue import Runs
 from mind2mind.runs.run import (
@@ -21,7 +21,6 @@ from mind2mind.runs.run import (
     State,
     find_run,
     is_held,
-    is_token,
     models_of,
     new_run,
     occupied,

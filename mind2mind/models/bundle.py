@@ -22,13 +22,14 @@ from torch import Tensor, nn
 
 from mind2mind.config import Architecture, Crop, MindGANSizes
 from mind2mind.errors import ConfigError, DataError, WeightsError
-from mind2mind.files import load_tensors, read_json, save_tensors, sha256, write_json, write_text
+from mind2mind.files import is_token, load_tensors, read_json, save_tensors, sha256, write_json, write_text
 from mind2mind.judge.metrics import span
 from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import Perceptron, draw_z, samples
 
 CONFIG, CARD, PREVIEW, WEIGHTS = "config.json", "README.md", "preview.png", "model.safetensors"
 PARTS = (CONFIG, CARD, PREVIEW, WEIGHTS)  # of a bundle: all there is in its folder
+OPENED = "models"  # the home's folder of bundles that visitors brought, each by its token
 FORMAT, VERSION = "mind2mind/", 1  # the kind follows
 LONGEST, MOST_TOLD = 200, 1000  # characters of an id or a title; of any other line of a card
 AGAIN = "Download or make the model again."
@@ -204,6 +205,12 @@ def move_in(fresh: Path, folder: Path) -> None:
         if (fresh / part).exists():
             (fresh / part).replace(folder / part)
     shutil.rmtree(fresh)
+
+
+def opened(home: Path, token: str) -> Path | None:
+    """The folder of the opened bundle that a token names; None if it names none."""
+    folder = home / OPENED / token
+    return folder if is_token(token) and folder.is_dir() else None
 
 
 def read_zip(path: Path, most: Mapping[str, int]) -> dict[str, bytes]:

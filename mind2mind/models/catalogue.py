@@ -11,7 +11,6 @@ the first one counts and later downloads are compared with it. `downloads/.parts
 import builtins
 import logging
 import os
-import re
 import shutil
 import threading
 import time
@@ -34,6 +33,7 @@ from mind2mind.models import hub
 from mind2mind.models.bundle import (
     AGAIN,
     CONFIG,
+    OPENED,
     PARTS,
     PREVIEW,
     WEIGHTS,
@@ -43,6 +43,7 @@ from mind2mind.models.bundle import (
     load_source,
     load_transfer,
     move_in,
+    opened,
     read_zip,
 )
 from mind2mind.models.fetch import Downloading, fetch
@@ -53,7 +54,6 @@ log = logging.getLogger(__name__)
 
 FIRST = "toon64"  # the model that the app begins with
 KEPT = 6  # models in memory; transfers share their source's networks
-OPENED = "models"  # the home's folder of opened bundles
 RECORD = "downloads.json"
 CAPS = hub.CAPS | {WEIGHTS: 200_000_000}  # bytes of an opened bundle's files
 
@@ -200,12 +200,12 @@ class Catalogue:
             RunError: it is a run that has no model yet, or where it must be `owned` the token only looks.
         """
         ref = str(ref)
-        folder, source, opened = self._shelved(ref), None, self.home / OPENED / ref
+        folder, source = self._shelved(ref), None
         if folder is None:
             if not self.public and ref and (Path(ref) / CONFIG).exists():
                 folder = Path(ref)
-            elif re.fullmatch(r"[\w-]{22}", ref, re.ASCII) and opened.is_dir():
-                folder = opened
+            elif taken_in := opened(self.home, ref):
+                folder = taken_in
             elif found := self._find_run(ref, owned=owned):
                 folder, source = found
             else:

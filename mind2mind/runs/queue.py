@@ -52,7 +52,6 @@ from mind2mind.runs.run import (
     is_held,
     new_run,
     occupied,
-    opened,
     runs_in,
     status_of,
     waiting,
@@ -423,7 +422,7 @@ class Runs:
 
         What a browser uploaded lies in the app's upload cache, which is emptied elsewhere.
         """
-        if folder := opened(self.home, token):
+        if folder := cards.opened(self.home, token):
             shutil.rmtree(folder, ignore_errors=True)
         else:
             self.find(token, owned=True).delete()
@@ -431,7 +430,7 @@ class Runs:
     def delete_all(self, visitor: str, models: Sequence[str] = ()) -> int:
         """Deletes all runs of a visitor, and those of `models` that are opened bundles; gives how many."""
         tokens = [run.token for run in self.list(visitor)]
-        tokens += [token for token in models if opened(self.home, token)]
+        tokens += [token for token in models if cards.opened(self.home, token)]
         for token in tokens:
             with contextlib.suppress(RunError, DataError):
                 self.delete(token)

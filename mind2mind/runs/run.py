@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,9 +34,9 @@ from mind2mind.data import codes
 from mind2mind.data.codes import Codes
 from mind2mind.draw import save_sheet
 from mind2mind.errors import ConfigError, DataError, RunError
-from mind2mind.files import bytes_in, new_token, read_json, write_json, write_text
+from mind2mind.files import bytes_in, is_token, new_token, read_json, write_json, write_text
 from mind2mind.judge.verdict import Verdict
-from mind2mind.models.bundle import slug
+from mind2mind.models.bundle import OPENED, slug
 from mind2mind.models.catalogue import Catalogue, weights_folder
 
 VERSION = 2
@@ -50,7 +49,7 @@ JSON, CODES, REPORT, METRICS = "run.json", "codes.safetensors", "report.json", "
 LOCK, LOG = "run.lock", "log.txt"
 _FILES = (CODES, codes.BESIDE, REPORT, METRICS, LOG, "last.safetensors", "best.safetensors")
 _FOLDERS = ("previews", "alignment", "bundle", "bundle.new")
-RUNS, OPENED, QUEUE, LOOKS = "runs", "models", "queue", "looks"  # folders of the home
+RUNS, QUEUE, LOOKS = "runs", "queue", "looks"  # folders of the home
 NO_RUN = "There is no such run.", "Check the link; runs are deleted after a while."
 WORKER_LOCK, WORKER_LOG = "worker.lock", "worker.log"  # of the one worker that serves the home
 
@@ -391,10 +390,6 @@ def home_folder(given: Path | None = None) -> Path:
     return Path(given or os.environ.get("MIND2MIND_HOME") or user_data_dir("mind2mind")).absolute()
 
 
-def is_token(text: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9_-]{22}", text) is not None
-
-
 def _look_of(token: str) -> str:
     """The token that only looks: who knows it does not know the one it is made from."""
     return base64.urlsafe_b64encode(hashlib.sha256(f"look {token}".encode()).digest()[:16]).decode()[:22]
@@ -475,12 +470,6 @@ def _sorted(folders: Iterator[Path], key: Callable[[RunInfo], float]) -> list[Ru
         with contextlib.suppress(RunError, DataError):
             found.append((key(run.info), run.token, run))
     return [run for *_, run in sorted(found, key=lambda item: item[:2])]
-
-
-def opened(home: Path, token: str) -> Path | None:
-    """The folder of the opened bundle that a token names; None if it names none."""
-    folder = home / OPENED / token
-    return folder if is_token(token) and folder.is_dir() else None
 
 
 def clean(home: Path, hours: float | None = None) -> int:
