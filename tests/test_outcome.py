@@ -412,10 +412,12 @@ class Hub:
                 hub.may("create")
                 return f"https://hub.example/{repo_id}"
 
-            def upload_folder(self, *, repo_id, folder_path, commit_message):
+            def create_commit(self, repo_id, operations, *, commit_message):
                 hub.calls.append(("upload", repo_id))
                 hub.may("upload")
-                hub.files = {p.name: p.read_bytes() for p in Path(folder_path).iterdir()}
+                for operation in operations:
+                    with operation.as_file() as file:
+                        hub.files[operation.path_in_repo] = file.read()
 
             def delete_repo(self, repo_id):
                 hub.calls.append(("delete", repo_id))

@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -284,10 +284,8 @@ class Model:
     @torch.no_grad()
     def draw_w(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Codes (N, latent_size) of g on the model's device, each from a CPU generator of its own."""
-        if self.prior == "uniform":
-            z = torch.cat([draw_z(1, self.z_dim, generator) for generator in generators])
-        else:
-            z = torch.cat([torch.randn(1, self.z_dim, generator=generator) for generator in generators])
+        draw: Callable[..., Tensor] = draw_z if self.prior == "uniform" else torch.randn
+        z = torch.cat([draw(1, self.z_dim, generator=generator) for generator in generators])
         w: Tensor = self.g(z.to(self.w_avg.device))
         return w
 

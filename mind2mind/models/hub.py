@@ -7,8 +7,6 @@ bytes come as all others do (`fetch`), which stops, goes on, and checks hashes.
 """
 
 import re
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -264,22 +262,22 @@ def publish(folder: Path, repository: str, token: str | None, *, private: bool =
         ConfigError: this is no name of a repository.
         WeightsError: there is no transfer in `folder`, or the Hub refuses or is not reached.
     """
+    from huggingface_hub import CommitOperationAdd
+
     fix = "Sign in again, and take your own name, or that of an organisation that you may write to."
     forbidden = (f"The Hub does not let you make '{repository}'.", fix)
     taken = (f"There is already a repository '{repository}'.", "Choose another name.")
     refusals = {401: forbidden, 403: forbidden, 409: taken}
     card = card_for(folder, repository)
-    with (
-        tempfile.TemporaryDirectory() as work,
-        _hub(token, refusals, f"The Hub did not take '{repository}'") as api,
-    ):
-        for part in PARTS:
-            if (folder / part).exists():
-                shutil.copy(folder / part, work)
-        (Path(work) / CARD).write_text(card, encoding="utf-8")
+    parts = [
+        CommitOperationAdd(part, card.encode() if part == CARD else folder / part)
+        for part in PARTS
+        if (folder / part).exists()
+    ]
+    with _hub(token, refusals, f"The Hub did not take '{repository}'") as api:
         url = api.create_repo(repository, private=private, exist_ok=False)
         try:
-            api.upload_folder(repo_id=repository, folder_path=work, commit_message="A transfer of Mind2Mind")
+            api.create_commit(repository, parts, commit_message="A transfer of Mind2Mind")
         except Exception:  # an empty repository would stand in the way of the next try
             with suppress(Exception):
                 api.delete_repo(repository)

@@ -47,10 +47,7 @@ ALIGNED_FACES = (FFHQ, CELEBA_HQ256)  # what official files of these sizes were 
 ALAE_CREDIT = "Pidhorskyi, Adjeroh and Doretto, Adversarial Latent Autoencoders (arXiv 2004.04467)"
 MINDGAN_CREDIT = "Frégier and Gouray, Mind2Mind (arXiv 1906.11613)"
 MINDGAN_FILE, PARAMETERS = "model299.pth", "parameters.json"  # as its authors call them
-MOST = {
-    MINDGAN_FILE: 100_000_000,
-    PARAMETERS: 1_000_000,
-}  # bytes; a MindGAN with its optimisers has some 12 MB
+MOST = {MINDGAN_FILE: 100_000_000, PARAMETERS: 1_000_000}  # bytes; with its optimisers it has some 12 MB
 
 
 def convert(
@@ -192,11 +189,9 @@ def alae_from(path: Path, tensors: Mapping[str, Tensor], architecture: Architect
         fix = "Give a complete official ALAE file, such as model_submitted.pth."
         raise WeightsError(f"{path}: its architecture cannot be told ({error!s}).", fix) from error
     chosen = architecture or found
-    own = {name: tensor for name, tensor in tensors.items() if name != "w_avg.buff"}
-    if "w_avg.buff" in tensors:
-        own["w_avg"] = tensors["w_avg.buff"][
-            : chosen.style_count
-        ]  # celeba-hq256 was trained with nine layers
+    own = dict(tensors)
+    if "w_avg.buff" in own:  # as long as the layers it was trained with: celeba-hq256 once had nine
+        own["w_avg"] = own.pop("w_avg.buff")[: chosen.style_count]
     with torch.device("meta"):
         alae = ALAE(chosen)
     fix = f"Give a complete ALAE checkpoint, and its architecture or none; this one looks like {found}."
