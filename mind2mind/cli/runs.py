@@ -2,19 +2,19 @@
 
 import contextlib
 import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Context, Option
+from typer import Argument, Option
 
 from mind2mind.cli import terminal
 from mind2mind.cli.pictures import last_of, told
 from mind2mind.cli.terminal import STOPPED, Result, command, facts
-from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, as_text, changed, size_text
+from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Setting, as_text, changed, size_text
 from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError
 
 if TYPE_CHECKING:
@@ -27,23 +27,25 @@ EVERY = 0.2  # seconds between two looks at a run
 NEAR_TOLD = 10  # near duplicates that are named
 
 
-def setting(name: str) -> Any:
+def option_of(setting: Setting) -> Parameter:
     """The option of a recipe's setting: its range, and what the recipes have when it is not given."""
-    described = SETTINGS[name]
-    text = described.kind is tuple
-    return Option(
-        min=None if text else described.least,
-        max=None if text else described.most,
+    text = setting.kind is tuple
+    option = Option(
+        min=None if text else setting.least,
+        max=None if text else setting.most,
         metavar="NUMBERS" if text else None,
-        help=described.explained if text else described.help,
-        show_default="; ".join(f"{title} {as_text(getattr(r, name))}" for title, r in RECIPES.items()),
+        help=setting.explained if text else setting.help,
+        show_default="; ".join(
+            f"{title} {as_text(getattr(r, setting.name))}" for title, r in RECIPES.items()
+        ),
         rich_help_panel="Advanced",
     )
+    kind = Annotated[(str if text else setting.kind) | None, option]  # type: ignore[valid-type]
+    return Parameter(setting.name, Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=kind)
 
 
-@command("Training")
+@command("Training", more=[option_of(setting) for setting in SETTINGS.values()])
 def transfer(
-    context: Context,
     out: Annotated[Path, Option(help="The folder of the run.")],
     pictures: Annotated[list[Path] | None, terminal.PICTURES] = None,
     model: Annotated[str | None, Option("--model", "-m", help="The source: as `sample` takes it.")] = None,
@@ -57,25 +59,7 @@ def transfer(
     ] = None,
     without_near: Annotated[bool, Option("--without-near-duplicates", help="Leave those out.")] = False,
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
-    z_dim: Annotated[int | None, setting("z_dim")] = None,
-    generator_widths: Annotated[str | None, setting("generator_widths")] = None,
-    critic_widths: Annotated[str | None, setting("critic_widths")] = None,
-    learning_rate: Annotated[float | None, setting("learning_rate")] = None,
-    betas: Annotated[str | None, setting("betas")] = None,
-    batch_size: Annotated[int | None, setting("batch_size")] = None,
-    gradient_penalty: Annotated[float | None, setting("gradient_penalty")] = None,
-    epsilon_penalty: Annotated[float | None, setting("epsilon_penalty")] = None,
-    critic_steps: Annotated[int | None, setting("critic_steps")] = None,
-    jitter: Annotated[float | None, setting("jitter")] = None,
-    standardise: Annotated[bool | None, setting("standardise")] = None,
-    ema_half_life: Annotated[float | None, setting("ema_half_life")] = None,
-    decay_share: Annotated[float | None, setting("decay_share")] = None,
-    held_out_share: Annotated[float | None, setting("held_out_share")] = None,
-    keep_best: Annotated[bool | None, setting("keep_best")] = None,
-    patience: Annotated[int | None, setting("patience")] = None,
+    **settings: Any,
 ) -> Result:
     """Make a generator of a set of pictures. Ctrl-C stops, keeps the work, and --resume goes on.
 
@@ -88,26 +72,42 @@ def transfer(
         transfer --resume --out my-run
         sample --model my-run --count 16
     """
-    settings = {name: value for name in SETTINGS if (value := context.params[name]) is not None}
     chosen = changed(terminal.choice_of("recipe", recipe or DEFAULT.name, RECIPES), settings)
     if seconds is not None and steps is not None:
         raise ConfigError("Both --seconds and --steps are given.", "Give one of them.")
-    studio = terminal.studio(device)
+    studio = terminal.studio()
     start = partial(studio.runs.start, recipe=chosen, seconds=seconds, steps=steps, seed=seed or 0)
     if resume:
-        given = {"PICTURES": pictures or None, "--without": without or None, "--seconds": seconds, "--seed": seed,
-                 "--without-near-duplicates": without_near or None, "--crop": crop,
-                 "--model": model and studio.models.source_ref(model),
-                 "--recipe": chosen.name if recipe or settings else None}  # fmt: skip
-        token, new = _begun(studio, out, given)
-        with terminal.stop_on_ctrl_c() as stop:
+        token = str(out.absolute())
+        try:
+            info = studio.runs.find(token).info
+        except RunError as error:
+            raise RunError(f"There is no run in {out}.", "Leave --resume out to begin one.") from error
+        decided: dict[
+            str, tuple[Any, Any]
+        ] = {  # what is given, and what the run has: no other value has an effect
+            "PICTURES": (pictures or None, None),
+            "--model": (model and studio.models.source_ref(model), info.model),
+            "--crop": (crop, info.crop),
+            "--without": (without or None, None),
+            "--without-near-duplicates": (without_near or None, None),
+        }
+        new = info.state == "prepared"  # it was stopped before its training began
+        if not new:
+            named = chosen.name if recipe or any(v is not None for v in settings.values()) else None
+            own = info.recipe and info.recipe.name
+            decided |= {"--seconds": (seconds, None), "--seed": (seed, info.seed), "--recipe": (named, own)}
+        if other := [name for name, (given, had) in decided.items() if given not in (None, had)]:
+            problem = f"The run in {out} goes on as it began, not with other {', '.join(other)}."
+            raise ConfigError(problem, f"{_go_on_hint(out)} (with --steps: so many more)")
+        with terminal.stop_on_signal() as stop:
             start(token) if new else studio.runs.resume(token, extra_steps=steps or 0)
             return follow(studio, token, out, {}, stop)
     if not pictures or model is None:
         raise ConfigError("There are no pictures, or no --model.", "Give both, or --resume.")
     title = out.resolve().name
     prepared = last_of(studio.runs.prepare(pictures, model, crop=crop, folder=out, title=title))
-    with terminal.stop_on_ctrl_c() as stop:
+    with terminal.stop_on_signal() as stop:
         try:
             names = [*(without or []), *(name for name, _ in prepared.near if without_near)]
             if names:
@@ -118,35 +118,6 @@ def transfer(
             studio.runs.delete(prepared.token)
             raise
         return follow(studio, prepared.token, out, told_of, stop)
-
-
-def _begun(studio: "Studio", out: Path, given: Mapping[str, Any]) -> tuple[str, bool]:
-    """The token of the run in `out`, and whether it was stopped before its training began.
-
-    Raises:
-        RunError: there is none.
-        ConfigError: it has other settings than those given. They would have to be ignored.
-    """
-    token = str(out.absolute())
-    try:
-        info = studio.runs.find(token).info
-    except RunError as error:
-        raise RunError(f"There is no run in {out}.", "Leave --resume out to begin one.") from error
-    new = info.state == "prepared"
-    own: dict[str, Any] = {"--model": info.model, "--crop": info.crop, "--seed": info.seed}
-    own["--recipe"] = info.recipe.name if info.recipe else None
-    undecided = ("--seconds", "--seed", "--recipe") if new else ()
-    other = [
-        option
-        for option, value in given.items()
-        if value is not None and option not in undecided and value != own.get(option)
-    ]
-    if other:
-        raise ConfigError(
-            f"The run in {out} goes on as it began, not with other {', '.join(other)}.",
-            f"{_go_on_hint(out)} (with --steps: so many more)",
-        )
-    return token, new
 
 
 def follow(
@@ -162,15 +133,13 @@ def follow(
     """
     with terminal.bar("Training") as show:
         try:
-            sent = False
             while (status := studio.runs.status(token)).state.alive:
-                if stop() and not sent:
+                if stop():
                     studio.runs.stop(token)
-                    sent = True
-                show(status.step, status.total_steps or None, _standing(status))
+                show(completed=status.step, total=status.total_steps or None, note=_standing(status))
                 time.sleep(EVERY)
         except KeyboardInterrupt:
-            with terminal.stop_on_ctrl_c(told=""), contextlib.suppress(Mind2MindError):
+            with terminal.answering(lambda *_: None), contextlib.suppress(Mind2MindError):
                 studio.runs.stop(token)
             terminal.note(f"The run saves its work and stops. {_go_on_hint(out)}")
             raise
@@ -204,20 +173,21 @@ def ended(status: "RunStatus", out: Path, told_of: Mapping[str, Any]) -> Result:
         **told_of,
     }
     lines = [document["samples"], bundle] if status.usable else []
-    if status.state == "done":
-        terminal.note(Ending.explained(status.reason) or "Done.")
-        return Result(document, lines)
-    if status.state in ("failed", "interrupted"):
-        if status.state == "failed":
-            problem, fix = status.error or "", f"{out / 'log.txt'} tells more."
-        else:
+    match status.state:
+        case "done":
+            terminal.note(Ending.explained(status.reason) or "Done.")
+            code = 0
+        case "failed":
+            document |= terminal.told_error(status.error or "", f"{out / 'log.txt'} tells more.")
+            code = 1 if status.fault else 2
+        case "interrupted":
             problem = f"The training's process ended at step {status.step}, before its time."
-            fix = _go_on_hint(out)
-        print(f"error: {problem}\n{fix}", file=sys.stderr)
-        document["error"] = {"problem": problem, "fix": fix}
-        return Result(document, lines, 1 if status.state == "interrupted" or status.fault else 2)
-    terminal.note(f"The run is {status.state} and kept. {_go_on_hint(out)}")
-    return Result(document, lines, STOPPED)
+            document |= terminal.told_error(problem, _go_on_hint(out))
+            code = 1
+        case _:
+            terminal.note(f"The run is {status.state} and kept. {_go_on_hint(out)}")
+            code = STOPPED
+    return Result(document, lines, code)
 
 
 def _go_on_hint(out: Path) -> str:
@@ -248,25 +218,29 @@ def _told_before(prepared: "Prepared") -> dict[str, Any]:
 def runs(
     rename: Annotated[str | None, Option(metavar="TOKEN", help="Give this run a --title.")] = None,
     title: Annotated[str | None, Option(help="The new title of the run and its model.")] = None,
+    stop: Annotated[str | None, Option(metavar="TOKEN", help="Stop this run; its work is kept.")] = None,
     delete: Annotated[
         str | None, Option(metavar="TOKEN", help="Delete this run with all that belongs to it.")
     ] = None,
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
-    """List the app's runs on this computer; rename or delete one. A run made here is a folder of yours.
+    """List the app's runs on this computer; rename, stop or delete one.
+
+    A run that `transfer` made is a folder of yours, which stands for its token.
 
     Examples:
         runs
         runs --rename TOKEN --title Ducks
+        runs --stop my-run
         runs --delete TOKEN
     """
-    studio = terminal.studio(device)
+    studio = terminal.studio()
     if rename is not None and title is not None:
         studio.runs.rename(rename, title)
     elif rename is not None or title is not None:
         raise ConfigError("--rename and --title go together.", "Give both.")
+    if stop is not None:
+        studio.runs.stop(stop)
+        terminal.note(f"{stop} is {studio.runs.status(stop).state}.")
     if delete is not None:
         studio.runs.delete(delete)
         terminal.note(f"{delete} is deleted.")
@@ -291,9 +265,6 @@ def result(
     film: Annotated[
         Path | None, Option(help="A clip of the same samples as the training went on: MP4, WebP or GIF.")
     ] = None,
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Say how good, how varied and how original the result of a run is, and how to make it again.
 
@@ -302,7 +273,7 @@ def result(
         result my-run --out everything.zip
         result my-run --film training.mp4
     """
-    studio = terminal.studio(device)
+    studio = terminal.studio()
     found = studio.runs.result(run)
     quality, originality = found.quality, found.originality
     files = {
@@ -331,9 +302,6 @@ def publish(
     repository: Annotated[str, Argument(help="owner/name of a new repository on the Hub.")],
     public: Annotated[bool, Option("--public", help="Everybody sees it; otherwise only you.")] = False,
     show: Annotated[bool, Option("--show", help="Only print the card that would be sent.")] = False,
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Send a model to the Hugging Face Hub, with the login of `hf auth login`. Your pictures stay here.
 
@@ -341,7 +309,7 @@ def publish(
         publish my-run me/ducks
         publish my-run me/ducks --public
     """
-    studio = terminal.studio(device)
+    studio = terminal.studio()
     card = studio.models.card_for(model, repository)
     if show:
         return Result({"card": card}, [card])

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import platform
+import re
 import shutil
 import socket
 import tempfile
@@ -18,6 +19,7 @@ from typer import Option
 
 from mind2mind.cli import terminal
 from mind2mind.cli.terminal import STOPPED, Result, command
+from mind2mind.config import size_text
 from mind2mind.errors import PIP, ConfigError, Mind2MindError
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ def app(
     ] = None,
     port: Annotated[int | None, Option(min=1, max=65535, show_default="the first free from 7860")] = None,
     public: Annotated[bool, Option("--public", help="With the limits for unknown visitors.")] = False,
-    device: terminal.Device = "auto",
-    json: terminal.Json = False,
-    quiet: terminal.Quiet = False,
 ) -> Result:
     """Open the web app; Ctrl-C ends it, and runs at work go on. `python app.py` is the same.
 
@@ -50,12 +49,12 @@ def app(
     """
     host = host or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
     _check_port(host, port or 0)
-    if not quiet:
+    if not terminal.options.quiet:
         logging.getLogger("mind2mind").setLevel(logging.INFO)
     from mind2mind.ui import launch
 
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it; Gradio itself swallows a later one
-        launch(host, port, public, device)
+        launch(host, port, public, terminal.options.device)
     return Result({"host": host, "port": port, "public": public}, code=STOPPED)
 
 
@@ -80,97 +79,103 @@ class Check:
 
 
 @command("Around it")
-def doctor(
-    device: terminal.Device = "auto", json: terminal.Json = False, quiet: terminal.Quiet = False
-) -> Result:
+def doctor() -> Result:
     """Check the installation; the exit code is 1 if something must be mended.
 
     Examples:
         doctor
         doctor --json
     """
-    checks: list[Check] = []
     with terminal.bar("Checking"):
-        checks += _guarded("packages", _packages)
-        checks += _guarded("device and files", lambda: _inside(device))
+        checks = list(_checks())
     bad = any(check.state == "bad" for check in checks)
     width = max(len(check.name) for check in checks)
-    lines = [f"{c.state:<4}  {c.name:<{width}}  {' '.join(filter(None, (c.fact, c.remedy)))}" for c in checks]
+    lines = [f"{c.state:<4}  {c.name:<{width}}  {c.fact} {c.remedy}".rstrip() for c in checks]
     return Result({"ok": not bad, "checks": [asdict(check) for check in checks]}, lines, int(bad))
 
 
-def _guarded(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """A check that itself fails is a finding."""
-    try:
-        yield from look()
-    except Mind2MindError as error:
-        yield Check(name, "bad", error.problem, error.fix)
-    except Exception as error:
-        yield Check(name, "bad", f"{type(error).__name__}: {error}", f"Run: {PIP} -r requirements.txt")
-
-
-def _packages() -> Iterator[Check]:
-    from packaging.requirements import Requirement
-
+def _checks() -> Iterator[Check]:
+    """Everything that is looked at, and where there is a device what needs one."""
     yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     lines = (line.partition("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines())
-    needed = [line for line in lines if line]
-    for wanted in map(Requirement, [*needed, *OPTIONAL]):
-        try:
-            version = metadata.version(wanted.name)
-            fits = wanted.specifier.contains(version, prereleases=True)
-            fact = version if fits else f"{version} is out of range."
-        except metadata.PackageNotFoundError:
-            version, fact = "", "It is missing."
-        if fact == version:
-            yield Check(wanted.name, "ok", version)
-        elif wanted.name in OPTIONAL:
-            yield Check(wanted.name, "note", f"{fact} make-data draws with it.", f'Run: {PIP} -e ".[data]"')
-        else:
-            yield Check(wanted.name, "bad", fact, f'Run: {PIP} "{wanted}"')
-
-
-def _inside(device: str) -> Iterator[Check]:
-    """What can only be told with torch and the studio at hand."""
+    for line in filter(None, lines):
+        name = re.split(r"[^\w.-]", line)[0]
+        yield _look(name, partial(_package, line, f'Run: {PIP} "{line}"'))
+    for name in OPTIONAL:
+        fix = f'make-data draws with it. Run: {PIP} -e ".[data]"'
+        yield _look(name, partial(_package, name, fix), otherwise="note")
+    device = _look("device", _device)
+    yield device
+    if device.state == "bad":
+        return
     import psutil
-    import torch
 
-    studio = terminal.studio(device)
-    cuda = studio.device.type == "cuda"
-    name = torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} threads"
-    yield Check("device", "ok", f"{studio.device} ({name})")
-    free = psutil.virtual_memory().available
-    yield _room("memory", f"{free / 1e9:.1f} GB free", free > LITTLE_MEMORY, "Close something.")
-    yield _home(studio.home)
+    studio = terminal.studio()
+    yield _room("memory", psutil.virtual_memory().available, LITTLE_MEMORY, "Close something.")
+    home = _look("home", partial(_home, studio.home))
+    yield home
+    if home.state == "ok":
+        yield _room("disk", shutil.disk_usage(studio.home).free, LITTLE_DISK, "Make room.")
     shown = studio.models.list()
     if not shown:
         fix = "Copy the folder weights/ beside the package, or set MIND2MIND_WEIGHTS."
         yield Check("models", "bad", f"There is no model in {studio.weights}.", fix)
     for info in shown:
-        yield from _guarded(f"model {info.id}", partial(_model, studio, info.id))
+        yield _look(f"model {info.id}", partial(_model, studio, info.id))
     for setting in SETTINGS:
         if setting in os.environ:
             yield Check(setting, "ok", os.environ[setting])
 
 
-def _room(name: str, fact: str, enough: bool, remedy: str) -> Check:
-    return Check(name, "ok", fact) if enough else Check(name, "note", fact, remedy)
+def _look(name: str, find: Callable[[], str], otherwise: Literal["note", "bad"] = "bad") -> Check:
+    """The fact that `find` gives; what it raises is what is wrong."""
+    try:
+        return Check(name, "ok", find())
+    except Mind2MindError as error:
+        return Check(name, otherwise, error.problem, error.fix)
+    except Exception as error:
+        return Check(name, otherwise, f"{type(error).__name__}: {error}", f"Run: {PIP} -r requirements.txt")
 
 
-def _home(home: Path) -> Check:
+def _package(line: str, fix: str) -> str:
+    """Its version, which satisfies this line of requirements.txt."""
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(line)
+    try:
+        version = metadata.version(wanted.name)
+    except metadata.PackageNotFoundError as error:
+        raise ConfigError("It is missing.", fix) from error
+    if not wanted.specifier.contains(version, prereleases=True):
+        raise ConfigError(f"{version} is out of range.", fix)
+    return version
+
+
+def _room(name: str, free: int, little: int, fix: str) -> Check:
+    enough = free >= little
+    return Check(name, "ok" if enough else "note", f"{size_text(free)} free", "" if enough else fix)
+
+
+def _device() -> str:
+    import torch
+
+    device = terminal.studio().device
+    cuda = device.type == "cuda"
+    return f"{device} ({torch.cuda.get_device_name() if cuda else f'{torch.get_num_threads()} threads'})"
+
+
+def _home(home: Path) -> str:
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=home) as file:
-            file.write(b"mind2mind")
+        tempfile.TemporaryFile(dir=home).close()
     except OSError as error:
         fix = "Set MIND2MIND_HOME to a folder that you may write to."
-        return Check("home", "bad", f"{home} cannot be written: {error.strerror}.", fix)
-    free = shutil.disk_usage(home).free
-    return _room("home", f"{home}, {free / 1e9:.1f} GB free", free > LITTLE_DISK, "Make room.")
+        raise ConfigError(f"{home} cannot be written: {error.strerror}.", fix) from error
+    return str(home)
 
 
-def _model(studio: "Studio", model_id: str) -> Iterator[Check]:
+def _model(studio: "Studio", model_id: str) -> str:
     """It is loaded, and draws a picture."""
     model = studio.models.load(model_id)
     studio.draw.sample(model_id, [0])
-    yield Check(f"model {model_id}", "ok", f"{model.kind}, SHA-256 {model.hash[:16]}, loads and draws")
+    return f"{model.kind}, SHA-256 {model.hash[:16]}, loads and draws"

@@ -1,12 +1,13 @@
 """What the commands share: their options, where text goes, how a command ends, how it is interrupted.
 
-A command is a function that gives a `Result`. `command` makes it one of `commands`, the whole command line.
-Its result is printed on stdout, as lines or as one JSON document, and everything else on stderr. It ends with
-0 (done), 1 (a fault of ours: traceback), 2 (wrong use or bad input: fact and remedy) or 130 (stopped by the
-user). Nothing here imports torch: the help must be quick.
+A command is a function that gives a `Result`. `command` makes it one of `commands`, the whole command line, and adds
+the options that all of them take. Its result is printed on stdout, as lines or as one JSON document, and everything
+else on stderr. It ends with 0 (done), 1 (a fault of ours: traceback), 2 (wrong use or bad input: fact and remedy) or
+130 (stopped by the user). Nothing here imports torch: the help must be quick.
 """
 
 import contextlib
+import functools
 import inspect
 import itertools
 import json
@@ -14,16 +15,17 @@ import logging
 import os
 import re
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 from typer import Argument, Option
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from mind2mind.config import SEEDS
 from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError
@@ -32,10 +34,9 @@ if TYPE_CHECKING:
     from mind2mind.studio import Studio
 
 STOPPED = 130
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 STOPPING = "Stopping: waiting until the work is saved. Ctrl-C once more leaves at once."
 MOST_SEEDS = 100_000
-JSON_ASKED = "mind2mind.json"
-USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]  # click's own, or that of the copy inside typer
 HELP = """Mind2Mind turns a folder of pictures into a generator of new pictures like them.
 
 COMMAND --help shows examples. Results go to stdout, everything else to stderr.
@@ -53,9 +54,16 @@ def picture_path(text: str | Path) -> Path:
     return Path(text)
 
 
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Option(help="Where the networks run.")]
-Json = Annotated[bool, Option("--json", help="One JSON document on stdout, the rest on stderr.")]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="Results and errors only.")]
+@dataclass(frozen=True)
+class Options:
+    """What every command takes."""
+
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Option(help="Where the networks run.")] = "auto"
+    json: Annotated[bool, Option("--json", help="One JSON document on stdout, the rest on stderr.")] = False
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Results and errors only.")] = False
+
+
+options = Options()  # of the command that runs
 MODEL = Option("--model", "-m", help="A name that `models` lists, or the folder of a bundle or a run.")
 Model = Annotated[str, MODEL]
 Psi = Annotated[float, Option(min=-2.0, max=2.0, help="Truncation: 1 is none, 0 is the mean picture.")]
@@ -108,45 +116,35 @@ def choice_of(what: str, name: str, choices: Mapping[str, Any]) -> Any:
 
 
 def check_online(verb: str) -> None:
-    """ConfigError where the environment forbids what the user asks of the Hub."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in (
-        "1",
-        "on",
-        "yes",
-        "true",
-    ):  # as huggingface_hub reads it
+    """ConfigError where the environment forbids what the user asks of the Hub, as huggingface_hub reads it."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
         raise ConfigError("HF_HUB_OFFLINE forbids calls to the Hub.", f"Unset it, then {verb}.")
 
 
-def studio(device: str) -> "Studio":
+def studio() -> "Studio":
     """The facade, on the device asked for."""
     from mind2mind.studio import Studio
 
-    return Studio(device=device)
+    return Studio(options.device)
 
 
 # --- Stderr, for the person who watches.
 
-_quiet = False  # of the command that runs
-
 
 def note(text: str) -> None:
     """One line on stderr, unless --quiet."""
-    if not _quiet:
+    if not options.quiet:
         print(text, file=sys.stderr, flush=True)
 
 
-class Show(Protocol):
-    """Moves a progress bar; `total` None and an empty `name` leave them as they are, `note` stands behind it."""
-
-    def __call__(self, done: float, total: float | None = None, note: str = "", name: str = "") -> None: ...
-
-
 @contextlib.contextmanager
-def bar(description: str, total: float | None = None, *, left: bool = False) -> Iterator[Show]:
+def bar(description: str, total: float | None = None, *, left: bool = False) -> Iterator[Callable[..., None]]:
     """A bar on stderr while the block lasts; `total` None: the end is not known.
 
     `left` shows the time that is left, by the pace so far.
+
+    Yields:
+        what moves it: `completed`, and where they change `total`, `description` and the `note` behind the bar.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -154,21 +152,36 @@ def bar(description: str, total: float | None = None, *, left: bool = False) -> 
     columns = [TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()]
     columns += [TextColumn("left:"), TimeRemainingColumn()] if left else []
     columns += [TextColumn("{task.fields[note]}", markup=False)]
-    with Progress(*columns, console=Console(stderr=True), disable=_quiet) as progress:
-        task = progress.add_task(description, total=total, note="")
-
-        def show(done: float, total: float | None = None, note: str = "", name: str = "") -> None:
-            progress.update(task, completed=done, total=total or None, note=note, description=name or None)
-
-        yield show
+    with Progress(*columns, console=Console(stderr=True), disable=options.quiet) as progress:
+        yield functools.partial(progress.update, progress.add_task(description, total=total, note=""))
 
 
 @contextlib.contextmanager
-def stop_on_ctrl_c(told: str = STOPPING) -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C only asks for a stop; a second one interrupts as usual.
+def answering(answer: Callable[[int, Any], Any]) -> Iterator[None]:
+    """Within the block `answer` is called by Ctrl-C, SIGTERM and SIGHUP, but for those that nohup and & ignore."""
 
-    Args:
-        told: what the first one is answered with.
+    def heard(number: int, frame: Any) -> None:
+        if number == HANGUP:  # the terminal is gone: whatever writes there would fail
+            null = os.open(os.devnull, os.O_WRONLY)
+            for stream in (1, 2):
+                if stat.S_ISCHR(os.fstat(stream).st_mode):
+                    os.dup2(null, stream)
+        answer(number, frame)
+
+    signals = [each for each in (signal.SIGINT, signal.SIGTERM, HANGUP) if each is not None]
+    before = {n: signal.signal(n, heard) for n in signals if signal.getsignal(n) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Within the block the first Ctrl-C, SIGTERM or SIGHUP only asks for a stop; another Ctrl-C interrupts.
+
+    The others do not: a terminal that closes may send both of them, one of them twice.
 
     Yields:
         whether a stop was asked for.
@@ -176,17 +189,14 @@ def stop_on_ctrl_c(told: str = STOPPING) -> Iterator[Callable[[], bool]]:
     asked = threading.Event()
 
     def ask(number: int, frame: Any) -> None:
-        if asked.is_set():
+        if not asked.is_set():
+            asked.set()
+            note(STOPPING)
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.set()
-        if told:
-            note(told)
 
-    before = signal.signal(signal.SIGINT, ask)
-    try:
+    with answering(ask):
         yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # --- How a command begins and ends.
@@ -212,91 +222,82 @@ def as_json(document: Mapping[str, Any]) -> str:
     return json.dumps(plain, indent=1, allow_nan=False)
 
 
-class _Command(TyperCommand):
-    """A command whose function gives a `Result`."""
-
-    def invoke(self, ctx: Any) -> None:
-        global _quiet
-        _quiet, wants_json = ctx.params["quiet"], ctx.params["json"]
-        logging.getLogger("mind2mind").setLevel(logging.ERROR if _quiet else logging.WARNING)
-        stdout = sys.stdout
-        with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints must not spoil the document
-            try:
-                result = super().invoke(ctx)
-            except Mind2MindError as error:
-                result = _failed(error)
-            except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-                result = _failed(DataError(f"{error.filename}: {error.strerror}.", "Choose another path."))
-            except KeyboardInterrupt:
-                note("Stopped. What was already written is kept.")
-                result = Result(_error("Stopped by the user.", ""), code=STOPPED)
-            except Exception as error:
-                if wants_json:
-                    fault = _error(f"{type(error).__name__}: {error}", "This is a fault of ours.")
-                    print(as_json(fault), file=stdout, flush=True)
-                raise
-        for line in [as_json(result.document)] if wants_json else result.lines:
-            print(line, file=stdout)
-        stdout.flush()
-        if result.code:
-            raise typer.Exit(result.code)
-
-
-def _failed(error: Mind2MindError) -> Result:
-    print(f"error: {error.problem}\n{error.fix}", file=sys.stderr)
-    return Result(_error(error.problem, error.fix, kind=type(error).__name__), code=2)
-
-
-def _error(problem: str, fix: str, **more: str) -> dict[str, Any]:
+def told_error(problem: str, fix: str, **more: str) -> dict[str, Any]:
+    """Says on stderr, even with --quiet, what is wrong; gives the same for the document."""
+    print(f"error: {problem}\n{fix}", file=sys.stderr)
     return {"error": {"problem": problem, "fix": fix, **more}}
 
 
 class _Commands(TyperGroup):
-    """All commands; with --json what typer itself complains of is a document, too."""
+    """All commands, and what is told of one that fails."""
 
-    def parse_args(self, ctx: Any, args: Any) -> Any:
-        ctx.meta[JSON_ASKED] = "--json" in args
-        with _usage_errors_told(ctx):
-            return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _usage_errors_told(ctx):
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _usage_errors_told(ctx: Any) -> Iterator[None]:
-    try:
-        yield
-    except USAGE_ERROR as error:
-        if ctx.meta[JSON_ASKED]:
-            at = getattr(error, "ctx", None) or ctx
-            fix = f"{at.command_path} --help tells how it is used."
-            print(as_json(_error(error.format_message(), fix, kind="ConfigError")), flush=True)
-        raise
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
+        given = sys.argv[1:] if args is None else args
+        failure: Mind2MindError
+        try:
+            sys.exit(super().main(args if given else ["--help"], COMMAND, standalone_mode=False))
+        except Mind2MindError as error:
+            failure = error
+        except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            failure = DataError(f"{error.filename}: {error.strerror}.", "Choose another path.")
+        except typer.TyperException as error:  # wrong use
+            at = getattr(error, "ctx", None)
+            path = at.command_path if at else COMMAND
+            failure = ConfigError(error.format_message(), f"{path} --help tells how it is used.")
+        except Exception as error:
+            if "--json" in given:
+                problem = f"{type(error).__name__}: {error}"
+                print(as_json({"error": {"problem": problem, "fix": "This is a fault of ours."}}), flush=True)
+            raise
+        document = told_error(failure.problem, failure.fix, kind=type(failure).__name__)
+        if "--json" in given:
+            print(as_json(document), flush=True)
+        sys.exit(2)
 
 
 commands = typer.Typer(
     cls=_Commands,
     help=HELP,
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,  # a fault of ours shows Python's own traceback
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 
-def command(panel: str) -> Callable[[Function], Function]:
+def command(panel: str, more: Sequence[inspect.Parameter] = ()) -> Callable[[Function], Function]:
     """Makes a function a command, under that heading of the help; its docstring is its own help.
 
-    What stands under `Examples:` there, a command a line, is shown as it can be pasted.
+    What stands under `Examples:` there, a command a line, is shown as it can be pasted. Its options are its
+    parameters, those of `Options`, and `more`, which it takes as `**` keywords.
     """
+    shared = inspect.signature(Options).parameters
 
     def register(function: Function) -> Function:
+        def run(**values: Any) -> None:
+            global options
+            options = Options(**{name: values.pop(name) for name in shared})
+            logging.getLogger("mind2mind").setLevel(logging.ERROR if options.quiet else logging.WARNING)
+            # whatever a library prints must not spoil the document
+            with contextlib.redirect_stdout(sys.stderr), answering(signal.default_int_handler):
+                try:
+                    result = function(**values)
+                except KeyboardInterrupt:
+                    note("Stopped. What was already written is kept.")
+                    result = Result({"error": {"problem": "Stopped by the user.", "fix": ""}}, code=STOPPED)
+            for line in [as_json(result.document)] if options.json else result.lines:
+                print(line)
+            sys.stdout.flush()
+            raise typer.Exit(result.code)
+
+        own = [
+            each for each in inspect.signature(function).parameters.values() if each.kind != each.VAR_KEYWORD
+        ]
+        run.__signature__ = inspect.Signature([*own, *shared.values(), *more])  # type: ignore[attr-defined]
         text, _, examples = (inspect.getdoc(function) or "").partition("Examples:\n")
         lines = ["Examples:", *(f"{COMMAND} {line.strip()}" for line in examples.splitlines())]
-        add = commands.command(cls=_Command, help=text, epilog="\n\n".join(lines), rich_help_panel=panel)
-        return add(function)
+        name = function.__name__.replace("_", "-")
+        commands.command(name, help=text, epilog="\n\n".join(lines), rich_help_panel=panel)(run)
+        return function
 
     return register
