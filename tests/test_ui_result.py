@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
+from gradio.helpers import special_args
 from tiny import RECIPE, carry_out, make_pictures, make_studio
 
 from mind2mind import draw as gallery
@@ -331,9 +332,10 @@ def test_sending_to_the_hub_shows_the_card_first_and_uses_the_visitors_login(pag
     for private in (None, "no", 0):  # whatever a caller sends: public only by a plain False
         step.publish(visit, "ducks", private, profile, token)
         assert sent[-1][3] is True
-    for who in ((None, token), (profile, None)):
-        with pytest.raises(Mind2MindError, match="Sign in"):
-            step.publish(visit, "ducks", True, *who)
+    stranger = SimpleNamespace(session={})
+    for handler, given in ((step.card_of, ["ducks"]), (step.publish, ["ducks", True])):
+        with pytest.raises(gr.Error, match="sign in"):
+            special_args(handler, [visit, *given], stranger)
     with pytest.raises(Mind2MindError, match="name of a repository"):
         step.card_of(visit, "../x y", profile)
     assert "hf_x" not in str(visit.stored())

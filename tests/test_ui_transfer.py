@@ -255,7 +255,7 @@ def test_what_is_changed_in_the_panel_is_trained_by(page, run):
     kept = read_json(page.studio.runs.find(run["token"]).folder / "run.json")["recipe"]
     assert (kept["jitter"], kept["generator_widths"], kept["learning_rate"]) == (0.4, [32, 16], 1e-3)
     shown = standing(page.studio.runs.status(run["token"]))
-    assert "Advanced: generator_widths 32,16, jitter 0.4." in shown
+    assert "Recipe: paper with generator_widths 32,16, jitter 0.4." in shown
     page.studio.runs.stop(run["token"])
 
 

@@ -1,6 +1,5 @@
 """Step 4 of the tab Transfer: what came of a run and how, taking it along, and the list of all runs."""
 
-import hashlib
 import importlib.util
 import os
 import time
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from mind2mind.config import size_text
 from mind2mind.errors import RunError
@@ -18,30 +16,19 @@ from mind2mind.ui.shared import (
     MODEL_WORK,
     OnDemand,
     Visit,
-    _mark,
     boxed,
     captioned,
     forget_made,
-    fresh,
     gpu,
     linked,
     note,
     on,
+    once,
     pairs,
     plural,
     wall,
 )
-from mind2mind.ui.training import (
-    MORE_STEPS,
-    Part,
-    Steps,
-    Training,
-    Updates,
-    deleted,
-    heading,
-    named,
-    uploads_left,
-)
+from mind2mind.ui.training import MORE_STEPS, RUN_DELETED, Steps, Training, Updates, deleted, heading, named
 
 # --- Your runs: a list to open, rename and delete from. Whoever's browser began a run sees it, nobody else.
 
@@ -67,18 +54,16 @@ class Shelf:
                 self.open = gr.Button("Open", elem_id="transfer-run-open")
                 self.drop = gr.Button("Delete", variant="stop", elem_id="transfer-run-delete")
             with gr.Row():
-                self.title = gr.Textbox(
-                    label="Another title", max_lines=1, max_length=200, scale=3, elem_id="transfer-run-title"
-                )
+                one_line: dict[str, Any] = {"max_lines": 1, "max_length": 200, "scale": 3}
+                self.title = gr.Textbox(label="Another title", elem_id="transfer-run-title", **one_line)
                 self.rename = gr.Button("Rename", scale=1, min_width=120, elem_id="transfer-run-rename")
             self.all = gr.Button("Delete everything of mine …", variant="stop", elem_id="transfer-delete-all")
             with gr.Column(visible=False, elem_id="transfer-sure") as self.sure:
                 self.question = gr.HTML(elem_id="transfer-question")
                 with gr.Row():
                     self.no = gr.Button("Keep it all", elem_id="transfer-keep-all")
-                    self.yes = gr.Button(
-                        "Yes, delete it all", variant="stop", elem_id="transfer-delete-all-yes"
-                    )
+                    yes = "Yes, delete it all"
+                    self.yes = gr.Button(yes, variant="stop", elem_id="transfer-delete-all-yes")
 
     def wire(self) -> None:
         """The events of the list alone. Opening is the tab's."""
@@ -120,7 +105,7 @@ class Shelf:
     def renamed(self, visit: Visit, token: str | None, title: str) -> Updates:
         """Gives the run and its model another title."""
         self.studio.runs.rename(self.own(visit, token).token, str(title))
-        return self.known(visit) | {self.runs: self.known(visit.at(token))[self.runs]}
+        return self.known(visit.at(token))
 
     def delete(self, visit: Visit, token: str | None) -> Updates:
         """Deletes the chosen run."""
@@ -136,7 +121,8 @@ class Shelf:
         forget_made(token)
         seen, left = {}, visit.forgetting(token)
         if token == visit.token:
-            seen, left = self.steps.only() | {self.steps.message: deleted(self.studio.public)}, left.at(None)
+            left, message = left.at(None), deleted(RUN_DELETED, self.studio.public)
+            seen = self.steps.only() | {self.steps.message: message}
         return seen | {self.steps.visit: left.stored(), **self.known(left)}
 
     def ask(self, visit: Visit) -> tuple[Any, str]:
@@ -153,11 +139,10 @@ class Shelf:
         for token in tokens:
             forget_made(token)
         what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."
-        said = note(what if count else "There was nothing to delete.", uploads_left(self.studio.public))
+        said = deleted(what if count else "There was nothing to delete.", self.studio.public)
         left = Visit(visit.visitor, agreed=visit.agreed)
-        return self.steps.only() | {
-            self.steps.visit: left.stored(), self.steps.message: said, **self.known(left)
-        }  # fmt: skip
+        here = {self.steps.visit: left.stored(), self.steps.message: said}
+        return self.steps.only() | here | self.known(left)
 
 
 # --- The result of one run.
@@ -186,15 +171,6 @@ def copies(found: Outcome) -> str:
     first = "the first is a near copy" if near == 1 else f"the first {near} are near copies"
     shown = f"Of those shown here {first}." if near else ""
     return note("Above new pictures, below the nearest of yours; the most alike first.", shown, RULE)
-
-
-def once(name: str, ref: str, version: str) -> Path:
-    """A path of that name, the same for this version of what `ref` made: a file there need not be made again."""
-    own = hashlib.sha256(f"{ref} {version}".encode()).hexdigest()[:16]
-    folder = Path(get_upload_folder()) / "made" / f"{_mark(ref)}{own}"
-    folder.mkdir(parents=True, exist_ok=True)
-    os.utime(folder)  # tidied up by age
-    return folder / name
 
 
 def hub_login() -> bool:
@@ -277,7 +253,7 @@ class Result:
     def wire(self, training: Training) -> None:
         """The events; the end of a run that `training` follows brings its result."""
         steps = self.steps
-        shown = [steps.clock, steps.message, *named(steps.parts[Part.RESULT])]
+        shown = [steps.clock, steps.message, *named(steps.parts["result"])]
         drawn = steps.on(training.ended.change, self.finish, outputs=shown, live=True, **MODEL_WORK)
         steps.on(drawn.success, self.reveal, self.drawn, queue=False)
         steps.on(self.delete.click, self.shelf.delete_shown)
@@ -313,21 +289,17 @@ class Result:
 
     def reveal(self, visit: Visit, drawn: str | None) -> Updates:
         """Shows what was drawn, if the page has not turned to another run meanwhile."""
-        seen = (
-            {self.steps.parts[Part.RESULT]: gr.Column(visible=True)} if drawn and drawn == visit.token else {}
-        )
-        return seen | self.shelf.known(visit)
+        seen = drawn and drawn == visit.token
+        shown = {self.steps.parts["result"]: gr.Column(visible=True)} if seen else {}
+        return shown | self.shelf.known(visit)
 
     def _harvest(self, token: str) -> tuple[Outcome, str | None]:
         """The result, and the model as a zip: one file for a run as it stands, however often it is looked at.
 
         Who only looks at the run gets no model.
         """
-        found = self.studio.runs.result(token)
-        if not found.status.owned:
-            return found, None
-        path = once(f"{found.status.name}.zip", token, _version(found.status))
-        return found, str(path if path.exists() else self.studio.models.export(token, path))
+        found, export = self.studio.runs.result(token), self.studio.models.export
+        return found, once("{}.zip", found.status, export) if found.status.owned else None
 
     def _shown(self, found: Outcome, bundle: str | None) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)
@@ -372,49 +344,34 @@ class Result:
 
     def filmed(self, visit: Visit) -> gr.Video:
         """The previews as a film."""
-        token = visit.needed_token
-        return gr.Video(str(self.film(token, fresh("training.mp4", token))), visible=True)
+        status = self.studio.runs.status(visit.needed_token)
+        return gr.Video(once("training.mp4", status, self.film), visible=True)
 
     def packed(self, visit: Visit) -> gr.DownloadButton:
         """Everything of the run in one zip, made when it is asked for."""
         status = self.studio.runs.status(visit.needed_token)
-        path = once(f"{status.name}-everything.zip", status.token, _version(status))
-        path = path if path.exists() else self.pack(status.token, path)
-        return gr.DownloadButton(
-            f"Save the zip ({size_text(path.stat().st_size)})", value=str(path), visible=True
-        )
+        path = once("{}-everything.zip", status, self.pack)
+        label = f"Save the zip ({size_text(Path(path).stat().st_size)})"
+        return gr.DownloadButton(label, value=path, visible=True)
 
-    # The Hub, with the visitor's own login
+    # The Hub, with the visitor's own login, without which Gradio refuses the call
 
-    def card_of(self, visit: Visit, name: str, profile: gr.OAuthProfile | None) -> tuple[Any, Any, str]:
+    def card_of(self, visit: Visit, name: str, profile: gr.OAuthProfile) -> tuple[Any, Any, str]:
         """The card as it will be there, and the button that sends it."""
         text = self.studio.models.card_for(visit.needed_token, _repository(name, profile))
         return gr.Textbox(text, visible=True), gr.Button(visible=True), ""
 
     def publish(
-        self,
-        visit: Visit,
-        name: str,
-        private: bool,
-        profile: gr.OAuthProfile | None,
-        token: gr.OAuthToken | None,
+        self, visit: Visit, name: str, private: bool, profile: gr.OAuthProfile, token: gr.OAuthToken
     ) -> tuple[Any, str]:
         """Makes the repository; the visitor's token is used for this call and kept nowhere."""
         repository, secret = _repository(name, profile), private is not False
-        if token is None:
-            raise RunError("Nobody has signed in.", "Sign in first.")
         url = self.studio.models.publish(visit.needed_token, repository, token.token, private=secret)
         who = "Only you see it there." if secret else "Everybody sees it there."
         there = f'<div class="m2m-note">{linked(url)}</div>'
         return gr.Button(visible=False), boxed("good", "It is on the Hugging Face Hub", who) + there
 
 
-def _version(status: RunStatus) -> str:
-    return f"{status.title} {status.step} {status.state}"
-
-
-def _repository(name: str, profile: gr.OAuthProfile | None) -> str:
-    if profile is None:
-        raise RunError("Nobody has signed in.", "Sign in first.")
+def _repository(name: str, profile: gr.OAuthProfile) -> str:
     name = str(name).strip()
     return name if "/" in name else f"{profile.username}/{name}"

@@ -24,6 +24,7 @@ from PIL import Image
 from mind2mind.draw import Cost, Draw
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
 from mind2mind.models.bundle import ModelInfo
+from mind2mind.runs.run import RunStatus
 from mind2mind.studio import Studio
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -187,7 +188,7 @@ def telling(function: Callable[..., Any]) -> Callable[..., Any]:
         with told():
             yield from function(*args, **settings)
 
-    return stream if inspect.isgeneratorfunction(function) else call
+    return stream if inspect.isgeneratorfunction(inspect.unwrap(function)) else call
 
 
 # --- What callers give, who may give anything.
@@ -353,6 +354,21 @@ def fresh(name: str, ref: str) -> Path:
     made = Path(get_upload_folder()) / "made"
     made.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=_mark(ref), dir=made)) / name
+
+
+def once(name: str, status: RunStatus, make: Callable[[str, Path], object]) -> str:
+    """The path of a file that `make` makes of a run, by its token; once only while the run stays as it is.
+
+    `name` has a {} where the run's name belongs.
+    """
+    version = f"{status.token} {status.title} {status.step} {status.state}"
+    folder = hashlib.sha256(version.encode()).hexdigest()[:16]
+    path = Path(get_upload_folder()) / "made" / f"{_mark(status.token)}{folder}" / name.format(status.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.utime(path.parent)  # tidied up by age
+    if not path.exists():
+        make(status.token, path)
+    return str(path)
 
 
 def forget_made(ref: str) -> None:

@@ -6,24 +6,24 @@ The run lives in the worker and in its folder; a page that shows it asks once a 
 
 import functools
 import html
-import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import gradio as gr
 import pandas as pd
 from gradio.blocks import BlockContext
 
-from mind2mind.config import BUDGETS, CHANGED, DEFAULT, RECIPES, SETTINGS, Recipe, Setting, as_text, changed
+from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Setting, as_text, changed
 from mind2mind.errors import RunError
 from mind2mind.runs.results import Quality
 from mind2mind.runs.run import RunStatus, State
+from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
 from mind2mind.ui.shared import (
     MODEL_WORK,
     Visit,
+    bar,
     boxed,
     captioned,
     checked_seed,
@@ -34,13 +34,12 @@ from mind2mind.ui.shared import (
     wall,
 )
 
-if TYPE_CHECKING:
-    from mind2mind.studio import Studio
-
 # --- What the steps of the tab share: the visit, the line that says what goes on, which parts are seen.
 
 Updates = dict[Any, Any]  # by component: what a handler gives
+Part = Literal["check", "train", "live", "result"]  # of the page: each is shown when its turn has come
 
+RUN_DELETED = "The run is deleted, and its copies of your pictures."
 JUMP = '<div class="m2m-note"><a href="#transfer-status">To your run, below</a></div>'  # it is a long way
 
 
@@ -50,19 +49,10 @@ def heading(number: int, title: str, text: str = "") -> str:
     return f'<div class="m2m-step"><h2>{number} · {html.escape(title)}</h2></div>{said}'
 
 
-class Part(str, Enum):
-    """Of the page: each is shown when its turn has come."""
-
-    CHECK = "check"
-    TRAIN = "train"
-    LIVE = "live"
-    RESULT = "result"
-
-
 class Steps:
     """Made before the steps, which are given it; `outputs` are set when all is built."""
 
-    def __init__(self, studio: "Studio") -> None:
+    def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.parts: dict[Part, gr.Column] = {}
         self.outputs: list[Any] = []
@@ -73,10 +63,10 @@ class Steps:
         self.jump = gr.HTML(elem_id="transfer-jump")
         self.message = gr.HTML(elem_id="transfer-message", render=False)  # its place is below the pictures
 
-    def part(self, name: Part) -> gr.Column:
-        """A part of the page that is hidden until its turn comes; to be used in a `with`."""
-        self.parts[name] = gr.Column(visible=False, elem_id=f"transfer-part-{name.value}")
-        return self.parts[name]
+    def part(self, name: Part, build: Callable[[], None]) -> None:
+        """Builds a part of the page that is hidden until its turn comes."""
+        with gr.Column(visible=False, elem_id=f"transfer-part-{name}") as self.parts[name]:
+            build()
 
     def on(self, event: Any, do: Callable[..., Any], *inputs: Any, outputs: Any = None, **more: Any) -> Any:
         """Declares an event. `do` is given the visit and these inputs, and may update whatever has a name."""
@@ -85,16 +75,11 @@ class Steps:
         def call(stored: Any, *rest: Any) -> Any:
             return do(Visit.of(stored), *rest)
 
-        @functools.wraps(do)
-        def stream(stored: Any, *rest: Any) -> Iterator[Any]:
-            yield from do(Visit.of(stored), *rest)
-
-        handler = stream if inspect.isgeneratorfunction(do) else call
-        return on(event, handler, [self.visit, *inputs], outputs or self.outputs, **more)
+        return on(event, call, [self.visit, *inputs], outputs or self.outputs, **more)
 
     def only(self, *names: Part) -> Updates:
         """Shows these parts and hides the others; a run is looked at as long as its part is seen."""
-        live = Part.LIVE in names
+        live = "live" in names
         seen = {part: gr.Column(visible=name in names) for name, part in self.parts.items()}
         return seen | {self.jump: JUMP if live else "", self.clock: gr.Timer(active=live)}
 
@@ -113,15 +98,8 @@ class Steps:
 
 def named(block: BlockContext) -> list[Any]:
     """What is in it and has a name."""
-    children = [
-        [child, *(named(child) if isinstance(child, BlockContext) else [])] for child in block.children
-    ]
-    return [
-        child
-        for group in children
-        for child in group
-        if child.elem_id or isinstance(child, gr.State | gr.Timer)
-    ]
+    inner = [found for child in block.children if isinstance(child, BlockContext) for found in named(child)]
+    return [*inner, *(c for c in block.children if c.elem_id or isinstance(c, gr.State | gr.Timer))]
 
 
 # --- What is said of a run.
@@ -129,11 +107,8 @@ def named(block: BlockContext) -> list[Any]:
 
 def standing(status: RunStatus) -> str:
     """Where a run stands, in a box with a bar."""
-    at = (
-        f"Step {status.step:,} of {status.total_steps:,}"
-        if status.total_steps
-        else "Measuring how fast this is"
-    )
+    reached = f"Step {status.step:,} of {status.total_steps:,}"
+    at = reached if status.total_steps else "Measuring how fast this is"
     left = f": about {clock(status.seconds_left)} left" if status.seconds_left is not None else ""
     stay = "You may close this page: the run goes on, and you find it here again."
     place = status.place_in_queue or 1
@@ -148,15 +123,13 @@ def standing(status: RunStatus) -> str:
         State.FAILED: ("poor", "The run failed", status.error or "The cause is not known."),
         State.INTERRUPTED: ("fair", "The run was interrupted", f"{at}. Nothing is lost: go on from there."),
     }[status.state]
-    changes = status.recipe.partition(CHANGED)[2]
-    done = 100 if status.state == State.DONE else min(100, 100 * status.step / max(1, status.total_steps))
-    bar = (
-        '<div class="m2m-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{done:.0f}" aria-label="Training"><div style="width:{done:.1f}%"></div></div>'
-    )
+    recipe = (
+        f"Recipe: {status.recipe}." if status.recipe not in ("", *RECIPES) else ""
+    )  # one that was changed
+    share = 1.0 if status.state == State.DONE else min(1.0, status.step / max(1, status.total_steps))
     log = f"<summary>The end of its log</summary><pre>{html.escape(status.log)}</pre>"
     log = f'<details class="m2m-log">{log}</details>' if status.log else ""
-    return boxed(kind, title, *sentences, f"Advanced: {changes}." if changes else "") + bar + log
+    return boxed(kind, title, *sentences, recipe) + bar(share, "Training") + log
 
 
 def so_far(status: RunStatus) -> str:
@@ -171,16 +144,12 @@ def so_far(status: RunStatus) -> str:
     )
 
 
-def deleted(public: bool) -> str:
-    """After a run was deleted, to every page that shows it."""
-    return note("The run is deleted, and its copies of your pictures.", uploads_left(public))
-
-
-def uploads_left(public: bool) -> str:
-    """What becomes of the uploaded files themselves, which visitors with the same file share."""
+def deleted(what: str, public: bool) -> str:
+    """After a deletion; of the uploaded files, too, which visitors with the same file share."""
+    left = "The files you chose lie in the upload cache, which is emptied when the app is started again."
     if public:
-        return "The files you uploaded lie in the upload cache, which deletes whatever is older than an hour."
-    return "The files you chose lie in the upload cache, which is emptied when the app is started again."
+        left = "The files you uploaded lie in the upload cache, which deletes whatever is older than an hour."
+    return note(what, left)
 
 
 # --- The curves of a run as tables for `gr.LinePlot`, which redraws in place and never went blank.
@@ -232,15 +201,14 @@ class Training:
         gr.HTML(heading(3, "Train"))
         budgets = [(b.help, b.seconds) for b in BUDGETS.values()]
         self.seconds = gr.Radio(budgets, value=budgets[1][1], label="Time", elem_id="transfer-seconds")
-        if measured := [f"{b.name}: {b.measured}" for b in BUDGETS.values() if b.measured]:
-            gr.HTML(note(*measured))
+        gr.HTML(note(*(f"{budget.name}: {budget.measured}" for budget in BUDGETS.values())))
         with gr.Accordion("Advanced", open=False, elem_id="transfer-advanced"):
             self.recipe = gr.Radio(
                 [(TITLES.get(name, name), name) for name in RECIPES], value=DEFAULT.name, label="Recipe",
                 info="Sets all that is below.", elem_id="transfer-recipe",
             )  # fmt: skip
             with gr.Row(elem_classes="m2m-settings"):
-                self.fields = [_field(setting) for setting in SETTINGS.values()]
+                self.fields = list(map(_field, SETTINGS.values(), self.values(DEFAULT.name)))
         self.start = gr.Button("Start", variant="primary", elem_id="transfer-start")
 
     def build_live(self) -> None:
@@ -302,7 +270,8 @@ class Training:
 
     def values(self, recipe: str) -> list[Any]:
         """What the fields show for a recipe."""
-        return [_shown(setting, RECIPES[recipe]) for setting in SETTINGS.values()]
+        values = [getattr(RECIPES[recipe], name) for name in SETTINGS]
+        return [as_text(value) if isinstance(value, tuple) else value for value in values]
 
     def begin(self, visit: Visit, seconds: int, recipe: str, *values: Any) -> Updates:
         """Queues the run, by the recipe with what was changed in it."""
@@ -320,7 +289,7 @@ class Training:
         """Shows a run, now and at each look, and nothing that another run has left."""
         emptied = {self.tried: [], self.tried_about: "", self.sure: gr.Row(visible=False)}
         here = {self.steps.visit: visit.at(status.token, status.look).stored(), self.steps.message: ""}
-        return self.steps.only(Part.CHECK, Part.LIVE) | emptied | here | self._shown(status)
+        return self.steps.only("check", "live") | emptied | here | self._shown(status)
 
     def look(self, visit: Visit) -> tuple[Any, ...]:
         """Where the run stands, as something to compare; of one that is gone each time something else."""
@@ -334,37 +303,30 @@ class Training:
             return self.steps.unchanged
         status = self.steps.status(visit.token)
         if status is None:  # deleted, here or on another page
-            return self.steps.only() | {self.steps.message: deleted(self.studio.public)}
+            return self.steps.only() | {self.steps.message: deleted(RUN_DELETED, self.studio.public)}
         # one that was taken out of the queue can be started again
-        return (
-            self.steps.only(Part.CHECK, Part.TRAIN) if status.state == State.PREPARED else self._shown(status)
-        )
+        return self.steps.only("check", "train") if status.state == State.PREPARED else self._shown(status)
 
     def _shown(self, status: RunStatus) -> Updates:
-        alive, asked, preview = status.state.alive, status.state == State.STOPPING, status.preview_step
-
+        stoppable, asked = status.state.alive and status.owned, status.state == State.STOPPING
+        preview = status.preview_step
         # a plot gives no colour to a curve that it was first drawn without: the floor comes with the quality
         measured = [m for m in status.metrics if m.get("quality") is not None]
 
         def plot(table: pd.DataFrame) -> gr.LinePlot:
             return gr.LinePlot(table, x_lim=[0, max(1, status.total_steps)], visible=len(table) > 0)
 
-        ended = {
-            self.steps.clock: gr.Timer(active=False),
-            self.ended: time.time(),
-            self.sure: gr.Row(visible=False),
-        }
+        ended = {self.steps.clock: gr.Timer(active=False), self.ended: time.time()}
+        ended[self.sure] = gr.Row(visible=False)
         return {
             self.status: standing(status),
-            self.stop: gr.Button(
-                STOPPING if asked else STOP, interactive=not asked, visible=alive and status.owned
-            ),
-            self.discard: gr.Button(visible=alive and status.owned),
+            self.stop: gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=stoppable),
+            self.discard: gr.Button(visible=stoppable),
             self.losses: plot(curves(status.metrics, LOSSES, smooth=True)),
             self.qualities: plot(curves(measured, QUALITY)),
             self.quality: so_far(status),
             self.previewed: None if preview is None else (status.token, preview),
-        } | ({} if alive else ended)
+        } | ({} if status.state.alive else ended)
 
     def show_preview(self, previewed: tuple[str, int] | None) -> Any:
         """The newest preview; a run that has none shows none."""
@@ -385,18 +347,9 @@ class Training:
         return captioned(images, f"Step {step}, seed"), about
 
 
-def _shown(setting: Setting, recipe: Recipe) -> Any:
-    value = getattr(recipe, setting.name)
-    return as_text(value) if setting.kind is tuple else value
-
-
-def _field(setting: Setting) -> Any:
+def _field(setting: Setting, value: Any) -> Any:
     """The control of a setting."""
-    shared: dict[str, Any] = {
-        "value": _shown(setting, DEFAULT),
-        "label": setting.label,
-        "min_width": 240,
-    }
+    shared: dict[str, Any] = {"value": value, "label": setting.label, "min_width": 240}
     shared |= {"info": setting.explained, "elem_id": f"setting-{setting.name}"}
     if setting.kind is bool:
         return gr.Checkbox(**shared)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -25,6 +25,7 @@ from mind2mind.errors import DataError, Mind2MindError
 from mind2mind.judge.verdict import Verdict
 from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import State
+from mind2mind.studio import Studio
 from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
     ASSETS,
@@ -50,17 +51,7 @@ from mind2mind.ui.shared import (
     uploaded,
     wall,
 )
-from mind2mind.ui.training import (
-    Part,
-    Steps,
-    Training,
-    Updates,
-    heading,
-    named,
-)
-
-if TYPE_CHECKING:
-    from mind2mind.studio import Studio
+from mind2mind.ui.training import Steps, Training, Updates, heading, named
 
 # --- The example sets in `assets/`: a folder of pictures each, with an about.json that says whose they are.
 
@@ -124,13 +115,13 @@ def deletion_clock(hours: int) -> str:
     )
 
 
-def encoding(cost: Cost, count: int = 20) -> str:
-    """What it takes to read `count` pictures in, where that is noticeable."""
-    if (seconds := count * cost.encode_seconds) < TOLD_SECONDS:
+def encoding(cost: Cost) -> str:
+    """What it takes to read pictures in, where that is noticeable."""
+    if (seconds := 20 * cost.encode_seconds) < TOLD_SECONDS:
         return ""
     return note(
         f"This model reads a picture in about {brief(cost.encode_seconds)} here: "
-        f"{count:,} pictures take about {clock(seconds)}, before the training."
+        f"20 pictures take about {clock(seconds)}, before the training."
     )
 
 
@@ -238,6 +229,11 @@ COMPARED = 8  # pictures beside their reconstructions
 CLOSER = 320  # px a side of the slider that shows one larger
 PAGE = 60  # thumbnails at a time
 PAIRS = 16  # near duplicates shown
+COMPARISON = (
+    "Above your pictures, below what the model can rebuild of them. New pictures are drawn the same way: they can "
+    "only be as good as the lower ones. Click one to see it larger below: on the left yours, on the right its "
+    "reconstruction."
+)
 REBUILT = "Your picture, below it what the model makes of it:"
 
 
@@ -266,8 +262,8 @@ class Pictures:
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 self.consent.build()
-                free, name = not self.consent.needed, "transfer-uploads"
-                with gr.Column(visible=free, min_width=280, elem_id=name) as self.uploads:
+                free = not self.consent.needed
+                with gr.Column(visible=free, min_width=280, elem_id="transfer-uploads") as self.uploads:
                     gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
                     self.files = gr.File(
                         file_count="multiple", label="Drop pictures, or one zip", height=150,
@@ -298,13 +294,7 @@ class Pictures:
         self.faces = gr.HTML(elem_id="transfer-faces")
         self.aligned = wall("transfer-aligned", "m2m-pairs")
         self.align = gr.Button("Align and crop the faces", visible=False, elem_id="transfer-align")
-        gr.HTML(
-            note(
-                "Above your pictures, below what the model can rebuild of them. "
-                "New pictures are drawn the same way: they can only be as good as the lower ones. "
-                "Click one to see it larger below: on the left yours, on the right its reconstruction."
-            )
-        )
+        gr.HTML(note(COMPARISON))
         self.compared = wall("transfer-compared", "m2m-pairs", to_pick=True)
         self.closer = gr.ImageSlider(
             label="Your picture and its reconstruction", show_label=False,  # it would lie on the picture
@@ -328,7 +318,8 @@ class Pictures:
         """The events; at `opened` the chosen source says what it costs."""
         steps, chosen = self.steps, [self.source, self.crop, self.added]
         self.consent.wire(steps.visit)
-        on([self.source.change, opened], self.price, self.source, self.takes, live=True)
+        priced = [self.source.change, opened]
+        on(priced, lambda ref: encoding(cost_of(self.studio, ref)), self.source, self.takes, live=True)
         for box in (self.files, self.folder):
             steps.on(box.upload, self.add, box, *chosen, **MODEL_WORK)
         steps.on(self.sets.select, self.add_example, *chosen, **MODEL_WORK)
@@ -346,10 +337,6 @@ class Pictures:
         steps.on(self.all.click, self.take_all, self.page, **MODEL_WORK)
 
     # Pictures in
-
-    def price(self, source: str) -> str:
-        """What reading pictures in with this source costs."""
-        return encoding(cost_of(self.studio, source))
 
     def crop_of(self, source: str) -> str:
         """How this source's card says that pictures become square."""
@@ -418,10 +405,9 @@ class Pictures:
         """Adds to the set that is there, if it is read the same way; else makes a new one in its place."""
         message, cost, ref = self.steps.message, cost_of(self.studio, source), known_ref(self.studio, source)
         present = self.waiting(visit)
-        same = present is not None and (present.model, present.crop) == (source, crop)
-        title, before = added if same and added else (title, [])
+        token = present.token if present and (present.model, present.crop) == (source, crop) else None
+        title, before = added if token and added else (title, [])
         yield {message: note("Reading the pictures …"), **self.steps.only()}
-        token = present.token if present and same else None
         try:
             for event in self.encode(paths, ref, crop, visit.visitor, title, token):
                 if isinstance(event, EncodeProgress):
@@ -431,9 +417,9 @@ class Pictures:
                     self._drop(visit)
                 here: Updates = {message: "", self.steps.visit: visit.at(event.token).stored()}
                 here |= {self.added: (title, [*before, *map(str, paths)])}
-                yield self.shown(event) | self.steps.only(Part.CHECK, Part.TRAIN) | here
+                yield self.shown(event) | self.steps.only("check", "train") | here
         except (Mind2MindError, gr.Error):  # what was there before is there still
-            yield self.steps.only(*((Part.CHECK, Part.TRAIN) if present else ())) | {message: ""}
+            yield self.steps.only(*(("check", "train") if present else ())) | {message: ""}
             raise
 
     def _encode(
@@ -450,8 +436,8 @@ class Pictures:
         couples = self.comparison(prepared.token, count=COMPARED)
         aligned, faces = self.studio.runs.alignment(prepared.token), of_faces(prepared.report)
         told = "Your picture, below it what the model gets of it:"
-        kept = f"below what the model gets: {CROPS[prepared.crop]}. Change it under More."
-        cropped = note(f"Above your pictures as they are, {kept}")
+        gets = f"below what the model gets: {CROPS[prepared.crop]}"
+        cropped = note(f"Above your pictures as they are, {gets}. Change it under More.")
         trainable = ready and prepared.count > 1 and not on_zerogpu()  # there another process trains
         return {
             self.source: prepared.model,
@@ -512,23 +498,23 @@ class Pictures:
         clicked = self.studio.runs.thumbnails(prepared.token, (int(page) - 1) * PAGE + chosen.index, 1)
         if not 0 <= chosen.index < PAGE or not clicked:
             raise DataError("There is no such picture on this page.", "Turn the page.")
-        return self._exclude(prepared, {*prepared.excluded} ^ {clicked[0][0]}, page)
+        return self._exclude(prepared.token, {*prepared.excluded} ^ {clicked[0][0]}, page)
 
     def drop_near(self, visit: Visit, page: float) -> Updates:
         """Leaves all near duplicates out."""
         prepared = self.studio.runs.prepared(visit.needed_token)
-        return self._exclude(prepared, {*prepared.excluded, *(name for name, _ in prepared.near)}, page)
+        return self._exclude(prepared.token, {*prepared.excluded, *(name for name, _ in prepared.near)}, page)
 
     def take_all(self, visit: Visit, page: float) -> Updates:
         """Takes everything in again."""
-        return self._exclude(self.studio.runs.prepared(visit.needed_token), set(), page)
+        return self._exclude(visit.needed_token, set(), page)
 
     def turn(self, visit: Visit, page: float) -> gr.Gallery:
         """Another page of thumbnails."""
         return self._thumbnails(self.studio.runs.prepared(visit.needed_token), int(page))
 
-    def _exclude(self, prepared: Prepared, names: set[str], page: float) -> Updates:
-        return self._picked(self.studio.runs.exclude(prepared.token, names), int(page))
+    def _exclude(self, token: str, names: set[str], page: float) -> Updates:
+        return self._picked(self.studio.runs.exclude(token, names), int(page))
 
 
 def _pale(image: Image.Image) -> Image.Image:
@@ -554,13 +540,10 @@ def linked_run(request: gr.Request) -> str | None:
 class TransferTab:
     """The steps below each other, each shown when its turn has come."""
 
-    def __init__(self, studio: "Studio") -> None:
+    def __init__(self, studio: Studio) -> None:
         self.studio, self.steps = studio, Steps(studio)
-        self.pictures, self.training, self.shelf = (
-            Pictures(self.steps),
-            Training(self.steps),
-            Shelf(self.steps),
-        )
+        self.pictures, self.training = Pictures(self.steps), Training(self.steps)
+        self.shelf = Shelf(self.steps)
         self.result = Result(self.steps, self.shelf)
 
     def build(self, visit: gr.BrowserState) -> None:
@@ -568,14 +551,10 @@ class TransferTab:
         self.steps.build(visit)
         self.pictures.build()
         self.steps.message.render()  # type: ignore[no-untyped-call]
-        with self.steps.part(Part.CHECK):
-            self.pictures.build_check()
-        with self.steps.part(Part.TRAIN):
-            self.training.build_train()
-        with self.steps.part(Part.LIVE):
-            self.training.build_live()
-        with self.steps.part(Part.RESULT):
-            self.result.build()
+        self.steps.part("check", self.pictures.build_check)
+        self.steps.part("train", self.training.build_train)
+        self.steps.part("live", self.training.build_live)
+        self.steps.part("result", self.result.build)
         self.shelf.build()
 
     def wire(self, tab: gr.Tab, opening: Any) -> None:
@@ -593,12 +572,10 @@ class TransferTab:
     def arrive(self, visit: Visit, request: gr.Request) -> Updates:
         """The page as it was, or with the run of the link that led here."""
         token = linked_run(request)
-        if token is None:
-            return self._reopen(visit)
-        if self.steps.status(token if is_key(token) else None) is None:
-            gone = note("There is no run under this link. It may have been deleted.")
-            return self._reopen(visit) | {self.steps.message: gone}
-        return self._reopen(visit.at(token))
+        if token and self.steps.status(token if is_key(token) else None):
+            return self._reopen(visit.at(token))
+        gone = note("There is no run under this link. It may have been deleted.")
+        return self._reopen(visit) | ({self.steps.message: gone} if token else {})
 
     def look_at(self, visit: Visit, token: str | None) -> Updates:
         """Opens one of the visitor's earlier runs."""
@@ -616,4 +593,4 @@ class TransferTab:
         known |= self.pictures.shown(prepared, waiting and status.owned)
         if not waiting:
             return known | self.training.watch(visit, status)
-        return known | self.steps.only(*((Part.CHECK, Part.TRAIN) if status.owned else (Part.CHECK,)))
+        return known | self.steps.only(*(("check", "train") if status.owned else ("check",)))
