@@ -17,7 +17,7 @@ from PIL import Image
 from test_ui import STATUS, checked, gradios_files, page, uploads  # noqa: F401  (two are fixtures)
 from tiny import RECIPE, carry_out, make_pictures
 
-from mind2mind.config import DEFAULT, PAPER, PUBLIC, SETTINGS, changed
+from mind2mind.config import PAPER, PUBLIC, SETTINGS, changed
 from mind2mind.errors import Mind2MindError
 from mind2mind.files import new_token, read_json
 from mind2mind.runs.run import State
@@ -244,8 +244,9 @@ def test_the_panel_is_made_from_the_recipe(page):
         setting.help in field.info for field, setting in zip(panel.fields, SETTINGS.values(), strict=True)
     )
     assert changed(PAPER, dict(zip(SETTINGS, panel.values("paper"), strict=True))) == PAPER
-    assert panel.fields[[*SETTINGS].index("generator_widths")].value == "256,256"
-    assert panel.fields[[*SETTINGS].index("jitter")].value == DEFAULT.jitter
+    shown, default = dict(zip(SETTINGS, panel.fields, strict=True)), RECIPES["default"]
+    assert shown["generator_widths"].value == ",".join(map(str, default.generator_widths))
+    assert shown["jitter"].value == default.jitter
 
 
 def test_what_is_changed_in_the_panel_is_trained_by(page, run):
