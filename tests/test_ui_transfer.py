@@ -17,7 +17,7 @@ from PIL import Image
 from test_ui import STATUS, checked, gradios_files, page, uploads  # noqa: F401  (two are fixtures)
 from tiny import RECIPE, carry_out, make_pictures
 
-from mind2mind.config import PAPER, PUBLIC, SETTINGS, changed
+from mind2mind.config import PAPER, PUBLIC, RECIPES, SETTINGS, changed
 from mind2mind.errors import Mind2MindError
 from mind2mind.files import new_token, read_json
 from mind2mind.runs.run import State
