@@ -23,7 +23,6 @@ from mind2mind.runs.run import (
     is_held,
     models_of,
     new_run,
-    occupied,
     runs_in,
     status_of,
     waiting,
@@ -242,9 +241,10 @@ def test_an_edited_run_json_is_told_of(tmp_path, edited):
 
 
 def test_a_folder_with_other_files_is_no_place_for_a_run(tmp_path):
-    assert not occupied(tmp_path)
+    Run(tmp_path).check_free()
     (tmp_path / "report.json").write_text("mine")
-    assert occupied(tmp_path)
+    with pytest.raises(RunError, match="something else"):
+        Run(tmp_path).check_free()
 
 
 def test_a_failed_run_shows_the_end_of_its_log(tmp_path):

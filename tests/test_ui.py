@@ -95,7 +95,7 @@ def test_what_visitors_wrote_is_escaped():
         card(model),
         transfer.table(report),
     ]
-    other = Better(id=evil, title=evil, verdict=Verdict.GOOD, reason=evil)
+    other = Better(id=evil, title=evil, verdict=Verdict.GOOD)
     prepared = Prepared(
         token="t",
         folder=Path(),

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ from mind2mind.judge import verdict
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import Model, ModelInfo
 from mind2mind.models.catalogue import Catalogue
-from mind2mind.runs.run import Better, Found, Run, RunInfo, State, occupied
+from mind2mind.runs.run import Better, Found, Run, RunInfo, State
 
 log = logging.getLogger(__name__)
 
@@ -181,57 +182,44 @@ def keep(
             continue
         surveyed = _survey(models, source, pictures, event.found)
         run.folder.mkdir(parents=True, exist_ok=True)
-        with run.hold():
-            if begin and occupied(run.folder):
-                raise RunError(f"There is already a run in {run.folder}.", "Choose another folder.")
-            try:
-                _write(run, models, source, event, surveyed, begin)
-            except BaseException:
-                if begin:
-                    run.erase()
-                raise
+        with run.hold(), ExitStack() as undo:
+            made, small, report, found = event.codes, event.thumbnails, event.report, event.found
+            if begin:
+                run.check_free()
+                undo.callback(run.erase)
+            else:
+                waiting(run)
+                before, old = prepared(run), _of(models.load(source), codes.load(run.codes))
+                made, report = old.join(made), Report(before.report.files + report.files)
+                small = torch.cat([codes.thumbnails(run.codes, range(len(old))), small])
+                # where a model was tried on both: on one alone it would be judged by half of the set
+                both = before.surveyed.keys() & surveyed.keys()
+                surveyed = {id: {**before.surveyed[id], **surveyed[id]} for id in both}
+                found = replace(
+                    found,
+                    excluded=before.excluded,
+                    scores=_merged(before.scores, len(old), found),
+                    seconds=before.seconds + found.seconds,
+                )
+            found = replace(
+                found,
+                count=len(made) - len(found.excluded),
+                skipped=len(report.skipped),
+                near=tuple((made.names[copy], made.names[first]) for copy, first in near_duplicates(small)),
+                surveyed=surveyed,
+            )
+            found = _judged(models, source, found)
+            codes.save(run.codes, made, small)
+            write_json(run.report, report.to_dict())
+            shown = len(list(run.alignment.glob("*.png")))
+            for number, couple in enumerate(event.aligned[: SHOWN - shown], start=shown):
+                save_png(grid(couple, columns=1), run.alignment / f"{number}.png")
+            if begin:
+                run.write(begin(found))
+            else:
+                run.update(found=found)
+            undo.pop_all()
         yield prepared(run)
-
-
-def _write(
-    run: Run,
-    models: Catalogue,
-    source: str,
-    event: Encoding,
-    surveyed: Surveyed,
-    begin: Callable[[Found], RunInfo] | None,
-) -> None:
-    made, small, report, found = event.codes, event.thumbnails, event.report, event.found
-    if begin is None:
-        waiting(run)
-        before, old = prepared(run), _of(models.load(source), codes.load(run.codes))
-        made, report = old.join(made), Report(before.report.files + report.files)
-        small = torch.cat([codes.thumbnails(run.codes, range(len(old))), small])
-        # where a model was tried on both: on one alone it would be judged by half of the set
-        surveyed = {id: {**before.surveyed[id], **surveyed[id]} for id in before.surveyed if id in surveyed}
-        found = replace(
-            found,
-            excluded=before.excluded,
-            scores=_merged(before.scores, len(old), found),
-            seconds=before.seconds + found.seconds,
-        )
-    found = replace(
-        found,
-        count=len(made) - len(found.excluded),
-        skipped=len(report.skipped),
-        near=tuple((made.names[copy], made.names[first]) for copy, first in near_duplicates(small)),
-        surveyed=surveyed,
-    )
-    found = _judged(models, source, found)
-    codes.save(run.codes, made, small)
-    write_json(run.report, report.to_dict())
-    shown = len(list(run.alignment.glob("*.png")))
-    for number, couple in enumerate(event.aligned[: SHOWN - shown], start=shown):
-        save_png(grid(couple, columns=1), run.alignment / f"{number}.png")
-    if begin:
-        run.write(begin(found))
-    else:
-        run.update(found=found)
 
 
 def exclude(run: Run, models: Catalogue, names: Collection[str]) -> Prepared:
@@ -292,7 +280,7 @@ def _judged(models: Catalogue, source: str, found: Found) -> Found:
         rest = [score for name, score in tried.items() if name not in found.excluded] or list(tried.values())
         judged = verdict.judge(torch.tensor(rest), info.numbers) if rest else own
         if RANKS.get(judged.verdict, 0) > RANKS.get(own.verdict, 0):
-            other = Better(id=info.id, title=info.title, verdict=judged.verdict, reason=judged.reason)
+            other = Better(id=info.id, title=info.title, verdict=judged.verdict)
             better.append((RANKS[judged.verdict], judged.score, other))
     better.sort(key=lambda each: each[:2], reverse=True)
     others = tuple(other for *_, other in better)

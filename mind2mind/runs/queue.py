@@ -51,7 +51,6 @@ from mind2mind.runs.run import (
     in_hand,
     is_held,
     new_run,
-    occupied,
     runs_in,
     status_of,
     waiting,
@@ -223,14 +222,8 @@ class Runs:
             RunError: there is already a run in `folder`, or something else.
         """
         check_disk(self.home, self.limits.disk_bytes)
-        if folder is None:
-            run = new_run(self.home)
-        else:
-            run = Run(Path(folder).absolute())
-            if run.exists:
-                raise RunError(f"There is already a run in {folder}.", "Resume it, or choose another folder.")
-            if occupied(run.folder):
-                raise RunError(f"{folder} holds files of something else.", "Choose a new folder.")
+        run = new_run(self.home) if folder is None else Run(Path(folder).absolute())
+        run.check_free()
         source = self.models.source_ref(ref)
         model = self.models.load(source)
         if folder is None:

@@ -156,12 +156,12 @@ def shown(model: Model) -> int:
     return len(SEEDS) if side < SLOW_SIDE else max(4, 16 * SLOW_SIDE**2 // side**2)
 
 
-def command(info: RunInfo, pictures: Sequence[str] = ("PICTURES",), out: str = "my-run") -> str:
+def command(info: RunInfo, out: str = "my-run") -> str:
     """The command line that repeats the run of this run.json, with the same pictures in the same order.
 
     It asks for steps: seconds come to other steps on another computer.
     """
-    words = ["transfer", *pictures, "--model", info.model, "--out", out, "--crop", info.crop]
+    words = ["transfer", "PICTURES", "--model", info.model, "--out", out, "--crop", info.crop]
     if info.steps:
         words += ["--steps", str(info.steps)]
     if info.recipe:
@@ -170,7 +170,6 @@ def command(info: RunInfo, pictures: Sequence[str] = ("PICTURES",), out: str = "
 
 
 SECRETS = ("visitor", "address")  # of run.json
-FILES = (CODES, codes.BESIDE, REPORT, METRICS, LOG)
 FILM = "film.mp4"
 
 
@@ -188,21 +187,19 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
         tempfile.TemporaryDirectory() as folder,
     ):
-        for part in PARTS:
-            if (run.bundle / part).exists():
-                archive.write(run.bundle / part, f"{name}/{part}")
+        inside = {run.bundle / part: f"{name}/{part}" for part in PARTS}
+        inside |= {run.folder / part: part for part in (CODES, codes.BESIDE, REPORT, METRICS, LOG)}
         samples = gallery.sample(model, SEEDS[: shown(model)])
-        sheets = {image.info["seed"]: image for image in samples} | {"sheet": grid(samples)}
-        for each, image in sheets.items():
-            file = Path(folder) / f"{each}.png"
+        for image in (*samples, grid(samples)):
+            file = Path(folder) / f"{image.info.get('seed', 'sheet')}.png"
             save_png(image, file)
-            archive.write(file, f"samples/{file.name}", zipfile.ZIP_STORED)
+            inside[file] = f"samples/{file.name}"
         if run.preview_steps():
             save_clip(film(library, run), Path(folder) / FILM, FPS)
-            archive.write(Path(folder) / FILM, FILM, zipfile.ZIP_STORED)
-        for file in (run.folder / part for part in FILES):
+            inside[Path(folder) / FILM] = FILM
+        for file, place in inside.items():
             if file.exists():
-                archive.write(file, file.name)
+                archive.write(file, place)
         told = {key: value for key, value in asdict(info).items() if key not in SECRETS}
         archive.writestr(JSON, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         archive.writestr("README.txt", _read_me(name, command(info, out=name)))

@@ -41,7 +41,7 @@ from mind2mind.models.catalogue import Catalogue, weights_folder
 
 VERSION = 2
 CPU = torch.device("cpu")
-LOG_LINES, LOG_BYTES = 30, 4000  # of the end of a failed run's log
+LOG_LINES = 30  # of the end of a failed run's log
 METRICS_SHOWN = 500  # points of a curve; more cannot be seen
 RACY_SECONDS = 2.0
 LEFTOVER_SECONDS = 3600  # a folder without a run in it may be a run in the making for so long
@@ -85,7 +85,6 @@ class Better:
     id: str
     title: str
     verdict: Verdict
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +142,6 @@ class RunInfo:
     fault: bool = False  # whether the error is ours: no user can mend it
     quality: float | None = None
     floor: float | None = None
-    best_step: int | None = None
 
 
 _RUN_INFO = TypeAdapter(RunInfo)
@@ -194,11 +192,6 @@ def is_run(folder: Path) -> bool:
     return (folder / JSON).exists()
 
 
-def occupied(folder: Path) -> bool:
-    """Whether a folder holds files that a run would take for its own."""
-    return any((folder / name).exists() for name in (JSON, *_FILES, *_FOLDERS))
-
-
 class Run:
     """One run's folder. Each look reads the disk.
 
@@ -217,6 +210,7 @@ class Run:
         self.alignment = folder / "alignment"  # pictures before and after their faces were aligned
         self._json, self._metrics = folder / JSON, folder / METRICS
         self._stop, self._discard = folder / "stop", folder / "discard"
+        self._mark = self.home / QUEUE / folder.name if self.home else None
 
     @property
     def exists(self) -> bool:
@@ -250,14 +244,23 @@ class Run:
             self.mark_waiting()
         info = replace(info, updated=time.time(), bytes=bytes_in(self.folder))
         write_json(self._json, asdict(info))
-        if self.home and not waits:
-            (self.home / QUEUE / self.folder.name).unlink(missing_ok=True)
+        if self._mark and not waits:
+            self._mark.unlink(missing_ok=True)
 
     def mark_waiting(self) -> None:
         """Puts a run of the home among those that wait for a worker or have one."""
-        if self.home:
-            (self.home / QUEUE).mkdir(exist_ok=True)
-            (self.home / QUEUE / self.folder.name).touch()
+        if self._mark:
+            self._mark.parent.mkdir(exist_ok=True)
+            self._mark.touch()
+
+    def check_free(self) -> None:
+        """RunError if its folder holds files that a run would take for its own."""
+        if self.exists:
+            raise RunError(
+                f"There is already a run in {self.folder}.", "Resume it, or choose another folder."
+            )
+        if any((self.folder / name).exists() for name in (JSON, *_FILES, *_FOLDERS)):
+            raise RunError(f"{self.folder} holds files of something else.", "Choose a new folder.")
 
     @contextlib.contextmanager
     def hold(self, timeout: float = 2.0) -> Iterator[None]:
@@ -317,9 +320,8 @@ class Run:
     def erase(self) -> None:
         """Removes a run's own files and nothing else: with `--out` the folder may hold more."""
         paths = [self._json, *(self.folder / name for name in _FILES), *self.folder.glob(".*.tmp")]
-        if self.home:
-            marks = (self.home / QUEUE / self.folder.name, self.home / LOOKS / _look_of(self.folder.name))
-            paths = [*marks, *paths]
+        if self.home and self._mark:
+            paths += [self._mark, self.home / LOOKS / _look_of(self.folder.name)]
         for name in _FOLDERS:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         for path in [*paths, self._stop, self.lock, self._discard]:
@@ -355,9 +357,8 @@ class Run:
 
     def log_tail(self) -> str:
         """The last lines of log.txt."""
-        with contextlib.suppress(OSError), self.log.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - LOG_BYTES))
-            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:])
+        with contextlib.suppress(OSError):
+            return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-LOG_LINES:])
         return ""
 
     def preview_path(self, step: int) -> Path:

@@ -139,7 +139,7 @@ def _bundle(run: Run, source: Model) -> bool:
     save_transfer(fresh, g, mean_code(g, sizes.z_dim), card, source=source, sizes=sizes, extra=extra)
     save_sheet(load_transfer(fresh, source), fresh / PREVIEW)
     move_in(fresh, run.bundle)
-    run.update(quality=meta["quality"], floor=meta["floor"], best_step=meta["step"])
+    run.update(quality=meta["quality"], floor=meta["floor"])
     return True
 
 
