@@ -2,7 +2,6 @@
 
 Architectures (sizes of a network), recipes (how it is trained), budgets (how long) and limits (how much a visitor may
 ask for); the settings of a recipe as somebody who changes them sees them; seeds, batches, and bytes in words.
-Networks take plain ints; only facades and training see these classes.
 """
 
 import math
@@ -90,6 +89,11 @@ class Architecture(_Checked):
     def resolution(self) -> int:
         """Pixels a side at full size."""
         return int(2 ** (self.layer_count + 1))
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels c(0) .. c(L) of the maps, from full size down."""
+        return [min(self.max_channels, self.start_channels * 2**i) for i in range(self.layer_count + 1)]
 
     @property
     def style_count(self) -> int:
@@ -297,7 +301,8 @@ PRETRAIN_PLAIN = PretrainRecipe(
 )
 PRETRAIN_BROAD = PretrainRecipe(name="broad", latent_noise=0.1, distorted=0.5, refinements=0)
 PRETRAIN_PAPER = PaperRecipe(name="paper")
-PRETRAIN_RECIPES: dict[str, PretrainRecipe | PaperRecipe] = {
+SourceRecipe = PretrainRecipe | PaperRecipe
+PRETRAIN_RECIPES: dict[str, SourceRecipe] = {
     recipe.name: recipe for recipe in (PRETRAIN_DEFAULT, PRETRAIN_PLAIN, PRETRAIN_BROAD, PRETRAIN_PAPER)
 }
 

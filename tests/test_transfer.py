@@ -238,11 +238,11 @@ def test_the_generator_of_a_run_at_work_is_that_of_its_checkpoint(tmp_path):
     with pytest.raises(WeightsError, match="no generator yet"):
         current(tmp_path)
     *_, preview = (e for e in train(codes, SMALL, 30, tmp_path) if isinstance(e, Preview))
-    g, sizes, step = current(tmp_path)
-    assert (step, sizes.latent_size) == (30, 2)
+    g, sizes, meta = current(tmp_path)
+    assert (meta["step"], sizes.latent_size) == (30, 2)
     torch.testing.assert_close(g(z).detach(), preview.w)
     (tmp_path / LAST).unlink()  # before the first checkpoint
-    assert current(tmp_path)[2] == load_tensors(tmp_path / BEST)[1]["step"]
+    assert current(tmp_path)[2]["step"] == load_tensors(tmp_path / BEST)[1]["step"]
 
 
 def test_nan_names_the_step_and_keeps_the_last_good_weights(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ from mind2mind.models.bundle import (
     save_transfer,
     widths_of,
 )
-from mind2mind.networks.alae import ALAE, channels
+from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import MindGAN, mean_code
 
 SECTIONS = {  # of the files that are looked at, and what their tensors' names begin with here
@@ -227,8 +227,7 @@ def same_sizes(a: Architecture, b: Architecture) -> bool:
     """Whether the networks are the same: truncation aside, and max_channels where it is not reached."""
 
     def sizes(x: Architecture) -> tuple[Any, ...]:
-        widths = channels(x.layer_count, x.start_channels, x.max_channels)
-        return (widths, x.latent_size, x.mapping_layers, x.image_channels)
+        return (x.widths, x.latent_size, x.mapping_layers, x.image_channels)
 
     return sizes(a) == sizes(b)
 

@@ -10,6 +10,7 @@ side; L - 1 is full size, 2**(L + 1).
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -146,32 +147,9 @@ class Blur(nn.Module):
         return F.conv2d(x, self.weight, padding=1, groups=x.shape[1])
 
 
-def channels(layer_count: int, start_channels: int, max_channels: int) -> list[int]:
-    """Widths c(0) .. c(L), from full size down: min(max_channels, start_channels * 2**i)."""
-    return [min(max_channels, start_channels * 2**i) for i in range(layer_count + 1)]
-
-
-def _check_blend(lod: int, blend: float) -> None:
-    assert blend == 1 or lod >= 1, f"level of detail 0 has nothing below it to blend with (blend={blend})"
-
-
-class FromRGB(nn.Module):
-    def __init__(self, image_channels: int, n: int) -> None:
-        super().__init__()
-        self.from_rgb = conv(image_channels, n, 1, bias=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return lrelu(lrelu(self.from_rgb(x)))  # twice in the reference: the slope is 0.04
-
-
-class ToRGB(nn.Module):
-    def __init__(self, n: int, image_channels: int) -> None:
-        super().__init__()
-        self.to_rgb = conv(n, image_channels, 1, gain=TO_RGB_GAIN, bias=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        rgb: Tensor = self.to_rgb(x)
-        return rgb
+def named(**layers: nn.Module) -> nn.Sequential:
+    """Layers in a row, of the names that the official checkpoints have for them."""
+    return nn.Sequential(OrderedDict(layers))
 
 
 class EncodeBlock(nn.Module):
@@ -206,22 +184,23 @@ class Encoder(nn.Module):
     Reference: net.py `EncoderDefault`.
     """
 
-    def __init__(
-        self, layer_count: int, start_channels: int, max_channels: int, latent_size: int, image_channels: int
-    ) -> None:
+    def __init__(self, a: Architecture) -> None:
         super().__init__()
-        c = channels(layer_count, start_channels, max_channels)
-        self.layer_count = layer_count
-        self.from_rgb = nn.ModuleList(FromRGB(image_channels, c[i]) for i in range(layer_count))
+        self.layer_count = a.layer_count
+        # activated twice in the reference: the slope is 0.04
+        self.from_rgb = nn.ModuleList(
+            named(from_rgb=conv(a.image_channels, n, 1, bias=True), lrelu=nn.LeakyReLU(0.04))
+            for n in a.widths[:-1]
+        )
         self.encode_block = nn.ModuleList(
-            EncodeBlock(c[i], c[i + 1], latent_size, fused=2 ** (layer_count + 1 - i) >= FUSED_FROM)
-            for i in range(layer_count)
+            EncodeBlock(n_in, n_out, a.latent_size, fused=a.resolution >> i >= FUSED_FROM)
+            for i, (n_in, n_out) in enumerate(pairwise(a.widths))
         )
 
     def forward(self, x: Tensor, lod: int | None = None, blend: float = 1.0) -> Tensor:
         """x (B, image_channels, 4*2**lod, 4*2**lod) -> w (B, latent_size). `lod` None is full size."""
         lod = self.layer_count - 1 if lod is None else lod
-        _check_blend(lod, blend)
+        assert blend == 1 or lod >= 1, "level of detail 0 has nothing below it to blend with"
         first = self.layer_count - 1 - lod
         h, w = self.encode_block[first](self.from_rgb[first](x))
         if blend != 1:
@@ -272,24 +251,24 @@ class Decoder(nn.Module):
     Reference: net.py `GeneratorDefault`.
     """
 
-    def __init__(
-        self, layer_count: int, start_channels: int, max_channels: int, latent_size: int, image_channels: int
-    ) -> None:
+    def __init__(self, a: Architecture) -> None:
         super().__init__()
-        c = channels(layer_count, start_channels, max_channels)[::-1]  # from 4x4 up; c[0] == c(L)
-        self.layer_count = layer_count
-        self.const = nn.Parameter(torch.ones(1, c[1], 4, 4))
+        upwards = a.widths[::-1]  # from 4x4 up
+        self.layer_count = a.layer_count
+        self.const = nn.Parameter(torch.ones(1, upwards[1], 4, 4))
         self.decode_block = nn.ModuleList(
-            DecodeBlock(i, c[i], c[i + 1], latent_size) for i in range(layer_count)
+            DecodeBlock(i, n_in, n_out, a.latent_size) for i, (n_in, n_out) in enumerate(pairwise(upwards))
         )
-        self.to_rgb = nn.ModuleList(ToRGB(c[i + 1], image_channels) for i in range(layer_count))
+        self.to_rgb = nn.ModuleList(
+            named(to_rgb=conv(n, a.image_channels, 1, gain=TO_RGB_GAIN, bias=True)) for n in upwards[1:]
+        )
 
     def forward(
         self, styles: Tensor, lod: int | None = None, blend: float = 1.0, noise: Noise = no_noise
     ) -> Tensor:
         """styles (B, 2L, latent_size) -> pictures (B, image_channels, 4*2**lod, 4*2**lod)."""
         lod = self.layer_count - 1 if lod is None else lod
-        _check_blend(lod, blend)
+        assert blend == 1 or lod >= 1, "level of detail 0 has nothing below it to blend with"
         x, below = self.const, self.const
         for i, block in enumerate(self.decode_block[: lod + 1]):
             below, x = x, block(x, styles[:, 2 * i], styles[:, 2 * i + 1], noise)
@@ -300,27 +279,19 @@ class Decoder(nn.Module):
         return rgb
 
 
-class _MappingLayer(nn.Module):
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.fc = linear(size, size, lrmul=MAPPING_LRMUL)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return lrelu(self.fc(x))
-
-
 class MappingF(nn.Module):
     """F: z (B, latent_size) -> w (B, latent_size), the source's own latents (net.py `MappingF`)."""
 
     def __init__(self, latent_size: int, mapping_layers: int) -> None:
         super().__init__()
-        self.map_blocks = nn.ModuleList(_MappingLayer(latent_size) for _ in range(mapping_layers))
+        self.map_blocks = nn.Sequential(*(
+            named(fc=linear(latent_size, latent_size, lrmul=MAPPING_LRMUL), lrelu=nn.LeakyReLU(0.2))
+            for _ in range(mapping_layers)
+        ))  # fmt: skip
 
     def forward(self, z: Tensor) -> Tensor:
-        x = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + PIXEL_NORM_EPS)
-        for block in self.map_blocks:
-            x = block(x)
-        return x
+        w: Tensor = self.map_blocks(z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + PIXEL_NORM_EPS))
+        return w
 
 
 class MappingD(nn.Module):
@@ -333,13 +304,12 @@ class MappingD(nn.Module):
     def __init__(self, latent_size: int) -> None:
         super().__init__()
         sizes = [latent_size, latent_size, latent_size, 2 * latent_size]
-        self.map_blocks = nn.ModuleList(linear(a, b, lrmul=MAPPING_LRMUL) for a, b in pairwise(sizes))
+        self.map_blocks = nn.Sequential(*(linear(a, b, lrmul=MAPPING_LRMUL) for a, b in pairwise(sizes)))
         self.latent_size = latent_size
 
     def forward(self, w: Tensor) -> Tensor:
-        for block in self.map_blocks:
-            w = block(w)
-        return w[:, self.latent_size]
+        d: Tensor = self.map_blocks(w)
+        return d[:, self.latent_size]
 
 
 class ALAE(nn.Module):
@@ -350,9 +320,7 @@ class ALAE(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = self.architecture = architecture
-        sizes = (a.layer_count, a.start_channels, a.max_channels, a.latent_size, a.image_channels)
-        self.encoder = Encoder(*sizes)
-        self.decoder = Decoder(*sizes)
+        self.encoder, self.decoder = Encoder(a), Decoder(a)
         self.mapping_f = MappingF(a.latent_size, a.mapping_layers)
         self.mapping_d = MappingD(a.latent_size)
         self.register_buffer("w_avg", torch.zeros(a.style_count, a.latent_size))

@@ -456,9 +456,9 @@ class Runs:
             WeightsError: the run has saved nothing yet.
         """
         run = self.find(token)
-        g, sizes, step = transfer.current(run.folder)
+        g, sizes, meta = transfer.current(run.folder)
         source = self.models.load(run.info.model)
-        return gallery.sample(source.drawing(g, sizes.z_dim), seeds), step
+        return gallery.sample(source.drawing(g, sizes.z_dim), seeds), meta["step"]
 
     def result(self, token: str, seeds: Sequence[int] | None = None) -> Outcome:
         """What came of a run: samples and the nearest originals, quality, originality, how to repeat it.

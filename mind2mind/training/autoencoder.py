@@ -13,7 +13,7 @@ import json
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mind2mind.config import PaperRecipe, PretrainRecipe, mixed
+from mind2mind.config import PretrainRecipe, SourceRecipe, mixed
 from mind2mind.data.images import from_uint8
 from mind2mind.errors import TrainingError
 from mind2mind.files import load_tensors, save_tensors
@@ -59,14 +59,14 @@ class Trainee(ABC):
     """
 
     losses: Sequence[str]  # names of what `advance` returns
-    recipe: PretrainRecipe | PaperRecipe
+    recipe: SourceRecipe
     fixed: Sequence[str] = ("recipe", "architecture", "seed", "length")  # what a resumed training has to have
 
     def __init__(
         self,
         alae: ALAE,
-        parts: Sequence[Mapping[str, nn.Parameter]],
-        recipe: PretrainRecipe | PaperRecipe,
+        parts: Sequence[dict[str, nn.Parameter]],
+        recipe: SourceRecipe,
         seed: int,
         total: int,
     ) -> None:

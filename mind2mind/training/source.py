@@ -25,7 +25,7 @@ from mind2mind.config import (
     Architecture,
     Limits,
     PaperRecipe,
-    PretrainRecipe,
+    SourceRecipe,
     batch_of,
     size_text,
 )
@@ -96,7 +96,7 @@ MakeEvent = Loading | PretrainProgress | Progress | Made
 def make_source(
     sources: Sequence[Path],
     architecture: Architecture,
-    recipe: PretrainRecipe | PaperRecipe,
+    recipe: SourceRecipe,
     out: Path,
     *,
     kimg: float | None = None,
@@ -250,7 +250,7 @@ def pretrain(
     alae: ALAE,
     pictures: Tensor,
     held_out: Tensor,
-    recipe: PretrainRecipe | PaperRecipe,
+    recipe: SourceRecipe,
     *,
     total_kimg: float,
     out: Path,
@@ -311,9 +311,8 @@ def pretrain(
             losses = save(sums / since)
             sums.zero_()
             since = 0
-            done = trainee.work(trainee.seen)
+            look, done = _look(trainee, held_out), trainee.work(trainee.seen)
             left = (time.monotonic() - begun) / (done - first) * max(0.0, trainee.work(total) - done)
-            look = _look(trainee, held_out)
             _save_grid(
                 torch.cat([look["originals"], look["reconstructions"]], 3), out / "reconstructions.png"
             )
@@ -324,7 +323,7 @@ def pretrain(
     return trainee.seen / 1000
 
 
-def kimg_for(alae: ALAE, pictures: Tensor, recipe: PretrainRecipe | PaperRecipe, minutes: float) -> float:
+def kimg_for(alae: ALAE, pictures: Tensor, recipe: SourceRecipe, minutes: float) -> float:
     """How many thousands of pictures fit into `minutes` here and now; the given network is used up.
 
     Every stage of the training is tried, for about TRIED_SECONDS in all or for TRIED_STEPS each, but at least
@@ -337,12 +336,11 @@ def kimg_for(alae: ALAE, pictures: Tensor, recipe: PretrainRecipe | PaperRecipe,
         if share > 0:
             trainee.seen = math.ceil(trainee.total * (sum(stages[:i]) + 0.2 * share))
             trainee.advance(pictures).tolist()
-            begun, first, steps = time.monotonic(), trainee.seen, 0
-            while steps < TRIED_STEPS and (
-                steps == 0 or time.monotonic() - begun < TRIED_SECONDS / len(stages)
-            ):
+            begun, first = time.monotonic(), trainee.seen
+            for _ in range(TRIED_STEPS):
                 trainee.advance(pictures).tolist()
-                steps += 1
+                if time.monotonic() - begun >= TRIED_SECONDS / len(stages):
+                    break
             seconds += share * (time.monotonic() - begun) / (trainee.seen - first)
     return max(0.001, 60 * minutes / seconds / 1000)
 
@@ -352,7 +350,7 @@ def kept_kimg(out: Path) -> float | None:
     return float(read_meta(out / CHECKPOINT)["kimg"]) if (out / CHECKPOINT).exists() else None
 
 
-def _trainee(alae: ALAE, recipe: PretrainRecipe | PaperRecipe, seed: int, total: int) -> Trainee:
+def _trainee(alae: ALAE, recipe: SourceRecipe, seed: int, total: int) -> Trainee:
     """What trains the network by this recipe, on `total` pictures."""
     if isinstance(recipe, PaperRecipe):
         return AdversarialTrainee(alae, recipe, seed, total)

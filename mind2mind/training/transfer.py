@@ -401,13 +401,12 @@ class Learner:
             self.sums.copy_(tensors["sums"])
             for i, value in enumerate(self.average):
                 value.copy_(tensors[f"average.{i}"])
-            slots: dict[str, dict[int, dict[str, Tensor]]] = {"g": {}, "c": {}}
             for key, value in tensors.items():
                 if key.startswith("adam."):
                     _, name, number, slot = key.split(".")
-                    slots[name].setdefault(int(number), {})[slot] = value
-            for name, optimiser in self.optimisers.items():
-                optimiser.load_state_dict(optimiser.state_dict() | {"state": slots[name]})
+                    optimiser = self.optimisers[name]
+                    parameter = optimiser.param_groups[0]["params"][int(number)]
+                    optimiser.state[parameter][slot] = value.to(self.device)
         except (RuntimeError, KeyError, ValueError) as error:
             raise TrainingError(
                 f"{folder / LAST} does not fit these codes: {error}.", "Resume with the run's own codes."
@@ -450,8 +449,8 @@ def exported(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
     return _perceptron(sizes, tensors), sizes, meta
 
 
-def current(folder: Path) -> tuple[Perceptron, MindGANSizes, int]:
-    """The averaged generator as the run saved it last, its sizes, and of which step it is.
+def current(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
+    """The averaged generator as the run saved it last, its sizes, and what is known of it, such as its step.
 
     While it trains that is every SAVE_SECONDS; before the first time it is the best one so far.
 
@@ -459,13 +458,12 @@ def current(folder: Path) -> tuple[Perceptron, MindGANSizes, int]:
         WeightsError: the run has saved none yet.
     """
     if not (folder / LAST).exists():
-        g, sizes, meta = exported(folder)
-        return g, sizes, meta["step"]
+        return exported(folder)
     tensors, meta = load_tensors(folder / LAST)
     try:
         sizes = MindGANSizes.from_dict(meta["sizes"])
         average = [tensors[f"average.{i}"] for i in range(2 * len(sizes.generator_widths) + 2)]
-        return _averaged(sizes, average, tensors["mean"], tensors["std"]), sizes, meta["step"]
+        return _averaged(sizes, average, tensors["mean"], tensors["std"]), sizes, meta
     except (KeyError, RuntimeError, ValueError) as error:
         fix = "Resume the run: it is saved again."
         raise WeightsError(f"{folder / LAST} is damaged, or of an earlier version.", fix) from error
