@@ -76,17 +76,15 @@ def pull(model: Model, w: Tensor, psi: float) -> Tensor:
 
 def draw(
     model: Model, w: Tensor, noise: str = "none", seeds: Sequence[int] | None = None
-) -> list[Image.Image]:
+) -> Iterator[Image.Image]:
     """Pictures of codes w (N, latent_size) as they are; `seeds` (N) are those of the noise, 0 when None."""
-    alae, images = model.alae, list[Image.Image]()
-    seeds = [0] * len(w) if seeds is None else seeds
+    alae, seeds = model.alae, [0] * len(w) if seeds is None else seeds
     size = batch_of(alae.architecture.resolution)
     for i in range(0, len(w), size):
         with torch.inference_mode():
             styles = alae.styles(w[i : i + size].to(alae.w_avg.device))
             x = alae.decode(styles, noise=noise_of(noise, seeds[i : i + size])).cpu()
-        images += map(to_image, x)
-    return images
+        yield from map(to_image, x)
 
 
 def sample(
@@ -109,7 +107,7 @@ def sample(
     seeds = check_seeds(seeds)
     if not seeds:
         return []
-    images = draw(model, pull(model, codes_of(model, seeds) if w is None else w, psi), noise, seeds)
+    images = [*draw(model, pull(model, codes_of(model, seeds) if w is None else w, psi), noise, seeds)]
     for seed, image in zip(seeds, images, strict=True):
         image.info.update(provenance(model, seed=seed, psi=psi, noise=noise))
     return images
@@ -370,9 +368,7 @@ class Draw:
         noise_of(noise, [])
         model = self.models.load(ref)
         w = way([pull(model, self._code(model, endpoint), psi) for endpoint in endpoints], frames, loop)
-        size = batch_of(model.alae.architecture.resolution)
-        batches = ((w[i : i + size], range(i, min(i + size, frames))) for i in range(0, frames, size))
-        return itertools.chain.from_iterable(draw(model, some, noise, seeds) for some, seeds in batches)
+        return draw(model, w, noise, range(frames))
 
     def reconstruct(
         self, ref: str, paths: Sequence[Path], *, crop: Crop | None = None

@@ -4,7 +4,6 @@ The photograph is a part of NASA's portrait of Eileen Collins, which is in the p
 """
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from mind2mind.data import faces
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.faces import Remark
 from mind2mind.data.images import SHOWN, PictureError, Reason, to_image, to_tensor
-from mind2mind.errors import ConfigError, DataError
+from mind2mind.errors import DataError
 from mind2mind.models.bundle import Card, describe, save_source
 from mind2mind.networks.alae import ALAE
 
@@ -147,13 +146,6 @@ def test_looking_leaves_torchs_random_numbers_alone(portrait):
     state = torch.get_rng_state()
     faces.find(portrait)
     assert torch.equal(state, torch.get_rng_state())
-
-
-def test_without_the_package(monkeypatch, portrait):
-    faces._detector.cache_clear()
-    monkeypatch.setitem(sys.modules, "facenet_pytorch", None)
-    with pytest.raises(ConfigError, match=r"facenet-pytorch. Install it with `.*python -m pip install"):
-        faces.look(portrait)
 
 
 # The report

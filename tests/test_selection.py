@@ -70,7 +70,7 @@ def test_the_limits_count_the_whole_set(tmp_path):
         added(studio, token, make_pictures(tmp_path / "b", 4, seed=1))
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "large.bmp")
-    with pytest.raises(DataError, match="in all, more than the 0 MB allowed"):
+    with pytest.raises(DataError, match="15 kB in all, more than the 10 kB allowed"):
         added(studio, token, tmp_path / "large.bmp")
     assert studio.runs.prepared(token).count == 5
 

@@ -261,7 +261,7 @@ class Pictures:
         before: what was read into the same set: it counts for the limits, and its pictures are not taken again.
 
     Raises:
-        ConfigError: there is no such crop; while reading, that the package that finds faces is missing.
+        ConfigError: there is no such crop.
         DataError: a source is missing or no zip, or there are more files or bytes than the limits allow.
     """
 
@@ -277,7 +277,7 @@ class Pictures:
         before: Report = NOTHING,
     ) -> None:
         check_crop(crop)
-        self.looks = crop == "face" or (faces_wanted and faces.available())
+        self.looks = crop == "face" or faces_wanted
         self.resolution, self.channels, self.crop, self.limits = resolution, channels, crop, limits
         self.before = before
         self._files = files_of(sources, {file.name for file in before.files})

@@ -6,7 +6,6 @@ side is max(4 |x'|, 3.6 |y'|), and its centre lies 0.1 y' below the middle of th
 MTCNN (arXiv 1604.02878) as in the package facenet-pytorch, whose wheel brings the weights; FFHQ took dlib's.
 """
 
-import importlib.util
 import math
 from dataclasses import dataclass
 from enum import Enum
@@ -18,9 +17,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from mind2mind.errors import PIP, ConfigError
-
-LIBRARY = "facenet-pytorch>=2.5.3,!=2.6.0,<3"  # 2.6.0 asks for a torch below 2.3
 SEEN = 640  # px, the longer side of the copy that the detector looks at
 SMALLEST = 24  # px in that copy; smaller faces are not looked for
 SURE = 0.9  # the detector's own probability that this is a face
@@ -78,18 +74,10 @@ def remark(face: Face | None, cut_out: bool) -> tuple[Remark, str]:
     return kind, f"{kind}: {detail}."
 
 
-def available() -> bool:
-    """Whether the package that finds faces is installed."""
-    return importlib.util.find_spec("facenet_pytorch") is not None
-
-
 @cache
 def _detector() -> Any:
-    try:
-        from facenet_pytorch import MTCNN
-    except ImportError as error:
-        fix = f'Install it with `{PIP} "{LIBRARY}"`, or choose the crop centre.'
-        raise ConfigError("Finding faces needs the package facenet-pytorch.", fix) from error
+    from facenet_pytorch import MTCNN
+
     with torch.random.fork_rng(devices=[]):  # its layers draw numbers before they are given their weights
         return MTCNN(keep_all=True, min_face_size=SMALLEST)
 
@@ -99,9 +87,6 @@ def find(image: Image.Image) -> list[Points]:
 
     Returns:
         (4, 2) px each, the largest face first; faces leaning by over about 40 degrees are not found.
-
-    Raises:
-        ConfigError: the package is not installed.
     """
     detector, scale = _detector(), SEEN / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
@@ -142,11 +127,7 @@ def quad_of(marks: Points) -> Points:
 
 
 def look(image: Image.Image) -> Face | None:
-    """Finds the largest face, looks at it once more straightened, and measures how far it is from aligned.
-
-    Raises:
-        ConfigError: the package that finds faces is not installed.
-    """
+    """Finds the largest face, looks at it once more straightened, and measures how far it is from aligned."""
     found = find(image)
     if not found:
         return None
@@ -196,11 +177,11 @@ def _extended(image: Image.Image, quad: Points, length: float) -> tuple[Image.Im
     pixels = np.asarray(image)
     beyond = ((top, bottom), (left, right), *([(0, 0)] * (pixels.ndim - 2)))
     padded = Image.fromarray(np.pad(pixels, beyond, mode="symmetric"))
-    outside = [
-        np.maximum(first - np.arange(n + first + last), np.arange(n + first + last) - (first + n - 1)).clip(0)
+    outside = (  # how far each row and each column is
+        np.pad(np.zeros(n), (first, last), mode="linear_ramp", end_values=(first, last))
         for n, first, last in ((image.height, top, bottom), (image.width, left, right))
-    ]
-    distance = np.maximum(outside[0][:, None], outside[1][None, :])
+    )
+    distance = np.maximum.outer(*outside)
     mask = Image.fromarray((255 * (distance / (RAMP * length)).clip(0, 1)).astype(np.uint8))
     blurred = padded.filter(ImageFilter.GaussianBlur(BLUR * length))
     return Image.composite(blurred, padded, mask), quad + np.array((left, top))

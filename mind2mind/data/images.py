@@ -234,7 +234,7 @@ def to_tensor(
         face: for the crop `face`, where it was found before.
 
     Raises:
-        ConfigError: there is no such crop, or the package that finds faces is not installed.
+        ConfigError: there is no such crop.
         PictureError: the crop is `face` and no face was found.
     """
     check_crop(crop)
@@ -252,7 +252,6 @@ def face_of(image: Image.Image) -> faces.Face:
     """The largest face.
 
     Raises:
-        ConfigError: the package that finds faces is not installed.
         PictureError: there is none.
     """
     if face := faces.look(image):

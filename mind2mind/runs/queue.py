@@ -445,7 +445,7 @@ class Runs:
         if not steps or (step is not None and step not in steps):
             return []
         tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
-        return gallery.draw(self.models.load(run.info.model), tensors["w"])
+        return [*gallery.draw(self.models.load(run.info.model), tensors["w"])]
 
     def trial(self, token: str, seeds: Sequence[int]) -> tuple[builtins.list[Image.Image], int]:
         """Pictures of these seeds by a run as it stands, at work or not, and of which step they are.

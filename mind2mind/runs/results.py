@@ -52,7 +52,7 @@ def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
         ways += [torch.lerp(a, b, i / (between + 1)) for i in range(1, between + 2)]
     sheet = None
     for w in ways:
-        sheet = grid(gallery.draw(source, w))
+        sheet = grid([*gallery.draw(source, w)])
         yield sheet
     if sheet is not None:
         yield from [sheet] * HELD
