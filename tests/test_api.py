@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -27,8 +26,7 @@ from mind2mind.config import PUBLIC
 from mind2mind.data import codes
 from mind2mind.errors import RunError
 from mind2mind.runs.run import State
-from mind2mind.ui.api import Api, _caller
-from mind2mind.ui.interpolate import InterpolateTab
+from mind2mind.ui.api import _caller
 
 pytestmark = pytest.mark.slow
 
@@ -130,17 +128,6 @@ def test_status_answers_at_once_however_many_look(app, client, tmp_path):
     assert all(look.result(timeout=60)["token"] == token for look in looks)
     assert client.predict(model="tiny", count=1, api_name="/sample")
     assert client.predict(token, api_name="/stop")["state"] in ("queued", "stopping", "stopped", "prepared")
-
-
-def test_encode_leaves_nothing_behind_after_an_error(tmp_path, monkeypatch):
-    studio = make_studio(tmp_path)
-    with gr.Blocks():
-        api = Api(studio, InterpolateTab(studio))
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setattr("mind2mind.ui.api.shutil.copy", lambda *paths: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        api.encode([str(p) for p in make_pictures(tmp_path / "in", 3).iterdir()], "tiny", "")
-    assert not list((studio.home / "runs").glob("*"))
 
 
 def test_the_example_of_the_readme(app, tmp_path):

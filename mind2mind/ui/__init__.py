@@ -1,8 +1,6 @@
 """The web app. The only folder that imports gradio, and not before its environment is set."""
 
-import importlib
 import os
-from contextlib import suppress
 
 HOST = "127.0.0.1"
 
@@ -21,9 +19,6 @@ def launch(host: str = HOST, port: int | None = None, public: bool = False, devi
         WeightsError: there is no model.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: nothing calls home
-    if "SPACES_ZERO_GPU" in os.environ:
-        with suppress(ImportError):
-            importlib.import_module("spaces")  # before anything touches the GPU
     from mind2mind.ui.page import serve
 
     serve(host, port, public or "SPACE_ID" in os.environ, device)

@@ -9,7 +9,6 @@ import hashlib
 import inspect
 import ipaddress
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -20,7 +19,7 @@ import gradio as gr
 from mind2mind.config import BUDGETS, RECIPES
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.errors import ConfigError, Mind2MindError, RunError
-from mind2mind.runs.prepared import Prepared
+from mind2mind.runs.prepared import Encoding, Prepared
 from mind2mind.studio import Studio
 from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoints
 from mind2mind.ui.shared import (
@@ -33,30 +32,27 @@ from mind2mind.ui.shared import (
     gpu,
     is_key,
     known_ref,
+    on,
     save_pictures,
-    telling,
     uploaded,
     whole,
 )
 
-SAMPLED = 64  # pictures of a result
 MOST_FRAMES = 240
+AGREE = "Call with agreed=True"
 MOST_SECONDS, MOST_STEPS = 86_400, 10_000_000  # of one call; a server's own limits come on top
 TOLD = (
     "token", "state", "place_in_queue", "step", "total_steps", "seconds", "seconds_left",
     "quality", "floor", "usable", "reason", "error",
 )  # fmt: skip
 
-
-Picture = str | None
-Pictures = list[str]
 FIELDS: dict[Any, Callable[..., Any]] = {  # by the type of a parameter
     str: gr.Textbox,
     int: gr.Number,
     float: gr.Number,
     bool: gr.Checkbox,
-    Picture: gr.File,
-    Pictures: partial(gr.File, file_count="multiple"),
+    str | None: gr.File,
+    list[str]: partial(gr.File, file_count="multiple"),
 }
 
 
@@ -69,28 +65,26 @@ class Api:
     def __init__(self, studio: Studio, interpolate: InterpolateTab) -> None:
         self.studio, self.save_clip = studio, interpolate.save
         self._reader, self._harvester = gpu(self._read, check_seconds), gpu(self._harvest)
-        work, at_once = MODEL_WORK, {"queue": False}
         with gr.Column(visible=False):
             report, gallery, file = gr.JSON(), gr.Gallery(format="png"), gr.File()
-            self._add(gpu(self.sample), gallery, work)
-            self._add(gpu(self.interpolate), file, work)
-            self._add(gpu(self.encode, check_seconds), [file, report], work)
-            self._add(self.submit, report, work)
-            self._add(self.status, report, at_once)
-            self._add(self.stop, report, at_once)
-            self._add(self.result, [gallery, file, report], work)
+            self._add(self.sample, gallery, network=True)
+            self._add(self.interpolate, file, network=True)
+            self._add(gpu(self.encode, check_seconds), [file, report], **MODEL_WORK)
+            self._add(self.submit, report, **MODEL_WORK)
+            self._add(self.status, report, queue=False)
+            self._add(self.stop, report, queue=False)
+            self._add(self.result, [gallery, file, report], **MODEL_WORK)
 
-    def _add(self, function: Callable[..., Any], outputs: Any, queue: dict[str, Any]) -> None:
+    def _add(self, function: Callable[..., Any], outputs: Any, **settings: Any) -> None:
         fields = []
         for name, parameter in inspect.signature(function).parameters.items():
             value = self.studio.models.list()[0].id if name == "model" else parameter.default
             if name != "request":
-                fields.append(
-                    FIELDS[parameter.annotation](None if value is parameter.empty else value, label=name)
-                )
+                value = None if value is parameter.empty else value
+                fields.append(FIELDS[parameter.annotation](value, label=name))
         # All of the docstring: Gradio's own choice leaves the arguments out
-        named: dict[str, Any] = {"api_name": function.__name__, "api_description": inspect.getdoc(function)}
-        gr.Button().click(telling(function), fields, outputs, **named, **queue)
+        settings |= {"api_name": function.__name__, "api_description": inspect.getdoc(function)}
+        on(gr.Button().click, function, fields, outputs, api_visibility="public", **settings)
 
     def sample(
         self, model: str, seed: int = 0, count: int = 16, psi: float = 1.0, noise: str = "random"
@@ -119,8 +113,8 @@ class Api:
         seed_b: int = 1,
         frames: int = 60,
         kind: str = "WebP",
-        picture_a: Picture = None,
-        picture_b: Picture = None,
+        picture_a: str | None = None,
+        picture_b: str | None = None,
         agreed: bool = False,
     ) -> str:
         """Makes a clip of the way from A to B.
@@ -141,12 +135,12 @@ class Api:
         """
         _check_choice("kind", kind, KINDS)
         if picture_a or picture_b:
-            self._check_consent(agreed)
+            check_consent(self.studio, agreed, AGREE)
         ends = endpoints(seed_a, picture_a, seed_b, picture_b)
         return self.save_clip(model, ends, whole("frames", frames, 2, MOST_FRAMES), kind, False)
 
     def encode(
-        self, pictures: Pictures, model: str, crop: str = "", agreed: bool = False
+        self, pictures: list[str], model: str, crop: str = "", agreed: bool = False
     ) -> tuple[str, dict[str, Any]]:
         """Encodes pictures into codes.
 
@@ -159,20 +153,18 @@ class Api:
         Returns:
             The codes (safetensors) and the report per file.
         """
-        self._check_consent(agreed)
-        *_, prepared = self._read(uploaded(pictures), known_ref(self.studio, model), crop or None, "api")
-        assert isinstance(prepared, Prepared)
-        try:
-            path = fresh("codes.safetensors", prepared.token)
-            shutil.copy(prepared.folder / path.name, path)
-        finally:
-            self.studio.runs.delete(prepared.token)
-        return str(path), prepared.report.to_dict()
+        check_consent(self.studio, agreed, AGREE)
+        paths, ref = uploaded(pictures), known_ref(self.studio, model)
+        way: Any = crop or None
+        out = fresh("codes.safetensors", ref)
+        *_, encoding = self.studio.runs.encode(paths, ref, crop=way, out=out)
+        assert isinstance(encoding, Encoding)
+        return str(out), encoding.report.to_dict()
 
     def submit(
         self,
         request: gr.Request,
-        pictures: Pictures,
+        pictures: list[str],
         model: str,
         seconds: float = BUDGETS["Quick"].seconds,
         steps: int = 0,
@@ -201,7 +193,7 @@ class Api:
             The token; what the check found: used, skipped, verdict (good, usable ...) with its reason, psnr (dB),
             and the report per file.
         """
-        self._check_consent(agreed)
+        check_consent(self.studio, agreed, AGREE)
         _check_choice("recipe", recipe, RECIPES)
         budget = {"seconds": None if steps else whole("seconds", seconds, 1, MOST_SECONDS)}
         budget["steps"] = whole("steps", steps, 1, MOST_STEPS) if steps else None
@@ -236,7 +228,9 @@ class Api:
             The state (queued, running, stopping, stopped, done, failed, interrupted), steps, seconds left, quality
             (the distance of new pictures to some of yours kept aside; the floor is what is possible), reason, error.
         """
-        found = self.studio.runs.status(_known_token(token))
+        if not is_key(token):  # a path would be opened by a studio at home
+            raise RunError("There is no such run.", "Give the token that /submit gave you.")
+        found = self.studio.runs.status(token)
         return {name: getattr(found, name) for name in TOLD}
 
     def stop(self, token: str) -> dict[str, Any]:
@@ -248,7 +242,8 @@ class Api:
         Returns:
             Where it stands: soon stopped, and then /result has its model.
         """
-        self.studio.runs.stop(_known_token(token))
+        self.status(token)
+        self.studio.runs.stop(token)
         return self.status(token)
 
     def result(self, token: str) -> tuple[list[str], str, dict[str, Any]]:
@@ -262,8 +257,6 @@ class Api:
             how far the nearest of yours is (0 is a copy; two of yours are about 1.4 apart).
         """
         standing = self.status(token)
-        if not standing["usable"]:
-            raise RunError("This run has no model yet.", "Ask /status until its state is done.")
         pictures, bundle, nearest = self._harvester(token)
         return pictures, bundle, standing | {"nearest": nearest}
 
@@ -275,13 +268,10 @@ class Api:
         )
 
     def _harvest(self, token: str) -> tuple[list[str], str, list[float]]:
-        found = self.studio.runs.result(token, range(SAMPLED))
+        found = self.studio.runs.result(token, range(MOST_PICTURES))
         pictures = save_pictures(found.samples, "sample", token)
         bundle = self.studio.models.export(token, fresh("mind2mind-model.zip", token))
         return pictures, str(bundle), [round(distance, 4) for distance in found.distance]
-
-    def _check_consent(self, agreed: bool) -> None:
-        check_consent(self.studio, agreed, "Call with agreed=True")
 
 
 def _check_choice(name: str, value: Any, choices: Any) -> None:
@@ -289,18 +279,10 @@ def _check_choice(name: str, value: Any, choices: Any) -> None:
         raise ConfigError(f"There is no {name} {str(value)[:80]!r}.", f"Choose one of {', '.join(choices)}.")
 
 
-def _known_token(token: Any) -> str:
-    if not is_key(token):  # a path would be opened by a studio at home
-        raise RunError("There is no such run.", "Give the token that /submit gave you.")
-    return str(token)
-
-
 def _caller(request: gr.Request, name: str) -> tuple[str, str]:
     """Who calls and from where; a name counts within its address only, so nobody can take another's."""
     address = _address(request.client.host if request.client else "")
-    if (
-        "SPACE_ID" in os.environ
-    ):  # there a proxy calls; it notes at the end for whom, and callers what they like
+    if "SPACE_ID" in os.environ:  # a proxy calls; it notes at the end for whom, and callers what they like
         noted = map(_address, request.headers.get("x-forwarded-for", "").split(","))
         address = [address, *(other for other in noted if other and other.is_global)][-1]
     place = str(address or "somewhere")

@@ -15,7 +15,9 @@ from mind2mind.studio import Studio
 from mind2mind.ui.shared import (
     MODEL_WORK,
     Consent,
+    Visit,
     brief,
+    check_consent,
     checked_seed,
     clock,
     cost_of,
@@ -66,13 +68,12 @@ class InterpolateTab:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.look, self.saved = gpu(studio.draw.aligned), gpu(self.save)
-        self.consent = Consent(studio, "interpolate", lambda: note(PASSING))
 
     def build(self, opening: Any, visit: gr.BrowserState) -> None:
         """The components and their events; inside a gr.Tab, whose opening is an event."""
         self.model = model_field(self.studio, "interpolate-model")
         self.takes = gr.HTML(elem_id="interpolate-takes")
-        self.consent.build()
+        self.consent = Consent(self.studio, "interpolate", lambda: note(PASSING))
         with gr.Row():
             self.a = _End("A", 1, self.consent)
             with gr.Column(scale=2, min_width=300):
@@ -105,8 +106,7 @@ class InterpolateTab:
         pictures = [self.a.picture, self.b.picture, self.picture, self.strip]
         show: dict[str, Any] = {"do": self.show, "inputs": [self.t, *ends], "outputs": pictures}
         show |= {"network": True, "live": True}
-        for event in (opening, self.model.change):
-            on(event, **show)
+        on([opening, self.model.change], **show)
         for end in (self.a, self.b):
             taken = on(end.upload.upload, self.taken, [visit, end.upload], end.path)
             on(taken.success, **show)
@@ -115,15 +115,14 @@ class InterpolateTab:
             looks = [end.path.change, self.model.change]
             on(looks, self.aligned, [self.model, end.path], end.aligned, **MODEL_WORK)
         on_slide(self.t, self.slide, [self.t, *ends], self.picture)
-        takes = [self.takes, self.clip_takes]
-        for event in (opening, self.model.change, self.frames.release, self.frames.input):
-            on(event, self.price, [self.model, self.frames], takes, live=True)
+        takes, priced = [self.takes, self.clip_takes], [self.frames.release, self.frames.input]
+        on([opening, self.model.change, *priced], self.price, [self.model, self.frames], takes, live=True)
         chosen, shown = [self.frames, self.kind, self.loop, *ends], [self.clip, self.video, self.download]
         on(self.make.click, self.clip_of, chosen, shown, show_progress="full", **MODEL_WORK)
 
     def taken(self, stored: Any, path: str) -> str:
         """A visitor's picture, if it may be used."""
-        self.consent.check(stored)
+        check_consent(self.studio, Visit.of(stored).agreed)
         return path
 
     def show(self, t: float, model: str, *ends: Any) -> tuple[Image, Image, Image, Image]:

@@ -49,9 +49,8 @@ THEME = gr.themes.Soft(
     button_secondary_border_color="*neutral_300",
     checkbox_border_color="*neutral_400",
 )
-STORED_AS = (
-    "mind2mind"  # in the browser. The key is fixed, or nothing would survive a restart; it hides nothing
-)
+# In the browser. The key is fixed, or nothing would survive a restart; it hides nothing
+STORED_AS = "mind2mind"
 TIDY_EVERY = 600.0  # s
 KEPT = 24 * 3600.0  # s; files made for download: a page may stay open for long
 KEPT_IN_PUBLIC = 3000.0  # s; there visitors are promised that it is gone within the hour
@@ -113,9 +112,8 @@ class Page:
     def _wire(self, changes: list[Any]) -> None:
         """The events between the tabs; `changes` are those after which there are other models."""
         own = [self.sample.model, self.interpolate.model]
-        self.choices = [*own, self.transfer.pictures.source]
         for event in (self.demo.load, *(change.then for change in changes)):
-            on(event, self.known_models, self.visit, self.choices)
+            on(event, self.known_models, self.visit, [*own, self.transfer.pictures.source])
         on(self.demo.load, self.first_tab, None, self.tabs)
         shown = [self.visit, *own, self.tabs]
         on(self.transfer.result.use.click, self.use, self.visit, shown, show_progress="full")
@@ -192,14 +190,13 @@ def use_folder(home: Path) -> None:
 
 
 def tidy(studio: Studio) -> None:
-    """Deletes what the limits say, files made for download, and the empty files that Gradio leaves."""
-    with contextlib.suppress(Mind2MindError):
-        studio.runs.clean()
-    cache, now, kept = Path(get_upload_folder()), time.time(), KEPT_IN_PUBLIC if studio.public else KEPT
+    """Deletes files made for download, the empty files that Gradio leaves, and what the limits say."""
+    cache, oldest = Path(get_upload_folder()), time.time() - (KEPT_IN_PUBLIC if studio.public else KEPT)
     for path in [*cache.glob("made/*"), *cache.glob("tmp*")]:
         with contextlib.suppress(OSError):
-            if now - path.stat().st_mtime > kept:
+            if path.stat().st_mtime < oldest:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+    studio.runs.clean()
 
 
 def _tidy_for_ever(studio: Studio) -> None:

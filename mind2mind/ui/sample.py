@@ -29,7 +29,6 @@ from mind2mind.ui.shared import (
     on,
     on_slide,
     plural,
-    provenance,
     save_pictures,
     seed_field,
     wall,
@@ -151,7 +150,9 @@ class SampleTab:
         model, files = _present(drawn)
         path = fresh(f"{files[0].stem}-sheet.png", model)
         images = [Image.open(file) for file in files]
-        Draw.save_png(Draw.grid(images), path, provenance(images[0]) | {"count": str(len(images))})
+        sheet = Draw.grid(images)
+        sheet.info = images[0].info | {"count": str(len(images))}
+        Draw.save_png(sheet, path)
         return str(path)
 
     def zip_of(self, drawn: Drawn | None) -> str:

@@ -44,16 +44,12 @@ class Visit:
     @classmethod
     def of(cls, stored: Any) -> "Visit":
         """From the browser, which may send anything: nothing of it is believed."""
-        stored = stored if isinstance(stored, dict) else {}
-        visitor, token, models = stored.get("visitor"), stored.get("token"), stored.get("models")
-        look = stored.get("look")
-        return cls(
-            visitor if is_key(visitor) else secrets.token_urlsafe(16),
-            token if is_key(token) else None,
-            tuple(filter(is_key, models if isinstance(models, list) else ())),
-            stored.get("agreed") is True,
-            look if is_key(look) else None,
-        )
+        kept = stored if isinstance(stored, dict) else {}
+        keys = {name: kept[name] for name in ("token", "look") if is_key(kept.get(name))}
+        visitor, models = kept.get("visitor"), kept.get("models")
+        keys["visitor"] = visitor if is_key(visitor) else secrets.token_urlsafe(16)
+        models = tuple(filter(is_key, models)) if isinstance(models, list) else ()
+        return cls(**keys, models=models, agreed=kept.get("agreed") is True)
 
     def stored(self) -> dict[str, Any]:
         """For the browser."""
@@ -89,7 +85,8 @@ def is_key(value: object) -> bool:
 
 
 # --- ZeroGPU lends a GPU for the length of a call to functions it can see; elsewhere `gpu` does nothing.
-# Such a Space refuses to start without one function under `spaces.GPU`. Whatever runs a network that encodes or
+# Such a Space has the package `spaces`, which Gradio imports before anything touches the GPU, and refuses to start
+# without one function under `spaces.GPU`. Whatever runs a network that encodes or
 # decodes goes through `gpu`; training does not, since its two small networks run on the CPU. A call runs in a
 # process of its own and is sent to and fro by pickle: plain values only, never Gradio's components.
 
@@ -100,14 +97,8 @@ CHECK_SECONDS, CHECK_BYTES = 120, 20_000_000  # to check more than so many bytes
 
 
 def on_zerogpu() -> bool:
-    """Whether this is a ZeroGPU Space with the package `spaces`."""
-    if os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("1", "true", "yes"):
-        return False
-    try:
-        importlib.import_module("spaces")
-    except ImportError:
-        return False
-    return True
+    """Whether this is a ZeroGPU Space."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "yes")
 
 
 def gpu(function: F, seconds: int | Callable[..., int] = SECONDS) -> F:
@@ -179,16 +170,11 @@ def telling(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function or generator under `told`."""
 
     @functools.wraps(function)
-    def call(*args: Any, **settings: Any) -> Any:
-        with told():
-            return function(*args, **settings)
-
-    @functools.wraps(function)
     def stream(*args: Any, **settings: Any) -> Iterator[Any]:
         with told():
             yield from function(*args, **settings)
 
-    return stream if inspect.isgeneratorfunction(inspect.unwrap(function)) else call
+    return stream if inspect.isgeneratorfunction(inspect.unwrap(function)) else told()(function)
 
 
 # --- What callers give, who may give anything.
@@ -272,7 +258,6 @@ def wall(
     value: Sequence[Any] | None = None,
     *,
     label: str = "Pictures",
-    columns: int = 4,
     to_pick: bool = False,
 ) -> gr.Gallery:
     """Pictures in as many columns as fit; lossless. One `to_pick` gives its clicks to a handler."""
@@ -280,7 +265,6 @@ def wall(
         value,
         label=label,
         show_label=False,
-        columns=columns,
         height="auto",
         format="png",
         object_fit="contain",
@@ -386,19 +370,14 @@ def save_pictures(images: Sequence[Image.Image], stem: str, ref: str) -> list[st
     folder = fresh("x", ref).parent
     paths = [folder / f"{stem}-{image.info.get('seed', i)}.png" for i, image in enumerate(images)]
     for image, path in zip(images, paths, strict=True):
-        Draw.save_png(image, path, provenance(image))
+        Draw.save_png(image, path)
     return list(map(str, paths))
-
-
-def provenance(image: Image.Image) -> dict[str, str]:
-    """What a drawn picture says of its making."""
-    return {str(k): v for k, v in image.info.items() if isinstance(v, str)}
 
 
 # --- Words: small, escaped pieces of HTML. What only one tab says stands in that tab's file.
 
 _COMMAND = re.compile("`([^`]+)`")
-_URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)\]]")
+_URL = re.compile(r"(https?://[^\s<>\"']+[^\s<>\"'.,;:)\]])")
 
 
 def note(*sentences: str) -> str:
@@ -422,15 +401,9 @@ def bar(share: float, label: str) -> str:
 
 def linked(text: str) -> str:
     """Escaped text whose web addresses can be clicked."""
-    parts, end = [], 0
-    for match in _URL.finditer(text):
-        url = html.escape(match[0])
-        parts += [
-            html.escape(text[end : match.start()]),
-            f'<a href="{url}" target="_blank" rel="noopener">{url}</a>',
-        ]
-        end = match.end()
-    return "".join([*parts, html.escape(text[end:])])
+    parts = [html.escape(part) for part in _URL.split(text)]  # every second one is an address
+    parts[1::2] = [f'<a href="{url}" target="_blank" rel="noopener">{url}</a>' for url in parts[1::2]]
+    return "".join(parts)
 
 
 def knowledge(model: ModelInfo) -> str:
@@ -464,16 +437,15 @@ def plural(count: int, noun: str) -> str:
 CONSENT = "I may use these pictures, and everybody who can be recognised in them agrees."
 
 
-def check_consent(studio: Studio, agreed: bool, how: str) -> None:
+def check_consent(studio: Studio, agreed: bool, how: str = "Set the tick above the upload") -> None:
     """Raises DataError for pictures of a visitor who has not agreed: the page alone keeps nobody out."""
     if studio.public and agreed is not True:
-        raise DataError(
-            "Nobody has said yet that these pictures may be used.", f"{how}, if it is true: {CONSENT}"
-        )
+        problem = "Nobody has said yet that these pictures may be used."
+        raise DataError(problem, f"{how}, if it is true: {CONSENT}")
 
 
 class Consent:
-    """The components of one tab; the browser remembers the tick, which all tabs share.
+    """The clock and the tick of one tab; the browser remembers the tick, which all tabs share.
 
     Args:
         studio: it knows whether a tick is needed.
@@ -482,36 +454,24 @@ class Consent:
     """
 
     def __init__(self, studio: Studio, tab: str, told: Callable[[], str]) -> None:
-        self.studio, self.tab, self.told, self.needed = studio, tab, told, studio.public
+        self.told, self.needed = told, studio.public
         self.opens: list[Any] = []  # what the tick opens
-
-    def build(self) -> None:
-        """The clock and the tick."""
-        self.clock = gr.HTML(visible=self.needed, elem_id=f"{self.tab}-clock")
-        self.tick = gr.Checkbox(False, label=CONSENT, visible=self.needed, elem_id=f"{self.tab}-consent")
-
-    @property
-    def outputs(self) -> list[Any]:
-        """What `known` may update."""
-        return [self.clock, self.tick, *self.opens]
+        self.clock = gr.HTML(visible=self.needed, elem_id=f"{tab}-clock")
+        self.tick = gr.Checkbox(False, label=CONSENT, visible=self.needed, elem_id=f"{tab}-consent")
 
     def wire(self, visit: gr.BrowserState, *shows: Any) -> None:
         """The events; `shows` are those at which the tick of another tab is to be seen here."""
-        self.visit = visit
+        self.visit, shown = visit, [self.clock, self.tick, *self.opens]
         if self.needed:
-            on(self.tick.input, self.ticked, [visit, self.tick], [visit, *self.outputs])
-            on([visit.change, *shows], lambda stored: self.known(Visit.of(stored)), visit, self.outputs)
+            on(self.tick.input, self.ticked, [visit, self.tick], [visit, *shown])
+            on([visit.change, *shows], lambda stored: self.known(Visit.of(stored)), visit, shown)
 
     def known(self, visit: Visit) -> dict[Any, Any]:
         """The clock as it stands now, the tick as this browser remembers it, and what it opens."""
         opened = {part: gr.update(visible=visit.agreed or not self.needed) for part in self.opens}
-        return {self.clock: self.told() if self.needed else "", self.tick: visit.agreed, **opened}
+        return {self.clock: self.told(), self.tick: visit.agreed, **opened}
 
     def ticked(self, stored: Any, yes: Any) -> dict[Any, Any]:
         """Opens the uploads, or closes them."""
         visit = replace(Visit.of(stored), agreed=yes is True)
         return {self.visit: visit.stored(), **self.known(visit)}
-
-    def check(self, stored: Any) -> None:
-        """Raises DataError if the tick is not set."""
-        check_consent(self.studio, Visit.of(stored).agreed, "Set the tick above the upload")

@@ -244,8 +244,6 @@ class Pictures:
         self.steps, self.studio = steps, steps.studio
         self.sources = {m.id: m for m in self.studio.models.list() if m.kind == "source"}
         self.examples = examples(models=self.sources)
-        hours = self.studio.limits.keep_hours
-        self.consent = Consent(self.studio, "transfer", lambda: deletion_clock(hours) if hours else "")
         self.encode, self.comparison = gpu(self._encode, check_seconds), gpu(self.studio.runs.comparison)
 
     def build(self) -> None:
@@ -261,7 +259,10 @@ class Pictures:
         self.takes = gr.HTML(elem_id="transfer-takes")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                self.consent.build()
+                hours = self.studio.limits.keep_hours
+                self.consent = Consent(
+                    self.studio, "transfer", lambda: deletion_clock(hours) if hours else ""
+                )
                 free = not self.consent.needed
                 with gr.Column(visible=free, min_width=280, elem_id="transfer-uploads") as self.uploads:
                     gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
@@ -308,7 +309,7 @@ class Pictures:
         with gr.Accordion("All pictures", open=False, elem_id="transfer-all"):
             self.picking = gr.HTML(elem_id="transfer-picking")
             self.page = gr.Slider(1, 2, 1, step=1, label="Page", visible=False, elem_id="transfer-page")
-            self.thumbnails = wall("transfer-thumbnails", "m2m-tiles m2m-small", columns=6, to_pick=True)
+            self.thumbnails = wall("transfer-thumbnails", "m2m-tiles m2m-small", to_pick=True)
             self.all = gr.Button("Take all in again", visible=False, elem_id="transfer-take-all")
         with gr.Accordion("Every file", open=False):
             self.sizes = gr.HTML(elem_id="transfer-sizes")
@@ -350,7 +351,7 @@ class Pictures:
         The box is emptied first: what it holds it would send again with the next files.
         """
         yield {self.files: None}
-        check_consent(self.studio, visit.agreed, "Set the tick above the upload")
+        check_consent(self.studio, visit.agreed)
         paths = uploaded(files)
         title = paths[0].stem if len(paths) == 1 else f"{len(paths)} files of {time.strftime('%d %b, %H:%M')}"
         yield from self._read(visit, paths, source, crop, title, added)
