@@ -182,9 +182,8 @@ class _End:
                     "Your picture …", file_types=PICTURES, visible=not consent.needed,
                     elem_id=f"upload-{key}", **button,
                 )  # fmt: skip
-            self.aligned = _picture(
-                "Your picture, and its face aligned", f"aligned-{key}", None, visible=False
-            )
+            aligned = "Your picture, and its face aligned"
+            self.aligned = _picture(aligned, f"aligned-{key}", None, visible=False)
             self.path: gr.State = gr.State(None)
         self.inputs = [self.seed, self.path]  # what `endpoints` takes of this end
         consent.opens.append(self.upload)

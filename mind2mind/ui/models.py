@@ -20,7 +20,7 @@ from mind2mind.models.catalogue import Converting, Downloaded, Event
 from mind2mind.models.fetch import Downloading
 from mind2mind.models.hub import Remote
 from mind2mind.studio import Studio
-from mind2mind.ui.shared import bar, boxed, linked, note, on
+from mind2mind.ui.shared import bar, boxed, knowledge, linked, note, on
 
 SIDE = 320  # pixels of a preview on its card
 KINDS = {"source": "source model", "transfer": "transfer"}
@@ -46,7 +46,7 @@ def card(model: ModelInfo) -> str:
     licence = "" if model.licence in model.credit else f" Licence: {linked(model.licence)}."
     return (
         f'<article class="m2m-card">{picture}<div><h3>{html.escape(model.title)}</h3>'
-        f"<p>Knows {html.escape(model.knows.rstrip('.'))}.</p>"
+        f"<p>Knows {knowledge(model)}.</p>"
         f'<p class="m2m-note"><code>{html.escape(model.id)}</code> · {facts}</p>'
         f'<p class="m2m-note">Credit: {linked(model.credit.rstrip("."))}.{licence}</p>{_more(model)}</div></article>'
     )

@@ -31,14 +31,11 @@ from mind2mind.ui.transfer import TransferTab, linked_run
 log = logging.getLogger(__name__)
 
 THEME = gr.themes.Soft(
-    primary_hue="indigo",
-    secondary_hue="indigo",
     neutral_hue="slate",
     font=["system-ui", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
 ).set(
     block_title_background_fill="transparent",
-    block_title_background_fill_dark="transparent",
     block_title_text_color="*body_text_color",
     block_title_text_color_dark="*body_text_color",
     block_title_padding="0",

@@ -45,11 +45,10 @@ class Visit:
     def of(cls, stored: Any) -> "Visit":
         """From the browser, which may send anything: nothing of it is believed."""
         kept = stored if isinstance(stored, dict) else {}
-        keys = {name: kept[name] for name in ("token", "look") if is_key(kept.get(name))}
-        visitor, models = kept.get("visitor"), kept.get("models")
-        keys["visitor"] = visitor if is_key(visitor) else secrets.token_urlsafe(16)
-        models = tuple(filter(is_key, models)) if isinstance(models, list) else ()
-        return cls(**keys, models=models, agreed=kept.get("agreed") is True)
+        keys = {name: kept[name] for name in ("visitor", "token", "look") if is_key(kept.get(name))}
+        models = kept["models"] if isinstance(kept.get("models"), list) else []
+        own = {"models": tuple(filter(is_key, models)), "agreed": kept.get("agreed") is True}
+        return cls(**{"visitor": secrets.token_urlsafe(16)} | keys | own)
 
     def stored(self) -> dict[str, Any]:
         """For the browser."""
@@ -61,7 +60,7 @@ class Visit:
 
     def using(self, token: str) -> "Visit":
         """With one more run among the models."""
-        return replace(self, models=(*(m for m in self.models if m != token), token))
+        return replace(self, models=(*self.forgetting(token).models, token))
 
     def forgetting(self, token: str) -> "Visit":
         """Without this one among the models."""
@@ -117,8 +116,8 @@ def gpu(function: F, seconds: int | Callable[..., int] = SECONDS) -> F:
 
 def check_seconds(pictures: Any, *_: Any, **__: Any) -> int:
     """The GPU time to ask for to check these uploads."""
-    files = [pictures] if isinstance(pictures, str) else pictures or ()
-    return CHECK_SECONDS if sum(Path(f).stat().st_size for f in files) > CHECK_BYTES else SECONDS
+    size = sum(Path(picture).stat().st_size for picture in pictures or ())
+    return CHECK_SECONDS if size > CHECK_BYTES else SECONDS
 
 
 # --- Events, and what goes wrong in them.
@@ -223,18 +222,16 @@ def new_seed() -> int:
     return random.randrange(1_000_000)
 
 
-def uploaded(paths: Sequence[str] | str | None) -> list[Path]:
+def uploaded(paths: Sequence[str] | None) -> list[Path]:
     """The uploaded files in a stable order; how many there may be is the studio's to check.
 
     Raises:
         DataError: there are none.
     """
-    files = [Path(p) for p in ([paths] if isinstance(paths, str) else paths or ())]
-    if not files:
-        raise DataError(
-            "There are no pictures yet.", "Drop some pictures, choose a folder, or take an example."
-        )
-    return sorted(files, key=lambda p: (p.name, str(p)))
+    if not paths:
+        fix = "Drop some pictures, choose a folder, or take an example."
+        raise DataError("There are no pictures yet.", fix)
+    return sorted(map(Path, paths), key=lambda p: (p.name, str(p)))
 
 
 # --- Components that several tabs have.
@@ -256,7 +253,6 @@ def wall(
     elem_id: str,
     classes: str,
     value: Sequence[Any] | None = None,
-    *,
     label: str = "Pictures",
     to_pick: bool = False,
 ) -> gr.Gallery:
@@ -281,9 +277,7 @@ def captioned(images: Sequence[Any], said: str) -> list[tuple[Any, str]]:
     return [(image, f"{said} {number}") for number, image in enumerate(images, 1)]
 
 
-def pairs(
-    couples: Sequence[tuple[Image.Image, Image.Image]], said: str = "Two pictures, one above the other:"
-) -> list[tuple[Image.Image, str]]:
+def pairs(couples: Sequence[tuple[Image.Image, Image.Image]], said: str) -> list[tuple[Image.Image, str]]:
     """Two pictures on top of each other, each couple as large as its first; `said` as in `captioned`."""
     return captioned([Draw.grid([a, b.resize(a.size)], columns=1) for a, b in couples], said)
 
@@ -408,9 +402,7 @@ def linked(text: str) -> str:
 
 def knowledge(model: ModelInfo) -> str:
     """What a model knows, after "knows"."""
-    text = model.knows.strip().rstrip(".")
-    if text.lower().startswith("knows "):
-        text = text[6:]
+    text = model.knows.rstrip(".")
     return html.escape(text[:1].lower() + text[1:] if text[1:2].islower() else text)
 
 

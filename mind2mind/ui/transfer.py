@@ -344,7 +344,7 @@ class Pictures:
         return next((m.crop for m in self.studio.models.list() if m.id == source), "centre")
 
     def add(
-        self, visit: Visit, files: list[str] | str | None, source: str, crop: Any, added: Added | None = None
+        self, visit: Visit, files: list[str] | None, source: str, crop: Any, added: Added | None = None
     ) -> Iterator[Updates]:
         """Uploaded files: reads, checks and encodes them, and shows what can be rebuilt.
 
