@@ -10,7 +10,6 @@ import random
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -327,11 +326,15 @@ def wanted(studio: Studio, held: str | None, ref: str) -> bool:
 # --- Files to hand out: made in folders that Gradio may serve, and forgotten with what they were made of.
 
 
-def fresh(name: str, ref: str) -> Path:
-    """A path of that name in a new folder among the files that Gradio may hand out; `ref` made it."""
-    made = Path(get_upload_folder()) / "made"
-    made.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=_mark(ref), dir=made)) / name
+def fresh(name: str, ref: str, version: str = "") -> Path:
+    """A path of that name among the files that Gradio may hand out; `ref` made it.
+
+    Its folder is a new one, or that of the `version`.
+    """
+    folder = Path(get_upload_folder()) / "made" / (_mark(ref) + _mark(version or secrets.token_urlsafe()))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.utime(folder)  # tidied up by age
+    return folder / name
 
 
 def once(name: str, status: RunStatus, make: Callable[[str, Path], object]) -> str:
@@ -340,10 +343,7 @@ def once(name: str, status: RunStatus, make: Callable[[str, Path], object]) -> s
     `name` has a {} where the run's name belongs.
     """
     version = f"{status.token} {status.title} {status.step} {status.state}"
-    folder = hashlib.sha256(version.encode()).hexdigest()[:16]
-    path = Path(get_upload_folder()) / "made" / f"{_mark(status.token)}{folder}" / name.format(status.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.utime(path.parent)  # tidied up by age
+    path = fresh(name.format(status.name), status.token, version)
     if not path.exists():
         make(status.token, path)
     return str(path)
