@@ -87,17 +87,18 @@ class ModelInfo(Card):
         return path if path.exists() else None
 
 
-def describe(folder: Path) -> ModelInfo:
+def describe(folder: Path, kind: Kind | None = None) -> ModelInfo:
     """What the bundle in `folder` says of itself; each text is one line for a page or a terminal.
 
     Raises:
-        WeightsError: there is no bundle, or its config.json is damaged, or of another program or version.
+        WeightsError: there is no bundle (of this `kind`), or its config.json is damaged, or of another program
+            or version.
     """
-    return _read(folder)[0]
+    return _read(folder, kind)[0]
 
 
-def _read(folder: Path, kind: Kind | None = None) -> tuple[ModelInfo, dict[str, Any]]:
-    """The same with all of config.json; of a bundle of this kind, or of any."""
+def _read(folder: Path, kind: Kind | None) -> tuple[ModelInfo, dict[str, Any]]:
+    """The same with all of config.json."""
     try:
         config = read_json(folder / CONFIG)
     except DataError as error:

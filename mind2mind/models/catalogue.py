@@ -98,8 +98,7 @@ class Note:
 
 def weights_folder() -> Path:
     """Where the bundled models lie: `$MIND2MIND_WEIGHTS`, or `weights/` beside the package."""
-    given = os.environ.get("MIND2MIND_WEIGHTS")
-    return Path(given) if given else Path(__file__).resolve().parents[2] / "weights"
+    return Path(os.environ.get("MIND2MIND_WEIGHTS") or Path(__file__).resolve().parents[2] / "weights")
 
 
 def pick_device(name: str) -> torch.device:
@@ -417,12 +416,11 @@ class Catalogue:
         """The bundle of a run (or of any other reference) as a zip; gives the file's path, which ends in .zip."""
         self.load(ref)
         folder, path = self.locate(ref, owned=True).folder, zip_at(path)
-        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for name in PARTS:
                 if (folder / name).exists():
                     entry = zipfile.ZipInfo(name)  # of no date: the same bundle gives the same bytes
-                    entry.compress_type = zipfile.ZIP_DEFLATED
-                    archive.writestr(entry, (folder / name).read_bytes())
+                    archive.writestr(entry, (folder / name).read_bytes(), zipfile.ZIP_DEFLATED)
         return path
 
     def take_in(self, path: Path) -> str:
@@ -437,11 +435,8 @@ class Catalogue:
         folder = self.home / OPENED / token
         try:
             _unpack(path, folder)
-            model = self.load(token)
-            if model.kind != "transfer":
-                problem = f"'{model.card.id}' is a source, not a transfer."
-                raise WeightsError(problem, "Give its folder as the model.")
-            self._draw_preview(model, folder / PREVIEW)
+            describe(folder, "transfer")
+            self._draw_preview(self.load(token), folder / PREVIEW)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, WeightsError):  # names what was given, not where it was unpacked

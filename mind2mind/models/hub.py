@@ -229,9 +229,7 @@ def card_for(folder: Path, repository: str) -> str:
     if hub_id(repository) != (repository, None):
         fix = "Give owner/name: letters, digits, - _ and ."
         raise ConfigError(f"'{repository[:80]}' is no name of a repository.", fix)
-    info = describe(folder)
-    if info.kind != "transfer":
-        raise WeightsError(f"'{info.id}' is a source, not a transfer.", "Publish what you trained.")
+    info = describe(folder, "transfer")
     licence = info.licence.lower().replace(" ", "-")
     data = ModelCardData(
         license=licence if licence in LICENCES else "other",
