@@ -614,6 +614,26 @@ def test_a_damaged_note_of_downloads_does_not_stop_what_is_here(web, studio):
         assert got(studio, "small").new
 
 
+def test_the_note_of_an_earlier_version_counts_and_others_stay(web, studio):
+    web.put("/small.pth", SMALL.read_bytes())
+    old = {"from": "elsewhere", "bytes": 1, "sha256": "0" * 64, "when": "2026-01-01 00:00:00 UTC"}
+    path = studio.models.downloads / "downloads.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"small": old, "me/other": old}))
+    assert "0" * 64 in fails(studio, "small")
+    assert got(studio, "small", accept_changed=True).new
+    kept = json.loads(path.read_text())
+    assert (
+        kept["me/other"] == old and kept["small"]["sha256"] == hashlib.sha256(SMALL.read_bytes()).hexdigest()
+    )
+
+
+def test_a_home_that_cannot_be_written(web, studio):
+    studio.models.downloads.parent.mkdir(parents=True, exist_ok=True)
+    studio.models.downloads.write_text("in the way")
+    assert "could not be written" in fails(studio, "small", DataError) and not web.asked
+
+
 def test_a_lock_that_was_left_is_no_hindrance(web, studio):
     locks = studio.models.downloads / ".locks"
     locks.mkdir(parents=True)

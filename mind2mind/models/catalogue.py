@@ -303,11 +303,8 @@ class Catalogue:
             model = load_transfer(fetched, source) if source else load_source(fetched, self.device)
             folder = self.downloads / folder_name(model_id)
             with writing(folder):
-                with FileLock(self.downloads / ".record.lock", timeout=10):
-                    notes = self._noted() | {
-                        model_id: asdict(note)
-                    }  # first: a model is never without its own
-                    write_json(self.downloads / RECORD, notes)
+                with FileLock(self.downloads / ".record.lock", timeout=10):  # first: no model is without it
+                    write_json(self.downloads / RECORD, self._noted() | {model_id: asdict(note)})
                 move_in(fetched, folder)
             shutil.rmtree(parts, ignore_errors=True)
             try:

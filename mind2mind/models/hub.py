@@ -3,7 +3,8 @@
 None of the published files has a stated size or hash: the server tells the size, and the hash is kept at the first
 download. Of a repository on the Hub only a bundle's files are fetched, all of one commit; of a transfer that is
 published only these go there, no codes and no copies of the originals. The Hub is asked by `huggingface_hub`; the
-bytes come as all others do (`fetch`), which stops, goes on, and checks hashes.
+bytes come as all others do (`fetch`), which stops, goes on, and checks hashes. Only Google Drive has a client of its
+own.
 """
 
 import re
