@@ -66,7 +66,8 @@ JUDGED = 1000  # samples whose codes are compared with the originals: millisecon
 OF_SOURCE = 16
 SLOW_SIDE = 512  # px; from there on fewer are drawn
 # From the quality at the beginning (0) to the floor (1): what to call it
-WORDS = ((0.97, "as close as can be"), (0.85, "close"), (0.5, "on the way"), (-1e9, "still far"))
+CLOSE = 0.85
+WORDS = ((0.97, "as close as can be"), (CLOSE, "close"), (0.5, "on the way"), (-1e9, "still far"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Quality:
     floor: float  # of the other originals, which is what a perfect generator would reach
     first: float  # at the beginning
     word: str
+    close: bool  # to the floor, as far as can be asked for
 
     @classmethod
     def of(cls, status: RunStatus) -> "Quality | None":
@@ -86,7 +88,8 @@ class Quality:
         floor = status.floor if status.floor is not None else 0.0
         first = next((m["quality"] for m in status.metrics if m.get("quality") is not None), status.quality)
         way = 1 - (status.quality - floor) / (first - floor) if first > max(floor, status.quality) else 0.0
-        return cls(status.quality, floor, first, next(word for least, word in WORDS if way > least))
+        word = next(word for least, word in WORDS if way > least)
+        return cls(status.quality, floor, first, word, way > CLOSE)
 
     @property
     def told(self) -> str:

@@ -20,7 +20,6 @@ from mind2mind.ui.shared import (
     captioned,
     forget_made,
     gpu,
-    linked,
     note,
     on,
     once,
@@ -28,7 +27,7 @@ from mind2mind.ui.shared import (
     plural,
     wall,
 )
-from mind2mind.ui.training import MORE_STEPS, RUN_DELETED, Steps, Training, Updates, deleted, heading, named
+from mind2mind.ui.training import MORE_STEPS, Steps, Training, Updates, deleted, explained, heading, named
 
 # --- Your runs: a list to open, rename and delete from. Whoever's browser began a run sees it, nobody else.
 
@@ -121,8 +120,7 @@ class Shelf:
         forget_made(token)
         seen, left = {}, visit.forgetting(token)
         if token == visit.token:
-            left, message = left.at(None), deleted(RUN_DELETED, self.studio.public)
-            seen = self.steps.only() | {self.steps.message: message}
+            seen, left = self.steps.only() | {self.steps.message: deleted(self.studio.public)}, left.at(None)
         return seen | {self.steps.visit: left.stored(), **self.known(left)}
 
     def ask(self, visit: Visit) -> tuple[Any, str]:
@@ -139,7 +137,7 @@ class Shelf:
         for token in tokens:
             forget_made(token)
         what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."
-        said = deleted(what if count else "There was nothing to delete.", self.studio.public)
+        said = deleted(self.studio.public, what if count else "There was nothing to delete.")
         left = Visit(visit.visitor, agreed=visit.agreed)
         here = {self.steps.visit: left.stored(), self.steps.message: said}
         return self.steps.only() | here | self.known(left)
@@ -156,13 +154,11 @@ RULE = (
 
 def at_a_glance(found: Outcome) -> str:
     """Quality and originality at a glance."""
-    title = f"{plural(len(found.samples), 'new picture')} by your model"
-    told = "With few pictures none can be kept aside to measure the quality by: judge by eye."
-    kind = "good"
+    title, kind = f"{plural(len(found.samples), 'new picture')} by your model", "good"
     if found.quality:
-        title, told = f"{title}: {found.quality.word}", found.quality.told
-        kind = "good" if found.quality.word in ("as close as can be", "close") else "fair"
-    return boxed("poor" if found.originality.warning else kind, title, told, found.originality.told)
+        title, kind = f"{title}: {found.quality.word}", "good" if found.quality.close else "fair"
+    kind = "poor" if found.originality.warning else kind
+    return boxed(kind, title, explained(found.quality), found.originality.told)
 
 
 def copies(found: Outcome) -> str:
@@ -368,8 +364,7 @@ class Result:
         repository, secret = _repository(name, profile), private is not False
         url = self.studio.models.publish(visit.needed_token, repository, token.token, private=secret)
         who = "Only you see it there." if secret else "Everybody sees it there."
-        there = f'<div class="m2m-note">{linked(url)}</div>'
-        return gr.Button(visible=False), boxed("good", "It is on the Hugging Face Hub", who) + there
+        return gr.Button(visible=False), boxed("good", "It is on the Hugging Face Hub", who, url)
 
 
 def _repository(name: str, profile: gr.OAuthProfile) -> str:

@@ -39,7 +39,6 @@ from mind2mind.ui.shared import (
 Updates = dict[Any, Any]  # by component: what a handler gives
 Part = Literal["check", "train", "live", "result"]  # of the page: each is shown when its turn has come
 
-RUN_DELETED = "The run is deleted, and its copies of your pictures."
 JUMP = '<div class="m2m-note"><a href="#transfer-status">To your run, below</a></div>'  # it is a long way
 
 
@@ -123,28 +122,20 @@ def standing(status: RunStatus) -> str:
         State.FAILED: ("poor", "The run failed", status.error or "The cause is not known."),
         State.INTERRUPTED: ("fair", "The run was interrupted", f"{at}. Nothing is lost: go on from there."),
     }[status.state]
-    recipe = (
-        f"Recipe: {status.recipe}." if status.recipe not in ("", *RECIPES) else ""
-    )  # one that was changed
+    recipe = f"Recipe: {status.recipe}." if status.recipe not in ("", *RECIPES) else ""
     share = 1.0 if status.state == State.DONE else min(1.0, status.step / max(1, status.total_steps))
     log = f"<summary>The end of its log</summary><pre>{html.escape(status.log)}</pre>"
     log = f'<details class="m2m-log">{log}</details>' if status.log else ""
     return boxed(kind, title, *sentences, recipe) + bar(share, "Training") + log
 
 
-def so_far(status: RunStatus) -> str:
+def explained(found: Quality | None) -> str:
     """The quality number beside what is possible at best, and what that means."""
-    if (found := Quality.of(status)) is None:
-        few = "With few pictures none can be kept aside to measure the quality by."
-        return note(few) if status.step else ""
-    others = f"your other pictures themselves are at {max(0.0, found.floor):.3f}."
-    return note(
-        f"Distance of new pictures to some of yours kept aside: {found.value:.3f} ({found.word}).",
-        f"At the beginning it was {found.first:.3f}; {others}",
-    )
+    few = "With few pictures none can be kept aside to measure the quality by: judge by eye."
+    return found.told if found else few
 
 
-def deleted(what: str, public: bool) -> str:
+def deleted(public: bool, what: str = "The run is deleted, and its copies of your pictures.") -> str:
     """After a deletion; of the uploaded files, too, which visitors with the same file share."""
     left = "The files you chose lie in the upload cache, which is emptied when the app is started again."
     if public:
@@ -303,7 +294,7 @@ class Training:
             return self.steps.unchanged
         status = self.steps.status(visit.token)
         if status is None:  # deleted, here or on another page
-            return self.steps.only() | {self.steps.message: deleted(RUN_DELETED, self.studio.public)}
+            return self.steps.only() | {self.steps.message: deleted(self.studio.public)}
         # one that was taken out of the queue can be started again
         return self.steps.only("check", "train") if status.state == State.PREPARED else self._shown(status)
 
@@ -324,7 +315,7 @@ class Training:
             self.discard: gr.Button(visible=stoppable),
             self.losses: plot(curves(status.metrics, LOSSES, smooth=True)),
             self.qualities: plot(curves(measured, QUALITY)),
-            self.quality: so_far(status),
+            self.quality: note(explained(Quality.of(status))) if status.step else "",
             self.previewed: None if preview is None else (status.token, preview),
         } | ({} if status.state.alive else ended)
 

@@ -42,7 +42,6 @@ from mind2mind.ui.shared import (
     gpu,
     is_key,
     known_ref,
-    linked,
     note,
     on,
     on_zerogpu,
@@ -278,7 +277,7 @@ class Pictures:
                 collages = [(e.collage(), e.title) for e in self.examples]
                 self.sets = wall("transfer-sets", "m2m-sets", collages, label="Examples", to_pick=True)
                 for credit in dict.fromkeys(e.credit for e in self.examples if e.credit):
-                    gr.HTML(f'<div class="m2m-note"><p>{linked(credit)}</p></div>')
+                    gr.HTML(note(credit))
         with gr.Accordion("More", open=False):
             crops = [(said, crop) for crop, said in CROPS.items()]
             use, info = "Use of each picture", "Another choice reads all pictures of the set again."
