@@ -36,7 +36,7 @@ from mind2mind.data.images import (
     to_image,
     to_tensor,
 )
-from mind2mind.errors import ConfigError, DataError
+from mind2mind.errors import ConfigError, DataError, one_of
 from mind2mind.files import atomic
 from mind2mind.judge.verdict import reconstruct
 from mind2mind.models.bundle import Model
@@ -51,9 +51,7 @@ CODES_KEPT = 64
 
 def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
     """The decoder's noise for pictures of these seeds; `fixed` is the same maps for every picture."""
-    if kind not in NOISES:
-        raise ConfigError(f"There is no noise {kind!r}.", f"Choose one of {', '.join(NOISES)}.")
-    if kind == "none":
+    if one_of("noise", kind, NOISES) == "none":
         return no_noise
     own = [(seed if kind == "random" else 0) ^ NOISE_STREAM for seed in seeds]
     return noise_per_picture([torch.Generator().manual_seed(seed) for seed in own])

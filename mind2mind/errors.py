@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -51,3 +52,14 @@ class TrainingError(Mind2MindError):
 
 class RunError(Mind2MindError):
     """A run does not exist, is busy, or may not be touched now."""
+
+
+def one_of(what: str, name: str, choices: Iterable[str]) -> str:
+    """The name, which is one of the choices.
+
+    Raises:
+        ConfigError: it is none of them, or anything else: it may come from anywhere.
+    """
+    if name not in tuple(choices):
+        raise ConfigError(f"There is no {what} {str(name)[:80]!r}.", f"Choose one of {', '.join(choices)}.")
+    return name

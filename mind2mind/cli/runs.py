@@ -15,7 +15,7 @@ from mind2mind.cli import terminal
 from mind2mind.cli.pictures import last_of, told
 from mind2mind.cli.terminal import STOPPED, Result, command, facts
 from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Setting, as_text, changed, size_text
-from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError
+from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError, one_of
 
 if TYPE_CHECKING:
     from mind2mind.runs.prepared import Prepared
@@ -72,7 +72,7 @@ def transfer(
         transfer --resume --out my-run
         sample --model my-run --count 16
     """
-    chosen = changed(terminal.choice_of("recipe", recipe or DEFAULT.name, RECIPES), settings)
+    chosen = changed(RECIPES[one_of("recipe", recipe or DEFAULT.name, RECIPES)], settings)
     if seconds is not None and steps is not None:
         raise ConfigError("Both --seconds and --steps are given.", "Give one of them.")
     studio = terminal.studio()

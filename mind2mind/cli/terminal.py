@@ -104,17 +104,6 @@ def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:
     return seeds
 
 
-def choice_of(what: str, name: str, choices: Mapping[str, Any]) -> Any:
-    """The choice of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in choices:
-        raise ConfigError(f"There is no {what} {name!r}.", f"Choose one of {', '.join(choices)}.")
-    return choices[name]
-
-
 def check_online(verb: str) -> None:
     """ConfigError where the environment forbids what the user asks of the Hub, as huggingface_hub reads it."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):

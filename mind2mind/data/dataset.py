@@ -15,7 +15,7 @@ from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 from PIL import Image
 from torch import Tensor
@@ -29,12 +29,11 @@ from mind2mind.data.images import (
     Reason,
     before_and_after,
     check_bytes,
-    check_crop,
     face_of,
     open_picture,
     to_tensor,
 )
-from mind2mind.errors import DataError
+from mind2mind.errors import DataError, one_of
 
 # --- What there is to read in folders, zips and single files: names, sizes and where.
 
@@ -276,7 +275,7 @@ class Pictures:
         limits: Limits = LOCAL,
         before: Report = NOTHING,
     ) -> None:
-        check_crop(crop)
+        one_of("crop", crop, get_args(Crop))
         self.looks = crop == "face" or faces_wanted
         self.resolution, self.channels, self.crop, self.limits = resolution, channels, crop, limits
         self.before = before

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from mind2mind.config import Crop, Limits, size_text
 from mind2mind.data import faces
-from mind2mind.errors import ConfigError, DataError
+from mind2mind.errors import DataError, one_of
 from mind2mind.files import atomic
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF")
@@ -210,12 +210,6 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 # --- Crops, and pictures as tensors.
 
 
-def check_crop(crop: str) -> None:
-    """Raises ConfigError when there is no such crop."""
-    if crop not in get_args(Crop):
-        raise ConfigError(f"There is no crop {crop!r}.", f"Choose one of {', '.join(get_args(Crop))}.")
-
-
 def to_tensor(
     image: Image.Image,
     resolution: int,
@@ -237,7 +231,7 @@ def to_tensor(
         ConfigError: there is no such crop.
         PictureError: the crop is `face` and no face was found.
     """
-    check_crop(crop)
+    one_of("crop", crop, get_args(Crop))
     image = image.convert("RGB" if channels == 3 else "L")
     face = (face or face_of(image)) if crop == "face" else None
     if face and not face.aligned:

@@ -27,7 +27,7 @@ from mind2mind.config import BUDGETS, RECIPES, Crop, Limits, Recipe, check_seeds
 from mind2mind.data import codes
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.data.images import to_image
-from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError
+from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, one_of
 from mind2mind.files import check_disk, load_tensors, read_meta
 from mind2mind.models import bundle as cards
 from mind2mind.models.catalogue import Catalogue
@@ -387,9 +387,9 @@ class Runs:
     def list(self, visitor: str | None = None) -> builtins.list[RunStatus]:
         """The home's runs, the newest first: a visitor's, or on a server that is not public everybody's."""
         found = []
-        for run in [] if visitor is None and self.public else reversed(runs_in(self.home)):
-            with contextlib.suppress(RunError, DataError):
-                if visitor in (None, run.info.visitor):
+        for run, info in [] if visitor is None and self.public else reversed(runs_in(self.home)):
+            if visitor in (None, info.visitor):
+                with contextlib.suppress(RunError, DataError):  # deleted meanwhile
                     found.append(status_of(run, (), self.limits.keep_hours, brief=True))
         return found
 
@@ -506,9 +506,9 @@ class Runs:
         if limits.queue is None and limits.runs_per_visitor is None:
             return
         info, queued, own, near = run.info, 0, 0, 0
-        for other in in_hand(self.home):
-            with contextlib.suppress(RunError, DataError):
-                state, known = other.state, other.info
+        for other, known in in_hand(self.home):
+            with contextlib.suppress(RunError, DataError):  # deleted meanwhile
+                state = other.state
                 queued += state == State.QUEUED
                 if state.alive and other.folder != run.folder:
                     own += known.visitor == info.visitor
@@ -522,16 +522,12 @@ class Runs:
 
     def _make_room(self, visitor: str | None, address: str | None) -> None:
         """Deletes the visitor's oldest sets that wait for their start, so that one more is within the limit."""
-        most, own = self.limits.prepared_per_visitor, list[Run]()
-        if most is None:
-            return
-        for run in runs_in(self.home):
-            with contextlib.suppress(RunError, DataError):  # deleted meanwhile
-                info = run.info
-                if (info.state, info.visitor, info.address) == (State.PREPARED, visitor, address):
-                    own.append(run)
-        for run in own[: len(own) + 1 - most]:
-            run.delete()
+        most, asked = self.limits.prepared_per_visitor, (State.PREPARED, visitor, address)
+        if most is not None:
+            there = [(run, (info.state, info.visitor, info.address)) for run, info in runs_in(self.home)]
+            own = [run for run, says in there if says == asked]
+            for run in own[: len(own) + 1 - most]:
+                run.delete()
 
 
 _ADVICE = {
@@ -550,8 +546,4 @@ def named_recipe(recipe: str | Recipe) -> Recipe:
     Raises:
         ConfigError: there is none.
     """
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe not in RECIPES:
-        raise ConfigError(f"There is no recipe '{recipe}'.", f"Choose one of {', '.join(RECIPES)}.")
-    return RECIPES[recipe]
+    return recipe if isinstance(recipe, Recipe) else RECIPES[one_of("recipe", recipe, RECIPES)]

@@ -447,30 +447,28 @@ def models_of(
     return Catalogue(home, weights, device, limits, find_run=find_run, draw_preview=save_sheet)
 
 
-def runs_in(home: Path) -> list[Run]:
-    """All runs of the app, oldest first; damaged ones are left out."""
+def runs_in(home: Path) -> list[tuple[Run, RunInfo]]:
+    """All runs of the app, oldest first, with what they say of themselves; damaged ones are left out."""
     return _sorted((home / RUNS).glob("*"), lambda info: info.created)
+
+
+def in_hand(home: Path) -> list[tuple[Run, RunInfo]]:
+    """The runs that wait for a worker or have (or had) one, in the order of the queue."""
+    marks = (home / QUEUE).glob("*")
+    return _sorted((home / RUNS / mark.name for mark in marks), lambda info: info.queued_at)
 
 
 def waiting(home: Path) -> list[Run]:
     """The queued runs, in the order in which they are carried out."""
-    return [run for run in in_hand(home) if run.info.state == State.QUEUED]
+    return [run for run, info in in_hand(home) if info.state == State.QUEUED]
 
 
-def in_hand(home: Path) -> list[Run]:
-    """The runs that wait for a worker or have (or had) one, in the order of the queue."""
-    return _sorted(
-        (home / RUNS / mark.name for mark in (home / QUEUE).glob("*")), lambda info: info.queued_at
-    )
-
-
-def _sorted(folders: Iterator[Path], key: Callable[[RunInfo], float]) -> list[Run]:
+def _sorted(folders: Iterator[Path], key: Callable[[RunInfo], float]) -> list[tuple[Run, RunInfo]]:
     found = []
-    for folder in folders:
-        run = Run(folder, folder.name)
+    for run in (Run(folder, folder.name) for folder in folders):
         with contextlib.suppress(RunError, DataError):
-            found.append((key(run.info), run.token, run))
-    return [run for *_, run in sorted(found, key=lambda item: item[:2])]
+            found.append((run, run.info))
+    return sorted(found, key=lambda both: (key(both[1]), both[0].token))
 
 
 def clean(home: Path, hours: float | None = None) -> int:

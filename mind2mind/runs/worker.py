@@ -9,6 +9,7 @@ on from its last checkpoint to the same numbers.
 
 import contextlib
 import logging
+import math
 import shutil
 import sys
 import time
@@ -175,17 +176,14 @@ class _Stopper:
     """Says when to stop: a stop was asked for, or the time is up. Looks at the disk ten times a second."""
 
     def __init__(self, run: Run, deadline: float | None) -> None:
-        self.run, self.deadline, self.late = run, deadline, False
-        self.begun = self.looked = time.monotonic()
-        self.stop = False
+        self.run, self.looked, self.stop = run, 0.0, False
+        self.end = time.monotonic() + (math.inf if deadline is None else deadline)
 
     def __call__(self) -> bool:
         now = time.monotonic()
         if now - self.looked > STOP_SECONDS:
-            self.looked = now
-            self.stop = self.run.stop_requested
-            self.late = self.deadline is not None and now - self.begun > self.deadline
-        return self.stop or self.late
+            self.looked, self.stop = now, self.run.stop_requested
+        return self.stop or now > self.end
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import gradio as gr
 
 from mind2mind.config import BUDGETS, RECIPES
 from mind2mind.data.codes import EncodeProgress
-from mind2mind.errors import ConfigError, Mind2MindError, RunError
+from mind2mind.errors import Mind2MindError, RunError, one_of
 from mind2mind.runs.prepared import Encoding, Prepared
 from mind2mind.studio import Studio
 from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoints
@@ -133,7 +133,7 @@ class Api:
         Returns:
             The clip.
         """
-        _check_choice("kind", kind, KINDS)
+        one_of("kind", kind, KINDS)
         if picture_a or picture_b:
             check_consent(self.studio, agreed, AGREE)
         ends = endpoints(seed_a, picture_a, seed_b, picture_b)
@@ -194,7 +194,7 @@ class Api:
             and the report per file.
         """
         check_consent(self.studio, agreed, AGREE)
-        _check_choice("recipe", recipe, RECIPES)
+        one_of("recipe", recipe, RECIPES)
         budget = {"seconds": None if steps else whole("seconds", seconds, 1, MOST_SECONDS)}
         budget["steps"] = whole("steps", steps, 1, MOST_STEPS) if steps else None
         drawn, ref = checked_seed(seed), known_ref(self.studio, model)
@@ -272,11 +272,6 @@ class Api:
         pictures = save_pictures(found.samples, "sample", token)
         bundle = self.studio.models.export(token, fresh("mind2mind-model.zip", token))
         return pictures, str(bundle), [round(distance, 4) for distance in found.distance]
-
-
-def _check_choice(name: str, value: Any, choices: Any) -> None:
-    if value not in list(choices):
-        raise ConfigError(f"There is no {name} {str(value)[:80]!r}.", f"Choose one of {', '.join(choices)}.")
 
 
 def _caller(request: gr.Request, name: str) -> tuple[str, str]:
