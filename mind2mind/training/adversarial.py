@@ -163,15 +163,12 @@ class AdversarialTrainee(Trainee):
     """
 
     losses = ("d", "g", "ae")
+    parts = ("encoder|mapping_d", "decoder|mapping_f")
     fixed = ("recipe", "architecture", "seed")
     recipe: PaperRecipe
 
     def __init__(self, alae: ALAE, recipe: PaperRecipe, seed: int, total: int) -> None:
-        parts = [
-            {name: p for name, p in alae.named_parameters() if name.startswith(networks)}
-            for networks in (("encoder.", "mapping_d."), ("decoder.", "mapping_f."))
-        ]
-        super().__init__(alae, parts, recipe, seed, total)
+        super().__init__(alae, recipe, seed, total)
         self.optimiser_e, self.optimiser_g = self.optimisers
         self.growth = recipe.growth_of(alae.architecture)
         self.layer_count = alae.architecture.layer_count

@@ -12,6 +12,7 @@ are a little off, as samples' codes are.
 import json
 import logging
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -52,26 +53,23 @@ class Trainee(ABC):
 
     Args:
         alae: the network, already on its device; trained in place.
-        parts: the parameters that move, by name, an optimiser for each part; their average is what comes of it.
         recipe: how it is trained.
         seed: of all that is random.
         total: how many pictures are to be seen.
     """
 
     losses: Sequence[str]  # names of what `advance` returns
+    parts: Sequence[
+        str
+    ]  # patterns of the parameters that move, an optimiser for each; their average comes of it
     recipe: SourceRecipe
     fixed: Sequence[str] = ("recipe", "architecture", "seed", "length")  # what a resumed training has to have
 
-    def __init__(
-        self,
-        alae: ALAE,
-        parts: Sequence[dict[str, nn.Parameter]],
-        recipe: SourceRecipe,
-        seed: int,
-        total: int,
-    ) -> None:
+    def __init__(self, alae: ALAE, recipe: SourceRecipe, seed: int, total: int) -> None:
         alae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.alae, self.recipe, self.seed, self.total = alae, recipe, seed, total
+        named = [*alae.named_parameters()]
+        parts = [{name: p for name, p in named if re.match(part, name)} for part in self.parts]
         self.optimisers = [adam(part.values(), recipe.betas) for part in parts]
         self.owners = {name: o for part, o in zip(parts, self.optimisers, strict=True) for name in part}
         self.trained = {name: parameter for part in parts for name, parameter in part.items()}
@@ -180,15 +178,11 @@ class PixelTrainee(Trainee):
     """E and G in training."""
 
     losses = ("pixel",)
+    parts = (r"(encoder|decoder)(?!.*noise_weight)",)
     recipe: PretrainRecipe
 
     def __init__(self, alae: ALAE, recipe: PretrainRecipe, seed: int, total: int) -> None:
-        trained = {
-            name: parameter
-            for name, parameter in alae.named_parameters()
-            if name.startswith(("encoder.", "decoder.")) and "noise_weight" not in name
-        }
-        super().__init__(alae, [trained], recipe, seed, total)
+        super().__init__(alae, recipe, seed, total)
         self._loss_of = compiled(self._pixel_loss)
 
     def _pixel_loss(self, x: Tensor, noise: Tensor) -> Tensor:

@@ -19,11 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mind2mind.config import (
-    LOCAL,
     PRIOR,
     PRIOR_STEPS,
     Architecture,
-    Limits,
     PaperRecipe,
     SourceRecipe,
     batch_of,
@@ -105,7 +103,6 @@ def make_source(
     resume: bool = False,
     start: Path | None = None,
     device: str | torch.device = "cpu",
-    limits: Limits = LOCAL,
     card: Card | None = None,
     prior_steps: int = PRIOR_STEPS,
     should_stop: Callable[[], bool] = lambda: False,
@@ -152,9 +149,7 @@ def make_source(
         alae.load_state_dict(begun.alae.state_dict())
         numbers["started_from"] = f"{begun.card.id} ({begun.card.numbers.get('kimg', 'unknown')} kimg)"
     alae.to(device)
-    pictures = Pictures(
-        sources, resolution=architecture.resolution, channels=architecture.image_channels, limits=limits
-    )
+    pictures = Pictures(sources, resolution=architecture.resolution, channels=architecture.image_channels)
     needed = pictures.count * architecture.image_channels * architecture.resolution**2
     free = psutil.virtual_memory().available
     if needed > 0.7 * free:
@@ -197,9 +192,8 @@ def _read(pictures: Pictures) -> Generator[Loading, None, tuple[Tensor, Tensor]]
     """All pictures, uint8 (N, C, H, W): those to train on, and those held out."""
     count, side = 0, pictures.resolution
     pixels = torch.empty(pictures.count, pictures.channels, side, side, dtype=torch.uint8)
-    for picture in pictures:
-        pixels[count] = picture.pixels
-        count += 1
+    for count, picture in enumerate(pictures, start=1):
+        pixels[count - 1] = picture.pixels
         if count % 100 == 0:
             yield Loading(count, pictures.count)
     if count < FEWEST_PICTURES:

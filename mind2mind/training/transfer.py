@@ -170,7 +170,7 @@ def steps_for(codes: Tensor, recipe: Recipe, seconds: float) -> int:
 
 
 def _loop(learner: "Learner", folder: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """Advances, looks, saves and tells. A checkpoint is only written after the losses were found good."""
+    """Advances, looks, saves and tells."""
     begun, saved = time.monotonic() - learner.seconds, time.monotonic()
     planned = learner.steps - learner.since
     log_every, look_every, preview_every = (max(1, planned // n) for n in (LOGS, LOOKS, PREVIEWS))
@@ -184,12 +184,9 @@ def _loop(learner: "Learner", folder: Path, should_stop: Callable[[], bool]) -> 
         learner.advance()
         last = learner.step == learner.steps
         learner.seconds = time.monotonic() - begun
-        if learner.step % look_every == 0 or last:
-            learner.check()
-            if learner.look():
-                learner.keep_best(folder)
+        if (learner.step % look_every == 0 or last) and learner.look():
+            learner.keep_best(folder)
         if learner.step % log_every == 0 or last:
-            learner.check()
             yield learner.progress()
         if learner.step % preview_every == 0 or last:
             yield learner.preview()
@@ -198,10 +195,8 @@ def _loop(learner: "Learner", folder: Path, should_stop: Callable[[], bool]) -> 
         elif learner.is_no_better(look_every):
             ending = Ending.NO_BETTER
         if not learner.far_looks and time.monotonic() - saved > SAVE_SECONDS:
-            learner.check()
             learner.save(folder)
             saved = time.monotonic()
-    learner.check()
     if not learner.far_looks:  # else one goes on better from the checkpoint before
         learner.save(folder)
     # after the checkpoint: a run that is resumed must come to the same as one that was not stopped
@@ -328,8 +323,9 @@ class Learner:
 
         Their energy distance to the held-out codes is the quality. Where nothing is held out it is that to the
         training codes, which only tells whether the training collapsed: whether samples that had been nearer
-        than SOUND are now further than FAR.
+        than SOUND are now further than FAR. Raises TrainingError as `check` does.
         """
+        self.check()
         distance = self._distance(samples(self.generator(), self.recipe.z_dim, QUALITY_SAMPLES, seed=1))
         self.last_quality = distance if self.floor is not None else None
         far = self.nearest < SOUND and not distance < FAR
@@ -363,7 +359,8 @@ class Learner:
         return bool(patience and not self.since and self.best_quality is not None and waited)
 
     def progress(self) -> Progress:
-        """Where the training stands; begins the means of the losses anew."""
+        """Where the training stands; begins the means of the losses anew. Raises TrainingError as `check` does."""
+        self.check()
         critic, generator, gap, gradient_penalty = (self.sums / max(1, self.summed)).tolist()
         self.sums.zero_()
         self.summed = 0
@@ -373,7 +370,8 @@ class Learner:
         )  # fmt: skip
 
     def save(self, folder: Path) -> None:
-        """Writes the complete state."""
+        """Writes the complete state, if it is good. Raises TrainingError as `check` does."""
+        self.check()
         tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
         tensors |= {f"average.{i}": value for i, value in enumerate(self.average)}
         for name, optimiser in self.optimisers.items():
