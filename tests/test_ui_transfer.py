@@ -112,14 +112,14 @@ def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())]
     *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", "centre", added)
     assert last[tab.steps.visit] == stored and "15 pictures can be used" in last[tab.pictures.summary]
-    assert len(last[tab.pictures.added][1]) == 15
+    assert len(last[tab.pictures.added]) == 15
 
     with pytest.raises(Mind2MindError, match="3 x Duplicate"):  # the set stays as it was, and is seen
         for last in tab.pictures.add(Visit.of(stored), more, "tiny", "centre", added):  # noqa: B007
             pass
     assert last[tab.steps.parts["train"]].visible and page.studio.runs.prepared(stored["token"]).count == 15
 
-    *_, fitted = tab.pictures.again(Visit.of(stored), "tiny", "fit", ("A", [*uploads(tmp_path / "a"), *more]))
+    *_, fitted = tab.pictures.again(Visit.of(stored), "tiny", "fit", [*uploads(tmp_path / "a"), *more])
     assert fitted[tab.steps.visit]["token"] != stored["token"] and fitted[tab.pictures.crop] == "fit"
     assert page.studio.runs.prepared(fitted[tab.steps.visit]["token"]).count == 15
     assert [run.token for run in page.studio.runs.list(stored["visitor"])] == [
@@ -138,6 +138,8 @@ def test_after_a_reload_a_set_grows_but_cannot_be_read_anew(page, tmp_path):
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 2, seed=1).iterdir())]
     *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", "centre", None)
     assert "14 pictures can be used" in last[tab.pictures.summary]
+    (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", last[tab.pictures.added])
+    assert "Add your pictures again" in told_of[tab.steps.message]  # the 12 would be lost
     tab.shelf.delete_shown(Visit.of(stored))
 
 

@@ -217,8 +217,6 @@ def table(report: Report, most: int = 500) -> str:
 # --- Steps 1 and 2. Several uploads add up to one set; another source or crop reads all of it anew.
 # As long as nothing has been trained on it, a set that another takes the place of is deleted.
 
-Added = tuple[str, list[str]]  # a title and the paths of uploads, as this session remembers them
-
 CROPS = {
     "centre": "the square in the middle",
     "fit": "the whole picture, with bars",
@@ -283,7 +281,7 @@ class Pictures:
             use, info = "Use of each picture", "Another choice reads all pictures of the set again."
             self.crop = gr.Radio(crops, value=first.crop, label=use, info=info, elem_id="transfer-crop")
         self.over = gr.Button("Start over with an empty set", visible=False, elem_id="transfer-over")
-        self.added = gr.State(None)  # `Added`
+        self.added = gr.State(None)  # the paths of all uploads of the set; None after a reload of the page
 
     def build_check(self) -> None:
         """Step 2, inside its part of the page."""
@@ -343,7 +341,7 @@ class Pictures:
         return next((m.crop for m in self.studio.models.list() if m.id == source), "centre")
 
     def add(
-        self, visit: Visit, files: list[str] | None, source: str, crop: Any, added: Added | None = None
+        self, visit: Visit, files: list[str] | None, source: str, crop: Any, added: list[str] | None = None
     ) -> Iterator[Updates]:
         """Uploaded files: reads, checks and encodes them, and shows what can be rebuilt.
 
@@ -356,7 +354,7 @@ class Pictures:
         yield from self._read(visit, paths, source, crop, title, added)
 
     def add_example(
-        self, visit: Visit, source: str, crop: Any, added: Added | None, chosen: gr.SelectData
+        self, visit: Visit, source: str, crop: Any, added: list[str] | None, chosen: gr.SelectData
     ) -> Iterator[Updates]:
         """An example set; it brings its source model along if the chosen one does not suit it."""
         example = self.examples[chosen.index]
@@ -365,15 +363,15 @@ class Pictures:
         yield {self.source: source}
         yield from self._read(visit, example.files, source, crop, example.title, added)
 
-    def again(self, visit: Visit, source: str, crop: Any, added: Added | None) -> Iterator[Updates]:
+    def again(self, visit: Visit, source: str, crop: Any, added: list[str] | None) -> Iterator[Updates]:
         """Reads the whole set once more, with another source or crop."""
-        prepared, (title, files) = self.waiting(visit), added or ("", [])
-        paths = [Path(file) for file in files]
+        prepared, paths = self.waiting(visit), [Path(file) for file in added or ()]
         if prepared is None or (prepared.model, prepared.crop) == (source, crop):
             yield self.steps.unchanged
         elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
             yield {self.steps.message: note("Add your pictures again to have them read this way.")}
         else:
+            title = self.studio.runs.status(prepared.token).title
             yield from self._read(visit, paths, source, crop, title, None)
 
     def other(self, visit: Visit, source: str, crop: str) -> tuple[str, str]:
@@ -400,13 +398,13 @@ class Pictures:
             self.studio.runs.delete(waiting.token)
 
     def _read(
-        self, visit: Visit, paths: Sequence[Path], source: str, crop: Any, title: str, added: Added | None
+        self, visit: Visit, paths: Sequence[Path], source: str, crop: Any, title: str, added: list[str] | None
     ) -> Iterator[Updates]:
         """Adds to the set that is there, if it is read the same way; else makes a new one in its place."""
         message, cost, ref = self.steps.message, cost_of(self.studio, source), known_ref(self.studio, source)
         present = self.waiting(visit)
         token = present.token if present and (present.model, present.crop) == (source, crop) else None
-        title, before = added if token and added else (title, [])
+        before = added if token else []
         yield {message: note("Reading the pictures …"), **self.steps.only()}
         try:
             for event in self.encode(paths, ref, crop, visit.visitor, title, token):
@@ -416,7 +414,7 @@ class Pictures:
                 if event.token != token:
                     self._drop(visit)
                 here: Updates = {message: "", self.steps.visit: visit.at(event.token).stored()}
-                here |= {self.added: (title, [*before, *map(str, paths)])}
+                here[self.added] = None if before is None else [*before, *map(str, paths)]
                 yield self.shown(event) | self.steps.only("check", "train") | here
         except (Mind2MindError, gr.Error):  # what was there before is there still
             yield self.steps.only(*(("check", "train") if present else ())) | {message: ""}
