@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -812,6 +813,10 @@ def test_doctor(cli, place, tmp_path, monkeypatch):
     monkeypatch.setenv("MIND2MIND_WEIGHTS", str(broken.parent))
     ill = cli("doctor")
     assert ill.exit_code == 1 and "bad   model broken" in ill.stdout
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: version(name.replace("facenet-pytorch", "not-there")))
+    found = {check["name"]: check for check in document(cli("doctor", "--json"))["checks"]}["facenet-pytorch"]
+    assert (found["state"], found["fact"]) == ("bad", "It is missing.") and "facenet" in found["remedy"]
 
 
 def test_app(cli, monkeypatch):
