@@ -117,11 +117,12 @@ def save_sheet(model: Model, path: Path) -> None:
     psi = (
         model.alae.architecture.truncation_psi if model.prior == "normal" else 1.0
     )  # F's rare codes are poor
-    meta = provenance(model, seeds=f"0-{len(seeds) - 1}", psi=psi, noise="random")
     pictures = sample(model, seeds, psi=psi)
     for picture in pictures:
         picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    save_png(grid(pictures), path, meta)
+    sheet = grid(pictures)
+    sheet.info.update(provenance(model, seeds=f"0-{len(seeds) - 1}", psi=psi, noise="random"))
+    save_png(sheet, path)
 
 
 def provenance(model: Model, **settings: Any) -> dict[str, str]:
@@ -269,10 +270,7 @@ def measure(model: Model) -> Cost:
         (image,) = draw(model, w, "random")
         image.save(io.BytesIO(), format="PNG")
 
-    shape = (1, a.image_channels, a.resolution, a.resolution)
-    noise = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=noise)
-
+    pixels = torch.zeros(1, a.image_channels, a.resolution, a.resolution, dtype=torch.uint8)
     weights = sum(t.numel() * t.element_size() for t in alae.state_dict().values())
     largest = 4 * a.start_channels * a.resolution**2
     return Cost(_fastest(drawing), _fastest(lambda: of_pixels(alae, pixels)), weights + MAPS * largest)
@@ -327,11 +325,6 @@ class Draw:
     ) -> list[Image.Image]:
         """The pictures of these seeds (0 to 2**32 - 1); noise is none, fixed or random."""
         return sample(self.models.load(ref), seeds, psi=psi, noise=noise)
-
-    def code(self, ref: str, endpoint: Endpoint, psi: float = 1.0) -> Tensor:
-        """The code of a seed or a picture, (1, latent_size), on the CPU."""
-        model = self.models.load(ref)
-        return pull(model, self._code(model, endpoint), psi)
 
     def blend(
         self, ref: str, a: Endpoint, b: Endpoint, t: float, *, psi: float = 1.0, noise: str = "none"

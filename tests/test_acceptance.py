@@ -94,5 +94,5 @@ def test_a_minute_of_steps_on_the_aliens_gives_aliens(studio, prepared, tmp_path
     assert to_training.median() > 0.5 * among_training.median()
     assert to_training.min() > 0.1 * among_training.median()
 
-    save_png(images[7], tmp_path / "seven.png", images[7].info)
+    save_png(images[7], tmp_path / "seven.png")
     assert png_meta(tmp_path / "seven.png")["seed"] == "7"

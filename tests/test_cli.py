@@ -814,7 +814,9 @@ def test_doctor(cli, place, tmp_path, monkeypatch):
     ill = cli("doctor")
     assert ill.exit_code == 1 and "bad   model broken" in ill.stdout
     version = metadata.version
-    monkeypatch.setattr(metadata, "version", lambda name: version(name.replace("facenet-pytorch", "not-there")))
+    monkeypatch.setattr(
+        metadata, "version", lambda name: version(name.replace("facenet-pytorch", "not-there"))
+    )
     found = {check["name"]: check for check in document(cli("doctor", "--json"))["checks"]}["facenet-pytorch"]
     assert (found["state"], found["fact"]) == ("bad", "It is missing.") and "facenet" in found["remedy"]
 

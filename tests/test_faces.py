@@ -15,11 +15,12 @@ from PIL import Image
 from tiny import SIZES, make_pictures, make_studio
 from typer.testing import CliRunner
 
+from mind2mind import draw as gallery
 from mind2mind.cli import commands
 from mind2mind.data import faces
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.faces import Remark
-from mind2mind.data.images import SHOWN, PictureError, Reason, to_image, to_tensor
+from mind2mind.data.images import SHOWN, PictureError, Reason, from_uint8, to_image, to_tensor
 from mind2mind.errors import DataError
 from mind2mind.models.bundle import Card, describe, save_source
 from mind2mind.networks.alae import ALAE
@@ -215,15 +216,18 @@ def test_a_run_keeps_before_and_after(studio, photos):
 
 
 def test_an_endpoint_is_aligned_and_needs_a_face(studio, photos, portrait, tmp_path):
-    w = studio.draw.code("people", photos / "a.png")
-    assert torch.equal(w, studio.models.load("people").alae.encode(
-        to_tensor(Image.open(photos / "a.png"), 64, 3, "face")[None] / 127.5 - 1
-    ))  # fmt: skip
+    model, image = studio.models.load("people"), Image.open(photos / "a.png")
+    aligned, as_it_is = (
+        next(gallery.draw(model, model.alae.encode(from_uint8(to_tensor(image, 64, 3, crop)[None]))))
+        for crop in ("face", "centre")
+    )
+    drawn = studio.draw.blend("people", photos / "a.png", 1, 0.0)
+    assert drawn.tobytes() == aligned.tobytes() != as_it_is.tobytes()
     assert studio.draw.aligned("people", photos / "a.png") is not None
     assert studio.draw.aligned("people", photos / "b.png") is None
     (plain,) = make_pictures(tmp_path / "noise", 1).iterdir()
     with pytest.raises(DataError, match="No face"):
-        studio.draw.code("people", plain)
+        studio.draw.blend("people", plain, 1, 0.5)
 
 
 def test_the_command_line(studio, photos, tmp_path, monkeypatch):

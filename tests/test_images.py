@@ -309,7 +309,9 @@ def test_grid_places_pictures_row_by_row():
 
 def test_png_keeps_pixels_and_provenance(tmp_path):
     meta = {"model": "toon", "seed": "7", "title": "Gesichter 顔"}
-    save_png(ramp(), tmp_path / "a.png", meta)
+    picture = ramp()
+    picture.info |= meta | {"dpi": (72, 72)}  # what is no text is left out
+    save_png(picture, tmp_path / "a.png")
     assert png_meta(tmp_path / "a.png") == meta
     assert open_picture(tmp_path / "a.png", LOCAL).tobytes() == ramp().tobytes()
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
@@ -377,5 +379,7 @@ def test_clips_that_cannot_be_written_leave_nothing(tmp_path):
 
 
 def test_a_png_may_tell_of_a_name_that_is_no_utf8(tmp_path):
-    save_png(ramp(), tmp_path / "a.png", {"picture": "caf\udce9.png"})
+    picture = ramp()
+    picture.info["picture"] = "caf\udce9.png"
+    save_png(picture, tmp_path / "a.png")
     assert png_meta(tmp_path / "a.png") == {"picture": "caf\\udce9.png"}

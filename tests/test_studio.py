@@ -74,7 +74,7 @@ def test_kinds_of_noise(studio):
     assert not same(none[0], fixed[0])
     assert not same(fixed[0], random[0])
     model = studio.models.load("tiny")
-    w = studio.draw.code("tiny", 5).expand(2, -1)
+    w = gallery.codes_of(model, [5]).expand(2, -1)
     assert same(*gallery.draw(model, w, "fixed", [5, 6]))
     assert not same(*gallery.draw(model, w, "random", [5, 6]))
 

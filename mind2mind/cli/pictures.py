@@ -143,9 +143,10 @@ def reconstruct(
             stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem)[:80]
             out.mkdir(parents=True, exist_ok=True)
             path = out / f"{number:05d}-{stem}.png"
-            meta = {"model": model, "picture": made.name, "psnr": f"{made.psnr:.2f}"}
             before = [made.aligned[0].resize(made.original.size)] if made.aligned else []
-            studio.draw.save_png(studio.draw.grid([*before, made.original, made.rebuilt], 3), path, meta)
+            shown = studio.draw.grid([*before, made.original, made.rebuilt], 3)
+            shown.info.update(model=model, picture=made.name, psnr=f"{made.psnr:.2f}")
+            studio.draw.save_png(shown, path)
             rows.append({"name": made.name, "psnr": made.psnr, "path": path})
     for row in skipped:
         terminal.note(f"skipped {row['name']}: {row['reason']}")

@@ -281,15 +281,11 @@ class Pictures:
         self.before = before
         self._files = files_of(sources, {file.name for file in before.files})
         self._reports: list[FileReport] = []
-        self._check_totals()
-
-    def _check_totals(self) -> None:
-        """Files that are too large by themselves are not read, and so their bytes do not count."""
-        limits = self.limits
-        sizes = [file.size for file in self._files] + [file.size for file in self.before.files]
+        sizes = [file.size for file in self._files] + [file.size for file in before.files]
         if len(sizes) > limits.files:
             problem = f"There are {len(sizes):,} files, more than the {limits.files:,} allowed."
             raise DataError(problem, "Leave some out.")
+        # those that are too large by themselves are not read, and so their bytes do not count
         total, most = sum(size for size in sizes if size <= limits.file_bytes), limits.total_bytes
         if total > most:
             problem = f"The files have {size_text(total)} in all, more than the {size_text(most)} allowed."
@@ -325,35 +321,29 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Picture]:
         """Reads from the beginning, one file at a time."""
-        self._reports = []
+        self._reports, cut = [], self.crop == "face"
         first = {file.sha256: file.name for file in self.before.used}  # hash -> name
         for file in self._files:
-            picture, report = self._read(file, first)
-            self._reports.append(report)
-            if picture is not None:
-                yield picture
-
-    def _read(self, file: File, first: dict[str, str]) -> tuple[Picture | None, FileReport]:
-        """The picture unless it is skipped, and the report on its file; notes its hash in `first`."""
-        report, cut = FileReport(file.name, size=file.size), self.crop == "face"
-        try:
-            image = self._open(file, self._side)
-            width, height = image.info["size"]
-            face = face_of(image) if cut else faces.look(image) if self.looks else None
-            pixels = to_tensor(image, self.resolution, self.channels, self.crop, face)
-            digest = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
-            report = replace(report, width=width, height=height, sha256=digest)
-            if digest in first:
-                raise PictureError(Reason.DUPLICATE, f"the same pixels as {first[digest]}")
-        except PictureError as error:
-            return None, replace(report, skipped=error.reason, reason=error.problem)
-        first[digest] = file.name
-        kind, said = faces.remark(face, cut) if self.looks else (None, "")
-        if min(width, height) < self.resolution:
-            said = f"{said} Enlarged to {self.resolution} pixels.".lstrip()
-        face = face if face and not face.aligned else None
-        picture = Picture(file.name, digest, pixels, face, oblong=width != height)
-        return picture, replace(report, face=kind, reason=said)
+            report = FileReport(file.name, size=file.size)
+            try:
+                image = self._open(file, self._side)
+                width, height = image.info["size"]
+                face = face_of(image) if cut else faces.look(image) if self.looks else None
+                pixels = to_tensor(image, self.resolution, self.channels, self.crop, face)
+                digest = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
+                report = replace(report, width=width, height=height, sha256=digest)
+                if digest in first:
+                    raise PictureError(Reason.DUPLICATE, f"the same pixels as {first[digest]}")
+            except PictureError as error:
+                self._reports.append(replace(report, skipped=error.reason, reason=error.problem))
+                continue
+            first[digest] = file.name
+            kind, said = faces.remark(face, cut) if self.looks else (None, "")
+            if min(width, height) < self.resolution:
+                said = f"{said} Enlarged to {self.resolution} pixels.".lstrip()
+            self._reports.append(replace(report, face=kind, reason=said))
+            face = face if face and not face.aligned else None
+            yield Picture(file.name, digest, pixels, face, oblong=width != height)
 
     @property
     def _side(self) -> int:

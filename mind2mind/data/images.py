@@ -323,13 +323,10 @@ def grid(images: Sequence[Image.Image], columns: int | None = None, gap: int = 2
     return sheet
 
 
-def save_png(image: Image.Image, path: Path, meta: dict[str, str] | None = None) -> None:
-    """Writes a PNG as a whole; `meta` (where the picture comes from) goes into its text chunks.
-
-    Without a `meta` it is what the picture itself says of its making, in words (`info`).
-    """
+def save_png(image: Image.Image, path: Path) -> None:
+    """Writes a PNG as a whole; what the picture says of its making in words (`info`) goes into its text chunks."""
     chunks = PngInfo()
-    for key, value in (image.info if meta is None else meta).items():
+    for key, value in image.info.items():
         if isinstance(value, str):  # file names hold any bytes
             chunks.add_text(str(key), value.encode("utf-8", "backslashreplace").decode())
     with atomic(path) as temporary:
