@@ -71,9 +71,8 @@ def pretrain(
         for event in events:
             match event:
                 case source.Loading(done, total):
-                    show(
-                        completed=done, total=total, note=f"{done} of {total} pictures", description="Loading"
-                    )
+                    note = f"{done} of {total} pictures"
+                    show(completed=done, total=total, note=note, description="Loading")
                 case source.PretrainProgress(seen, wanted):
                     note = (
                         f"{seen:.1f} of {wanted:.1f} kimg, {event.seconds_left / 60:.0f} min left, "

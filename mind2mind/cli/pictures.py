@@ -1,7 +1,7 @@
 """Commands around pictures: sample, interpolate, reconstruct, encode; and what is said of a set that was read."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -47,17 +47,15 @@ def sample(
     shown: list[Image.Image] = []
     rows = []
     step = batch_of(studio.models.load(model).alae.architecture.resolution)
-    with terminal.bar("Drawing", len(seeds), left=True) as show:
-        for first in range(0, len(seeds), step):
-            chunk = seeds[first : first + step]
-            pictures = studio.draw.sample(model, chunk, psi=psi, noise=noise)
-            out.mkdir(parents=True, exist_ok=True)  # only now: a wrong model leaves no folder behind
-            for number, picture in zip(chunk, pictures, strict=True):
-                path = out / f"seed-{number:07d}.png"
-                studio.draw.save_png(picture, path)
-                rows.append({"seed": number, "path": path})
-            shown += pictures[: IN_GRID - len(shown)]
-            show(completed=first + len(chunk), note=f"{first + len(chunk)} of {len(seeds)}")
+    for first in terminal.tracked(range(0, len(seeds), step), "Drawing"):
+        chunk = seeds[first : first + step]
+        pictures = studio.draw.sample(model, chunk, psi=psi, noise=noise)
+        out.mkdir(parents=True, exist_ok=True)  # only now: a wrong model leaves no folder behind
+        for number, picture in zip(chunk, pictures, strict=True):
+            path = out / f"seed-{number:07d}.png"
+            studio.draw.save_png(picture, path)
+            rows.append({"seed": number, "path": path})
+        shown += pictures[: IN_GRID - len(shown)]
     grid = out / "grid.png"
     sheet = studio.draw.grid(shown)
     sheet.info |= shown[0].info | {"seed": ",".join(map(str, seeds[: len(shown)]))}
@@ -91,9 +89,8 @@ def interpolate(
     ends = [_endpoint(text) for text in endpoints]
     studio = terminal.studio()
     walk = studio.draw.interpolate(model, ends, frames=frames, psi=psi, noise=noise, loop=loop)
-    with terminal.bar("Drawing", frames, left=True) as show:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        studio.draw.save_clip(_counted(walk, show), out, FRAMES_PER_SECOND)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    studio.draw.save_clip(terminal.tracked(walk, "Drawing", frames), out, FRAMES_PER_SECOND)
     document = {"model": model, "ends": endpoints, "frames": frames, "psi": psi, "noise": noise, "path": out}
     return Result(document, [out])
 
@@ -105,12 +102,6 @@ def _endpoint(text: str) -> int | Path:
     if not Path(text).is_file():
         raise DataError(f"There is no picture {text}.", "Give a seed (a whole number) or a picture's path.")
     return Path(text)
-
-
-def _counted(frames: "Iterable[Image.Image]", show: Callable[..., None]) -> "Iterator[Image.Image]":
-    for done, frame in enumerate(frames, start=1):
-        show(completed=done, note=f"frame {done}")
-        yield frame
 
 
 @command("Pictures")
@@ -133,21 +124,20 @@ def reconstruct(
     studio = terminal.studio()
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
-    with terminal.bar("Rebuilding") as show:
-        for number, made in enumerate(studio.draw.reconstruct(model, pictures, crop=crop), start=1):
-            if isinstance(made, Report):
-                skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in made.skipped]
-                _tell_faces(made)
-                break
-            show(completed=number, note=f"{number} pictures")
-            stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem)[:80]
-            out.mkdir(parents=True, exist_ok=True)
-            path = out / f"{number:05d}-{stem}.png"
-            before = [made.aligned[0].resize(made.original.size)] if made.aligned else []
-            shown = studio.draw.grid([*before, made.original, made.rebuilt], 3)
-            shown.info.update(model=model, picture=made.name, psnr=f"{made.psnr:.2f}")
-            studio.draw.save_png(shown, path)
-            rows.append({"name": made.name, "psnr": made.psnr, "path": path})
+    events = terminal.tracked(studio.draw.reconstruct(model, pictures, crop=crop), "Rebuilding")
+    for number, made in enumerate(events, start=1):
+        if isinstance(made, Report):
+            skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in made.skipped]
+            _tell_faces(made)
+            continue
+        stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem)[:80]
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / f"{number:05d}-{stem}.png"
+        before = [made.aligned[0].resize(made.original.size)] if made.aligned else []
+        shown = studio.draw.grid([*before, made.original, made.rebuilt], 3)
+        shown.info.update(model=model, picture=made.name, psnr=f"{made.psnr:.2f}")
+        studio.draw.save_png(shown, path)
+        rows.append({"name": made.name, "psnr": made.psnr, "path": path})
     for row in skipped:
         terminal.note(f"skipped {row['name']}: {row['reason']}")
     if not rows:

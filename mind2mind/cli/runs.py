@@ -35,9 +35,7 @@ def option_of(setting: Setting) -> Parameter:
         max=None if text else setting.most,
         metavar="NUMBERS" if text else None,
         help=setting.explained if text else setting.help,
-        show_default="; ".join(
-            f"{title} {as_text(getattr(r, setting.name))}" for title, r in RECIPES.items()
-        ),
+        show_default="; ".join(f"{r.name} {as_text(getattr(r, setting.name))}" for r in RECIPES.values()),
         rich_help_panel="Advanced",
     )
     kind = Annotated[(str if text else setting.kind) | None, option]  # type: ignore[valid-type]
@@ -83,9 +81,8 @@ def transfer(
             info = studio.runs.find(token).info
         except RunError as error:
             raise RunError(f"There is no run in {out}.", "Leave --resume out to begin one.") from error
-        decided: dict[
-            str, tuple[Any, Any]
-        ] = {  # what is given, and what the run has: no other value has an effect
+        # What is given, and what the run has: no other value would have an effect
+        decided: dict[str, tuple[Any, Any]] = {
             "PICTURES": (pictures or None, None),
             "--model": (model and studio.models.source_ref(model), info.model),
             "--crop": (crop, info.crop),

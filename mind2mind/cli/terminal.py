@@ -18,7 +18,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
@@ -42,6 +42,7 @@ HELP = """Mind2Mind turns a folder of pictures into a generator of new pictures 
 COMMAND --help shows examples. Results go to stdout, everything else to stderr.
 Exit codes: 0 done, 1 a fault of ours, 2 wrong use or bad input, 130 stopped with the work kept.
 """
+Item = TypeVar("Item")
 Function = TypeVar("Function", bound=Callable[..., "Result"])
 
 # --- The options of all commands, those of several, and what is read from them.
@@ -143,6 +144,14 @@ def bar(description: str, total: float | None = None, *, left: bool = False) -> 
     columns += [TextColumn("{task.fields[note]}", markup=False)]
     with Progress(*columns, console=Console(stderr=True), disable=options.quiet) as progress:
         yield functools.partial(progress.update, progress.add_task(description, total=total, note=""))
+
+
+def tracked(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+    """The items as they come, with a bar on stderr; `total` None: that of a sequence, else the end is not known."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, description, total, console=Console(stderr=True), disable=options.quiet)
 
 
 @contextlib.contextmanager
