@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 from mind2mind import ui
 from mind2mind.cli import commands
 from mind2mind.cli import runs as following
+from mind2mind.cli import system
 from mind2mind.cli import terminal as common
 from mind2mind.cli.terminal import seeds_of
 from mind2mind.config import Architecture, MindGANSizes
@@ -819,6 +820,24 @@ def test_doctor(cli, place, tmp_path, monkeypatch):
     )
     found = {check["name"]: check for check in document(cli("doctor", "--json"))["checks"]}["facenet-pytorch"]
     assert (found["state"], found["fact"]) == ("bad", "It is missing.") and "facenet" in found["remedy"]
+
+
+def test_doctor_names_each_thing_that_is_wrong_and_its_remedy(cli, place, tmp_path, monkeypatch):
+    lines = tmp_path / "requirements.txt"
+    lines.write_text("torch<1  # too old\n\nno-such-package>=2\nnumpy\n")
+    monkeypatch.setattr(system, "REQUIREMENTS", lines)
+    monkeypatch.setattr(system, "LITTLE_MEMORY", 1 << 60)
+    monkeypatch.setenv("MIND2MIND_HOME", str(lines / "home"))
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(tmp_path))
+    ill = cli("doctor", "--json")
+    found = {check["name"]: check for check in document(ill)["checks"]}
+    assert ill.exit_code == 1 and not document(ill)["ok"]
+    assert {name for name, check in found.items() if check["state"] == "bad"} == {
+        "torch", "no-such-package", "home", "models",
+    }  # fmt: skip
+    assert found["memory"]["state"] == "note" and found["numpy"]["remedy"] == ""
+    assert "out of range" in found["torch"]["fact"] and '"torch<1"' in found["torch"]["remedy"]
+    assert "missing" in found["no-such-package"]["fact"] and "MIND2MIND_HOME" in found["home"]["remedy"]
 
 
 def test_app(cli, monkeypatch):

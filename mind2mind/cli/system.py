@@ -98,12 +98,9 @@ def _checks() -> Iterator[Check]:
     """Everything that is looked at, and where there is a device what needs one."""
     yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     lines = (line.partition("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines())
-    for line in filter(None, lines):
-        name = re.split(r"[^\w.-]", line)[0]
-        yield _look(name, partial(_package, line, f'Run: {PIP} "{line}"'))
-    for name in OPTIONAL:
-        fix = f'make-data draws with it. Run: {PIP} -e ".[data]"'
-        yield _look(name, partial(_package, name, fix), otherwise="note")
+    for line in [*filter(None, lines), *OPTIONAL]:
+        otherwise: Literal["note", "bad"] = "note" if line in OPTIONAL else "bad"
+        yield _look(re.split(r"[^\w.-]", line)[0], partial(_package, line), otherwise)
     device = _look("device", _device)
     yield device
     if device.state == "bad":
@@ -137,11 +134,13 @@ def _look(name: str, find: Callable[[], str], otherwise: Literal["note", "bad"] 
         return Check(name, otherwise, f"{type(error).__name__}: {error}", f"Run: {PIP} -r requirements.txt")
 
 
-def _package(line: str, fix: str) -> str:
+def _package(line: str) -> str:
     """Its version, which satisfies this line of requirements.txt."""
     from packaging.requirements import Requirement
 
-    wanted = Requirement(line)
+    wanted, fix = Requirement(line), f'Run: {PIP} "{line}"'
+    if line in OPTIONAL:
+        fix = f'make-data draws with it. Run: {PIP} -e ".[data]"'
     try:
         version = metadata.version(wanted.name)
     except metadata.PackageNotFoundError as error:
