@@ -24,9 +24,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mind2mind import ui
-from mind2mind.cli import commands
+from mind2mind.cli import commands, system
 from mind2mind.cli import runs as following
-from mind2mind.cli import system
 from mind2mind.cli import terminal as common
 from mind2mind.cli.terminal import seeds_of
 from mind2mind.config import Architecture, MindGANSizes
