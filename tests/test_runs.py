@@ -66,7 +66,7 @@ def test_a_running_run_that_nobody_holds_was_interrupted(tmp_path):
     with run.hold():
         run.update(state="running")
         assert (run.state, is_held(run.lock)) == ("running", True)
-        run.request_stop()
+        run.stop_flag.touch()
         assert run.state == "stopping"
     assert (run.state, is_held(run.lock)) == ("interrupted", False)
     run.update(state="done")
@@ -180,7 +180,7 @@ def test_a_run_at_work_is_gone_at_once_and_erased_when_let_go(tmp_path):
     def work():
         with FileLock(run.lock):
             held.set()
-            while not run.stop_requested:
+            while not run.stop_flag.exists():
                 time.sleep(0.01)
 
     worker = threading.Thread(target=work)

@@ -329,7 +329,7 @@ class Runs:
             RunError: the run is not a prepared one, or the limits allow no more runs now.
         """
         gallery.give_back()  # what the encoding took; the training is in another process
-        chosen = named_recipe(recipe)
+        recipe = named_recipe(recipe)
         if seconds is None and steps is None:
             seconds = BUDGETS["Standard"].seconds
         if (seconds is not None and not 0 < seconds < 1e7) or (steps is not None and not 0 < steps < 1e8):
@@ -348,7 +348,7 @@ class Runs:
         return self._enqueue(
             run,
             (State.PREPARED,),
-            recipe=chosen,
+            recipe=recipe,
             seconds=seconds,
             steps=steps,
             seed=seed,
@@ -375,7 +375,7 @@ class Runs:
                     run.update(state=run.info.before, reason=Ending.STOPPED)
                     return
         if run.state.alive:
-            run.request_stop()
+            run.stop_flag.touch()
 
     def status(self, token: str) -> RunStatus:
         """Where a run stands. A queued one whose worker died gets another worker."""
@@ -496,7 +496,7 @@ class Runs:
                     state = State.INTERRUPTED
                 if state not in allowed:
                     raise RunError(f"The run is {state}.", _ADVICE[state])
-                run.request_stop(False)
+                run.stop_flag.unlink(missing_ok=True)
                 queued = {"state": State.QUEUED, "before": state, "queued_at": time.time()}
                 run.update(error=None, advice=None, fault=False, reason=None, **queued, **settings)
         return self.status(run.token)

@@ -209,7 +209,8 @@ class Run:
         self.codes, self.report = folder / CODES, folder / REPORT
         self.alignment = folder / "alignment"  # pictures before and after their faces were aligned
         self._json, self._metrics = folder / JSON, folder / METRICS
-        self._stop, self._discard = folder / "stop", folder / "discard"
+        self.stop_flag = folder / "stop"  # it is there while a stop is asked for
+        self._discard = folder / "discard"
         self._mark = self.home / QUEUE / folder.name if self.home else None
 
     @property
@@ -284,30 +285,20 @@ class Run:
         if state != State.RUNNING:
             return state
         if is_held(self.lock):
-            return State.STOPPING if self.stop_requested else State.RUNNING
+            return State.STOPPING if self.stop_flag.exists() else State.RUNNING
         state = self.info.state  # it may have ended between the two looks
         return State.INTERRUPTED if state == State.RUNNING else state
-
-    @property
-    def stop_requested(self) -> bool:
-        return self._stop.exists()
 
     @property
     def has_model(self) -> bool:
         """Whether there is a bundle to sample from."""
         return (self.bundle / "config.json").exists()
 
-    def request_stop(self, wanted: bool = True) -> None:
-        if wanted:
-            self._stop.touch()
-        else:
-            self._stop.unlink(missing_ok=True)
-
     def delete(self, timeout: float = 5.0) -> None:
         """Gone at once for everybody; a worker that is still at it erases the files when it lets go."""
         with contextlib.suppress(FileNotFoundError, RunError):  # its worker may erase it meanwhile
             self._discard.touch()
-            self.request_stop()
+            self.stop_flag.touch()
             with self.hold(timeout):
                 pass
             self.erase()
@@ -324,7 +315,7 @@ class Run:
             paths += [self._mark, self.home / LOOKS / _look_of(self.folder.name)]
         for name in _FOLDERS:
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        for path in [*paths, self._stop, self.lock, self._discard]:
+        for path in [*paths, self.stop_flag, self.lock, self._discard]:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):

@@ -57,7 +57,7 @@ def carry_out(run: Run, models: Catalogue) -> None:
     """Carries one queued run out to a final state; never raises for what goes wrong in it."""
     try:
         with run.hold(timeout=10), _logged(run):
-            if run.info.state == State.QUEUED and run.stop_requested:
+            if run.info.state == State.QUEUED and run.stop_flag.exists():
                 run.update(state=run.info.before, reason=Ending.STOPPED)
             elif run.info.state == State.QUEUED:
                 run.update(state=State.RUNNING)
@@ -147,14 +147,14 @@ def _bundle(run: Run, source: Model) -> bool:
 def _card(run: Run, source: Model, meta: dict[str, Any], judged: Originality) -> Card:
     """What was made and measured; `meta` is what the best generator's file says of it."""
     info, last = run.info, (run.metrics() or [{}])[-1]
-    title, rounded = info.title or "A transfer", {name: meta[name] for name in ("quality", "floor")}
+    title = info.title or "A transfer"
     numbers = {
         "pictures": info.found.count,
         "pictures_psnr": round(info.found.psnr_mean, 2),
         "best_step": meta["step"],
         "steps": max(meta["step"], last.get("step", 0), info.reached),
         "seconds": round(last.get("seconds", 0.0), 1),
-        **{name: None if value is None else round(value, 4) for name, value in rounded.items()},
+        **{name: meta[name] and round(meta[name], 4) for name in ("quality", "floor")},
         "recipe": meta["recipe"],
     }
     if judged.bound is not None:
@@ -182,7 +182,7 @@ class _Stopper:
     def __call__(self) -> bool:
         now = time.monotonic()
         if now - self.looked > STOP_SECONDS:
-            self.looked, self.stop = now, self.run.stop_requested
+            self.looked, self.stop = now, self.run.stop_flag.exists()
         return self.stop or now > self.end
 
 
@@ -192,13 +192,10 @@ def _logged(run: Run) -> Iterator[None]:
     handler = logging.FileHandler(run.log, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("mind2mind")
-    level = logger.level
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.setLevel(level)
         logger.removeHandler(handler)
         handler.close()
 
@@ -211,6 +208,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     be_modest()
     torch.set_num_threads(1)
+    logging.getLogger("mind2mind").setLevel(logging.INFO)
     if is_run(folder):
         carry_out(Run(folder), models_of(home_folder()))
     else:
