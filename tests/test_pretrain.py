@@ -26,6 +26,7 @@ from mind2mind.training.source import (
 from mind2mind.training.transfer import Progress
 
 TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
+CARD = Card(id="discs", title="Discs", knows="coloured discs", credit="us", licence="CC0")
 RECIPE = replace(PRETRAIN_DEFAULT, batch_size=8, warmup_steps=5)
 
 
@@ -95,7 +96,7 @@ def test_too_few_pictures_are_refused(tmp_path):
     for i, picture in enumerate(discs(15)):
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(tmp_path / f"{i:03d}.png")
     with pytest.raises(DataError, match="Only 15 pictures"):
-        list(make_source([tmp_path], TINY, RECIPE, tmp_path / "out", kimg=1))
+        list(make_source([tmp_path], TINY, RECIPE, tmp_path / "out", kimg=1, card=CARD))
 
 
 @pytest.mark.parametrize(
@@ -156,8 +157,7 @@ def test_from_a_folder_to_a_bundle(tmp_path):
     folder.mkdir()
     for i, picture in enumerate(discs(120)):
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{i:03d}.png")
-    card = Card(id="discs", title="Discs", knows="coloured discs", credit="us", licence="CC0")
-    events = list(make_source([folder], TINY, RECIPE, out, kimg=0.1, card=card, prior_steps=20))
+    events = list(make_source([folder], TINY, RECIPE, out, kimg=0.1, card=CARD, prior_steps=20))
     kinds = {type(event) for event in events}
     assert {Loading, PretrainProgress, Progress, Made} <= kinds
     model = load_source(out)
@@ -167,9 +167,9 @@ def test_from_a_folder_to_a_bundle(tmp_path):
     assert (out / "preview.png").exists()
     assert not (out / "samples.png").exists()  # F is not trained
     with pytest.raises(ConfigError, match="length"):
-        make_source([folder], TINY, RECIPE, out)
+        make_source([folder], TINY, RECIPE, out, card=CARD)
     with pytest.raises(TrainingError, match="no checkpoint"):  # at the call, before any picture is read
-        make_source([folder], TINY, RECIPE, tmp_path / "new", kimg=1, resume=True)
+        make_source([folder], TINY, RECIPE, tmp_path / "new", kimg=1, resume=True, card=CARD)
 
 
 def test_a_training_may_begin_with_a_source(tmp_path):
@@ -177,13 +177,17 @@ def test_a_training_may_begin_with_a_source(tmp_path):
     folder.mkdir()
     for i, picture in enumerate(discs(40)):
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{i:03d}.png")
-    list(make_source([folder], TINY, RECIPE, first, kimg=1.6, prior_steps=20))
+    list(make_source([folder], TINY, RECIPE, first, kimg=1.6, prior_steps=20, card=CARD))
     # one step at a rate of nothing: what comes out is what went in
     still = replace(RECIPE, learning_rate=1e-12)
-    *_, made = make_source([folder], TINY, still, second, kimg=0.008, prior_steps=20, start=first, seed=5)
+    *_, made = make_source(
+        [folder], TINY, still, second, kimg=0.008, prior_steps=20, start=first, seed=5, card=CARD
+    )
     before, after = (load_source(path).alae.encoder.state_dict() for path in (first, second))
     for name, value in before.items():
         assert torch.allclose(after[name], value, atol=1e-4), name
-    assert made.card.numbers["started_from"] == "first (1.6 kimg)"
+    assert made.card.numbers["started_from"] == "discs (1.6 kimg)"
     with pytest.raises(ConfigError, match="another architecture"):
-        make_source([folder], replace(TINY, latent_size=8), still, tmp_path / "third", kimg=1, start=first)
+        make_source(
+            [folder], replace(TINY, latent_size=8), still, tmp_path / "third", kimg=1, start=first, card=CARD
+        )

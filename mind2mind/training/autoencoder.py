@@ -59,9 +59,7 @@ class Trainee(ABC):
     """
 
     losses: Sequence[str]  # names of what `advance` returns
-    parts: Sequence[
-        str
-    ]  # patterns of the parameters that move, an optimiser for each; their average comes of it
+    parts: Sequence[str]  # patterns of the parameters that move, with an optimiser for each
     recipe: SourceRecipe
     fixed: Sequence[str] = ("recipe", "architecture", "seed", "length")  # what a resumed training has to have
 

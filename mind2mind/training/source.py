@@ -23,6 +23,7 @@ from mind2mind.config import (
     PRIOR_STEPS,
     Architecture,
     PaperRecipe,
+    PretrainRecipe,
     SourceRecipe,
     batch_of,
     size_text,
@@ -41,6 +42,7 @@ from mind2mind.training.adversarial import AdversarialTrainee
 from mind2mind.training.autoencoder import PixelTrainee, Trainee
 from mind2mind.training.transfer import Progress, exported, train
 
+TRAINEES: dict[type, type[Trainee]] = {PretrainRecipe: PixelTrainee, PaperRecipe: AdversarialTrainee}
 CHECKPOINT = "last.safetensors"
 FEWEST_PICTURES = 16
 SHOWN = 32  # held-out pictures and samples in a preview
@@ -103,7 +105,7 @@ def make_source(
     resume: bool = False,
     start: Path | None = None,
     device: str | torch.device = "cpu",
-    card: Card | None = None,
+    card: Card,
     prior_steps: int = PRIOR_STEPS,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[MakeEvent]:
@@ -120,7 +122,7 @@ def make_source(
         kimg, minutes: how long, exactly one of them; minutes become thousands of pictures in a warm-up, once: a
             training that is resumed keeps them.
         start: the bundle of a source of this architecture whose weights the training begins with.
-        card: what to tell of the model; None takes its name from `out`.
+        card: what to tell of the model; its numbers are added.
         prior_steps: generator steps of the MindGAN that stands in for F where the recipe does not train it.
 
     Raises:
@@ -137,7 +139,6 @@ def make_source(
         )
     if not resume and any((out / name).exists() for name in (CHECKPOINT, WEIGHTS)):
         raise RunError(f"There is already a training in {out}.", "Resume it, or choose another folder.")
-    card = card or Card(id=out.name, title=out.name, knows="what it was trained on", credit="", licence="")
     alae, numbers = new_alae(architecture, seed), dict[str, Any]()
     if start:
         begun = load_source(start)
@@ -170,17 +171,17 @@ def make_source(
         if seen is None:
             return
         alae.eval()
-        known = numbers | {"kimg": seen, "training_pictures": len(training)}
-        told, prior = card, None
+        numbers.update(kimg=seen, training_pictures=len(training))
+        prior, notes = None, card.notes
         if not recipe.trains_f:
             w = codes.of_pixels(alae, training[:PRIOR_CODES])
             alae.w_avg.copy_(w.mean(dim=0))
             events = train(w, PRIOR, prior_steps, out / "prior", seed=seed, device=device)
             yield from (event for event in events if isinstance(event, Progress))
             prior, _, _ = exported(out / "prior")
-            known["prior_steps"] = prior_steps
-            told = replace(told, notes=told.notes or STAND_IN)
-        told = replace(told, numbers=known | card_numbers(alae, training, held_out) | told.numbers)
+            numbers["prior_steps"], notes = prior_steps, notes or STAND_IN
+        numbers.update(card_numbers(alae, training, held_out) | card.numbers)
+        told = replace(card, notes=notes, numbers=numbers)
         save_source(out, alae, told, prior=prior, refinements=recipe.refinements)
         save_sheet(load_source(out, device), out / PREVIEW)
         yield Made(out, told)
@@ -277,7 +278,7 @@ def pretrain(
             last checkpoint is kept).
     """
     total, every = max(1, round(total_kimg * 1000)), max(1, round(log_every * 1000))
-    trainee = _trainee(alae, recipe, seed, total)
+    trainee = TRAINEES[type(recipe)](alae, recipe, seed, total)
     if resume:
         trainee.load(out / CHECKPOINT)
 
@@ -323,7 +324,7 @@ def kimg_for(alae: ALAE, pictures: Tensor, recipe: SourceRecipe, minutes: float)
     Every stage of the training is tried, for about TRIED_SECONDS in all or for TRIED_STEPS each, but at least
     for one step after a first that is not counted.
     """
-    trainee = _trainee(alae, recipe, 0, 10**9)
+    trainee = TRAINEES[type(recipe)](alae, recipe, 0, 10**9)
     stages = [share for share, _ in trainee.stages()]
     seconds = 0.0  # that one picture takes, on average over the stages
     for i, share in enumerate(stages):
@@ -342,13 +343,6 @@ def kimg_for(alae: ALAE, pictures: Tensor, recipe: SourceRecipe, minutes: float)
 def kept_kimg(out: Path) -> float | None:
     """Thousands of pictures that the checkpoint in `out` has seen; None where there is none."""
     return float(read_meta(out / CHECKPOINT)["kimg"]) if (out / CHECKPOINT).exists() else None
-
-
-def _trainee(alae: ALAE, recipe: SourceRecipe, seed: int, total: int) -> Trainee:
-    """What trains the network by this recipe, on `total` pictures."""
-    if isinstance(recipe, PaperRecipe):
-        return AdversarialTrainee(alae, recipe, seed, total)
-    return PixelTrainee(alae, recipe, seed, total)
 
 
 @torch.no_grad()
