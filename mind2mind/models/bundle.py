@@ -64,6 +64,9 @@ class ModelInfo(Card):
 
     architecture: Architecture | None = None  # None for a transfer, which draws as its source does
     needs: str | None = None  # the source that a transfer draws with, "" if it names none; None for a source
+    needs_hash: str = ""  # by which the transfer knows it, "" if it does not
+    refinements: int = 0  # of each sample's code, for a source
+    earlier_hashes: frozenset[str] = frozenset()  # by which records of before know a source
     folder: Path = Path()  # of one that is here
 
     @property
@@ -94,11 +97,6 @@ def describe(folder: Path, kind: Kind | None = None) -> ModelInfo:
         WeightsError: there is no bundle (of this `kind`), or its config.json is damaged, or of another program
             or version.
     """
-    return _read(folder, kind)[0]
-
-
-def _read(folder: Path, kind: Kind | None) -> tuple[ModelInfo, dict[str, Any]]:
-    """The same with all of config.json."""
     try:
         config = read_json(folder / CONFIG)
     except DataError as error:
@@ -114,23 +112,25 @@ def _read(folder: Path, kind: Kind | None) -> tuple[ModelInfo, dict[str, Any]]:
         fix = "Give the one that is asked for: a transfer opens with its source, a source by itself."
         raise WeightsError(f"{folder} holds a {found}, not a {kind}.", fix)
     try:
-        made_on = config.get("source")
-        named = _line(made_on.get("id", ""))[:LONGEST] if isinstance(made_on, dict) else ""
-        is_source = found == "source"
+        made_on, is_source = config.get("source"), found == "source"
+        made_on = made_on if isinstance(made_on, dict) else {}
         info = ModelInfo(
             **{name: _line(config[name]) for name in ("id", "title", "knows", "credit", "licence")},
             numbers=dict(config.get("numbers", {})),
             notes=str(config.get("notes", "")),
             crop=config.get("crop", "centre"),
             architecture=Architecture.from_dict(config["architecture"]) if is_source else None,
-            needs=None if is_source else named,
+            needs=None if is_source else _line(made_on.get("id", ""))[:LONGEST],
+            needs_hash=str(made_on.get("hash", "")),
+            refinements=min(max(0, int(config.get("refinements", 0))), MOST_REFINEMENTS),
+            earlier_hashes=frozenset(map(str, config.get("earlier_hashes", []))),
             folder=folder,
         )
         if max(len(info.id), len(info.title)) > LONGEST or info.crop not in get_args(Crop):
             raise ValueError("its id, title or crop makes no sense")
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise WeightsError(f"{folder / CONFIG} is damaged: {error}.", AGAIN) from error
-    return info, config
+    return info
 
 
 def _line(value: object) -> str:
@@ -181,7 +181,7 @@ def rename(folder: Path, title: str) -> None:
     Raises:
         WeightsError: there is no transfer in `folder`, or its config.json is damaged.
     """
-    card, config = _read(folder, "transfer")
+    card, config = describe(folder, "transfer"), read_json(folder / CONFIG)
     rest = {name: config[name] for name in ("sizes", "source", "extra")}
     _write(folder, "transfer", replace(card, title=title, id=slug(title)), rest, _transfer_settings(rest))
 
@@ -342,16 +342,13 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
     Raises:
         WeightsError: the bundle is incomplete, damaged, or its weights do not fit its architecture.
     """
-    info, config = _read(folder, "source")
+    info = describe(folder, "source")
     assert info.architecture is not None  # a source has one
     tensors, _ = load_tensors(folder / WEIGHTS)
     prior = _generator(tensors, "prior.", folder, device)
     with torch.device("meta"):
         alae = ALAE(info.architecture)
     fill(alae, tensors, str(folder), device, AGAIN)
-    refinements, earlier = config.get("refinements", 0), config.get("earlier_hashes", [])
-    if not isinstance(refinements, int) or not isinstance(earlier, list):
-        raise WeightsError(f"{folder / CONFIG} is damaged.", AGAIN)
     digest = sha256(folder / WEIGHTS)  # by which sources were known before
     return Model(
         card=info,
@@ -364,8 +361,8 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
         w_avg=alae.w_avg,
         source_id=info.id,
         source_hash=identity(alae),
-        earlier_hashes=frozenset([*map(str, earlier), digest]),
-        refinements=min(max(0, refinements), MOST_REFINEMENTS),
+        earlier_hashes=info.earlier_hashes | {digest},
+        refinements=info.refinements,
     )
 
 
@@ -406,19 +403,18 @@ def load_transfer(folder: Path, source: Model) -> Model:
     Raises:
         WeightsError: the bundle is incomplete or damaged, or was made on another source.
     """
-    info, config = _read(folder, "transfer")
+    info = describe(folder, "transfer")
     tensors, _ = load_tensors(folder / WEIGHTS)
     g, w_avg = _generator(tensors, "g.", folder, source.w_avg.device), tensors.get("w_avg")
     z_dim, *_, size = widths_of(g.state_dict()) if g else (0, 0)
     if g is None or w_avg is None or w_avg.shape != (size,) or not w_avg.isfinite().all():
         raise WeightsError(f"{folder / WEIGHTS} holds no transfer.", AGAIN)
-    made_on = config.get("source")
-    made_on = str(made_on.get("hash", "")) if isinstance(made_on, dict) else ""  # "" where it is not known
     fits = source.kind == "source" and size == source.alae.architecture.latent_size
-    if not fits or (made_on and not source.is_on(made_on)):
+    if not fits or (info.needs_hash and not source.is_on(info.needs_hash)):
+        known = info.needs_hash[:12] or "hash not recorded"
         raise WeightsError(
             f"{folder} was made on the source '{info.needs or f'of latent size {size}'}' "
-            f"({made_on[:12] or 'hash not recorded'}), not on '{source.card.id}' ({source.source_hash[:12]}).",
+            f"({known}), not on '{source.card.id}' ({source.source_hash[:12]}).",
             "Open it with the source it was made on, or train it again on this one.",
         )
     w_avg = w_avg.to(source.w_avg).expand(source.w_avg.shape)
