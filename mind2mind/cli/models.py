@@ -21,7 +21,6 @@ COLLECTIONS = {
     "kmnist": "Kuzushiji-MNIST's letters",
 }
 OF_TOON, OF_OTHERS = ("domain", "size", "seed"), ("split", "classes", "skip", "from")  # options of make-data
-TOON_HEADS = 200
 PRETRAIN_RECIPE_HELP = (
     "default learns to rebuild, at full size from the start; paper is ALAE's own adversarial training, which also "
     "learns to sample. It grows from 4 px, and each size gets the share of all pictures that the published "
@@ -238,7 +237,7 @@ def make_data(
     lines = out / "attributes.jsonl"
     document = {"folder": out, "attributes": lines}
     if collection == "toon":
-        steps, credit = make.toon(domain, count or TOON_HEADS, size, seed, out), make.CREDIT
+        steps, credit = make.toon(domain, count or 200, size, seed, out), make.CREDIT
     else:
         labels = [] if classes is None else make.labels_of(collection, classes)
         if source is None:

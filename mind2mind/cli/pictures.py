@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 16  # when --count is left out
 IN_GRID = 64  # pictures of a grid, at most
-FRAMES = 60
-FRAMES_PER_SECOND = 24
 Last = TypeVar("Last", bound="Encoding | Prepared")
 
 
@@ -68,7 +66,7 @@ def sample(
 def interpolate(
     endpoints: Annotated[list[str], Argument(metavar="A B C", help="Two or more, each a seed or a picture.")],
     model: terminal.Model,
-    frames: Annotated[int, Option(min=2, max=10_000, help="How many frames in all.")] = FRAMES,
+    frames: Annotated[int, Option(min=2, max=10_000, help="How many frames in all.")] = 60,
     psi: terminal.Psi = 1.0,
     noise: terminal.Noise = "none",
     loop: Annotated[bool, Option("--loop", help="Back to the first at the end.")] = False,
@@ -90,7 +88,7 @@ def interpolate(
     studio = terminal.studio()
     walk = studio.draw.interpolate(model, ends, frames=frames, psi=psi, noise=noise, loop=loop)
     out.parent.mkdir(parents=True, exist_ok=True)
-    studio.draw.save_clip(terminal.tracked(walk, "Drawing", frames), out, FRAMES_PER_SECOND)
+    studio.draw.save_clip(terminal.tracked(walk, "Drawing", frames), out)
     document = {"model": model, "ends": endpoints, "frames": frames, "psi": psi, "noise": noise, "path": out}
     return Result(document, [out])
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 STOPPED = 130
 HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
-STOPPING = "Stopping: waiting until the work is saved. Ctrl-C once more leaves at once."
 MOST_SEEDS = 100_000
 HELP = """Mind2Mind turns a folder of pictures into a generator of new pictures like them.
 
@@ -189,7 +188,7 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
     def ask(number: int, frame: Any) -> None:
         if not asked.is_set():
             asked.set()
-            note(STOPPING)
+            note("Stopping: waiting until the work is saved. Ctrl-C once more leaves at once.")
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
