@@ -240,6 +240,27 @@ def test_an_edited_run_json_is_told_of(tmp_path, edited):
         _ = Run(tmp_path).info
 
 
+def test_what_is_written_is_read_back_and_what_makes_no_sense_is_told_of(tmp_path):
+    found = replace(INFO.found, near=(("b.png", "a.png"),), scores={"a.png": (9.0, 0.5)}, excluded=("b.png",))
+    run = made(tmp_path, found=found, recipe=DEFAULT, state=State.STOPPED)
+    assert replace(run.info, updated=0.0, bytes=None) == replace(
+        INFO, found=found, recipe=DEFAULT, state=State.STOPPED, created=run.info.created
+    )
+    told = json.loads((run.folder / "run.json").read_text())
+    for wrong in (
+        {"state": "asleep"},
+        {"found": told["found"] | {"verdict": "splendid"}},
+        {"found": {}},
+        {"recipe": told["recipe"] | {"batch_size": -1}},
+        {"steps": "many"},
+    ):
+        (run.folder / "run.json").write_text(json.dumps(told | wrong))
+        with pytest.raises(RunError, match="damaged"):
+            _ = run.info
+    (run.folder / "run.json").write_text(json.dumps(told | {"of a later time": 1}))
+    assert run.info.state is State.STOPPED
+
+
 def test_a_folder_with_other_files_is_no_place_for_a_run(tmp_path):
     Run(tmp_path).check_free()
     (tmp_path / "report.json").write_text("mine")

@@ -502,10 +502,7 @@ class Runs:
         return self.status(run.token)
 
     def _check_limits(self, run: Run) -> None:
-        limits = self.limits
-        if limits.queue is None and limits.runs_per_visitor is None:
-            return
-        info, queued, own, near = run.info, 0, 0, 0
+        limits, info, queued, own, near = self.limits, run.info, 0, 0, 0
         for other, known in in_hand(self.home):
             with contextlib.suppress(RunError, DataError):  # deleted meanwhile
                 state = other.state
