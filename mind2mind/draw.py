@@ -175,8 +175,8 @@ def save_clip(frames: Iterable[Image.Image], path: Path, fps: float = 24) -> Non
         ConfigError: the ending is none of ours.
         DataError: there is no frame, or the file cannot be written.
     """
-    ending = path.suffix.lower()
-    if ending not in (*ENDINGS, "") and not path.is_dir():
+    ending = "" if path.is_dir() else path.suffix.lower()
+    if ending not in (*ENDINGS, ""):
         fix = f"Choose {', '.join(ENDINGS)} or a folder for its frames."
         raise ConfigError(f"A clip cannot be written as {ending}.", fix)
     colour = (frame.convert("RGB") for frame in frames)
@@ -184,7 +184,7 @@ def save_clip(frames: Iterable[Image.Image], path: Path, fps: float = 24) -> Non
     if first is None:
         raise DataError("A clip without a frame cannot be written.", "Ask for one frame or more.")
     stream: Iterator[Image.Image] = itertools.chain([first], colour)
-    if ending not in ENDINGS or path.is_dir():
+    if not ending:
         _save_folder(stream, path)
         return
     with atomic(path) as temporary:

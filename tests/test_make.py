@@ -121,7 +121,7 @@ def test_targets_are_what_their_names_say():
 
 @drawn
 def test_the_command_writes_pictures_and_their_attributes(tmp_path):
-    assert list(make.toon("bearded", 3, 32, 40, tmp_path, processes=1)) == [(1, 3), (2, 3), (3, 3)]
+    assert list(make.toon("bearded", 3, 32, 40, tmp_path)) == [(1, 3), (2, 3), (3, 3)]
     rows = [json.loads(line) for line in (tmp_path / "attributes.jsonl").read_text().splitlines()]
     assert [row["seed"] for row in rows] == [40, 41, 42]
     for row in rows:
@@ -136,7 +136,7 @@ def test_the_command_writes_pictures_and_their_attributes(tmp_path):
 def test_a_folder_that_holds_pictures_is_left_alone(tmp_path, name):
     (tmp_path / name).write_text("precious")
     with pytest.raises(DataError, match="already holds"):
-        make.toon("bearded", 3, 32, 40, tmp_path, processes=1)  # at the call
+        make.toon("bearded", 3, 32, 40, tmp_path)  # at the call
     assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
 
 

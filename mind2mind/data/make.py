@@ -186,9 +186,7 @@ def _renderer() -> tuple[Any, Any, Any]:
     return Avatar, Style(json.loads(style.read_text())), svg_to_bytes
 
 
-def toon(
-    domain: str, count: int, size: int, seed: int, out: Path, processes: int = 2
-) -> Iterator[tuple[int, int]]:
+def toon(domain: str, count: int, size: int, seed: int, out: Path) -> Iterator[tuple[int, int]]:
     """Writes `count` PNGs and `attributes.jsonl` (one JSON object a picture) into `out`; yields (done, of how many).
 
     Picture i is face number seed + i of the domain.
@@ -201,7 +199,7 @@ def toon(
     check_empty(out)
 
     def drawn() -> Iterator[dict[str, Any]]:
-        with ProcessPoolExecutor(processes) as pool:
+        with ProcessPoolExecutor(2) as pool:
             seeds = range(seed, seed + count)
             yield from pool.map(partial(_draw_one, out, domain, size), seeds, chunksize=32)
 

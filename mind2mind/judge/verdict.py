@@ -164,9 +164,7 @@ class Originality(NamedTuple):
     @property
     def warning(self) -> bool:
         """Whether the generator repeats its originals."""
-        return self.bound is not None and self.share >= min(
-            1.0, max(WARN_FROM, WARN_FROM_FEW / self.originals)
-        )
+        return self.bound is not None and self.share >= max(WARN_FROM, WARN_FROM_FEW / self.originals)
 
     @property
     def told(self) -> str:
