@@ -118,7 +118,7 @@ def judged(studio, images, folder: Path):
     for i, image in enumerate(images):
         image.save(folder / f"{i:03d}.png")
     *_, last = studio.runs.encode([folder], "toon64")
-    return last
+    return last.found
 
 
 def of_style(name: str, count: int = 20):
