@@ -90,6 +90,8 @@ def test_start_and_stop(page, tmp_path):
     assert page.studio.runs.status(stored["token"]).state == "prepared"
     again = tab.training.show_run(Visit.of(stored))  # it can be started once more
     assert again[tab.steps.parts["train"]].visible and not again[tab.steps.clock].active
+    guest = Visit.of(None).at(page.studio.runs.status(stored["token"]).look)  # but not by whoever only looks
+    assert not tab.training.show_run(guest)[tab.steps.parts["train"]].visible
     tab.shelf.delete_shown(Visit.of(stored))
 
 

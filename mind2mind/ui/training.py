@@ -82,6 +82,10 @@ class Steps:
         seen = {part: gr.Column(visible=name in names) for name, part in self.parts.items()}
         return seen | {self.jump: JUMP if live else "", self.clock: gr.Timer(active=live)}
 
+    def ready(self, owned: bool) -> Updates:
+        """Shows a set that waits for its start; whoever only looks at it cannot start it."""
+        return self.only("check", "train") if owned else self.only("check")
+
     @property
     def unchanged(self) -> Updates:
         """What a handler gives that changes nothing; Gradio takes an empty dictionary for a mistake."""
@@ -296,7 +300,7 @@ class Training:
         if status is None:  # deleted, here or on another page
             return self.steps.only() | {self.steps.message: deleted(self.studio.public)}
         # one that was taken out of the queue can be started again
-        return self.steps.only("check", "train") if status.state == State.PREPARED else self._shown(status)
+        return self.steps.ready(status.owned) if status.state == State.PREPARED else self._shown(status)
 
     def _shown(self, status: RunStatus) -> Updates:
         stoppable, asked = status.state.alive and status.owned, status.state == State.STOPPING

@@ -591,4 +591,4 @@ class TransferTab:
         known |= self.pictures.shown(prepared, waiting and status.owned)
         if not waiting:
             return known | self.training.watch(visit, status)
-        return known | self.steps.only(*(("check", "train") if status.owned else ("check",)))
+        return known | self.steps.ready(status.owned)
