@@ -166,6 +166,18 @@ def test_whoever_has_the_link_of_the_page_sees_the_run_and_can_change_nothing(pa
     assert page.studio.runs.status(visit.token).title == "My ducks"
 
 
+def test_what_a_guest_has_made_of_a_run_goes_with_it(page, pictures):
+    tab = page.transfer
+    for delete in (tab.shelf.delete_shown, tab.shelf.delete_all):
+        visit = trained(page, pictures, Visit.of(None), steps=3)
+        guest = Visit.of(None).at(page.studio.runs.status(visit.token).look)
+        before = made(page)
+        tab.result.filmed(guest)
+        assert len(made(page)) == len(before) + 1
+        delete(visit)
+        assert made(page) == before
+
+
 # The list
 
 

@@ -116,8 +116,10 @@ class Shelf:
 
     def _delete(self, visit: Visit, token: str) -> Updates:
         """At once and with everything in it; a page that shows it turns away."""
+        looks = self.studio.runs.status(token).look
         self.studio.runs.delete(token)
-        forget_made(token)
+        for ref in filter(None, (token, looks)):  # the film that a guest has made goes, too
+            forget_made(ref)
         seen, left = {}, visit.forgetting(token)
         if token == visit.token:
             seen, left = self.steps.only() | {self.steps.message: deleted(self.studio.public)}, left.at(None)
@@ -132,9 +134,10 @@ class Shelf:
 
     def delete_all(self, visit: Visit) -> Updates:
         """Deletes all of the visitor's runs and opened models; the browser then remembers nothing of them."""
-        tokens = {*visit.models, *(entry.token for entry in self.studio.runs.list(visit.visitor))}
+        entries = self.studio.runs.list(visit.visitor)
+        tokens = {*visit.models, *(token for entry in entries for token in (entry.token, entry.look))}
         count = self.studio.runs.delete_all(visit.visitor, visit.models)
-        for token in tokens:
+        for token in filter(None, tokens):
             forget_made(token)
         what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."
         said = deleted(self.studio.public, what if count else "There was nothing to delete.")
