@@ -458,7 +458,7 @@ def test_on_zerogpu_every_network_runs_in_a_gpu_call(tmp_path):
     command = [sys.executable, "-c", ON_ZEROGPU, str(bad), *uploads(tmp_path / "in")]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    for name in ("draw", "slide", "show", "save", "_encode", "preview", "_harvest", "comparison", "encode"):
+    for name in ("draw", "slide", "show", "save", "read", "preview", "_harvest", "comparison", "encode"):
         assert f"'{name}': 60" in done.stdout
 
 

@@ -19,7 +19,7 @@ import gradio as gr
 from mind2mind.config import BUDGETS, RECIPES
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.errors import Mind2MindError, RunError, one_of
-from mind2mind.runs.prepared import Encoding, Prepared
+from mind2mind.runs.prepared import Encoding
 from mind2mind.studio import Studio
 from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoints
 from mind2mind.ui.shared import (
@@ -33,6 +33,7 @@ from mind2mind.ui.shared import (
     is_key,
     known_ref,
     on,
+    reader,
     save_pictures,
     uploaded,
     whole,
@@ -64,7 +65,7 @@ class Api:
 
     def __init__(self, studio: Studio, interpolate: InterpolateTab) -> None:
         self.studio, self.save_clip = studio, interpolate.save
-        self._reader, self._harvester = gpu(self._read, check_seconds), gpu(self._harvest)
+        self.read, self.harvest = reader(studio), gpu(self._harvest)
         with gr.Column(visible=False):
             report, gallery, file = gr.JSON(), gr.Gallery(format="png"), gr.File()
             self._add(self.sample, gallery, network=True)
@@ -198,8 +199,10 @@ class Api:
         budget = {"seconds": None if steps else whole("seconds", seconds, 1, MOST_SECONDS)}
         budget["steps"] = whole("steps", steps, 1, MOST_STEPS) if steps else None
         drawn, ref = checked_seed(seed), known_ref(self.studio, model)
-        for event in self._reader(uploaded(pictures), ref, crop or None, *_caller(request, visitor)):
-            if not isinstance(event, Prepared):
+        caller, address = _caller(request, visitor)
+        new = {"crop": crop or None, "visitor": caller, "address": address, "title": "By the API"}
+        for event in self.read(uploaded(pictures), ref, **new):
+            if isinstance(event, EncodeProgress):
                 yield {"state": "reading", "done": event.done, "total": event.total}
                 continue
             try:
@@ -242,7 +245,7 @@ class Api:
         Returns:
             Where it stands: soon stopped, and then /result has its model.
         """
-        self.status(token)
+        self.status(token)  # it tells what is no token
         self.studio.runs.stop(token)
         return self.status(token)
 
@@ -257,15 +260,8 @@ class Api:
             how far the nearest of yours is (0 is a copy; two of yours are about 1.4 apart).
         """
         standing = self.status(token)
-        pictures, bundle, nearest = self._harvester(token)
+        pictures, bundle, nearest = self.harvest(token)
         return pictures, bundle, standing | {"nearest": nearest}
-
-    def _read(
-        self, paths: list[Any], ref: str, crop: Any, visitor: str, address: str | None = None
-    ) -> Iterator[EncodeProgress | Prepared]:
-        yield from self.studio.runs.prepare(
-            paths, ref, crop=crop, visitor=visitor, address=address, title="By the API"
-        )
 
     def _harvest(self, token: str) -> tuple[list[str], str, list[float]]:
         found = self.studio.runs.result(token, range(MOST_PICTURES))

@@ -119,6 +119,15 @@ def check_seconds(pictures: Any, *_: Any, **__: Any) -> int:
     return CHECK_SECONDS if size > CHECK_BYTES else SECONDS
 
 
+def reader(studio: Studio) -> Callable[..., Iterator[Any]]:
+    """Reads pictures into a new run as `Runs.prepare` does, or adds them to the one of `token`."""
+
+    def read(paths: Sequence[Path], ref: str, *, token: str | None = None, **new: Any) -> Iterator[Any]:
+        yield from studio.runs.add(token, paths) if token else studio.runs.prepare(paths, ref, **new)
+
+    return gpu(read, check_seconds)
+
+
 # --- Events, and what goes wrong in them.
 
 MODEL_WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 2}  # calls that run a network

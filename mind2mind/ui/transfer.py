@@ -36,7 +36,6 @@ from mind2mind.ui.shared import (
     brief,
     captioned,
     check_consent,
-    check_seconds,
     clock,
     cost_of,
     gpu,
@@ -47,6 +46,7 @@ from mind2mind.ui.shared import (
     on_zerogpu,
     pairs,
     plural,
+    reader,
     uploaded,
     wall,
 )
@@ -241,7 +241,7 @@ class Pictures:
         self.steps, self.studio = steps, steps.studio
         self.sources = {m.id: m for m in self.studio.models.list() if m.kind == "source"}
         self.examples = examples(models=self.sources)
-        self.encode, self.comparison = gpu(self._encode, check_seconds), gpu(self.studio.runs.comparison)
+        self.read, self.comparison = reader(self.studio), gpu(self.studio.runs.comparison)
 
     def build(self) -> None:
         """Step 1."""
@@ -407,7 +407,8 @@ class Pictures:
         before = added if token else []
         yield {message: note("Reading the pictures …"), **self.steps.only()}
         try:
-            for event in self.encode(paths, ref, crop, visit.visitor, title, token):
+            new = {"crop": crop, "visitor": visit.visitor, "title": title}
+            for event in self.read(paths, ref, token=token, **new):
                 if isinstance(event, EncodeProgress):
                     yield {message: read_so_far(event, cost)}
                     continue
@@ -419,13 +420,6 @@ class Pictures:
         except (Mind2MindError, gr.Error):  # what was there before is there still
             yield self.steps.only(*(("check", "train") if present else ())) | {message: ""}
             raise
-
-    def _encode(
-        self, paths: Sequence[Path], ref: str, crop: Any, visitor: str, title: str, token: str | None
-    ) -> Iterator[EncodeProgress | Prepared]:
-        runs = self.studio.runs
-        new = {"crop": crop, "visitor": visitor, "title": title}
-        yield from runs.add(token, paths) if token else runs.prepare(paths, ref, **new)
 
     # What the model makes of them
 
