@@ -20,7 +20,7 @@ from mind2mind.models.catalogue import Converting, Downloaded, Event
 from mind2mind.models.fetch import Downloading
 from mind2mind.models.hub import Remote
 from mind2mind.studio import Studio
-from mind2mind.ui.shared import bar, boxed, knowledge, linked, note, on
+from mind2mind.ui.shared import bar, boxed, knowledge, note, on
 
 SIDE = 320  # pixels of a preview on its card
 KINDS = {"source": "source model", "transfer": "transfer"}
@@ -42,13 +42,13 @@ def card(model: ModelInfo) -> str:
         picture, needs = _picture(model), ""
         size = size_text(sum(path.stat().st_size for path in model.folder.glob("*") if path.is_file()))
     pixels = f"{model.resolution} x {model.resolution} pixels" if model.resolution else ""
-    facts = " · ".join(html.escape(fact) for fact in (KINDS[model.kind], pixels, size, needs) if fact)
-    licence = "" if model.licence in model.credit else f" Licence: {linked(model.licence)}."
+    facts = " · ".join(fact for fact in (f"`{model.id}`", KINDS[model.kind], pixels, size, needs) if fact)
+    licence = "" if model.licence in model.credit else f" Licence: {model.licence}."
+    credit = f"Credit: {model.credit.rstrip('.')}.{licence}"
     return (
         f'<article class="m2m-card">{picture}<div><h3>{html.escape(model.title)}</h3>'
         f"<p>Knows {knowledge(model)}.</p>"
-        f'<p class="m2m-note"><code>{html.escape(model.id)}</code> · {facts}</p>'
-        f'<p class="m2m-note">Credit: {linked(model.credit.rstrip("."))}.{licence}</p>{_more(model)}</div></article>'
+        f"{note(facts, credit)}{_more(model)}</div></article>"
     )
 
 
@@ -57,14 +57,11 @@ def _more(model: ModelInfo) -> str:
         f"<tr><th>{html.escape(str(name).replace('_', ' '))}</th><td>{html.escape(str(value))}</td></tr>"
         for name, value in model.numbers.items()
     )
-    notes = "".join(f"<p>{linked(part)}</p>" for part in model.notes.split("\n\n") if part)
-    if not rows and not notes:
+    if not rows and not model.notes:
         return ""
-    title, table = "Numbers and notes" if rows else "Notes", f"<table>{rows}</table>" if rows else ""
-    return (
-        f'<details><summary>{title}</summary><div class="m2m-table">{table}</div>'
-        f'<div class="m2m-note">{notes}</div></details>'
-    )
+    title, notes = "Numbers and notes" if rows else "Notes", note(*model.notes.split("\n\n"))
+    table = f'<div class="m2m-table"><table>{rows}</table></div>'
+    return f"<details><summary>{title}</summary>{table}{notes}</details>"
 
 
 def _picture(model: ModelInfo) -> str:
