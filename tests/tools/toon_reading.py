@@ -47,7 +47,7 @@ from mind2mind.studio import Studio
 # `make_data.render` draws a face anew each time, some 80 a second. To ask which of the faces a picture
 # shows, thousands are needed: here every part (a hair style in one colour, a mouth ...) is rendered by the
 # same renderer alone, on nothing, and kept; a face is its nine layers laid over its background. That equals
-# the rendered face to within a few levels of 255 (tests/test_toon_reading.py). Needs the extra `data`.
+# the rendered face to within a few levels of 255 (tests/tools/test_toon_reading.py). Needs the extra `data`.
 
 LAYERS = ("rear_hair", "body", "head", "clothes", "mouth", "beard", "eyes", "eyebrows", "hair")  # upwards
 COLOUR_OF = {  # what else than its variant a layer depends on

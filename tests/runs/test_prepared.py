@@ -94,7 +94,7 @@ def test_a_started_run_keeps_its_pictures(studio, tmp_path):
 
 def test_a_set_of_an_older_version_grows_and_shows_its_thumbnails(tmp_path):
     """Its file of codes holds the thumbnails."""
-    there = Path(__file__).parent / "homes/v1"
+    there = Path(__file__).parents[1] / "homes/v1"
     shutil.copytree(there, tmp_path / "v1")
     token = json.loads((there / "tokens.json").read_text())["prepared"]
     studio = Studio("cpu", tmp_path / "v1/home", weights=tmp_path / "v1/weights")

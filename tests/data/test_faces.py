@@ -25,7 +25,7 @@ from mind2mind.errors import DataError
 from mind2mind.models.bundle import Card, describe, save_source
 from mind2mind.networks.alae import ALAE
 
-ASTRONAUT = Path(__file__).parent / "pictures/astronaut.jpg"
+ASTRONAUT = Path(__file__).parents[1] / "pictures/astronaut.jpg"
 # Eyes half the way down and a quarter of the side apart, the mouth a quarter below: 4 x 1/4 beats 3.6 x 1/4
 UPRIGHT = np.array([[0.375, 0.475], [0.625, 0.475], [0.4, 0.725], [0.6, 0.725]])
 

@@ -46,7 +46,7 @@ from mind2mind.training.transfer import Progress
 TINY = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)
 CARD = Card(id="tiny", title="Tiny", knows="noise", credit="nobody", licence="CC0-1.0")
 PARSED = typer.main.get_command(commands)
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = str(ROOT)
 STEPS = 40  # of the transfers here
 MANY_STEPS = 300  # of the one that is stopped

@@ -16,7 +16,7 @@ from mind2mind.judge.metrics import psnr
 from mind2mind.judge.verdict import KNOWN, SWAPPED, Verdict, judge, own_numbers, scores, share
 from mind2mind.studio import Studio
 
-ASSETS = Path(__file__).parent.parent / "assets"
+ASSETS = Path(__file__).parents[2] / "assets"
 CARD = {KNOWN: 22.0, SWAPPED: 2.0}  # half way: 12; four fifths of it: 18
 
 

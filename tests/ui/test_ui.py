@@ -29,7 +29,7 @@ from mind2mind.ui.models import card
 from mind2mind.ui.page import Page, footer, hero, tidy, use_folder
 from mind2mind.ui.shared import Visit, checked_seed, known_ref, told, uploaded
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STATUS = RunStatus(
     token="t" * 22, title="Aliens", state=State.RUNNING, step=50, total_steps=100, seconds=9.0, seconds_left=9.0,
     metrics=[], preview_steps=[], error=None, place_in_queue=None, reason=None,

@@ -36,7 +36,7 @@ from mind2mind.runs.queue import Launcher
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from test_pretrain import TINY, discs
+from test_source import TINY, discs
 from torch.nn import functional as F
 from typer.testing import CliRunner
 

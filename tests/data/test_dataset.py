@@ -161,7 +161,7 @@ def test_a_report_of_version_1_is_read():
     assert [file.skipped or file.face for file in report.files] == list(said)
     assert [file.reason for file in report.files] == list(said.values())
     assert len(report.skipped) == 4 and report.files[0].sha256 == "ff"
-    for path in (Path(__file__).parent / "homes/v1/home/runs").glob("*/report.json"):
+    for path in (Path(__file__).parents[1] / "homes/v1/home/runs").glob("*/report.json"):
         assert len(Report.from_dict(json.loads(path.read_text())).used) == 24
 
 
