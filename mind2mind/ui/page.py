@@ -166,8 +166,14 @@ def follow_no_address() -> None:
 
     processing_utils.async_ssrf_protected_download = refuse
     file = {"path": "http://127.0.0.1:9/", "meta": {"_type": "gradio.FileData"}}
-    with contextlib.suppress(Exception):
-        asyncio.run(processing_utils.async_move_files_to_cache(file, gr.File(render=False)))
+
+    def move() -> None:
+        with contextlib.suppress(Exception):
+            asyncio.run(processing_utils.async_move_files_to_cache(file, gr.File(render=False)))
+
+    thread = threading.Thread(target=move)  # of its own: this one may already run a loop, as in a notebook
+    thread.start()
+    thread.join()
     if not asked:
         problem = f"Gradio {gr.__version__} fetches web addresses that callers send in the place of files."
         raise ConfigError(problem, "Install the packages of requirements.txt.")

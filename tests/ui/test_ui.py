@@ -1,5 +1,6 @@
 """The handlers of the app, called as what they are: functions. The studio is real, its model tiny."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 import types
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -331,6 +333,16 @@ def test_a_gradio_that_follows_addresses_is_refused(page, monkeypatch):
     monkeypatch.setattr("gradio.blocks.Block.async_move_resource_to_block_cache", fetch)
     with pytest.raises(ConfigError, match="fetches web addresses"):
         Page(page.studio)
+
+
+def test_the_page_can_be_built_where_a_loop_runs(page):
+    """As in a notebook, or beside a browser that is driven from the same thread."""
+
+    async def build():
+        return Page(page.studio).demo
+
+    with ThreadPoolExecutor(1) as pool:  # this thread may have a loop already
+        assert pool.submit(asyncio.run, build()).result().fns
 
 
 def test_the_shim_is_nothing_without_zerogpu(monkeypatch):
