@@ -22,14 +22,14 @@ import psutil
 from filelock import FileLock
 from PIL import Image
 
-from mind2mind import draw as gallery
+from mind2mind import draw
 from mind2mind.config import BUDGETS, RECIPES, Crop, Limits, Recipe, check_seeds
 from mind2mind.data import codes
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.data.images import to_image
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, one_of
 from mind2mind.files import check_disk, load_tensors, read_meta
-from mind2mind.models import bundle as cards
+from mind2mind.models import bundle
 from mind2mind.models.catalogue import Catalogue
 from mind2mind.runs import prepared as sets
 from mind2mind.runs import results
@@ -185,7 +185,7 @@ class Runs:
             DataError: `out` is a file of something else; it stays as it is.
         """
         source = self.models.source_ref(ref)
-        pictures = gallery.pictures_for(self.models.load(source), paths, crop, self.limits)
+        pictures = draw.pictures_for(self.models.load(source), paths, crop, self.limits)
         try:
             before = codes.load(out) if out is not None and out.exists() else None
         except Mind2MindError as error:
@@ -228,7 +228,7 @@ class Runs:
         model = self.models.load(source)
         if folder is None:
             self.launcher.warm(source)
-        pictures = gallery.pictures_for(model, paths, crop, self.limits)
+        pictures = draw.pictures_for(model, paths, crop, self.limits)
 
         def begin(found: Found) -> RunInfo:
             self._make_room(visitor, address)
@@ -255,7 +255,7 @@ class Runs:
         check_disk(self.home, self.limits.disk_bytes)
         run = self.find(token, owned=True)
         source, crop, before = run.info.model, run.info.crop, sets.prepared(run).report
-        pictures = gallery.pictures_for(self.models.load(source), paths, crop, self.limits, before)
+        pictures = draw.pictures_for(self.models.load(source), paths, crop, self.limits, before)
         return sets.keep(run, self.models, source, pictures)
 
     def exclude(self, token: str, names: Collection[str]) -> Prepared:
@@ -296,7 +296,7 @@ class Runs:
         some = [i * len(made) // count for i in range(count)]
         some = some if only is None else some[only : only + 1]
         originals = map(to_image, codes.thumbnails(run.codes, [rows[i] for i in some]))
-        return list(zip(originals, gallery.draw(model, made.w[some]), strict=True))
+        return list(zip(originals, draw.draw(model, made.w[some]), strict=True))
 
     def alignment(self, token: str) -> builtins.list[Image.Image]:
         """Some of a run's pictures, each above what the crop makes of it; none where it changes nothing."""
@@ -328,7 +328,7 @@ class Runs:
             ConfigError: the recipe, the budget or the seed makes no sense.
             RunError: the run is not a prepared one, or the limits allow no more runs now.
         """
-        gallery.give_back()  # what the encoding took; the training is in another process
+        draw.give_back()  # what the encoding took; the training is in another process
         recipe = named_recipe(recipe)
         if seconds is None and steps is None:
             seconds = BUDGETS["Standard"].seconds
@@ -401,21 +401,21 @@ class Runs:
             RunError: the run is at work.
         """
         title = " ".join(title.split())
-        if not title or len(title) > cards.LONGEST:
-            raise ConfigError(f"A title has 1 to {cards.LONGEST} characters.", "Give another one.")
+        if not title or len(title) > bundle.LONGEST:
+            raise ConfigError(f"A title has 1 to {bundle.LONGEST} characters.", "Give another one.")
         run = self.find(token, owned=True)
         with run.hold():
             run.update(title=title)
             if run.has_model:
-                cards.rename(run.bundle, title)
-                os.utime(run.bundle / cards.WEIGHTS)  # for those who hold the model with its old card
+                bundle.rename(run.bundle, title)
+                os.utime(run.bundle / bundle.WEIGHTS)  # for those who hold the model with its old card
 
     def delete(self, token: str) -> None:
         """Deletes a run, running or not, or an opened bundle, with all that belongs to it, at once.
 
         What a browser uploaded lies in the app's upload cache, which is emptied elsewhere.
         """
-        if folder := cards.opened(self.home, token):
+        if folder := bundle.opened(self.home, token):
             shutil.rmtree(folder, ignore_errors=True)
         else:
             self.find(token, owned=True).delete()
@@ -423,7 +423,7 @@ class Runs:
     def delete_all(self, visitor: str, models: Sequence[str] = ()) -> int:
         """Deletes all runs of a visitor, and those of `models` that are opened bundles; gives how many."""
         tokens = [run.token for run in self.list(visitor)]
-        tokens += [token for token in models if cards.opened(self.home, token)]
+        tokens += [token for token in models if bundle.opened(self.home, token)]
         for token in tokens:
             with contextlib.suppress(RunError, DataError):
                 self.delete(token)
@@ -445,7 +445,7 @@ class Runs:
         if not steps or (step is not None and step not in steps):
             return []
         tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
-        return [*gallery.draw(self.models.load(run.info.model), tensors["w"])]
+        return [*draw.draw(self.models.load(run.info.model), tensors["w"])]
 
     def trial(self, token: str, seeds: Sequence[int]) -> tuple[builtins.list[Image.Image], int]:
         """Pictures of these seeds by a run as it stands, at work or not, and of which step they are.
@@ -458,7 +458,7 @@ class Runs:
         run = self.find(token)
         g, sizes, meta = transfer.current(run.folder)
         source = self.models.load(run.info.model)
-        return gallery.sample(source.drawing(g, sizes.z_dim), seeds), meta["step"]
+        return draw.sample(source.drawing(g, sizes.z_dim), seeds), meta["step"]
 
     def result(self, token: str, seeds: Sequence[int] | None = None) -> Outcome:
         """What came of a run: samples and the nearest originals, quality, originality, how to repeat it.
@@ -478,7 +478,7 @@ class Runs:
         Raises:
             DataError: there are none.
         """
-        gallery.save_clip(results.film(self.models, self.find(token)), Path(path), results.FPS)
+        draw.save_clip(results.film(self.models, self.find(token)), Path(path), results.FPS)
         return Path(path)
 
     def pack(self, token: str, path: Path) -> Path:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mind2mind import draw as gallery
+from mind2mind import draw
 from mind2mind.config import as_options
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes
@@ -52,7 +52,7 @@ def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
         ways += [torch.lerp(a, b, i / (between + 1)) for i in range(1, between + 2)]
     sheet = None
     for w in ways:
-        sheet = grid([*gallery.draw(source, w)])
+        sheet = grid([*draw.draw(source, w)])
         yield sheet
     if sheet is not None:
         yield from [sheet] * HELD
@@ -131,15 +131,15 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
     """
     model, source = library.load(run.token), library.load(run.info.model)
     seeds = SEEDS[: shown(model)] if seeds is None else seeds
-    w, (made, rows) = gallery.codes_of(model, seeds), codes_of(run)
+    w, (made, rows) = draw.codes_of(model, seeds), codes_of(run)
     seen = originality_of(w, made.w)
     return Outcome(
         status=status,
         seeds=seeds,
-        samples=gallery.sample(model, seeds, w=w),
+        samples=draw.sample(model, seeds, w=w),
         originals=[*map(to_image, codes.thumbnails(run.codes, [rows[int(i)] for i in seen.nearest]))],
         near=seen.near.tolist(),
-        of_source=gallery.sample(source, SEEDS[: min(OF_SOURCE, shown(model))]),
+        of_source=draw.sample(source, SEEDS[: min(OF_SOURCE, shown(model))]),
         source_title=source.card.title,
         quality=Quality.of(status),
         originality=judged(model.g, model.z_dim, made),
@@ -192,7 +192,7 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
     ):
         inside = {run.bundle / part: f"{name}/{part}" for part in PARTS}
         inside |= {run.folder / part: part for part in (CODES, codes.BESIDE, REPORT, METRICS, LOG)}
-        samples = gallery.sample(model, SEEDS[: shown(model)])
+        samples = draw.sample(model, SEEDS[: shown(model)])
         for image in (*samples, grid(samples)):
             file = Path(folder) / f"{image.info.get('seed', 'sheet')}.png"
             save_png(image, file)
