@@ -101,17 +101,29 @@ def _walk(folder: Path, prefix: str) -> Iterator[File]:
             yield File(_shown(name), path, refusal=(Reason.UNREADABLE, str(error.strerror)))
 
 
+# Numbers from PKWARE's APPNOTE, 4.4.5; Zstandard came with Python 3.14
+READ = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+READ |= {getattr(zipfile, "ZIP_ZSTANDARD", zipfile.ZIP_STORED)}
+METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd"}
+
+
 def _members(path: Path, prefix: str) -> Iterator[File]:
     try:
         archive = zipfile.ZipFile(path)  # open for as long as its files are wanted
+    except NotImplementedError as error:
+        raise DataError(f"{path.name} is not read: {error}.", "Unpack it and give the folder.") from error
     except Exception as error:  # BadZipFile, OSError, struct.error, UnicodeDecodeError ...
         raise DataError(f"{path.name} is no whole zip file.", "Copy or make it again.") from error
     for member in archive.infolist():
         name = _shown(member.filename)
         if member.is_dir() or not name or any(_hidden(part) for part in name.split("/")):
             continue
-        encrypted = (Reason.ENCRYPTED, "the zip asks for a password") if member.flag_bits & 1 else None
-        opened, refusal = partial(archive.open, member), encrypted or _nested(name)
+        refusal, method = _nested(name), member.compress_type
+        if member.flag_bits & 1:
+            refusal = (Reason.ENCRYPTED, "the zip asks for a password")
+        elif method not in READ:
+            refusal = (Reason.PACKED, f"the compression {METHODS.get(method, method)} is not read")
+        opened = partial(archive.open, member)
         yield File(prefix + name, path, member.file_size, opened, refusal)
 
 
@@ -364,7 +376,9 @@ class Pictures:
             try:
                 with file.opened() as stream:
                     source = stream.read(self.limits.file_bytes + 1)  # whatever size the zip claims
-            except Exception as error:  # zlib.error, BadZipFile, NotImplementedError, EOFError ...
+            except (NotImplementedError, RuntimeError) as error:  # a Python without bz2, encrypted names ...
+                raise PictureError(Reason.PACKED, str(error)) from error
+            except Exception as error:  # zlib.error, BadZipFile, EOFError ...
                 fix, head = "Make the zip again.", f"{Reason.DAMAGED} in its zip"
                 raise PictureError(Reason.DAMAGED, "", fix, head) from error
         return open_picture(source, self.limits, side=side)

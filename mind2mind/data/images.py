@@ -18,8 +18,7 @@ from typing import IO, get_args
 import numpy as np
 import pillow_heif
 import torch
-from PIL import Image, ImageDraw, ImageOps
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, TiffImagePlugin
 from torch import Tensor
 
 from mind2mind.config import Crop, Limits, size_text
@@ -30,14 +29,19 @@ from mind2mind.files import atomic
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF")
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF and HEIC"
 pillow_heif.register_heif_opener()
+# Pillow takes a PNG with a profile or a text above 1 MB for an attack, and 64-bit floats for no picture
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**26
+for _order, _mode in ((b"II", "F;64F"), (b"MM", "F;64BF")):
+    TiffImagePlugin.OPEN_INFO[_order, 1, (3,), 1, (64,), ()] = ("F", _mode)
 
 # First bytes of what we read, and of what we refuse, by the name its owner knows
 _OURS = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|RIFF.{4}WEBP|GIF8|BM.{4}\0{4}|II\*\0|MM\0\*|.{4}ftyp(hei[cxms]|hevc|mif1|msf1)",
+    rb"\xff\xd8\xff|\x89PNG|RIFF.{4}WEBP|GIF8|BM.{4}\0{4}|II[*+]\0|MM\0[*+]|"
+    rb".{4}ftyp(hei[cxms]|hevc|m[is]f1(?!.{0,40}avi[fs]))",
     re.DOTALL,
 )
 _OTHERS = {
-    "AVIF": rb".{4}ftypavi[fs]",
+    "AVIF": rb".{4}ftyp.{0,44}avi[fs]",
     "Video": rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ",
     "PDF": rb"%PDF",
     "Photoshop": rb"8BPS",
@@ -69,6 +73,7 @@ class Reason(str, Enum):
     DUPLICATE = "Duplicate"
     NESTED = "Zip in a folder or zip"
     ENCRYPTED = "Encrypted"
+    PACKED = "In a zip that must be unpacked first"
 
     def __str__(self) -> str:
         return self.value
@@ -142,6 +147,9 @@ def _in_plain_words(error: Exception) -> PictureError:
         return error
     if isinstance(error, Image.DecompressionBombError):
         return PictureError(Reason.TOO_LARGE, "it has far too many pixels", SMALLER)
+    if "MAX_TEXT" in str(error):  # Pillow's word
+        large = "its colour profile or its text has more than 64 MB"
+        return PictureError(Reason.TOO_LARGE, large, "Save it again without them.")
     if isinstance(error, MemoryError):
         return PictureError(Reason.TOO_LARGE, "", SMALLER, head="Too large for the memory there is")
     if isinstance(error, OSError) and error.strerror:
@@ -166,13 +174,44 @@ def _identify(stream: IO[bytes], length: int) -> Image.Image:
         stream.seek(0)
         head = stream.read(512)
     if _OURS.match(head):
-        cut = head.startswith(b"RIFF") and int.from_bytes(head[4:8], "little") + 8 > length
-        raise PictureError(Reason.CUT_OFF if cut else Reason.DAMAGED)
+        if head.startswith(b"RIFF") and int.from_bytes(head[4:8], "little") + 8 > length:
+            raise PictureError(Reason.CUT_OFF)
+        raise _why_not(stream, head)
     for kind, signature in _OTHERS.items():
         if re.match(signature, head, re.DOTALL):
             fix = "Save it as JPEG or PNG."
             raise PictureError(Reason.FOREIGN, f"{READABLE} are", fix, head=f"{kind} is not read")
     raise PictureError(Reason.NOT_A_PICTURE, fix=f"{READABLE} are read, whatever their names end in.")
+
+
+def _why_not(stream: IO[bytes], head: bytes) -> Exception:
+    """What ails a file that begins like one of ours: `Image.open` does not say it, its readers do."""
+    for kind in FORMATS:
+        reader, accepts = Image.OPEN[kind]
+        if accepts and accepts(head[:16]):
+            stream.seek(0)
+            try:
+                reader(stream, "")
+            except Exception as error:
+                foreign = re.search("unknown|unsupported|cannot handle", str(error).lower())
+                if not foreign and not isinstance(error.__cause__, KeyError):  # nothing by that number
+                    return error
+                how = _layout(stream, head) if kind == "TIFF" else "of this kind"
+                detail, fix = "save it as JPEG or PNG with 8 bits", "Then give the copy."
+                return PictureError(Reason.FOREIGN, detail, fix, head=f"{kind} {how} is not read")
+    return PictureError(Reason.DAMAGED)
+
+
+def _layout(stream: IO[bytes], head: bytes) -> str:
+    """How a TIFF holds its pixels, by its tags: "of 3 x 32-bit float (compression raw)". KeyError: it lacks some."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2(head[: 8 if b"*" in head[2:4] else 16])
+    stream.seek(tags.next)
+    tags.load(stream)
+    bits, count = tags[TiffImagePlugin.BITSPERSAMPLE], tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    kinds, packed = tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)), tags.get(TiffImagePlugin.COMPRESSION, 1)
+    number = {1: "integer", 2: "signed integer", 3: "float"}.get(kinds[0], "complex number")
+    packing = TiffImagePlugin.COMPRESSION_INFO.get(packed, packed)
+    return f"of {count} x {bits[0]}-bit {number} (compression {packing})"
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
@@ -325,7 +364,7 @@ def grid(images: Sequence[Image.Image], columns: int | None = None, gap: int = 2
 
 def save_png(image: Image.Image, path: Path) -> None:
     """Writes a PNG as a whole; what the picture says of its making in words (`info`) goes into its text chunks."""
-    chunks = PngInfo()
+    chunks = PngImagePlugin.PngInfo()
     for key, value in image.info.items():
         if isinstance(value, str):  # file names hold any bytes
             chunks.add_text(str(key), value.encode("utf-8", "backslashreplace").decode())

@@ -363,6 +363,31 @@ def test_encrypted_and_damaged_members_are_skipped(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("version", "flags", "method", "said"),
+    [
+        (20, 0, 98, "In a zip that must be unpacked first: the compression PPMd is not read."),
+        (20, 0, 6, "In a zip that must be unpacked first: the compression Implode is not read."),
+        (20, 0, 77, "In a zip that must be unpacked first: the compression 77 is not read."),
+        (20, 32, 8, "In a zip that must be unpacked first: compressed patched data (flag bit 5)."),
+        (90, 0, 8, "a.zip is not read: zip file version 9.0. Unpack it and give the folder."),
+    ],
+)
+def test_a_zip_that_python_cannot_unpack_is_not_called_damaged(tmp_path, version, flags, method, said):
+    path = write_zip(tmp_path / "a.zip", {"a.png": png(1)})
+    data = bytearray(path.read_bytes())
+    for start in (4, data.index(b"PK\1\2") + 6):  # told in both headers
+        data[start : start + 6] = struct.pack("<HHH", version, flags, method)
+    path.write_bytes(data)
+    if version == 20:
+        _, report = read(path)
+        assert reasons(report) == {"a.png": said} and report.reasons() == {Reason.PACKED: 1}
+    else:
+        with pytest.raises(DataError) as caught:
+            read(path)
+        assert str(caught.value) == said
+
+
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\3\4 cut off"])
 def test_what_is_no_zip_is_refused(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)

@@ -9,7 +9,7 @@ import numpy as np
 import pillow_heif
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 from tiny import png_meta
 
 from mind2mind.config import LOCAL, Limits
@@ -172,6 +172,77 @@ def test_bytes_changed_anywhere_never_raise_anything_else():
                 assert open_picture(bytes(damaged), LOCAL).mode in ("L", "RGB")
             except DataError as error:
                 assert error.problem and error.fix
+
+
+def tiff(values, order="<", compression=1):
+    """A TIFF of these numbers, as Pillow cannot write them."""
+    count = values.shape[2] if values.ndim == 3 else 1
+    data = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    bits, kind = 8 * values.dtype.itemsize, {"u": 1, "i": 2, "f": 3, "c": 6}[values.dtype.kind]
+    tags = {256: values.shape[1], 257: len(values), 258: bits, 259: compression, 262: 2 if count > 1 else 1,
+            273: 8, 277: count, 278: len(values), 279: len(data), 339: kind}  # fmt: skip
+    rows = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, 8 + len(data))
+    return head + data + struct.pack(f"{order}H", len(tags)) + rows + bytes(4)
+
+
+GREY = np.linspace(0, 1, 256).reshape(16, 16)
+COLOUR = np.stack([GREY] * 3, -1)
+
+
+@pytest.mark.parametrize("chunk", ["profile", "text", "text behind the pixels", "translated text"])
+def test_a_whole_png_is_read_however_long_its_profile_and_texts(chunk):
+    info, long = PngImagePlugin.PngInfo(), "many words " * 300_000
+    if chunk == "translated text":
+        info.add_itxt("words", long, zip=True)
+    elif chunk != "profile":
+        info.add_text("words", long, zip=True)
+    if chunk == "text behind the pixels":
+        info.chunks = [(name, data, True) for name, data, _ in info.chunks]
+    data = encoded(ramp(), "PNG", pnginfo=info, icc_profile=bytes(2_500_000) if chunk == "profile" else None)
+    assert open_picture(data, LOCAL).tobytes() == ramp().tobytes()
+
+
+def test_a_png_with_a_text_without_end_is_too_large_and_not_damaged():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("words", "x" * 70_000_000, zip=True)
+    for data in (encoded(ramp(), "PNG", pnginfo=info), encoded(ramp(), "PNG", icc_profile=bytes(70_000_000))):
+        with pytest.raises(PictureError, match="profile or its text has more than 64 MB") as caught:
+            open_picture(data, LOCAL)
+        assert caught.value.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_floats_of_64_bits_are_read(order):
+    assert np.asarray(open_picture(tiff(GREY, order), LOCAL)).ravel().tolist() == list(range(256))
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (tiff(COLOUR.astype("f4")), "TIFF of 3 x 32-bit float (compression raw)"),
+        (tiff(COLOUR, ">"), "TIFF of 3 x 64-bit float (compression raw)"),
+        (tiff(GREY.astype("f2")), "TIFF of 1 x 16-bit float (compression raw)"),
+        (tiff((COLOUR * 9).astype("u4"), ">"), "TIFF of 3 x 32-bit integer (compression raw)"),
+        (tiff((GREY * 9).astype("u1"), compression=34887), "TIFF of 1 x 8-bit integer (compression 34887)"),
+        (encoded(ramp(), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), "JPEG of this kind"),
+        (encoded(ramp(), "BMP").replace(b"\x18\0" + bytes(4), b"\x18\0\4" + bytes(3)), "BMP of this kind"),
+        (b"\0\0\0\x20ftypmif1" + bytes(4) + b"mif1avif", "AVIF"),
+    ],
+)
+def test_what_is_whole_and_of_another_kind_is_not_called_damaged(data, what):
+    with pytest.raises(PictureError) as caught:
+        open_picture(data, LOCAL)
+    assert caught.value.reason is Reason.FOREIGN
+    assert caught.value.problem.startswith(f"{what} is not read: ")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Truncated File Read")
+@pytest.mark.parametrize("share", [0.5, 0.97])
+def test_what_is_of_another_kind_and_damaged_is_called_damaged(share):
+    data = tiff(COLOUR.astype("f4"))
+    with pytest.raises(PictureError, match="damaged"):
+        open_picture(data[: int(len(data) * share)], LOCAL)
 
 
 @pytest.mark.parametrize(
