@@ -183,13 +183,18 @@ BLOCK = 1024  # pictures compared with all others at a time
 MOST = 20_000  # pictures looked at: the time grows with the square, and is about 3 s there
 
 
-def near_duplicates(pictures: Tensor) -> list[tuple[int, int]]:
-    """Of uint8 pictures (N, C, H, W): the numbers of each near duplicate and of the first picture like it.
+def near_duplicates(pictures: Tensor, areas: Sequence[int] = ()) -> list[tuple[int, int]]:
+    """Of uint8 pictures (N, C, H, W): the numbers of each near duplicate and of the largest picture like it.
 
     No picture is both: what others are compared with is never itself a near duplicate.
+
+    Args:
+        areas: px of each picture's file; of equals, and without, the first is the largest.
     """
-    small = [F.adaptive_avg_pool2d(part.float(), SIDE).flatten(1) for part in pictures[:MOST].split(BLOCK)]
-    vectors = torch.cat(small)
+    pictures = pictures[:MOST]
+    order = sorted(range(len(pictures)), key=lambda number: -areas[number] if areas else 0)
+    small = [F.adaptive_avg_pool2d(part.float(), SIDE).flatten(1) for part in pictures.split(BLOCK)]
+    vectors = torch.cat(small)[order]
     vectors = vectors - vectors.mean(dim=1, keepdim=True)
     vectors = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1.0)  # plain pictures are like nothing
     found: dict[int, int] = {}
@@ -199,4 +204,4 @@ def near_duplicates(pictures: Tensor) -> list[tuple[int, int]]:
             later = start + row
             if earlier < later and later not in found and earlier not in found:
                 found[later] = earlier
-    return sorted(found.items())
+    return sorted((order[later], order[earlier]) for later, earlier in found.items())

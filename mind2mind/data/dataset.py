@@ -6,6 +6,7 @@ Two pictures are duplicates when the model would see the same pixels.
 """
 
 import hashlib
+import re
 import stat
 import zipfile
 from collections import Counter
@@ -14,6 +15,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, get_args
 
@@ -52,6 +54,8 @@ class File:
 def files_of(sources: Sequence[Path], taken: Collection[str] = ()) -> list[File]:
     """The files of all sources, hidden ones left out; by name within each source, none of them `taken`.
 
+    A folder that a system keeps for itself stands for what is in it, and for all that are called like it.
+
     Raises:
         DataError: a source is missing or no zip.
     """
@@ -86,6 +90,7 @@ def _list(source: Path, prefixed: bool) -> list[File]:
 def _walk(folder: Path, prefix: str) -> Iterator[File]:
     """Every file below a folder; links are followed, each folder is entered once."""
     entered: set[tuple[int, int]] = set()
+    passed: set[str] = set()
     waiting = [(folder, prefix)]
     while waiting:
         path, name = waiting.pop()
@@ -93,12 +98,24 @@ def _walk(folder: Path, prefix: str) -> Iterator[File]:
             status = path.stat()
             if not stat.S_ISDIR(status.st_mode):
                 yield File(_shown(name), path, status.st_size, refusal=_nested(name))
+            elif path != folder and _of_system(path.parent.name, path.name):
+                yield from _passed(name, passed)
             elif (status.st_dev, status.st_ino) not in entered:
                 entered.add((status.st_dev, status.st_ino))
                 inside = prefix if path == folder else f"{name}/"
-                waiting += [(p, inside + p.name) for p in path.iterdir() if not _hidden(p.name)]
+                there = sorted(path.iterdir(), reverse=True)
+                kept = [p for p in there if not _hidden(p.name) or (_SYSTEM.fullmatch(p.name) and p.is_dir())]
+                waiting += [(p, inside + p.name) for p in kept]
         except OSError as error:
             yield File(_shown(name), path, refusal=(Reason.UNREADABLE, str(error.strerror)))
+
+
+def _passed(name: str, passed: set[str]) -> Iterator[File]:
+    """A folder of a system, unless one called like it was `passed` before."""
+    if (last := name.rsplit("/", 1)[-1].lower()) not in passed:
+        passed.add(last)
+        why = "it holds thumbnails or deleted files. Give it by itself to use what is in it"
+        yield File(_shown(name), Path(name), refusal=(Reason.SYSTEM, why))
 
 
 # Numbers from PKWARE's APPNOTE, 4.4.5; Zstandard came with Python 3.14
@@ -114,9 +131,20 @@ def _members(path: Path, prefix: str) -> Iterator[File]:
         raise DataError(f"{path.name} is not read: {error}.", "Unpack it and give the folder.") from error
     except Exception as error:  # BadZipFile, OSError, struct.error, UnicodeDecodeError ...
         raise DataError(f"{path.name} is no whole zip file.", "Copy or make it again.") from error
+    unsaid = {m.orig_filename.encode("cp437") for m in archive.infolist() if not m.flag_bits & UTF_8}
+    encoding = _encoding([name for name in unsaid if not name.isascii()])
+    passed: set[str] = set()
     for member in archive.infolist():
-        name = _shown(member.filename)
-        if member.is_dir() or not name or any(_hidden(part) for part in name.split("/")):
+        written = member.orig_filename
+        name = _shown(
+            written if member.flag_bits & UTF_8 else written.encode("cp437").decode(encoding, "replace")
+        )
+        parts = name.split("/")
+        system = (i for i, both in enumerate(pairwise(["", *parts[:-1]])) if _of_system(*both))
+        if (end := next(system, None)) is not None:
+            yield from _passed(prefix + "/".join(parts[: end + 1]), passed)
+            continue
+        if member.is_dir() or not name or any(_hidden(part) for part in parts):
             continue
         refusal, method = _nested(name), member.compress_type
         if member.flag_bits & 1:
@@ -134,11 +162,63 @@ def _shown(name: str) -> str:
     return "/".join(part for part in parts if part not in ("", ".", ".."))[-200:]
 
 
+# The letters of names in zips that do not say how they are written: encodings, the bytes of the usual letters (in
+# Korea the usual syllables, in Japan kana and the kanji of level 1, in China the hanzi of level 1), and the least
+# share of them. Of 40 names or small sets of names in all of them 36 come out right.
+UTF_8 = 0x800  # the flag of a zip's member that does
+KOREAN = (
+    "가강개고공과구국그기김나남내년다단대더도동들라로리림마면명모무문미민바방배보복부북비사산상새생서선설성세소수스시식신아안야어여연영오용우울원월위유"
+    "은을음이인일자작장저전정제조족주중지진차천카캐크타테토트파포폴프피하학한해행현호화"
+)
+LETTERS = {
+    "utf-8": (rb".+", 0.0),
+    "cp949": (b"|".join(syllable.encode("cp949") for syllable in KOREAN), 0.3),
+    "cp932": (rb"[\x82\x83\x88-\x97].", 0.7),
+    "gb18030": (rb"[\xb0-\xd7][\xa1-\xfe]", 0.8),
+    "big5": (rb"[\xa4-\xc6].", 0.8),
+    "cp866": (rb"[\x80-\xaf\xe0-\xf1]", 1.0),
+}
+
+
+def _encoding(names: Sequence[bytes]) -> str:
+    """What these names, none of them ASCII, are most likely written in."""
+    whole = b"/".join(names)
+    strange = re.search(rb"[\x80-\xff]{3}|(?<![A-Za-z])[\x80-\xff]{1,2}(?![A-Za-z ])", whole)
+    for encoding, (usual, least) in LETTERS.items():
+        if encoding != "utf-8" and not strange:
+            break
+        with suppress(UnicodeDecodeError):
+            letters = [letter.encode(encoding) for letter in whole.decode(encoding) if letter > "\x7f"]
+            if sum(bool(re.fullmatch(usual, each, re.DOTALL)) for each in letters) >= least * len(letters):
+                return encoding
+    western = [letter for letter in whole.decode("cp437") if letter > "\x7f"]
+    return "cp437" if all(letter.isalpha() and letter < "\u0370" for letter in western) else "cp850"
+
+
+# By Synology, QNAP, Windows, macOS, Linux, Lightroom, Picasa, Capture One and others
+_SYSTEM = re.compile(
+    r"@(eadir|tmp|recycle|recently-snapshot)|#(recycle|snapshot)|\$recycle\.bin|recycle[rd]|lost\+found|found\.\d{3}|"
+    r"system volume information|network trash folder|temporary items|\.(trash.*|picasaoriginals|appledouble)|"
+    r"[._@]*thumb(nail)?s?|.*\.(lrdata|cocatalogdb)|captureone",
+    re.IGNORECASE,
+)
+# Files of systems, of zips, and those that lie beside pictures we made
+_HIDDEN = re.compile(
+    r"\..*|__macosx|(eh)?thumbs.*\.db|desktop\.ini|picasa\.ini|about\.json|attributes\.jsonl|"
+    r"syno(photo|file|video|index)_.*|\$[ri][0-9a-z]{6}(\..*)?",
+    re.IGNORECASE,
+)
+
+
+def _of_system(parent: str, name: str) -> bool:
+    """Whether a folder holds no pictures of its owner's: thumbnails, deleted files, catalogues."""
+    in_library = parent.endswith(".photoslibrary") and name not in ("originals", "Masters")
+    return in_library or bool(_SYSTEM.fullmatch(name))
+
+
 def _hidden(name: str) -> bool:
-    """Files that nobody put there as pictures: those of systems, and those that lie beside pictures we made."""
-    return name.startswith(".") or name.lower() in (
-        "__macosx", "thumbs.db", "desktop.ini", "about.json", "attributes.jsonl",
-    )  # fmt: skip
+    """Files that nobody put there as pictures."""
+    return bool(_HIDDEN.fullmatch(name))
 
 
 def _nested(name: str) -> tuple[Reason, str] | None:

@@ -22,6 +22,10 @@ SMALLEST = 24  # px in that copy; smaller faces are not looked for
 SURE = 0.9  # the detector's own probability that this is a face
 CLOSER = 320  # px a side of the second look, at the face alone and upright: the corners of six photographs,
 # turned by up to 35 degrees, then agree within 0.027 of the side, 0.010 on average
+UPRIGHT = (
+    8.0  # degrees that a face may still lean by in the second look: right ones leant by 5 or less, wrong ones
+)
+# (eyes taken for a mouth, in a picture on its side) by 10 or more, of a portrait turned by every 15 degrees
 ALIGNED = 0.03  # of the side; twice what MTCNN and dlib differ by on faces cut by dlib (0.007 to 0.014)
 RAMP, BLUR = 0.05, 0.02  # of the side: beyond the picture its reflection is blurred, fully from RAMP on
 
@@ -82,11 +86,16 @@ def _detector() -> Any:
         return MTCNN(keep_all=True, min_face_size=SMALLEST)
 
 
-def find(image: Image.Image) -> list[Points]:
+def find(image: Image.Image, turns: int = 0) -> list[Points]:
     """Each face's left eye, right eye, left and right corner of the mouth as the viewer sees them.
 
+    Args:
+        image: RGB or L.
+        turns: quarters that the picture is turned by, anticlockwise, before it is looked at.
+
     Returns:
-        (4, 2) px each, the largest face first; faces leaning by over about 40 degrees are not found.
+        (4, 2) px each in the picture as it is, the largest face first; faces that lean by over about 40 degrees
+        after the turns are not found.
     """
     detector, scale = _detector(), SEEN / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
@@ -94,13 +103,16 @@ def find(image: Image.Image) -> list[Points]:
         return []
     copy = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
     try:
-        boxes, sure, points = detector.detect(copy, landmarks=True)
+        boxes, sure, points = detector.detect(copy.rotate(90 * turns, expand=True), landmarks=True)
     except RuntimeError as error:  # the library joins nothing where no candidate lies inside the picture
         if "non-empty" not in str(error):
             raise
         return []
     if boxes is None:
         return []
+    for turn in reversed(range(turns)):
+        x, y = points[..., 0], points[..., 1]
+        points = np.stack([copy.size[turn % 2] - y, x], axis=-1)
     back = np.array(image.size) / (width, height)
     found = [
         p[[0, 1, 3, 4]].astype(np.float64) * back for p, s in zip(points, sure, strict=True) if s >= SURE
@@ -127,18 +139,25 @@ def quad_of(marks: Points) -> Points:
 
 
 def look(image: Image.Image) -> Face | None:
-    """Finds the largest face, looks at it once more straightened, and measures how far it is from aligned."""
-    found = find(image)
-    if not found:
-        return None
-    marks = found[0]
-    quad = quad_of(marks)
-    closer = find(cut(image, quad, CLOSER))
-    if closer:
-        share = closer[0] / CLOSER
-        marks = quad[0] + share[:, :1] * (quad[3] - quad[0]) + share[:, 1:] * (quad[1] - quad[0])
+    """Finds the largest face, looks at it once more straightened, and measures how far it is from aligned.
+
+    A picture that lies on its side or stands on its head is turned by quarters until its face is upright then.
+    """
+    unsure = None
+    for turns in range(4):
+        if not (found := find(image, turns)):
+            continue
+        marks, lean = found[0], math.inf
         quad = quad_of(marks)
-    return Face(quad, _off(marks, quad, image.size), len(found))
+        if closer := find(cut(image, quad, CLOSER)):
+            share, (x, y) = closer[0] / CLOSER, _axis(closer[0])
+            marks = quad[0] + share[:, :1] * (quad[3] - quad[0]) + share[:, 1:] * (quad[1] - quad[0])
+            quad, lean = quad_of(marks), abs(math.degrees(math.atan2(y, x)))
+        face = Face(quad, _off(marks, quad, image.size), len(found))
+        if lean <= UPRIGHT:
+            return face
+        unsure = face if turns == 0 else unsure
+    return unsure
 
 
 def _off(marks: Points, quad: Points, size: tuple[int, int]) -> float:

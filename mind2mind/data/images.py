@@ -71,6 +71,7 @@ class Reason(str, Enum):
     FOREIGN = "Not in a format that is read"
     NO_FACE = "No face was found"
     DUPLICATE = "Duplicate"
+    SYSTEM = "System folder"
     NESTED = "Zip in a folder or zip"
     ENCRYPTED = "Encrypted"
     PACKED = "In a zip that must be unpacked first"
@@ -289,7 +290,7 @@ def face_of(image: Image.Image) -> faces.Face:
     """
     if face := faces.look(image):
         return face
-    fix = "Give a picture of a face, seen from the front and upright, or choose the crop centre."
+    fix = "Give a picture of a face seen from the front, or choose the crop centre."
     raise PictureError(Reason.NO_FACE, "the crop centre takes such a picture as it is", fix)
 
 

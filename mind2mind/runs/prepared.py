@@ -201,11 +201,13 @@ def keep(
                     scores=_merged(before.scores, len(old), found),
                     seconds=before.seconds + found.seconds,
                 )
+            areas = {file.name: file.width * file.height for file in report.used}
+            near = near_duplicates(small, [areas.get(name, 0) for name in made.names])
             found = replace(
                 found,
                 count=len(made) - len(found.excluded),
                 skipped=len(report.skipped),
-                near=tuple((made.names[copy], made.names[first]) for copy, first in near_duplicates(small)),
+                near=tuple((made.names[copy], made.names[largest]) for copy, largest in near),
                 surveyed=surveyed,
             )
             found = _judged(models, source, found)

@@ -270,3 +270,5 @@ def test_different_pictures_are_not_flagged(faces):
 def test_what_is_kept_is_never_flagged_itself(faces):
     x = tensors(faces[:2])
     assert near_duplicates(torch.cat([x, x, x])) == [(2, 0), (3, 1), (4, 0), (5, 1)]
+    assert near_duplicates(torch.cat([x, x, x]), [4, 9, 9, 4, 9, 25]) == [(0, 2), (1, 5), (3, 5), (4, 2)]
+    assert near_duplicates(torch.cat([x, x]), [0, 0, 0, 0]) == [(2, 0), (3, 1)]  # unknown in old reports

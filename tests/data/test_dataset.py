@@ -363,6 +363,76 @@ def test_encrypted_and_damaged_members_are_skipped(tmp_path):
     }
 
 
+NAS = {  # as QNAP, Windows, macOS, Lightroom and Picasa leave it
+    "a.png": 1,
+    "summer/b.png": 2,
+    "summer/.@__thumb/default100b.png": 3,
+    ".@__thumb/s800a.png": 4,
+    "@Recycle/c.png": 5,
+    "RECYCLER/S-1-5/Dc1.png": 6,
+    "summer/System Volume Information/d.png": 7,
+    ".Trash-1000/files/e.png": 8,
+    "Photos Previews.lrdata/0/f.png": 9,
+    ".picasaoriginals/g.png": 10,
+    "My.photoslibrary/originals/0/h.png": 11,
+    "My.photoslibrary/resources/derivatives/h.png": 12,
+    "Thumbs/i.png": 13,
+    ".trash-bin.png": 14,  # a hidden file, told of no more than others
+    "summer/SYNOPHOTO_THUMB_XL.png": 15,
+    "$RX1Y2Z3.png": 16,
+    "thumbs-up/j.png": 17,  # somebody's own
+    "recycled art/k.png": 18,
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_folders_of_systems_are_passed_over_and_named_once(tmp_path, packed):
+    files = {name: png(seed) for name, seed in NAS.items()}
+    source = write_zip(tmp_path / "nas.zip", files) if packed else write(tmp_path / "nas", files)
+    pictures, report = read(source)
+    assert [picture.name for picture in pictures] == [
+        "My.photoslibrary/originals/0/h.png", "a.png", "recycled art/k.png", "summer/b.png", "thumbs-up/j.png",
+    ]  # fmt: skip
+    passed = {".@__thumb", "@Recycle", "RECYCLER", "summer/System Volume Information", ".Trash-1000", "Thumbs",
+              "Photos Previews.lrdata", ".picasaoriginals", "My.photoslibrary/resources"}  # fmt: skip
+    assert {name.replace("summer/.@", ".@") for name in reasons(report)} == passed
+    assert report.reasons() == {Reason.SYSTEM: len(passed)}
+    assert "Give it by itself" in reasons(report)["Thumbs"]
+
+
+def test_a_folder_of_a_system_that_is_given_by_itself_is_read(tmp_path):
+    write(tmp_path, {"@eaDir/a.png": png(1), "thumbs/b.png": png(2)})
+    assert [picture.name for picture in read(tmp_path / "thumbs")[0]] == ["b.png"]
+    assert len(read(tmp_path / "@eaDir", tmp_path / "thumbs")[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("utf-8", ["Straße/niño.png"]),  # macOS does not say it either
+        ("cp437", ["Größe.png", "à Noël/garçon.png"]),
+        ("cp850", ["São João.png", "Ærø.png"]),
+        ("cp866", ["Москва/кошка.png"]),
+        ("cp932", ["家族旅行/清水寺.png"]),
+        ("cp932", ["表ソ.png", "新しいフォルダー/画像 1.png"]),  # with \\ as a second byte
+        ("gb18030", ["新建文件夹/图片1.png"]),
+        ("gb18030", ["北京.png", "我的猫.png"]),
+        ("cp949", ["새 폴더/고양이.png"]),
+        ("cp949", ["서울.png"]),
+        ("big5", ["新增資料夾/台北.png"]),
+    ],
+)
+def test_names_of_zips_that_do_not_say_how_they_are_written(tmp_path, encoding, names):
+    files = {f"{'x' * len(name.encode(encoding))}{i}": png(i) for i, name in enumerate(names)}
+    data = write_zip(tmp_path / "a.zip", files | {"plain.png": png(9)}).read_bytes()
+    for i, (dummy, name) in enumerate(zip(files, names, strict=True)):
+        data = data.replace(dummy.encode(), name.encode(encoding) + str(i).encode())
+    (tmp_path / "a.zip").write_bytes(data)
+    pictures, _ = read(tmp_path / "a.zip")
+    wanted = {f"{name}{i}" for i, name in enumerate(names)} | {"plain.png"}
+    assert {picture.name for picture in pictures} == wanted
+
+
 @pytest.mark.parametrize(
     ("version", "flags", "method", "said"),
     [

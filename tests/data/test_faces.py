@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from tiny import SIZES, make_pictures, make_studio
 from typer.testing import CliRunner
 
@@ -114,6 +114,37 @@ def test_a_turned_and_shifted_face_comes_out_like_the_upright_one(portrait, upri
     centred = copy.resize((16, 16), Image.Resampling.BOX)
     gap = np.abs(small[0] - small[1]).mean()
     assert gap < 20 < 2 * 20 < np.abs(np.asarray(centred, float) - small[1]).mean()
+
+
+@pytest.mark.parametrize(
+    ("degrees", "size"), [(180, (300, 400)), (270, (420, 300)), (70, (400, 300)), (135, (300, 300))]
+)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_face_is_found_however_the_picture_lies(portrait, upright, degrees, size, mirrored):
+    copy = Image.new("RGB", size, (128, 128, 128))
+    copy.paste(turned(portrait, degrees), (size[0] - 300, size[1] - 300))
+    copy, right = (ImageOps.mirror(x) if mirrored else x for x in (copy, upright))
+    face = faces.look(copy)
+    assert not face.aligned and face.count == 1
+    assert abs(face.turn) == pytest.approx(abs((degrees + 180) % 360 - 180), abs=5)
+    shown = to_image(to_tensor(copy, 128, 3, "face", face))
+    gaps = [
+        np.abs(np.asarray(shown.rotate(90 * quarter).resize((16, 16), Image.Resampling.BOX), float) - np.asarray(
+            right.resize((16, 16), Image.Resampling.BOX), float)).mean()
+        for quarter in range(4)
+    ]  # fmt: skip
+    assert gaps[0] < 25 < min(gaps[1:])
+
+
+def test_pictures_on_their_side_are_used_and_no_faces_are_made_up(tmp_path, portrait):
+    portrait.rotate(180).save(tmp_path / "a.png")
+    portrait.resize((300, 240)).transpose(Image.Transpose.ROTATE_270).save(tmp_path / "b.png")
+    Image.radial_gradient("L").save(tmp_path / "c.png")
+    pictures = Pictures([tmp_path], resolution=64, channels=3, crop="face")
+    assert len(list(pictures)) == 2
+    a, b, c = pictures.report.files
+    assert a.face == b.face == Remark.ALIGNED and c.skipped is Reason.NO_FACE
+    assert 170 < int(a.reason.split()[5]) <= 180 and 80 < int(b.reason.split()[5]) < 100
 
 
 def test_an_aligned_face_is_known_and_left_as_it_is(upright):

@@ -171,6 +171,22 @@ def test_near_duplicates_are_proposed_and_never_dropped(studio, tmp_path):
     assert (last.near, last.count) == ((("copy.png", "000.png"),), 5)
 
 
+def test_of_near_duplicates_the_largest_is_kept(studio, tmp_path):
+    one, other, *rest = sorted((Path(__file__).parents[2] / "assets/aliens").glob("*.png"))[:5]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    for picture, name, side in ((one, "a", 40), (other, "small", 48)):
+        Image.open(picture).resize((side, side), Image.Resampling.BOX).save(tmp_path / f"a/{name}.png")
+    for picture in rest:
+        Image.open(picture).save(tmp_path / "a" / picture.name)
+    Image.open(one).save(tmp_path / "a/z-large.png")
+    token = prepared(studio, tmp_path / "a")
+    assert studio.runs.prepared(token).near == (("a.png", "z-large.png"),)
+    Image.open(other).save(tmp_path / "b/later.png")
+    last = added(studio, token, tmp_path / "b")
+    assert set(last.near) == {("a.png", "z-large.png"), ("small.png", "later.png")}
+
+
 # The pre-flight
 
 
