@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,18 @@ socket.getaddrinfo, socket.socket.connect = getaddrinfo, connect
 @dataclass(frozen=True)
 class LiveApp:
     url: str
+    process: subprocess.Popen
     home: Path
     spied: Path
     log: Path
+
+    def said(self, text: str) -> str:
+        """All it has logged, once this is in it."""
+        deadline = time.monotonic() + 30
+        while text not in (told := self.log.read_text()):
+            assert time.monotonic() < deadline, told
+            time.sleep(0.05)
+        return told
 
     @property
     def connections(self) -> str:
@@ -42,27 +51,44 @@ class LiveApp:
 
 
 @contextlib.contextmanager
-def live_app(folder: Path, weights: Path | None, *arguments: str) -> Iterator[LiveApp]:
-    """The app on a free port with a home of its own; `weights` None are the bundled ones."""
+def live_app(
+    folder: Path,
+    weights: Path | None,
+    *arguments: str,
+    at: str = "127.0.0.1",
+    settings: Mapping[str, str] | None = None,
+    inside: Sequence[str] = (),
+) -> Iterator[LiveApp]:
+    """The app on a free port with a home of its own.
+
+    Args:
+        folder: holds all of it.
+        weights: None are the bundled ones.
+        arguments: of the command.
+        at: where it is to be found.
+        settings: more of the environment.
+        inside: a command that runs it.
+    """
     (folder / "spy").mkdir(parents=True)
     (folder / "spy/sitecustomize.py").write_text(SPY)
-    app = LiveApp(f"http://127.0.0.1:{free_port()}/", folder / "home", folder / "spy.log", folder / "app.log")
-    env = os.environ | {"MIND2MIND_HOME": str(app.home), "SPY_LOG": str(app.spied)}
+    home, spied, app_log, port = folder / "home", folder / "spy.log", folder / "app.log", free_port()
+    env = os.environ | {"MIND2MIND_HOME": str(home), "SPY_LOG": str(spied)} | (settings or {})
     env["PYTHONPATH"] = os.pathsep.join([str(folder / "spy"), str(ROOT)])
     if weights is not None:
         env["MIND2MIND_WEIGHTS"] = str(weights)
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_OFFLINE", "SPACE_ID"):
         env.pop(name, None)  # the app's own defaults are what is tested
-    command = [sys.executable, "app.py", "--port", app.url.split(":")[2].strip("/"), *arguments]
-    with app.log.open("wb") as log:
+    command = [*inside, sys.executable, "app.py", "--port", str(port), *arguments]
+    with app_log.open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)
+    app = LiveApp(f"http://{at}:{port}/", process, home, spied, app_log)
     try:
         _wait(app.url, process, app.log)
         yield app
     finally:
         process.terminate()
         process.wait(20)
-        _end_worker(app.home)
+        _end_worker(home)
 
 
 def free_port() -> int:

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -35,10 +34,20 @@ SETTINGS = ("MIND2MIND_HOME", "MIND2MIND_WEIGHTS", "HF_HUB_OFFLINE", "OMP_NUM_TH
 def app(
     host: Annotated[
         str | None,
-        Option(help="Where to listen; others may come in if not 127.0.0.1.", show_default="127.0.0.1"),
+        Option(
+            envvar="GRADIO_SERVER_NAME",
+            help="Where to listen; others may come in if not 127.0.0.1 or ::1.",
+            show_default="127.0.0.1",
+        ),
     ] = None,
-    port: Annotated[int | None, Option(min=1, max=65535, show_default="the first free from 7860")] = None,
+    port: Annotated[
+        int | None,
+        Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, show_default="the first free from 7860"),
+    ] = None,
     public: Annotated[bool, Option("--public", help="With the limits for unknown visitors.")] = False,
+    root_path: Annotated[
+        str, Option(envvar="GRADIO_ROOT_PATH", help="The path under which a proxy shows it: /mind2mind.")
+    ] = "",
 ) -> Result:
     """Open the web app; Ctrl-C ends it, and runs at work go on. `python app.py` is the same.
 
@@ -48,24 +57,13 @@ def app(
         app --host 0.0.0.0 --public
     """
     host = host or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
-    _check_port(host, port or 0)
     if not terminal.options.quiet:
         logging.getLogger("mind2mind").setLevel(logging.INFO)
     from mind2mind.ui import launch
 
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it; Gradio itself swallows a later one
-        launch(host, port, public, terminal.options.device)
+        launch(host, port, public, terminal.options.device, root_path)
     return Result({"host": host, "port": port, "public": public}, code=STOPPED)
-
-
-def _check_port(host: str, port: int) -> None:
-    """Raises ConfigError if nobody can listen there."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        problem = f"Nobody can listen on {host}, port {port}: {error.strerror or error}."
-        raise ConfigError(problem, "Choose another --port, or end what listens there.") from error
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,7 @@ def _checks() -> Iterator[Check]:
         yield Check("models", "bad", f"There is no model in {studio.weights}.", fix)
     for info in shown:
         yield _look(f"model {info.id}", partial(_model, studio, info.id))
+    yield _look("network", partial(_network, studio), "note")
     for setting in SETTINGS:
         if setting in os.environ:
             yield Check(setting, "ok", os.environ[setting])
@@ -171,6 +170,13 @@ def _home(home: Path) -> str:
         fix = "Set MIND2MIND_HOME to a folder that you may write to."
         raise ConfigError(f"{home} cannot be written: {error.strerror}.", fix) from error
     return str(home)
+
+
+def _network(studio: "Studio") -> str:
+    """What downloads go through; nothing is asked."""
+    studio.models.check_network()
+    named = [name for name in os.environ if name.lower().endswith("_proxy")]
+    return f"{', '.join(named) or 'no proxy'} in the environment"
 
 
 def _model(studio: "Studio", model_id: str) -> str:

@@ -46,7 +46,7 @@ from mind2mind.models.bundle import (
     opened,
     read_zip,
 )
-from mind2mind.models.fetch import Downloading, fetch
+from mind2mind.models.fetch import Downloading, fetch, http_client
 from mind2mind.models.hub import REMOTE, Remote, folder_name, hub_id, id_of
 from mind2mind.models.official import convert, take_out
 
@@ -259,6 +259,10 @@ class Catalogue:
         """Published models that can be downloaded and are not here; with `here` those that are, too."""
         return [remote for remote in REMOTE.values() if here or not self._shelved(remote.id)]
 
+    def check_network(self) -> None:
+        """ConfigError where the environment names a proxy or certificates that no download can use."""
+        http_client({}).close()
+
     def download(self, ref: str, *, accept_changed: bool = False) -> Generator[Event, None, None]:
         """Downloads a published model, or `owner/name[@revision]` from the Hub, with the source it needs.
 
@@ -269,7 +273,7 @@ class Catalogue:
             accept_changed: whether the file may differ from the one that was downloaded before.
 
         Raises:
-            ConfigError: the server is public.
+            ConfigError: the server is public, or see `check_network`.
             WeightsError: there is no such model, it cannot be reached, or what came is not it.
             DataError: the disk is full or cannot be written.
             RunError: another process is downloading it.
@@ -343,6 +347,7 @@ class Catalogue:
         self, repository: str, revision: str | None, parts: Path
     ) -> Generator[Event, None, tuple[Path, Model | None, Note]]:
         """The same of a bundle on the Hub."""
+        self.check_network()
         found = hub.look_up(repository, revision)
         work, source = parts / found.commit, None
         for name, (size, wanted) in found.files.items():
@@ -455,11 +460,12 @@ class Catalogue:
             private: only its owner sees it.
 
         Raises:
-            ConfigError: this is no name of a repository.
+            ConfigError: this is no name of a repository, or see `check_network`.
             WeightsError: it is no transfer, or the Hub refuses or is not reached.
         """
         if token is None:
             self._own("publish")
+        self.check_network()
         return hub.publish(self.locate(ref, owned=True).folder, repository, token, private=private)
 
     def _own(self, verb: str) -> None:

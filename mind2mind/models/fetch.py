@@ -98,13 +98,8 @@ def _over_http(part: "_Part", headers: Mapping[str, str]) -> Iterator[float]:
     """Connections until the part is whole; gives the rate now and then, in bytes a second."""
     import httpx
 
-    try:
-        client = httpx.Client(timeout=PATIENCE, follow_redirects=True, headers=headers)
-    except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
-        fix = "Look at HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment."
-        raise ConfigError(f"The proxy or the certificates cannot be used: {error}.", fix) from error
     tries = 0
-    with client:
+    with http_client(headers) as client:
         while part.total is None or part.done < part.total:
             before = part.done
             rest = {"Range": f"bytes={part.done}-", "If-Range": part.tag} if part.done and part.tag else {}
@@ -120,6 +115,23 @@ def _over_http(part: "_Part", headers: Mapping[str, str]) -> Iterator[float]:
                     fix = f"Check the internet connection; what is there is kept. {OTHERWISE}"
                     raise WeightsError(f"{problem}: {str(error) or type(error).__name__}.", fix) from error
                 time.sleep(PAUSE * 2 ** (tries - 1))
+
+
+def http_client(headers: Mapping[str, str]) -> "httpx.Client":
+    """What fetches, through the proxy that the environment names.
+
+    Raises:
+        ConfigError: that or the certificates it names cannot be used.
+    """
+    import httpx
+
+    try:
+        return httpx.Client(timeout=PATIENCE, follow_redirects=True, headers=headers)
+    except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
+        fix = "Look at HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment."
+        raise ConfigError(
+            f"The proxy or the certificates cannot be used: {str(error).rstrip('.')}.", fix
+        ) from error
 
 
 class _Part:

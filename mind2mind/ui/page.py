@@ -5,20 +5,22 @@ import contextlib
 import html
 import logging
 import os
+import secrets
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import psutil
+import httpx
+from filelock import FileLock, Timeout
 from gradio import processing_utils
 from gradio.utils import get_upload_folder
 
 from mind2mind.config import LOCAL, PUBLIC
-from mind2mind.errors import ConfigError, Mind2MindError, WeightsError
+from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, WeightsError
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.studio import Studio
 from mind2mind.ui.api import Api
@@ -49,9 +51,9 @@ THEME = gr.themes.Soft(
 # In the browser. The key is fixed, or nothing would survive a restart; it hides nothing
 STORED_AS = "mind2mind"
 TIDY_EVERY = 600.0  # s
+LAST_SECONDS = 8.0  # for the runs to save their work; a container's end waits 10 s
 KEPT = 24 * 3600.0  # s; files made for download: a page may stay open for long
 KEPT_IN_PUBLIC = 3000.0  # s; there visitors are promised that it is gone within the hour
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def hero(models: Sequence[ModelInfo]) -> str:
@@ -179,17 +181,26 @@ def follow_no_address() -> None:
         raise ConfigError(problem, "Install the packages of requirements.txt.")
 
 
-def use_folder(home: Path) -> None:
-    """Gives Gradio a folder of this process in the home for its files, and wipes those of dead ones.
+@contextlib.contextmanager
+def own_folder(home: Path) -> Iterator[None]:
+    """Within the block Gradio has a folder of this process in the home for its files; those of dead ones are wiped.
 
-    It lies outside of the working directory, where a file whose name begins with a dot would stop an upload.
+    A lock says whether a process lives: in another container it may have the same number. The folder lies outside
+    of the working directory, where a file whose name begins with a dot would stop an upload.
     """
-    folder = home / "gradio" / str(os.getpid())
-    for old in folder.parent.glob("*"):
-        if old == folder or not (old.name.isdigit() and psutil.pid_exists(int(old.name))):
-            shutil.rmtree(old, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    folder = home / "gradio" / secrets.token_hex(16)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        for old in folder.parent.glob("*"):
+            with contextlib.suppress(Timeout), FileLock(old.with_suffix(".lock"), timeout=0):
+                shutil.rmtree(old.with_suffix(""), ignore_errors=True)
+                old.with_suffix(".lock").unlink(missing_ok=True)
+        folder.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def tidy(studio: Studio) -> None:
@@ -211,36 +222,57 @@ def _tidy_for_ever(studio: Studio) -> None:
         time.sleep(TIDY_EVERY)
 
 
-def serve(host: str, port: int | None, public: bool, device: str) -> None:
-    """What `mind2mind.ui.launch` does once its environment is set."""
+def end_runs(studio: Studio) -> None:
+    """Says of each run that is at work how to stop it: it goes on without the app.
+
+    With the process 1 of a container all others end: there the runs are stopped, and their work is waited for.
+    """
+    last = os.getpid() == 1
+    for run in studio.runs.at_work():
+        if last:
+            studio.runs.stop(run.token)
+            log.warning("The run '%s' stops; its work is kept, and it can be resumed.", run.title)
+        else:
+            stop = f"{COMMAND} runs --stop {run.token}"
+            log.warning("The run '%s' goes on without the app. To stop it: %s", run.title, stop)
+    until = time.monotonic() + LAST_SECONDS
+    while last and studio.runs.at_work() and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def served(host: str, port: int | None, public: bool, device: str, root_path: str) -> Iterator[Studio]:
+    """The app is served within the block; arguments and errors are those of `mind2mind.ui.launch`."""
     studio = Studio(device, limits=PUBLIC if public else LOCAL)
-    use_folder(studio.home)
-    demo = Page(studio).demo
-    if host not in LOOPBACK:
-        log.warning("The app listens on %s: everybody who reaches this computer may use it.", host)
-        if not public:
-            log.warning("Without --public there are no limits for visitors.")
-    if not on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
-        studio.draw.sample(studio.models.list()[0].id, [0])
-    threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()
-    try:
-        demo.queue(max_size=200).launch(
-            server_name=host,
-            server_port=port,
-            share=False,
-            theme=THEME,
-            css_paths=ASSETS / "app.css",
-            head=f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
-            run_history=False,
-            footer_links=["api"],
-            enable_monitoring=False,
-            quiet=True,
-            ssr_mode=False,
-            max_file_size=studio.limits.total_bytes if public else None,  # of one file: a zip may hold all
-            prevent_thread_lock=True,
-        )
-    except OSError as error:
-        problem = f"Nobody can listen on {host}, port {port or '7860 and above'}."
-        raise ConfigError(problem, "Choose another --port, or end what listens there.") from error
-    log.info("Mind2Mind is at %s (Ctrl+C ends it)", demo.local_url)
-    demo.block_thread()
+    with own_folder(studio.home):
+        demo = Page(studio).demo
+        if not on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
+            studio.draw.sample(studio.models.list()[0].id, [0])
+        threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()
+        try:
+            demo.queue(max_size=200).launch(
+                server_name=f"[{host}]" if ":" in host else host,
+                server_port=port,
+                share=False,
+                theme=THEME,
+                css_paths=ASSETS / "app.css",
+                head=f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
+                root_path=root_path,
+                run_history=False,
+                footer_links=["api"],
+                enable_monitoring=False,
+                quiet=True,
+                ssr_mode=False,
+                max_file_size=studio.limits.total_bytes if public else None,  # a zip may hold all
+                prevent_thread_lock=True,
+            )
+        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+            problem = f"Nobody can listen on {host}, port {port or '7860 and above'}: {error}."
+            fix = "Choose another --host or --port, or end what listens there."
+            raise ConfigError(problem, fix) from error
+        log.info("Mind2Mind is at %s (Ctrl+C ends it)", str(demo.local_url).replace("[::]", "[::1]"))
+        try:
+            yield studio
+        finally:
+            end_runs(studio)
+            demo.server.close()

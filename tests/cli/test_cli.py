@@ -1,5 +1,7 @@
 """The command line as a user meets it: exit codes, one JSON document, the same bytes, Ctrl-C, bad input."""
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -24,6 +26,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mind2mind import ui
+from mind2mind.__main__ import main
 from mind2mind.cli import commands, system
 from mind2mind.cli import runs as following
 from mind2mind.cli import terminal as common
@@ -842,22 +845,74 @@ def test_doctor_names_each_thing_that_is_wrong_and_its_remedy(cli, place, tmp_pa
 def test_app(cli, monkeypatch):
     launched = []
     monkeypatch.setattr(ui, "launch", lambda *arguments: launched.append(arguments))
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        busy = cli("app", "--port", port)
-        assert busy.exit_code == 2 and str(port) in busy.stderr
-    assert cli("app", "--port", port, "--public", "--json").exit_code == 130
-    monkeypatch.setattr("sys.argv", ["app.py", "--port", str(port), "--device", "cpu"])
+    assert cli("app", "--port", 8000, "--public", "--json").exit_code == 130
+    monkeypatch.setattr("sys.argv", ["app.py", "--port", "8001", "--device", "cpu", "--host", "::1"])
     with pytest.raises(SystemExit) as left:  # the other door
         runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
     assert left.value.code == 130
     monkeypatch.setenv("SPACE_ID", "me/space")
     assert cli("app").exit_code == 130
     assert launched == [
-        ("127.0.0.1", port, True, "auto"),
-        ("127.0.0.1", port, False, "cpu"),
-        ("0.0.0.0", None, False, "auto"),
+        ("127.0.0.1", 8000, True, "auto", ""),
+        ("::1", 8001, False, "cpu", ""),
+        ("0.0.0.0", None, False, "auto", ""),
     ]
+
+
+def test_what_is_set_for_gradio_in_the_environment_counts(cli, monkeypatch):
+    launched = []
+    monkeypatch.setattr(ui, "launch", lambda *arguments: launched.append(arguments))
+    for name, value in (("SERVER_NAME", "::"), ("SERVER_PORT", "8002"), ("ROOT_PATH", "/faces")):
+        monkeypatch.setenv(f"GRADIO_{name}", value)
+    assert (
+        cli("app").exit_code == 130 and cli("app", "--host", "127.0.0.1", "--root-path", "").exit_code == 130
+    )
+    assert launched == [("::", 8002, False, "auto", "/faces"), ("127.0.0.1", 8002, False, "auto", "")]
+    for port in ("http", "65536"):
+        monkeypatch.setenv("GRADIO_SERVER_PORT", port)
+        wrong = cli("app")
+        assert wrong.exit_code == 2 and "GRADIO_SERVER_PORT" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("192.0.2.7", 0),
+        ("2001:db8::1", 0),
+        ("no such name", 0),
+        ("x" * 64, 0),
+        ("0.0.0.0:80", 0),
+        ("127.0.0.1", 1),
+    ],
+)
+def test_where_nobody_can_listen(cli, host, port):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        wrong = cli("app", "--host", host, "--port", taken.getsockname()[1] if port else 8003)
+    assert wrong.exit_code == 2 and f"Nobody can listen on {host}" in wrong.stderr
+    assert "Choose another --host or --port" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "state"),
+    [
+        ("NO_PROXY", "localhost,[fd00::1]", "ok"), ("no_proxy", "[::ffff:1.2.3.4]", "ok"),
+        ("http_proxy", "http://127.0.0.1:9", "ok"),
+        ("https_proxy", "gopher://nowhere", "note"), ("ALL_PROXY", "http://nowhere:port", "note"),
+        ("SSL_CERT_FILE", "/nowhere/certificates.pem", "note"),
+    ],
+)  # fmt: skip
+def test_doctor_tells_of_proxies_that_nothing_can_use(cli, monkeypatch, name, value, state):
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["mind2mind", "doctor", "--json"])
+    told = io.StringIO()
+    with pytest.raises(SystemExit) as left, contextlib.redirect_stdout(told):
+        main()
+    found = {check["name"]: check for check in json.loads(told.getvalue())["checks"]}["network"]
+    assert (
+        left.value.code == 0
+        and found["state"] == state
+        and ("HTTPS_PROXY" in found["remedy"]) is (state == "note")
+    )
 
 
 def test_a_start_that_is_refused_leaves_the_folder_free(cli, place):

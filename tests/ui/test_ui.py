@@ -14,8 +14,9 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from live import live_app
 from PIL import Image
-from tiny import RECIPE, carry_out, make_pictures, make_studio, png_meta
+from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, png_meta
 
 from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.data.dataset import FileReport, Report
@@ -28,7 +29,7 @@ from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import Better, RunStatus, State
 from mind2mind.ui import launch, shared, training, transfer
 from mind2mind.ui.models import card
-from mind2mind.ui.page import Page, footer, hero, tidy, use_folder
+from mind2mind.ui.page import Page, footer, hero, own_folder, tidy
 from mind2mind.ui.shared import Visit, checked_seed, known_ref, told, uploaded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -290,11 +291,43 @@ def test_the_list_of_models_opens_no_weights(page, tmp_path, monkeypatch):
     page.transfer.shelf.delete_shown(Visit.of(stored))
 
 
-def test_files_of_the_dead_are_wiped(tmp_path, monkeypatch):
+def folders(home):
+    return {path for path in (home / "gradio").iterdir() if path.is_dir()}
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from mind2mind.ui.page import own_folder
+with own_folder(Path(sys.argv[1])):
+    print(flush=True)
+    time.sleep(600)
+"""
+
+
+def test_files_of_the_dead_are_wiped_and_nobody_elses(tmp_path, monkeypatch):
+    """Whatever number the processes have: in two containers it may be the same."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", "before")  # so that it is put back
-    (tmp_path / "gradio/999999999").mkdir(parents=True)
-    use_folder(tmp_path)
-    assert [str(p) for p in (tmp_path / "gradio").iterdir()] == [os.environ["GRADIO_TEMP_DIR"]]
+    for number in (os.getpid(), 999_999_999):  # as they were called before
+        (tmp_path / f"gradio/{number}").mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], cwd=ROOT, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        (others,) = folders(tmp_path)
+        (others / "served.png").touch()
+        with own_folder(tmp_path):
+            mine = Path(os.environ["GRADIO_TEMP_DIR"])
+            assert folders(tmp_path) == {mine, others} and mine.is_dir()
+            with own_folder(tmp_path):
+                assert len(folders(tmp_path)) == 3 and (others / "served.png").exists()
+            other.kill()
+            other.wait()
+            with own_folder(tmp_path):
+                assert folders(tmp_path) == {mine, Path(os.environ["GRADIO_TEMP_DIR"])}
+        assert folders(tmp_path) == set()
+
+
+def interrupt(_):
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -306,24 +339,73 @@ def launched(page, tmp_path, monkeypatch):
     monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MIND2MIND_WEIGHTS", str(page.studio.weights))
     monkeypatch.setattr(gr.Blocks, "launch", lambda demo, **options: seen.update(options))
-    monkeypatch.setattr(gr.Blocks, "block_thread", lambda demo: None)
     monkeypatch.setattr(gr.Blocks, "local_url", "http://x/", raising=False)
+    monkeypatch.setattr(gr.Blocks, "server", types.SimpleNamespace(close=lambda: None), raising=False)
+    monkeypatch.setattr("mind2mind.ui.time", types.SimpleNamespace(sleep=interrupt))
     monkeypatch.setattr("mind2mind.ui.page._tidy_for_ever", lambda studio: None)
     return seen
 
 
-@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [
+        ("127.0.0.1", False), ("127.0.0.9", False), ("localhost", False), ("::1", False), ("[::1]", False),
+        ("0.0.0.0", True), ("::", True), ("[::]", True),
+    ],
+)  # fmt: skip
 def test_listening_to_others_is_warned_of(launched, caplog, host, warned):
-    launch(host, 7000, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        launch(host, 7000, device="cpu")
     assert ("without --public" in caplog.text.lower()) is warned
-    assert launched["server_name"] == host and not launched["share"] and not launched["run_history"]
+    given = f"[{host.strip('[]')}]" if ":" in host else host
+    assert launched["server_name"] == given and not launched["share"] and not launched["run_history"]
     assert launched["max_file_size"] is None and os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
 
 
 def test_a_space_has_the_limits_for_visitors_whatever_is_asked_for(launched, monkeypatch):
     monkeypatch.setenv("SPACE_ID", "me/space")
-    launch("0.0.0.0", None)
+    with pytest.raises(KeyboardInterrupt):
+        launch("0.0.0.0", None)
     assert launched["max_file_size"] == PUBLIC.total_bytes
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [("", ""), ("faces", "/faces"), ("/a/b/", "/a/b"), ("https://a.org/b", "https://a.org/b")],
+)
+def test_a_path_in_front_of_the_app(launched, given, taken):
+    with pytest.raises(KeyboardInterrupt):
+        launch(port=7000, device="cpu", root_path=given)
+    assert launched["root_path"] == taken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "at", "settings", "said"),
+    [
+        (["--host", "::1"], "[::1]", {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "example.org"}, ""),
+        (
+            [],
+            "[::1]",
+            {"GRADIO_SERVER_NAME": "::", "GRADIO_NUM_PORTS": "x", "no_proxy": "[fd00::2],a"},
+            "everybody",
+        ),
+        (
+            [],
+            "127.0.0.1",
+            {"all_proxy": "gopher://a", "SSL_CERT_FILE": "/nowhere", "GRADIO_DEBUG": "yes"},
+            "download",
+        ),
+    ],
+)
+def test_the_app_reaches_itself_whatever_the_environment_says(tmp_path, arguments, at, settings, said):
+    with live_app(tmp_path, make_weights(tmp_path / "weights"), *arguments, at=at, settings=settings) as app:
+        app.said(f"Mind2Mind is at {app.url}")
+        told = app.said(said)
+    assert "Traceback" not in told
+    assert ("cannot download" in told) is (said == "download") and ("everybody" in told) is (
+        said == "everybody"
+    )
 
 
 def test_a_gradio_that_follows_addresses_is_refused(page, monkeypatch):
@@ -403,7 +485,10 @@ import gradio as gr
 from tiny import RECIPE, carry_out
 
 demos = []
-gr.Blocks.launch, gr.Blocks.block_thread, gr.Blocks.local_url = (lambda demo, **k: demos.append(demo)), (lambda demo: None), ""
+def launch(demo, **settings):
+    demos.append(demo)
+    raise KeyboardInterrupt
+gr.Blocks.launch = launch
 arguments, sys.argv = sys.argv, ["app.py"]
 with contextlib.suppress(SystemExit):
     runpy.run_path("app.py", run_name="__main__")
