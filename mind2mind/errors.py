@@ -1,6 +1,7 @@
 """The one family of errors a user may meet. Each names the fact and the remedy."""
 
 import contextlib
+import errno
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,6 +53,41 @@ class TrainingError(Mind2MindError):
 
 class RunError(Mind2MindError):
     """A run does not exist, is busy, or may not be touched now."""
+
+
+class FaultError(Mind2MindError):
+    """A fault of the program, which no user can mend."""
+
+
+FULL = errno.ENOSPC, errno.EDQUOT
+_ROOM = "Make room, or choose another folder (MIND2MIND_HOME is that of runs and downloads)."
+_RIGHTS = "Choose a folder that you may write to (MIND2MIND_HOME is that of runs and downloads)."
+_THERE = "Check that the disk, or the network that it is on, is still there."
+_REMEDIES = dict.fromkeys(FULL, _ROOM) | {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
+    **dict.fromkeys((errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN), _THERE),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close other programs, or allow more: `ulimit -n 4096`."),
+    errno.ENAMETOOLONG: "Give a shorter name.",
+    errno.ENOENT: "Check the path; it may have been deleted meanwhile.",
+}
+
+
+def in_words(error: Exception, what: str = "") -> Mind2MindError:
+    """An error of any kind as fact and remedy; one that is nobody's but ours becomes a `FaultError`.
+
+    `what` is the beginning of the sentence on a refusal of the system; empty is the file's name.
+    """
+    if isinstance(error, Mind2MindError):
+        return error
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError) and (error.errno or what):
+        fact = "the disk is full" if error.errno in FULL else error.strerror or str(error)
+        subject, fix = what or error.filename, "Choose another path, or make room."
+        problem = f"{subject}: {fact}." if subject else f"{fact[:1].upper()}{fact[1:]}."
+        return DataError(problem, _REMEDIES.get(error.errno or 0, fix))
+    if isinstance(error, MemoryError):
+        return DataError("The memory is full.", "Close other programs, or use fewer or smaller pictures.")
+    fix = "This is a fault of the program: its log has the details."
+    return FaultError(f"{type(error).__name__}: {error}", fix)
 
 
 def one_of(what: str, name: str, choices: Iterable[str]) -> str:

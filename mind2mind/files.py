@@ -1,21 +1,23 @@
 """Files that are either whole or not there: written under a temporary name, synced and renamed."""
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, SoftFileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mind2mind.errors import DataError, WeightsError
+from mind2mind.errors import DataError, WeightsError, in_words
 
 
 @contextmanager
@@ -25,7 +27,7 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         DataError: the disk is full or the folder may not be written; `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")  # nobody else writes there
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")  # nobody else's, and short: names have limits
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,11 +50,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"{path} could not be written: {error.strerror or error}.",
-            "Make room or choose another folder (MIND2MIND_HOME is that of runs and downloads); "
-            "what was there before is untouched.",
-        ) from error
+        raise in_words(error, f"{path} could not be written") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -150,6 +148,30 @@ def bytes_in(folder: Path) -> int:
         with suppress(OSError):
             total += path.stat().st_size if path.is_file() else 0
     return total
+
+
+NO_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP  # Lustre, NFS without lockd, some FUSE
+SOFT = ".soft"
+
+
+def locked(path: Path, timeout: float = -1, **more: Any) -> AbstractContextManager[object]:
+    """Takes a lock file's lock, for a block; where the file system has no locks a file that names the holder is one.
+
+    Args:
+        path: of the lock file.
+        timeout: seconds to wait; below 0 for ever.
+        more: of filelock.
+
+    Raises:
+        Timeout: somebody else holds it.
+        OSError: the file cannot be made.
+    """
+    try:
+        return FileLock(path, timeout, fallback_to_soft=False, **more).acquire()
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return SoftFileLock(f"{path}{SOFT}", timeout, **more).acquire()
 
 
 def check_disk(home: Path, most: int | None) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 16  # when --count is left out
 IN_GRID = 64  # pictures of a grid, at most
+NAME_BYTES = 80  # of a picture's name that are kept; file systems take 255, some fewer
 Last = TypeVar("Last", bound="Encoding | Prepared")
 
 
@@ -128,7 +129,7 @@ def reconstruct(
             skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in made.skipped]
             _tell_faces(made)
             continue
-        stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem)[:80]
+        stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem).encode()[:NAME_BYTES].decode(errors="ignore")
         out.mkdir(parents=True, exist_ok=True)
         path = out / f"{number:05d}-{stem}.png"
         before = [made.aligned[0].resize(made.original.size)] if made.aligned else []

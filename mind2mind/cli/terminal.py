@@ -28,7 +28,7 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from mind2mind.config import SEEDS
-from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError
+from mind2mind.errors import COMMAND, ConfigError, FaultError, Mind2MindError, in_words
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
@@ -233,19 +233,16 @@ class _Commands(TyperGroup):
         failure: Mind2MindError
         try:
             sys.exit(super().main(args if given else ["--help"], COMMAND, standalone_mode=False))
-        except Mind2MindError as error:
-            failure = error
-        except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            failure = DataError(f"{error.filename}: {error.strerror}.", "Choose another path.")
         except typer.TyperException as error:  # wrong use
             at = getattr(error, "ctx", None)
             path = at.command_path if at else COMMAND
             failure = ConfigError(error.format_message(), f"{path} --help tells how it is used.")
         except Exception as error:
-            if "--json" in given:
-                problem = f"{type(error).__name__}: {error}"
-                print(as_json({"error": {"problem": problem, "fix": "This is a fault of ours."}}), flush=True)
-            raise
+            failure = in_words(error)
+            if isinstance(failure, FaultError):
+                if "--json" in given:
+                    print(as_json({"error": facts(failure, "problem", "fix")}), flush=True)
+                raise
         document = told_error(failure.problem, failure.fix, kind=type(failure).__name__)
         if "--json" in given:
             print(as_json(document), flush=True)

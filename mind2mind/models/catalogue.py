@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mind2mind.config import Limits
 from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, WeightsError
-from mind2mind.files import atomic, bytes_in, check_disk, new_token, read_json, write_json, writing
+from mind2mind.files import atomic, bytes_in, check_disk, locked, new_token, read_json, write_json, writing
 from mind2mind.models import hub
 from mind2mind.models.bundle import (
     AGAIN,
@@ -307,7 +307,7 @@ class Catalogue:
             model = load_transfer(fetched, source) if source else load_source(fetched, self.device)
             folder = self.downloads / folder_name(model_id)
             with writing(folder):
-                with FileLock(self.downloads / ".record.lock", timeout=10):  # first: no model is without it
+                with locked(self.downloads / ".record.lock", timeout=10):  # first: no model is without it
                     write_json(self.downloads / RECORD, self._noted() | {model_id: asdict(note)})
                 move_in(fetched, folder)
             shutil.rmtree(parts, ignore_errors=True)
@@ -403,11 +403,12 @@ class Catalogue:
     def _locked(self, model_id: str) -> AbstractContextManager[object]:
         """The lock of a model's download, held until the end of the block."""
         path = self.downloads / ".locks" / f"{folder_name(model_id)}.lock"
-        lock = FileLock(path, timeout=0, thread_local=False)  # an app asks for each event in another thread
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                return lock.acquire()
+                return locked(
+                    path, timeout=0, thread_local=False
+                )  # an app asks for each event in another thread
             except Timeout as error:
                 fix = "Wait for its end, or stop it; what is there is kept."
                 raise RunError(f"'{model_id}' is being downloaded already.", fix) from error

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
 from PIL import Image
 
 from mind2mind import draw
@@ -28,7 +27,7 @@ from mind2mind.data import codes
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.data.images import to_image
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, one_of
-from mind2mind.files import check_disk, load_tensors, read_meta
+from mind2mind.files import check_disk, load_tensors, locked, read_meta
 from mind2mind.models import bundle
 from mind2mind.models.catalogue import Catalogue
 from mind2mind.runs import prepared as sets
@@ -494,7 +493,7 @@ class Runs:
 
     def _enqueue(self, run: Run, allowed: tuple[State, ...], **settings: Any) -> RunStatus:
         # one decision at a time for the home's runs; a run elsewhere has no queue
-        gate = FileLock(self.home / "gate.lock") if run.home else contextlib.nullcontext()
+        gate = locked(self.home / "gate.lock") if run.home else contextlib.nullcontext()
         with gate:
             self._check_limits(run)
             with run.hold():

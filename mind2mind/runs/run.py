@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from platformdirs import user_data_dir
 from pydantic import TypeAdapter
 
@@ -34,7 +34,7 @@ from mind2mind.data import codes
 from mind2mind.data.codes import Codes
 from mind2mind.draw import save_sheet
 from mind2mind.errors import ConfigError, DataError, RunError
-from mind2mind.files import bytes_in, is_token, new_token, read_json, write_json, write_text
+from mind2mind.files import SOFT, bytes_in, is_token, locked, new_token, read_json, write_json, write_text
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import OPENED, slug
 from mind2mind.models.catalogue import Catalogue, weights_folder
@@ -179,11 +179,11 @@ def _read(path: Path, stamp: tuple[int, ...]) -> RunInfo:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock file now."""
+    """Whether a process holds the lock file now, or only another user may ask."""
     try:
-        with FileLock(path, timeout=0.03, poll_interval=0.01):  # others may only be asking, too
+        with locked(path, timeout=0.03, poll_interval=0.01):  # others may only be asking, too
             return False
-    except Timeout:
+    except OSError:  # Timeout is one
         return True
 
 
@@ -271,7 +271,7 @@ class Run:
             RunError: somebody else holds it, after `timeout` seconds of waiting, or erased the run meanwhile.
         """
         try:
-            lock = FileLock(self.lock).acquire(timeout=timeout)
+            lock = locked(self.lock, timeout)
         except Timeout as error:
             raise RunError("The run is at work.", "Stop it first, or wait for its end.") from error
         except FileNotFoundError as error:
@@ -315,7 +315,7 @@ class Run:
             paths += [self._mark, self.home / LOOKS / _look_of(self.folder.name)]
         for name in _FOLDERS:
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        for path in [*paths, self.stop_flag, self.lock, self._discard]:
+        for path in [*paths, self.stop_flag, self.lock, Path(f"{self.lock}{SOFT}"), self._discard]:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -327,9 +327,13 @@ class Run:
             return self.token if self.looks else None
         look = _look_of(self.token)
         path = self.home / LOOKS / look
-        if not path.exists():
-            write_text(path, self.token)
-        return look
+        with contextlib.suppress(
+            DataError
+        ):  # another user's home, or a full disk: it is looked at by no other token
+            if not path.exists():
+                write_text(path, self.token)
+            return look
+        return None
 
     # Metrics and previews
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mind2mind.draw import save_sheet
-from mind2mind.errors import Mind2MindError, RunError, WeightsError
-from mind2mind.files import read_meta, save_tensors
+from mind2mind.errors import FaultError, Mind2MindError, RunError, WeightsError, in_words
+from mind2mind.files import locked, read_meta, save_tensors
 from mind2mind.judge.verdict import Originality
 from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, move_in, save_transfer, slug
 from mind2mind.models.catalogue import Catalogue
@@ -111,20 +111,13 @@ def _train(run: Run, models: Catalogue) -> None:
 
 def _fail(run: Run, models: Catalogue, error: Exception) -> None:
     """Keeps the last good weights as a bundle, if there are any, and names the cause."""
-    if isinstance(error, Mind2MindError):
-        problem, advice = error.problem, error.fix
-    elif isinstance(error, OSError):
-        problem = f"A file could not be written or read: {error.strerror}."
-        advice = "Make room, then resume the run."
-    else:
-        problem = f"{type(error).__name__}: {error}"
-        advice = "This is a fault of the program: log.txt in the run's folder has the details."
+    failure = in_words(error)
+    problem, advice, fault = failure.problem, failure.fix, isinstance(failure, FaultError)
     try:
         if _bundle(run, models.load(run.info.model)):
             advice += " What it had learnt until then is kept and can be sampled."
     except Exception:
         log.exception("The last good weights could not be bundled.")
-    fault = not isinstance(error, Mind2MindError | OSError)
     run.update(state=State.FAILED, error=problem, advice=advice, fault=fault)
 
 
@@ -224,7 +217,7 @@ def serve(home: Path, idle_seconds: float, source: str | None = None) -> None:
     models = models_of(home)
     while True:
         try:
-            with FileLock(home / WORKER_LOCK, timeout=0):
+            with locked(home / WORKER_LOCK, timeout=0):
                 clean(home)
                 if source:
                     with contextlib.suppress(Mind2MindError):

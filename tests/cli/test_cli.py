@@ -90,11 +90,11 @@ def environment(place):
     }
 
 
-def process(place, folder, *arguments):
+def process(place, folder, *arguments, wrapper=(), **variables):
     return subprocess.Popen(
-        [sys.executable, "-m", "mind2mind", *map(str, arguments)],
+        [*wrapper, sys.executable, "-m", "mind2mind", *map(str, arguments)],
         cwd=folder,
-        env=os.environ | environment(place),
+        env=os.environ | environment(place) | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -196,6 +196,105 @@ def test_bad_input_tells_fact_and_remedy(cli):
     assert error["problem"] in result.stderr and error["fix"] in result.stderr
     assert "Traceback" not in result.stderr
     assert not Path("samples").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fact", "remedy"),
+    [
+        (["sample", "-m", "tiny", "--count", "1", "--out", "é" * 130], "name too long", "shorter"),
+        (["encode", "PICTURES", "-m", "tiny", "--report", "/dev/full"], "disk is full", "Make room"),
+        (["encode", "PICTURES", "-m", "tiny", "--report", "/proc/report.json"], "No such file", "Check the path"),
+        (["transfer", "PICTURES", "-m", "tiny", "--out", "file/run"], "Not a directory", "another path"),
+        (["transfer", "PICTURES", "-m", "tiny", "--out", "/proc/run"], "No such file", "Check the path"),
+    ],
+)  # fmt: skip
+def test_what_the_file_system_refuses_is_told(cli, place, arguments, fact, remedy):
+    Path("file").touch()
+    arguments = [place / "pictures" if argument == "PICTURES" else argument for argument in arguments]
+    result = cli(*arguments, "--json")
+    error = document(result)["error"]
+    assert result.exit_code == 2
+    assert fact in error["problem"] and remedy in error["fix"], error
+
+
+def test_too_many_open_files_are_told(cli):
+    resource = pytest.importorskip("resource")
+    command = ["reconstruct", "samples", "-m", "tiny"]
+    assert (
+        cli("sample", "-m", "tiny", "--count", "1").exit_code == cli(*command).exit_code == 0
+    )  # all is imported
+    before, held = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        result = cli(*command)
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert result.exit_code == 2 and "Too many open files" in result.stderr
+
+
+@pytest.fixture
+def others(place, tmp_path):
+    """The folder of another user's run and the words before a command that give it no right to change it."""
+    wrapper = []
+    if os.geteuid() == 0:  # root may do all, until it is taken away
+        wrapper = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
+        if not shutil.which("setpriv"):
+            pytest.skip("no setpriv here")
+    folder = tmp_path / "theirs"
+    _, code = finished(
+        place, tmp_path, "transfer", place / "pictures", "-m", "tiny", "--out", folder, "--steps", 5
+    )
+    assert code == 0
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield folder, wrapper
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755)
+
+
+def finished(place, folder, *arguments, **more):
+    """What a command says on stderr, and its exit code."""
+    child = process(place, folder, *arguments, **more)
+    return child.communicate(timeout=120)[1], child.returncode
+
+
+def test_the_run_of_another_user_is_used_and_not_changed(others, place, tmp_path):
+    folder, wrapper = others
+    said, code = finished(
+        place, tmp_path, "transfer", "--resume", "--steps", 5, "--out", folder, wrapper=wrapper
+    )
+    assert (
+        code == 2 and "Permission denied" in said and "you may write to" in said and "Traceback" not in said
+    )
+    said, code = finished(place, tmp_path, "result", folder, wrapper=wrapper)
+    assert code == 0, said
+    said, code = finished(place, tmp_path, "sample", "-m", folder, "--out", tmp_path / "new", wrapper=wrapper)
+    assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["app", "--port", "8999"],
+        ["runs"],
+        ["transfer", "PICTURES", "-m", "tiny", "--out", "new", "--steps", "5"],
+    ],
+)
+def test_a_home_of_another_user_is_told_of(others, place, tmp_path, command):
+    """What needs no home works all the same."""
+    folder, wrapper = others
+    command = [place / "pictures" if argument == "PICTURES" else argument for argument in command]
+    said, code = finished(place, tmp_path, *command, wrapper=wrapper, MIND2MIND_HOME=str(folder / "home"))
+    assert "Traceback" not in said
+    if command[0] == "app":
+        assert code == 2 and "you may write to" in said, said
+    else:
+        assert code == 0, said
 
 
 def test_a_fault_of_ours_ends_with_1_and_shows(cli, monkeypatch):
@@ -418,6 +517,21 @@ def test_reconstruct_takes_zips_and_any_name(cli, place):
     except OSError:
         pytest.skip("this file system knows no such names")
     assert len(document(cli("reconstruct", name, "-m", "tiny", "--json"))["pictures"]) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["ü" * 123 + ".jpeg", "🦊" * 62 + ".png", "한" * 40 + "a" * 131 + ".png", "b" * 251 + ".png"]
+)
+def test_a_long_name_loses_no_picture(cli, place, name):
+    """Up to 255 bytes, by letters of one to four."""
+    Path("in").mkdir()
+    shutil.copy(place / "pictures" / "01.png", Path("in") / name)
+    shutil.copy(place / "pictures" / "02.png", Path("in") / "short.png")
+    told = document(cli("reconstruct", "in", "-m", "tiny", "--json", "--out", "pairs"))
+    assert {row["name"][:9] for row in told["pictures"]} == {name[:9], "short.png"}
+    assert len(list(Path("pairs").iterdir())) == 2
+    long = ("x" * 240) + ".safetensors"[:12]
+    assert cli("encode", "in", "-m", "tiny", "--out", long).exit_code == 0 and Path(long).exists()
 
 
 def test_encode(cli, place):

@@ -1,4 +1,8 @@
+import errno
+import fcntl
 import json
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -104,6 +108,43 @@ def test_one_holder_at_a_time(tmp_path):
         pass
 
 
+HOLDER = """
+import errno, fcntl, sys, time
+from pathlib import Path
+def refuse(*_):
+    raise OSError(int(sys.argv[2]), "no locks here")
+fcntl.flock = refuse
+from mind2mind.runs.run import Run
+with Run(Path(sys.argv[1])).hold():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_locks_a_run_has_one_holder_and_a_killed_one_lets_go(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    run = made(tmp_path)
+    with run.hold(), pytest.raises(RunError, match="at work"), Run(run.folder).hold(timeout=0.01):
+        pass
+    run.update(state="running")
+    assert run.state == "interrupted"
+    command = [sys.executable, "-c", HOLDER, str(run.folder), str(number)]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    assert run.state == "running"
+    with pytest.raises(RunError, match="at work"), run.hold(timeout=0.01):
+        pass
+    holder.kill()
+    holder.wait()
+    assert run.state == "interrupted"
+    run.delete()
+    assert not run.folder.exists()
+
+
 def test_another_version_is_refused(tmp_path):
     run = made(tmp_path)
     told = json.loads((run.folder / "run.json").read_text())
@@ -201,7 +242,7 @@ def test_a_worker_may_erase_a_run_before_who_deletes_it(tmp_path, monkeypatch):
             run.erase()
             raise FileNotFoundError(self.lock_file)  # the folder went between two of its calls
 
-    monkeypatch.setattr("mind2mind.runs.run.FileLock", Late)
+    monkeypatch.setattr("mind2mind.files.FileLock", Late)
     run.delete()
     assert not run.folder.exists()
     run.delete()  # once more does nothing
