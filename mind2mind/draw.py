@@ -29,6 +29,7 @@ from mind2mind.data.codes import of_pixels
 from mind2mind.data.dataset import NOTHING, Pictures, Report
 from mind2mind.data.images import (
     before_and_after,
+    collage,
     face_of,
     grid,
     open_picture,
@@ -312,7 +313,8 @@ class Draw:
         limits: of the pictures that are given.
     """
 
-    grid, save_png, save_clip = staticmethod(grid), staticmethod(save_png), staticmethod(save_clip)
+    grid, collage = staticmethod(grid), staticmethod(collage)
+    save_png, save_clip = staticmethod(save_png), staticmethod(save_clip)
 
     def __init__(self, models: Catalogue, limits: Limits) -> None:
         self.models, self.limits = models, limits

@@ -19,6 +19,16 @@ from torch import Tensor
 
 from mind2mind.errors import DataError, WeightsError, in_words
 
+POINTER = b"version https://git-lfs"  # begins what Git LFS puts in a file's place
+
+
+def remedy(path: Path, otherwise: str) -> str:
+    """What helps with a file that cannot be read: `otherwise`, unless only a pointer of Git LFS is there."""
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            return "Only a pointer of Git LFS is there: run git lfs pull where the file is from."
+    return otherwise
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -73,9 +83,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path} could not be read: {error}.", "Check the path, or make the file again."
-        ) from error
+        fix = remedy(path, "Check the path, or make the file again.")
+        raise DataError(f"{path} could not be read: {error}.", fix) from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no JSON object.", "Make the file again.")
     return content
@@ -137,7 +146,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, "pt") as file:
             yield file
     except (OSError, SafetensorError, ValueError) as error:
-        fix = "It is missing, cut off or no safetensors file: copy or make it again."
+        fix = remedy(path, "It is missing, cut off or no safetensors file: copy or make it again.")
         raise WeightsError(f"{path} could not be read: {error}.", fix) from error
 
 

@@ -111,12 +111,12 @@ def _checks() -> Iterator[Check]:
     yield home
     if home.state == "ok":
         yield _room("disk", shutil.disk_usage(studio.home).free, LITTLE_DISK, "Make room.")
-    shown = studio.models.list()
-    if not shown:
+    ids = dict.fromkeys(model_id for model_id, _ in studio.models.shelved())
+    if not ids:
         fix = "Copy the folder weights/ beside the package, or set MIND2MIND_WEIGHTS."
         yield Check("models", "bad", f"There is no model in {studio.weights}.", fix)
-    for info in shown:
-        yield _look(f"model {info.id}", partial(_model, studio, info.id))
+    for model_id in ids:
+        yield _look(f"model {model_id}", partial(_model, studio, model_id))
     yield _look("network", partial(_network, studio), "note")
     for setting in SETTINGS:
         if setting in os.environ:

@@ -36,6 +36,7 @@ from mind2mind.data.images import (
     to_tensor,
 )
 from mind2mind.errors import DataError, one_of
+from mind2mind.files import remedy
 
 # --- What there is to read in folders, zips and single files: names, sizes and where.
 
@@ -130,7 +131,8 @@ def _members(path: Path, prefix: str) -> Iterator[File]:
     except NotImplementedError as error:
         raise DataError(f"{path.name} is not read: {error}.", "Unpack it and give the folder.") from error
     except Exception as error:  # BadZipFile, OSError, struct.error, UnicodeDecodeError ...
-        raise DataError(f"{path.name} is no whole zip file.", "Copy or make it again.") from error
+        fix = remedy(path, "Copy or make it again.")
+        raise DataError(f"{path.name} is no whole zip file.", fix) from error
     unsaid = {m.orig_filename.encode("cp437") for m in archive.infolist() if not m.flag_bits & UTF_8}
     encoding = _encoding([name for name in unsaid if not name.isascii()])
     passed: set[str] = set()

@@ -7,6 +7,7 @@ little paler. Moving pictures give their first frame.
 """
 
 import io
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -21,10 +22,12 @@ import torch
 from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, TiffImagePlugin
 from torch import Tensor
 
-from mind2mind.config import Crop, Limits, size_text
+from mind2mind.config import LOCAL, Crop, Limits, size_text
 from mind2mind.data import faces
 from mind2mind.errors import DataError, one_of
-from mind2mind.files import atomic
+from mind2mind.files import POINTER, atomic
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF")
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF and HEIC"
@@ -68,6 +71,7 @@ class Reason(str, Enum):
     TOO_LARGE = "Too large"
     NOT_A_FILE = "Not a file"
     NOT_A_PICTURE = "Not a picture"
+    POINTER = "Only a pointer of Git LFS"
     FOREIGN = "Not in a format that is read"
     NO_FACE = "No face was found"
     DUPLICATE = "Duplicate"
@@ -178,6 +182,10 @@ def _identify(stream: IO[bytes], length: int) -> Image.Image:
         if head.startswith(b"RIFF") and int.from_bytes(head[4:8], "little") + 8 > length:
             raise PictureError(Reason.CUT_OFF)
         raise _why_not(stream, head)
+    if head.startswith(POINTER):
+        raise PictureError(
+            Reason.POINTER, "git lfs pull fetches the picture", "Run it where the file is from."
+        )
     for kind, signature in _OTHERS.items():
         if re.match(signature, head, re.DOTALL):
             fix = "Save it as JPEG or PNG."
@@ -361,6 +369,25 @@ def grid(images: Sequence[Image.Image], columns: int | None = None, gap: int = 2
     for i, image in enumerate(images):
         sheet.paste(image.convert("RGB"), (i % columns * width, i // columns * height))
     return sheet
+
+
+def collage(paths: Sequence[Path]) -> Image.Image:
+    """Pictures side by side, as large as the first; those that cannot be read are left out, with a warning.
+
+    Raises:
+        PictureError: none can be read.
+    """
+    images, refused = [], []
+    for path in paths:
+        try:
+            images.append(open_picture(path, LOCAL, str(path)))
+        except PictureError as error:  # noqa: PERF203
+            refused.append(error)
+    if not images:
+        raise refused[0]
+    for why in refused:
+        log.warning("Left out: %s", why)
+    return grid([image.resize(images[0].size) for image in images])
 
 
 def save_png(image: Image.Image, path: Path) -> None:

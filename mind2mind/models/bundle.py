@@ -22,7 +22,16 @@ from torch import Tensor, nn
 
 from mind2mind.config import Architecture, Crop, MindGANSizes
 from mind2mind.errors import ConfigError, DataError, WeightsError
-from mind2mind.files import is_token, load_tensors, read_json, save_tensors, sha256, write_json, write_text
+from mind2mind.files import (
+    is_token,
+    load_tensors,
+    read_json,
+    remedy,
+    save_tensors,
+    sha256,
+    write_json,
+    write_text,
+)
 from mind2mind.judge.metrics import span
 from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import Perceptron, draw_z, samples
@@ -100,7 +109,7 @@ def describe(folder: Path, kind: Kind | None = None) -> ModelInfo:
     try:
         config = read_json(folder / CONFIG)
     except DataError as error:
-        fix = f"Give the folder of a model: one with {WEIGHTS} and {CONFIG}."
+        fix = remedy(folder / CONFIG, f"Give the folder of a model: one with {WEIGHTS} and {CONFIG}.")
         raise WeightsError(f"{folder} is not a model's folder: {error.problem}", fix) from error
     found = str(config.get("format")).removeprefix(FORMAT)
     if found not in get_args(Kind) or config.get("version") != VERSION:
@@ -238,7 +247,7 @@ def read_zip(path: Path, most: Mapping[str, int]) -> dict[str, bytes]:
                         found[name] = member.read(most[name] + 1)
     except Exception as error:  # a damaged or hostile zip may raise anything
         problem = f"{path.name} is no whole zip file with a {first}: {error}."
-        raise WeightsError(problem, "Download or export it again.") from error
+        raise WeightsError(problem, remedy(path, "Download or export it again.")) from error
     if large := [name for name, content in found.items() if len(content) > most[name]]:
         problem = f"{large[0]} in {path.name} is larger than {most[large[0]]:,} bytes."
         raise WeightsError(problem, "No model has one so large: get another file.")

@@ -28,7 +28,17 @@ from filelock import Timeout
 
 from mind2mind.config import Limits
 from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, WeightsError
-from mind2mind.files import atomic, bytes_in, check_disk, locked, new_token, read_json, write_json, writing
+from mind2mind.files import (
+    atomic,
+    bytes_in,
+    check_disk,
+    locked,
+    new_token,
+    read_json,
+    read_meta,
+    write_json,
+    writing,
+)
 from mind2mind.models import hub
 from mind2mind.models.bundle import (
     AGAIN,
@@ -150,19 +160,31 @@ class Catalogue:
         self._find_run, self._draw_preview = find_run, draw_preview
         self._kept: OrderedDict[tuple[str, int], Future[Model]] = OrderedDict()
         self._guard = threading.Lock()
+        self._told: set[str] = set()  # damages
 
     # What is here
 
     def list(self) -> builtins.list[ModelInfo]:
-        """The catalogue, FIRST and then by name; damaged models are left out, with a warning in the log."""
+        """The catalogue, FIRST and then by name; damaged models are left out, with one warning each in the log."""
         found: dict[str, ModelInfo] = {}
-        for config in (config for shelf in self.shelves for config in sorted(shelf.glob(f"*/{CONFIG}"))):
-            try:
-                model_id = id_of(config.parent.name)
-                found.setdefault(model_id, replace(describe(config.parent), id=model_id))
-            except WeightsError as error:  # noqa: PERF203
-                log.warning("%s", error)
+        for model_id, model in self.shelved():
+            if isinstance(model, ModelInfo):
+                found.setdefault(model_id, model)
+            elif str(model) not in self._told:
+                self._told.add(str(model))
+                log.warning("%s", model)
         return sorted(found.values(), key=lambda info: info.id != FIRST)  # the others stay as they are
+
+    def shelved(self) -> Generator[tuple[str, ModelInfo | WeightsError], None, None]:
+        """What lies in the catalogue, by id: what its card says, or why it cannot be used."""
+        for config in (config for shelf in self.shelves for config in sorted(shelf.glob(f"*/{CONFIG}"))):
+            model_id = id_of(config.parent.name)
+            try:
+                info = replace(describe(config.parent), id=model_id)
+                read_meta(config.parent / WEIGHTS)  # their beginning tells whether all is there
+                yield model_id, info
+            except WeightsError as error:
+                yield model_id, error
 
     def load(self, ref: str) -> Model:
         """The model that `ref` names; the last few are kept in memory.

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mind2mind.config import ARCHITECTURES, CELEBA_HQ256, FFHQ, Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, DataError, WeightsError
-from mind2mind.files import read_json
+from mind2mind.files import read_json, remedy
 from mind2mind.models.bundle import (
     CONFIG,
     WEIGHTS,
@@ -147,7 +147,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
             raise WeightsError(f"{path} asks for {refused[1]}, which is no weight.", fix) from error
         said = str(error).strip().rpartition("WeightsUnpickler error: ")[2].partition("\n")[0]
         problem = f"{path} is cut off, damaged or no weights file: {type(error).__name__}: {said}."
-        raise WeightsError(problem, again) from error
+        raise WeightsError(problem, remedy(path, again)) from error
     models = content.get("models", content) if isinstance(content, Mapping) else None  # an ALAE's are there
     sections = models if isinstance(models, Mapping) else {}
     tensors = {

@@ -83,9 +83,11 @@ class Page:
     def __init__(self, studio: Studio) -> None:
         models = studio.models.list()
         if not models:
-            raise WeightsError(
-                "There is no model.", "Copy the folder weights/ beside the package, or download a model."
+            why = next(
+                (found.fix for _, found in studio.models.shelved() if isinstance(found, WeightsError)), ""
             )
+            fix = "Copy the folder weights/ beside the package, or download a model."
+            raise WeightsError("There is no model that can be used.", why or fix)
         follow_no_address()
         self.studio, self.take_in = studio, gpu(studio.models.take_in)
         self.sample, self.interpolate = SampleTab(studio), InterpolateTab(studio)
@@ -247,7 +249,10 @@ def served(host: str, port: int | None, public: bool, device: str, root_path: st
     with own_folder(studio.home):
         demo = Page(studio).demo
         if not on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
-            studio.draw.sample(studio.models.list()[0].id, [0])
+            try:
+                studio.draw.sample(studio.models.list()[0].id, [0])
+            except Mind2MindError as error:
+                log.warning("%s", error)
         threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()
         try:
             demo.queue(max_size=200).launch(

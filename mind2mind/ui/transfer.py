@@ -7,6 +7,7 @@ closed tab loses nothing.
 
 import html
 import json
+import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ from mind2mind.ui.shared import (
 )
 from mind2mind.ui.training import Steps, Training, Updates, heading, named
 
+log = logging.getLogger(__name__)
+
 # --- The example sets in `assets/`: a folder of pictures each, with an about.json that says whose they are.
 
 
@@ -62,20 +65,16 @@ class Example:
     files: tuple[Path, ...]
     title: str
     credit: str
+    collage: Image.Image | None = None  # the first pictures side by side
     models: tuple[str, ...] = ()  # ids of the source models it suits, the best one first; none: any
 
     def source(self, chosen: str) -> str:
         """The source model to take: the chosen one if the set suits it, else the set's own."""
         return chosen if not self.models or chosen in self.models else self.models[0]
 
-    def collage(self) -> Image.Image:
-        """The first pictures side by side."""
-        opened = [Image.open(path).convert("RGB") for path in self.files[:9]]
-        return Draw.grid([image.resize(opened[0].size) for image in opened])
-
 
 def examples(assets: Path = ASSETS, models: Collection[str] | None = None) -> list[Example]:
-    """What there is, by name; a folder without a readable about.json or without pictures is none.
+    """What there is, by name; a folder without a readable about.json, or pictures, is left out, with a warning.
 
     Given the ids of the source models there are, sets that suit none of them are left out.
     """
@@ -84,12 +83,13 @@ def examples(assets: Path = ASSETS, models: Collection[str] | None = None) -> li
         files = tuple(sorted(about.parent.glob("*.png")))
         try:
             told = json.loads(about.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        suits = tuple(told.get("models", ()))
-        there = tuple(model for model in suits if models is None or model in models)
-        if files and (there or not suits):
-            found.append(Example(files, told.get("title", about.parent.name), told.get("credit", ""), there))
+            suits = tuple(told.get("models", ()))
+            there = tuple(model for model in suits if models is None or model in models)
+            if files and (there or not suits):
+                title, credit = told.get("title", about.parent.name), told.get("credit", "")
+                found.append(Example(files, title, credit, Draw.collage(files[:9]), there))
+        except (OSError, ValueError, TypeError, AttributeError, DataError) as error:
+            log.warning("The example %s is left out: %s", about.parent, error)
     return found
 
 
@@ -272,7 +272,7 @@ class Pictures:
                 self.consent.opens.append(self.uploads)
             with gr.Column(scale=1, min_width=280, visible=bool(self.examples)):
                 gr.HTML(note("Or try an example:"))
-                collages = [(e.collage(), e.title) for e in self.examples]
+                collages = [(e.collage, e.title) for e in self.examples]
                 self.sets = wall("transfer-sets", "m2m-sets", collages, label="Examples", to_pick=True)
                 for credit in dict.fromkeys(e.credit for e in self.examples if e.credit):
                     gr.HTML(note(credit))

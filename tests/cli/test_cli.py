@@ -23,6 +23,7 @@ import pytest
 import torch
 import typer
 from PIL import Image
+from tiny import LFS_POINTER
 from typer.testing import CliRunner
 
 from mind2mind import ui
@@ -971,6 +972,26 @@ def test_app(cli, monkeypatch):
         ("::1", 8001, False, "cpu", ""),
         ("0.0.0.0", None, False, "auto", ""),
     ]
+
+
+def test_pointers_of_git_lfs_are_told_of(cli, place, tmp_path, monkeypatch):
+    """In the place of weights, of pictures, of a file to convert, of a model to open."""
+    shutil.copytree(place / "weights", tmp_path / "weights")
+    (tmp_path / "weights/tiny/model.safetensors").write_bytes(LFS_POINTER)
+    for name in ("set/a.jpg", "set/b.png", "model.pth", "photos.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(LFS_POINTER)
+    refused = [
+        cli("convert", "model.pth", "--out", "o"),
+        cli("reconstruct", "set", "-m", "tiny", "--out", "o"),
+        cli("transfer", "photos.zip", "set/a.jpg", "-m", "tiny", "--out", "o", "--steps", "5"),
+        cli("sample", "-m", tmp_path / "weights/tiny"),
+    ]
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(tmp_path / "weights"))
+    refused += [cli("sample", "-m", "tiny"), cli("doctor")]
+    assert [result.exit_code for result in refused] == [2, 2, 2, 2, 2, 1]
+    assert all("git lfs pull" in result.output for result in refused), [r.output for r in refused]
+    assert "tiny" not in cli("models").stdout
 
 
 def test_what_is_set_for_gradio_in_the_environment_counts(cli, monkeypatch):

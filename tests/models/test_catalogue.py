@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 import pytest
 import torch
-from tiny import RECIPE, SIZES, carry_out, make_pictures, make_studio, make_weights
+from tiny import LFS_POINTER, RECIPE, SIZES, carry_out, make_pictures, make_studio, make_weights
 
 from mind2mind.config import PUBLIC, MindGANSizes
 from mind2mind.errors import WeightsError
@@ -59,6 +59,31 @@ def test_a_damaged_model_is_left_out_and_told_of(tmp_path, caplog):
     assert caplog.text.count("WARNING") == 4
     with pytest.raises(WeightsError, match="damaged"):
         describe(tmp_path / "lost")
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "fix"),
+    [
+        ("model.safetensors", LFS_POINTER, "git lfs pull"), ("config.json", LFS_POINTER, "git lfs pull"),
+        ("model.safetensors", None, "copy or make it again"), ("model.safetensors", 1000, "copy or make it again"),
+    ],
+)  # fmt: skip
+def test_a_model_whose_files_are_not_whole_is_left_out_and_told_of_once(tmp_path, caplog, part, content, fix):
+    path = make_weights(make_weights(tmp_path), name="other") / "tiny" / part
+    whole = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(whole[:-content] if isinstance(content, int) else content)
+    models = Studio("cpu", tmp_path / "home", weights=tmp_path).models
+    for _ in range(3):
+        assert [info.id for info in models.list()] == ["other"]
+    assert caplog.text.count("WARNING") == 1 and fix in caplog.text
+    if content is not None:
+        with pytest.raises(WeightsError) as caught:
+            models.load("tiny")
+        assert fix in caught.value.fix
+    path.write_bytes(whole)
+    assert [info.id for info in models.list()] == ["other", "tiny"]
 
 
 def test_what_a_card_says_is_a_line_of_plain_text(tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import types
+import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,12 +17,12 @@ import gradio as gr
 import pytest
 from live import live_app
 from PIL import Image
-from tiny import RECIPE, carry_out, make_pictures, make_studio, make_weights, png_meta
+from tiny import LFS_POINTER, RECIPE, carry_out, make_pictures, make_studio, make_weights, png_meta
 
 from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.data.dataset import FileReport, Report
 from mind2mind.data.images import Reason
-from mind2mind.errors import ConfigError, DataError
+from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import read_json
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import ModelInfo
@@ -133,8 +134,28 @@ def test_the_examples_are_the_folders_with_an_about(tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/about.json").write_text("{")
     (one,) = transfer.examples(tmp_path)
-    assert (one.title, one.credit, len(one.files)) == ("A", "B", 3) and one.collage().size[0] > 16
+    assert (one.title, one.credit, len(one.files)) == ("A", "B", 3) and one.collage.size[0] > 16
     assert transfer.examples(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("bad", [LFS_POINTER, b"no picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b""])
+def test_an_example_picture_that_cannot_be_read_is_left_out_and_told_of(tmp_path, caplog, bad):
+    for name in ("some", "none"):
+        for path in sorted(make_pictures(tmp_path / name, 12).iterdir())[: 3 if name == "some" else None]:
+            path.write_bytes(bad)
+        (tmp_path / name / "about.json").write_text("{}")
+    (some,) = transfer.examples(tmp_path)
+    whole = transfer.Draw.collage(some.files[3:9])
+    assert some.title == "some" and some.collage.tobytes() == whole.tobytes()
+    assert caplog.text.count("some/00") == 3 and f"{tmp_path / 'none'} is left out" in caplog.text
+    assert ("git lfs pull" in caplog.text) is (bad is LFS_POINTER)
+
+
+@pytest.mark.parametrize("about", ["[]", "5", LFS_POINTER.decode(), '{"models": 3}'])
+def test_an_example_without_a_readable_about_is_left_out_and_told_of(tmp_path, caplog, about):
+    make_pictures(tmp_path / "a", 2)
+    (tmp_path / "a/about.json").write_text(about)
+    assert transfer.examples(tmp_path) == [] and f"{tmp_path / 'a'} is left out" in caplog.text
 
 
 def test_an_example_brings_its_source_model(tmp_path):
@@ -406,6 +427,32 @@ def test_the_app_reaches_itself_whatever_the_environment_says(tmp_path, argument
     assert ("cannot download" in told) is (said == "download") and ("everybody" in told) is (
         said == "everybody"
     )
+
+
+@pytest.mark.slow
+def test_the_app_starts_without_a_model_that_is_damaged(tmp_path):
+    weights = make_weights(make_weights(tmp_path / "weights", name="toon64"), name="zebra")
+    (weights / "toon64/model.safetensors").write_bytes(LFS_POINTER)  # the one that the app begins with
+    with live_app(tmp_path, make_weights(weights)) as app:
+        told = app.said("Mind2Mind is at")
+        with urllib.request.urlopen(f"{app.url}config") as page:
+            config = page.read().decode()
+    assert told.count("git lfs pull") == 1 and "toon64/model.safetensors" in told
+    assert '"zebra"' in config and '"toon64"' not in config
+
+
+def test_without_a_model_the_app_says_what_helps(launched, page, tmp_path, monkeypatch):
+    for content, fix in (
+        (None, "Copy the folder weights/"),
+        (LFS_POINTER, "git lfs pull"),
+        (b"{}", "cut off"),
+    ):
+        monkeypatch.setenv("MIND2MIND_WEIGHTS", str(tmp_path / "w"))
+        if content:
+            (make_weights(tmp_path / "w") / "tiny/model.safetensors").write_bytes(content)
+        with pytest.raises(WeightsError, match="no model that can be used") as caught:
+            launch(port=7000, device="cpu")
+        assert fix in caught.value.fix
 
 
 def test_a_gradio_that_follows_addresses_is_refused(page, monkeypatch):

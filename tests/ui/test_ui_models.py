@@ -12,9 +12,14 @@ from mind2mind.config import PUBLIC
 from mind2mind.errors import Mind2MindError
 from mind2mind.models import fetch
 from mind2mind.models.catalogue import REMOTE
-from mind2mind.ui.page import Page, use_folder
+from mind2mind.ui.page import Page
 
 PAGE = SimpleNamespace(session_hash="page")
+
+
+@pytest.fixture(autouse=True)
+def gradios_files(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
 
 
 @pytest.fixture
@@ -32,14 +37,9 @@ def web(monkeypatch):
         yield web
 
 
-def tab_of(studio):
-    use_folder(studio.home)
-    return Page(studio)
-
-
 @pytest.fixture
 def page(web, tmp_path):
-    return tab_of(make_studio(tmp_path))
+    return Page(make_studio(tmp_path))
 
 
 def choices(component):
@@ -114,7 +114,7 @@ def test_a_card_escapes_what_a_stranger_wrote(page, web, tmp_path):
 
 
 def test_visitors_see_the_list_and_no_buttons(web, tmp_path):
-    page = tab_of(make_studio(tmp_path, PUBLIC))
+    page = Page(make_studio(tmp_path, PUBLIC))
     assert page.models.everything == [page.models.here] and set(page.models.look(PAGE)) == {page.models.here}
     texts = [str(c.get("props", {}).get("value")) for c in page.demo.get_config_file()["components"]]
     assert any("ALAE CelebA" in text for text in texts) and "Download" not in texts
