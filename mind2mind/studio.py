@@ -3,13 +3,19 @@
 It owns the device, the models in memory and the runs' home. Any thread may call any method.
 """
 
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from filelock import Timeout
 
 from mind2mind.config import LOCAL, Limits
 from mind2mind.draw import Draw, keep_freed
+from mind2mind.files import locked, new_token
 from mind2mind.models.catalogue import pick_device, weights_folder
 from mind2mind.runs.queue import Runs
-from mind2mind.runs.run import home_folder, models_of
+from mind2mind.runs.run import LOCK, home_folder, models_of
 
 
 class Studio:
@@ -41,3 +47,23 @@ class Studio:
         self.models = models_of(self.home, self.weights, self.device, limits)
         self.draw = Draw(self.models, limits)
         self.runs = Runs(self.home, self.weights, limits, self.models)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder of this process in the home, within the block; those of dead ones are wiped.
+
+        A lock says who lives: in another container a process may have the same number.
+        """
+        folder = self.home / "gradio" / new_token()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            with locked(self.home / "gradio.lock"):
+                for old in folder.parent.glob("*"):
+                    with suppress(Timeout), locked(old / LOCK, 0):
+                        shutil.rmtree(old, ignore_errors=True)
+                folder.mkdir()
+                held.enter_context(locked(folder / LOCK))
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)

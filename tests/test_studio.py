@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -592,3 +593,35 @@ def test_cleaning_takes_what_is_old_and_not_at_work(tmp_path, place, done, studi
 def test_a_psi_that_is_none_is_told(studio, psi):
     with pytest.raises(ConfigError, match="psi is"):
         studio.draw.sample("tiny", [0], psi=psi)
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from mind2mind.studio import Studio
+with Studio("cpu", Path(sys.argv[1])).scratch() as folder:
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_files_of_the_dead_are_wiped_and_nobody_elses(tmp_path):
+    """Whatever number the processes have: in two containers it may be the same."""
+    studio, root = make_studio(tmp_path), Path(__file__).parent.parent
+    gradio = studio.home / "gradio"
+    for number in (os.getpid(), 999_999_999):  # as they were called before
+        (gradio / str(number)).mkdir(parents=True)
+    command = [sys.executable, "-c", HOLDS, studio.home]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as other:
+        others = Path(other.stdout.readline().strip())
+        assert [*gradio.iterdir()] == [others]
+        (others / "served.png").touch()
+        with studio.scratch() as mine:
+            with studio.scratch() as second:
+                assert {*gradio.iterdir()} == {mine, second, others} and (others / "served.png").exists()
+            other.kill()
+            other.wait()
+            assert {*gradio.iterdir()} == {mine, others}
+            with studio.scratch() as second:
+                assert {*gradio.iterdir()} == {mine, second}
+    assert [*gradio.iterdir()] == []

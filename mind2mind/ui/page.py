@@ -5,7 +5,6 @@ import contextlib
 import html
 import logging
 import os
-import secrets
 import shutil
 import threading
 import time
@@ -15,7 +14,6 @@ from typing import Any
 
 import gradio as gr
 import httpx
-from filelock import FileLock, Timeout
 from gradio import processing_utils
 from gradio.utils import get_upload_folder
 
@@ -183,28 +181,6 @@ def follow_no_address() -> None:
         raise ConfigError(problem, "Install the packages of requirements.txt.")
 
 
-@contextlib.contextmanager
-def own_folder(home: Path) -> Iterator[None]:
-    """Within the block Gradio has a folder of this process in the home for its files; those of dead ones are wiped.
-
-    A lock says whether a process lives: in another container it may have the same number. The folder lies outside
-    of the working directory, where a file whose name begins with a dot would stop an upload.
-    """
-    folder = home / "gradio" / secrets.token_hex(16)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        for old in folder.parent.glob("*"):
-            with contextlib.suppress(Timeout), FileLock(old.with_suffix(".lock"), timeout=0):
-                shutil.rmtree(old.with_suffix(""), ignore_errors=True)
-                old.with_suffix(".lock").unlink(missing_ok=True)
-        folder.mkdir()
-        os.environ["GRADIO_TEMP_DIR"] = str(folder)
-        try:
-            yield
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def tidy(studio: Studio) -> None:
     """Deletes files made for download, the empty files that Gradio leaves, and what the limits say."""
     cache, oldest = Path(get_upload_folder()), time.time() - (KEPT_IN_PUBLIC if studio.public else KEPT)
@@ -246,7 +222,10 @@ def end_runs(studio: Studio) -> None:
 def served(host: str, port: int | None, public: bool, device: str, root_path: str) -> Iterator[Studio]:
     """The app is served within the block; arguments and errors are those of `mind2mind.ui.launch`."""
     studio = Studio(device, limits=PUBLIC if public else LOCAL)
-    with own_folder(studio.home):
+    with studio.scratch() as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(
+            folder
+        )  # in the working directory names with a dot would be refused
         demo = Page(studio).demo
         if not on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
             try:

@@ -30,7 +30,7 @@ from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import Better, RunStatus, State
 from mind2mind.ui import launch, shared, training, transfer
 from mind2mind.ui.models import card
-from mind2mind.ui.page import Page, footer, hero, own_folder, tidy
+from mind2mind.ui.page import Page, footer, hero, tidy
 from mind2mind.ui.shared import Visit, checked_seed, known_ref, told, uploaded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -310,41 +310,6 @@ def test_the_list_of_models_opens_no_weights(page, tmp_path, monkeypatch):
     choices = page.known_models(stored | {"models": [stored["token"], "a" * 22]})[0].choices
     assert choices == [("Tiny", "tiny"), (f"Yours: {title}", stored["token"])]
     page.transfer.shelf.delete_shown(Visit.of(stored))
-
-
-def folders(home):
-    return {path for path in (home / "gradio").iterdir() if path.is_dir()}
-
-
-HOLDS = """
-import sys, time
-from pathlib import Path
-from mind2mind.ui.page import own_folder
-with own_folder(Path(sys.argv[1])):
-    print(flush=True)
-    time.sleep(600)
-"""
-
-
-def test_files_of_the_dead_are_wiped_and_nobody_elses(tmp_path, monkeypatch):
-    """Whatever number the processes have: in two containers it may be the same."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", "before")  # so that it is put back
-    for number in (os.getpid(), 999_999_999):  # as they were called before
-        (tmp_path / f"gradio/{number}").mkdir(parents=True)
-    with subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], cwd=ROOT, stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
-        (others,) = folders(tmp_path)
-        (others / "served.png").touch()
-        with own_folder(tmp_path):
-            mine = Path(os.environ["GRADIO_TEMP_DIR"])
-            assert folders(tmp_path) == {mine, others} and mine.is_dir()
-            with own_folder(tmp_path):
-                assert len(folders(tmp_path)) == 3 and (others / "served.png").exists()
-            other.kill()
-            other.wait()
-            with own_folder(tmp_path):
-                assert folders(tmp_path) == {mine, Path(os.environ["GRADIO_TEMP_DIR"])}
-        assert folders(tmp_path) == set()
 
 
 def interrupt(_):
