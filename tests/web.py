@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.client
 import http.server
 import json
 import threading
@@ -131,3 +132,46 @@ def put_on_hub(web: Web, repository: str, folder: Path, *, commit=COMMIT, revisi
         web.put(f"/{repository}/resolve/{commit}/{path.name}", content)
     answer = json.dumps({"id": repository, "sha": commit, "siblings": siblings}).encode()
     web.put(f"/api/models/{repository}/revision/{revision}", answer, kind="application/json")
+
+
+@contextlib.contextmanager
+def forwarding(address: str, path: str, port: int, *, tells: bool = True) -> Iterator[str]:
+    """A proxy at `port` that shows the server at `address` under `path`, and nothing beside; gives where.
+
+    It tells the server how it was called itself, unless `tells` says no.
+    """
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def forward(self):
+            if not self.path.startswith(path + "/"):
+                self.send_error(404)
+                return
+            there = http.client.HTTPConnection(urlsplit(address).netloc)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            hidden = ("Connection",) if tells else ("Connection", "Host", "Origin", "Referer")
+            headers = {name: value for name, value in self.headers.items() if name not in hidden}
+            there.request(self.command, self.path.removeprefix(path), body, headers)
+            answer = there.getresponse()
+            self.send_response_only(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "connection"):
+                    self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(ConnectionError, http.client.HTTPException):
+                while chunk := answer.read1():
+                    self.wfile.write(chunk)
+                    self.wfile.flush()
+
+        do_GET = do_POST = do_HEAD = do_DELETE = forward  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{port}{path}/"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -225,7 +225,8 @@ def served(host: str, port: int | None, public: bool, device: str, root_path: st
     with studio.scratch() as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(
             folder
-        )  # in the working directory names with a dot would be refused
+        )  # outside of ours: there it refuses names with a dot before
+        css, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("app.css", "app.js"))
         demo = Page(studio).demo
         if not on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
             try:
@@ -239,8 +240,8 @@ def served(host: str, port: int | None, public: bool, device: str, root_path: st
                 server_port=port,
                 share=False,
                 theme=THEME,
-                css_paths=ASSETS / "app.css",
-                head=f"<script>{(ASSETS / 'app.js').read_text(encoding='utf-8')}</script>",
+                css=css,
+                head=f"<script>{script}</script>",
                 root_path=root_path,
                 run_history=False,
                 footer_links=["api"],

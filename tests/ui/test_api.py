@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,12 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from live import ROOT, live_app
 from PIL import Image
-from tiny import make_pictures, make_studio, make_weights, png_meta, prepared
+from tiny import followed, make_pictures, make_studio, make_weights, png_meta, prepared
 from web import serving
 
 from mind2mind.config import PUBLIC
@@ -170,6 +173,62 @@ def test_a_run_is_followed_stopped_and_fetched(client, tmp_path):
     assert len(facts["nearest"]) == 64 and min(facts["nearest"]) > 0
     drawn = client.predict(model=token, seed=0, count=2, api_name="/sample")
     assert Image.open(drawn[1]["image"]).tobytes() == Image.open(samples[1]["image"]).tobytes()
+
+
+def begun(app, folder):
+    """A client, and the token of a run that is at work."""
+    client = Client(app.url, verbose=False)
+    token = client.predict(pictures(folder, 24), seconds=600, api_name="/submit")["token"]
+    assert next(status for status in polled(client, token) if status["step"])["state"] == "running"
+    return client, token
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_app_that_ends_says_which_runs_go_on_and_how_to_stop_them(tmp_path, number):
+    with live_app(tmp_path, make_weights(tmp_path / "weights")) as app:
+        _, token = begun(app, tmp_path / "in")
+        app.process.send_signal(number)
+        assert app.process.wait(30) == 130
+        told = app.said("goes on without the app")
+        assert "Traceback" not in told
+        studio = make_studio(tmp_path)
+        assert studio.runs.status(token).state == "running"
+        command = re.search(r"To stop it: (.*)", told)[1]
+        settings = os.environ | {"MIND2MIND_HOME": str(app.home)}
+        subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=ROOT, env=settings, check=True)
+        status = followed(studio, token)
+        assert status.state == "stopped" and status.usable
+
+
+FIRST = (
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+)  # as in a container
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare") or subprocess.run([*FIRST, "true"]).returncode, reason="forbidden"
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_process_1_of_a_container_ends_when_told_and_keeps_the_work_of_its_runs(tmp_path, number):
+    with live_app(tmp_path, make_weights(tmp_path / "weights"), inside=FIRST) as app:
+        client, token = begun(app, tmp_path / "in")
+        queued = client.predict(pictures(tmp_path / "in", 12), seconds=600, visitor="b", api_name="/submit")[
+            "token"
+        ]
+        (first,) = psutil.Process(app.process.pid).children()
+        first.send_signal(number)
+        assert app.process.wait(30) == 130
+        told = app.log.read_text()
+    assert told.count("its work is kept") == 2 and "Traceback" not in told
+    studio = make_studio(tmp_path)
+    status = studio.runs.status(token)
+    assert status.state == "stopped" and status.usable and studio.runs.status(queued).state == "prepared"
 
 
 def test_the_same_seed_and_steps_give_the_same_model(client, tmp_path):

@@ -1,5 +1,6 @@
 """The app in a real browser: draw, drag, upload, train, use."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,9 +10,11 @@ import zipfile
 import numpy as np
 import pytest
 from browsing import SOME_STEPS, expect, fits, pixels, tab, until
-from live import ROOT
+from gradio_client import Client
+from live import ROOT, free_port, live_app
 from PIL import Image
-from tiny import make_pictures, png_meta
+from tiny import make_pictures, make_weights, png_meta
+from web import forwarding
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest_plugins = ["browsing"]
@@ -237,3 +240,29 @@ def test_a_phone_needs_no_sideways_scrolling(visitor, shots, theme):
         expect(page.get_by_role("tabpanel").locator("visible=true").first).to_be_visible()
         fits(page)
         page.screenshot(path=shots / f"phone-{name.lower()}-{theme}.png", full_page=True)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_page_works_under_a_path_of_a_proxy(chromium, tmp_path, whole):
+    """Also of one that does not say how it is called itself, if the app is told its whole address."""
+    port, path, weights = free_port(), "/toons/heads", make_weights(tmp_path / "weights")
+    given = f"http://127.0.0.1:{port}{path}" if whole else f"{path.strip('/')}/"
+    with (
+        live_app(tmp_path / "app", weights, settings={"GRADIO_ROOT_PATH": given}) as app,
+        forwarding(app.url, path, port, tells=not whole) as url,
+        contextlib.closing(chromium.new_page()) as page,
+    ):
+        strays = []
+        inside = (url, "data:", "blob:")
+        page.on("request", lambda r: None if r.url.startswith(inside) else strays.append(r.url))
+        page.on("response", lambda r: None if r.ok else strays.append(f"{r.status} {r.url}"))
+        page.goto(url)
+        expect(page.locator("#sample-gallery img")).to_have_count(16)
+        pixels(page, "#sample-gallery img")
+        tab(page, "Transfer")
+        page.locator("#transfer-files input[type=file]").set_input_files(
+            sorted(make_pictures(tmp_path / "pictures", 4).iterdir())
+        )
+        expect(page.locator("#transfer-summary")).to_contain_text("4 pictures can be used")
+        assert not strays
+        assert Client(url, verbose=False).predict(seed=1, count=1, api_name="/sample")
