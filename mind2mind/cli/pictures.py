@@ -190,20 +190,23 @@ def told(report: "Report", made: "Found") -> dict[str, Any]:
     """Says on stderr what became of the pictures; gives the same for the document."""
     reasons = dict(report.reasons())
     terminal.note(f"{len(report.used)} pictures encoded, {len(report.skipped)} skipped.")
-    for reason, number in reasons.items():
-        terminal.note(f"  {number} x {reason}")
+    for why, number in [*reasons.items(), *report.flags().items()]:
+        terminal.note(f"  {number} x {why}")
     _tell_faces(report)
     terminal.note(f"Their reconstructions reach {made.psnr_mean:.1f} dB: {made.verdict}.")
     terminal.note(made.reason)
-    terminal.note(report.advice())
+    for said in filter(None, (report.advice(), report.missing())):
+        terminal.note(said)
     return {
         "pictures": len(report.used),
         "skipped": reasons,
         "faces": dict(report.faces()),
+        "flags": dict(report.flags()),
         "psnr_mean": made.psnr_mean,
         "verdict": made.verdict,
         "verdict_reason": made.reason,
         "advice": report.advice(),
+        "missing": report.missing(),
     }
 
 

@@ -15,7 +15,6 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, get_args
 
@@ -26,11 +25,14 @@ from mind2mind.config import LOCAL, Crop, Limits, size_text
 from mind2mind.data import faces
 from mind2mind.data.faces import Face, Remark
 from mind2mind.data.images import (
+    LOST,
     SHOWN,
+    Flag,
     PictureError,
     Reason,
     before_and_after,
     check_bytes,
+    checked,
     face_of,
     open_picture,
     to_tensor,
@@ -52,6 +54,9 @@ class File:
     refusal: tuple[Reason, str] | None = None  # and the rest of the sentence
 
 
+SYSTEM = (Reason.SYSTEM, "it holds thumbnails or deleted files. Give it by itself to use what is in it")
+
+
 def files_of(sources: Sequence[Path], taken: Collection[str] = ()) -> list[File]:
     """The files of all sources, hidden ones left out; by name within each source, none of them `taken`.
 
@@ -61,8 +66,12 @@ def files_of(sources: Sequence[Path], taken: Collection[str] = ()) -> list[File]
         DataError: a source is missing or no zip.
     """
     listed = [file for source in sources for file in _list(Path(source), len(sources) > 1)]
-    names, result = set(taken), []
+    names, passed, result = set(taken), set(), []
     for file in listed:
+        if file.refusal == SYSTEM:
+            if (folder := file.name.rsplit("/", 1)[-1].lower()) in passed:
+                continue
+            passed.add(folder)
         # uploads lose their folders, so that names may collide: the second a.png becomes a (2).png
         name, number, ending = file.name, 1, Path(file.name).suffix
         while name in names:
@@ -91,37 +100,26 @@ def _list(source: Path, prefixed: bool) -> list[File]:
 def _walk(folder: Path, prefix: str) -> Iterator[File]:
     """Every file below a folder; links are followed, each folder is entered once."""
     entered: set[tuple[int, int]] = set()
-    passed: set[str] = set()
-    waiting = [(folder, prefix)]
+    waiting, library = [(folder, prefix)], folder.name if folder.suffix == ".photoslibrary" else ""
     while waiting:
         path, name = waiting.pop()
         try:
             status = path.stat()
             if not stat.S_ISDIR(status.st_mode):
                 yield File(_shown(name), path, status.st_size, refusal=_nested(name))
-            elif path != folder and _of_system(path.parent.name, path.name):
-                yield from _passed(name, passed)
+            elif _SYSTEM.search(f"{library}/{name[len(prefix) :]}/"):
+                yield File(_shown(name), path, refusal=SYSTEM)
             elif (status.st_dev, status.st_ino) not in entered:
                 entered.add((status.st_dev, status.st_ino))
                 inside = prefix if path == folder else f"{name}/"
                 there = sorted(path.iterdir(), reverse=True)
-                kept = [p for p in there if not _hidden(p.name) or (_SYSTEM.fullmatch(p.name) and p.is_dir())]
-                waiting += [(p, inside + p.name) for p in kept]
+                waiting += [(p, inside + p.name) for p in there if not _hidden(p.name)]
         except OSError as error:
             yield File(_shown(name), path, refusal=(Reason.UNREADABLE, str(error.strerror)))
 
 
-def _passed(name: str, passed: set[str]) -> Iterator[File]:
-    """A folder of a system, unless one called like it was `passed` before."""
-    if (last := name.rsplit("/", 1)[-1].lower()) not in passed:
-        passed.add(last)
-        why = "it holds thumbnails or deleted files. Give it by itself to use what is in it"
-        yield File(_shown(name), Path(name), refusal=(Reason.SYSTEM, why))
-
-
 # Numbers from PKWARE's APPNOTE, 4.4.5; Zstandard came with Python 3.14
-READ = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
-READ |= {getattr(zipfile, "ZIP_ZSTANDARD", zipfile.ZIP_STORED)}
+READ = {0, 8, 12, 14, getattr(zipfile, "ZIP_ZSTANDARD", 0)}
 METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd"}
 
 
@@ -133,20 +131,18 @@ def _members(path: Path, prefix: str) -> Iterator[File]:
     except Exception as error:  # BadZipFile, OSError, struct.error, UnicodeDecodeError ...
         fix = remedy(path, "Copy or make it again.")
         raise DataError(f"{path.name} is no whole zip file.", fix) from error
-    unsaid = {m.orig_filename.encode("cp437") for m in archive.infolist() if not m.flag_bits & UTF_8}
-    encoding = _encoding([name for name in unsaid if not name.isascii()])
-    passed: set[str] = set()
-    for member in archive.infolist():
-        written = member.orig_filename
-        name = _shown(
-            written if member.flag_bits & UTF_8 else written.encode("cp437").decode(encoding, "replace")
-        )
-        parts = name.split("/")
-        system = (i for i, both in enumerate(pairwise(["", *parts[:-1]])) if _of_system(*both))
-        if (end := next(system, None)) is not None:
-            yield from _passed(prefix + "/".join(parts[: end + 1]), passed)
+    members = archive.infolist()
+    unsaid = [m.orig_filename for m in members if not m.flag_bits & UTF_8 and not m.orig_filename.isascii()]
+    encoding = _encoding("/".join(unsaid).encode("cp437"))
+    for member in members:
+        name = member.orig_filename
+        if not member.flag_bits & UTF_8:
+            name = name.encode("cp437").decode(encoding, "replace")
+        name = _shown(name)
+        if system := _SYSTEM.search(name):
+            yield File(prefix + name[: system.end()], path, refusal=SYSTEM)
             continue
-        if member.is_dir() or not name or any(_hidden(part) for part in parts):
+        if member.is_dir() or not name or any(map(_hidden, name.split("/"))):
             continue
         refusal, method = _nested(name), member.compress_type
         if member.flag_bits & 1:
@@ -168,10 +164,7 @@ def _shown(name: str) -> str:
 # Korea the usual syllables, in Japan kana and the kanji of level 1, in China the hanzi of level 1), and the least
 # share of them. Of 40 names or small sets of names in all of them 36 come out right.
 UTF_8 = 0x800  # the flag of a zip's member that does
-KOREAN = (
-    "가강개고공과구국그기김나남내년다단대더도동들라로리림마면명모무문미민바방배보복부북비사산상새생서선설성세소수스시식신아안야어여연영오용우울원월위유"
-    "은을음이인일자작장저전정제조족주중지진차천카캐크타테토트파포폴프피하학한해행현호화"
-)
+KOREAN = "가강고공구그기나남다대도동라로리마만무미민바보부비사산상새서선성수스시신아어여오용우원유이인일장전제주지하"
 LETTERS = {
     "utf-8": (rb".+", 0.0),
     "cp949": (b"|".join(syllable.encode("cp949") for syllable in KOREAN), 0.3),
@@ -182,9 +175,8 @@ LETTERS = {
 }
 
 
-def _encoding(names: Sequence[bytes]) -> str:
+def _encoding(whole: bytes) -> str:
     """What these names, none of them ASCII, are most likely written in."""
-    whole = b"/".join(names)
     strange = re.search(rb"[\x80-\xff]{3}|(?<![A-Za-z])[\x80-\xff]{1,2}(?![A-Za-z ])", whole)
     for encoding, (usual, least) in LETTERS.items():
         if encoding != "utf-8" and not strange:
@@ -199,28 +191,20 @@ def _encoding(names: Sequence[bytes]) -> str:
 
 # By Synology, QNAP, Windows, macOS, Linux, Lightroom, Picasa, Capture One and others
 _SYSTEM = re.compile(
-    r"@(eadir|tmp|recycle|recently-snapshot)|#(recycle|snapshot)|\$recycle\.bin|recycle[rd]|lost\+found|found\.\d{3}|"
-    r"system volume information|network trash folder|temporary items|\.(trash.*|picasaoriginals|appledouble)|"
-    r"[._@]*thumb(nail)?s?|.*\.(lrdata|cocatalogdb)|captureone",
-    re.IGNORECASE,
+    r"(?i)(^|/)(@(eadir|tmp|recycle|recently-snapshot)|#(recycle|snapshot)|\$recycle\.bin|recycle[rd]|lost\+found|"
+    r"found\.\d{3}|system volume information|network trash folder|temporary items|[._@]*thumb(nail)?s?|captureone|"
+    r"\.(trash(es|-\d+)?|picasaoriginals|appledouble)|[^/]*\.lrdata|[^/]*\.photoslibrary/(?!originals/|masters/)[^/]*)(?=/)"
 )
 # Files of systems, of zips, and those that lie beside pictures we made
 _HIDDEN = re.compile(
-    r"\..*|__macosx|(eh)?thumbs.*\.db|desktop\.ini|picasa\.ini|about\.json|attributes\.jsonl|"
-    r"syno(photo|file|video|index)_.*|\$[ri][0-9a-z]{6}(\..*)?",
-    re.IGNORECASE,
+    r"(?i)\..*|__macosx|(eh)?thumbs.*\.db|(desktop|picasa)\.ini|about\.json|attributes\.jsonl|"
+    r"syno(photo|file|video|index)_.*|\$[ri][0-9a-z]{6}(\..*)?"
 )
-
-
-def _of_system(parent: str, name: str) -> bool:
-    """Whether a folder holds no pictures of its owner's: thumbnails, deleted files, catalogues."""
-    in_library = parent.endswith(".photoslibrary") and name not in ("originals", "Masters")
-    return in_library or bool(_SYSTEM.fullmatch(name))
 
 
 def _hidden(name: str) -> bool:
     """Files that nobody put there as pictures."""
-    return bool(_HIDDEN.fullmatch(name))
+    return bool(_HIDDEN.fullmatch(name)) and not _SYSTEM.search(f"{name}/")
 
 
 def _nested(name: str) -> tuple[Reason, str] | None:
@@ -237,6 +221,7 @@ class FileReport:
     name: str  # path inside its folder or zip; unique in the report
     skipped: Reason | None = None  # why; None for a picture that is used
     face: Remark | None = None  # of a picture that is used, where faces were looked for
+    flags: tuple[Flag, ...] = ()  # of a picture that is used
     reason: str = ""  # sentences: why it was skipped; for a used picture remarks, mostly none
     width: int = 0  # px, upright; 0 where unknown
     height: int = 0
@@ -282,6 +267,22 @@ class Report:
         """How many used pictures have which remark on their face."""
         return Counter(file.face for file in self.files if file.face)
 
+    def flags(self) -> Counter[Flag]:
+        """How many used pictures have which flag."""
+        return Counter(flag for file in self.files for flag in file.flags)
+
+    def missing(self) -> str:
+        """What the set as a whole lacks most; nothing where that cannot be known."""
+        flags, count = self.flags(), len(self.used)
+        faces = sum(file.face in (Remark.FITS, Remark.ALIGNED, Remark.NOT_ALIGNED) for file in self.used)
+        for flag, number in flags.most_common():
+            if flag not in (Flag.RANGE, Flag.ASIDE) and count > 4 and 2 * number > count:
+                fit = ", or choose the crop fit" if flag is Flag.CUT else ""
+                return f"{number:,} of {count:,} pictures are {flag.lower()}: add some that are not{fit}."
+        if faces >= 20 and not flags[Flag.ASIDE]:
+            return f"All {faces:,} faces are seen from the front: add some from the side if new ones should be, too."
+        return ""
+
     def sizes(self) -> dict[str, int]:
         """How many used pictures have a shorter side of so many pixels: {"64 to 127": 3, "128 to 255": 20}."""
         powers = Counter(min(f.width, f.height).bit_length() - 1 for f in self.used if f.width and f.height)
@@ -317,6 +318,7 @@ def _file_report(
     *, status: str, reason: str, skipped: str | None = None, face: str | None = None, **rest: Any
 ) -> FileReport:
     """From JSON; in version 1 only the beginning of the sentence tells the kind."""
+    rest["flags"] = tuple(map(Flag, rest.get("flags", ())))
     if status == "skipped":
         kind = next((kind for kind in Reason if reason.startswith(kind.value)), Reason.FOREIGN)
         return FileReport(skipped=Reason(skipped) if skipped else kind, reason=reason, **rest)
@@ -433,11 +435,27 @@ class Pictures:
                 continue
             first[digest] = file.name
             kind, said = faces.remark(face, cut) if self.looks else (None, "")
+            flags = dict(self._flags(image, pixels, face))
             if min(width, height) < self.resolution:
-                said = f"{said} Enlarged to {self.resolution} pixels.".lstrip()
-            self._reports.append(replace(report, face=kind, reason=said))
+                said += f" Enlarged to {self.resolution} pixels."
+            said = "".join([said, *(f" {flag}: {detail}." for flag, detail in flags.items())]).lstrip()
+            self._reports.append(replace(report, face=kind, flags=tuple(flags), reason=said))
             face = face if face and not face.aligned else None
             yield Picture(file.name, digest, pixels, face, oblong=width != height)
+
+    def _flags(self, image: Image.Image, pixels: Tensor, face: Face | None) -> Iterator[tuple[Flag, str]]:
+        """What is to be said of a picture and of its square, with the rest of each sentence."""
+        if image.info["guessed"]:
+            yield Flag.RANGE, image.info["guessed"]
+        lost = 1 - min(image.size) / max(image.size)
+        if self.crop == "centre" and lost > LOST:
+            yield Flag.CUT, f"the square in the middle leaves {lost:.0%} of the picture out"
+        made_up = face.beyond(image.size) if face and self.crop == "face" else 0.0
+        if made_up > LOST / 2:
+            yield Flag.BEYOND, f"{made_up:.0%} of its square lie outside the picture and are made up"
+        if face and face.aside:
+            yield Flag.ASIDE, "the face is turned away"
+        yield from checked(pixels, enlarged=min(image.size) < self.resolution)
 
     @property
     def _side(self) -> int:

@@ -22,10 +22,11 @@ SMALLEST = 24  # px in that copy; smaller faces are not looked for
 SURE = 0.9  # the detector's own probability that this is a face
 CLOSER = 320  # px a side of the second look, at the face alone and upright: the corners of six photographs,
 # turned by up to 35 degrees, then agree within 0.027 of the side, 0.010 on average
-UPRIGHT = (
-    8.0  # degrees that a face may still lean by in the second look: right ones leant by 5 or less, wrong ones
-)
-# (eyes taken for a mouth, in a picture on its side) by 10 or more, of a portrait turned by every 15 degrees
+# Degrees that a face may still lean by in the second look: of a portrait turned by every 15 degrees right ones leant
+# by 5 or less, wrong ones (eyes taken for a mouth, in a picture on its side) by 10 or more
+UPRIGHT = 8.0
+ASIDE = 0.15  # of the eyes' distance that the nose lies beside the middle: its tip stands out by some 0.37 of that
+# distance, so that this is a head turned by about 22 degrees
 ALIGNED = 0.03  # of the side; twice what MTCNN and dlib differ by on faces cut by dlib (0.007 to 0.014)
 RAMP, BLUR = 0.05, 0.02  # of the side: beyond the picture its reflection is blurred, fully from RAMP on
 
@@ -39,11 +40,17 @@ class Face:
     quad: Points  # (4, 2) px: the square's corners, upper left, lower left, lower right, upper right
     off: float  # farthest an eye or a mouth corner of the centre square lies from its place, in sides
     count: int  # faces in the picture
+    aside: bool = False  # it looks to one side
 
     @property
     def aligned(self) -> bool:
         """Whether the square in the middle already shows the face as FFHQ would."""
         return self.off <= ALIGNED
+
+    def beyond(self, size: tuple[int, int]) -> float:
+        """The share of the square, or of what holds it where it is turned, outside a picture of this size."""
+        low, high = self.quad.min(0), self.quad.max(0)
+        return float(1 - (np.minimum(high, size) - low.clip(0)).clip(0).prod() / (high - low).prod())
 
     @property
     def turn(self) -> float:
@@ -52,16 +59,20 @@ class Face:
         return math.degrees(math.atan2(y, x))
 
 
-class Remark(str, Enum):
-    """What is to be said of the face in a picture that is used. The value heads the sentence."""
+class Said(str, Enum):
+    """A kind of remark, whose value heads its sentence."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class Remark(Said):
+    """What is to be said of the face in a picture that is used."""
 
     FITS = "Aligned already"
     ALIGNED = "Face aligned"
     NOT_ALIGNED = "Face not aligned"
     NO_FACE = "No face found"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 def remark(face: Face | None, cut_out: bool) -> tuple[Remark, str]:
@@ -87,14 +98,14 @@ def _detector() -> Any:
 
 
 def find(image: Image.Image, turns: int = 0) -> list[Points]:
-    """Each face's left eye, right eye, left and right corner of the mouth as the viewer sees them.
+    """Each face's left eye, right eye, left and right corner of the mouth as the viewer sees them, and the nose.
 
     Args:
         image: RGB or L.
         turns: quarters that the picture is turned by, anticlockwise, before it is looked at.
 
     Returns:
-        (4, 2) px each in the picture as it is, the largest face first; faces that lean by over about 40 degrees
+        (5, 2) px each in the picture as it is, the largest face first; faces that lean by over about 40 degrees
         after the turns are not found.
     """
     detector, scale = _detector(), SEEN / max(image.size)
@@ -111,25 +122,24 @@ def find(image: Image.Image, turns: int = 0) -> list[Points]:
     if boxes is None:
         return []
     for turn in reversed(range(turns)):
-        x, y = points[..., 0], points[..., 1]
-        points = np.stack([copy.size[turn % 2] - y, x], axis=-1)
+        points = np.stack([copy.size[turn % 2] - points[..., 1], points[..., 0]], axis=-1)
     back = np.array(image.size) / (width, height)
     found = [
-        p[[0, 1, 3, 4]].astype(np.float64) * back for p, s in zip(points, sure, strict=True) if s >= SURE
+        p[[0, 1, 3, 4, 2]].astype(np.float64) * back for p, s in zip(points, sure, strict=True) if s >= SURE
     ]
     return [marks for marks in found if np.linalg.norm(_axis(marks)) > 0]
 
 
 def _axis(marks: Points) -> Points:
     """x' - rot90(y'): the direction that the square's upper edge takes, (2,)."""
-    across, (down_x, down_y) = marks[1] - marks[0], marks[2:].mean(0) - marks[:2].mean(0)
+    across, (down_x, down_y) = marks[1] - marks[0], marks[2:4].mean(0) - marks[:2].mean(0)
     return np.array([across[0] + down_y, across[1] - down_x])
 
 
 def quad_of(marks: Points) -> Points:
-    """The corners, (4, 2), of FFHQ's square about a face's eyes and mouth, (4, 2)."""
+    """The corners, (4, 2), of FFHQ's square about a face's eyes and mouth, (4, 2) or more."""
     eyes = marks[:2].mean(0)
-    down = marks[2:].mean(0) - eyes
+    down = marks[2:4].mean(0) - eyes
     half = max(2.0 * np.linalg.norm(marks[1] - marks[0]), 1.8 * np.linalg.norm(down))
     x = _axis(marks)
     x *= half / np.linalg.norm(x)
@@ -153,7 +163,9 @@ def look(image: Image.Image) -> Face | None:
             share, (x, y) = closer[0] / CLOSER, _axis(closer[0])
             marks = quad[0] + share[:, :1] * (quad[3] - quad[0]) + share[:, 1:] * (quad[1] - quad[0])
             quad, lean = quad_of(marks), abs(math.degrees(math.atan2(y, x)))
-        face = Face(quad, _off(marks, quad, image.size), len(found))
+        eyes = marks[1] - marks[0]
+        aside = bool(abs((marks[4] - marks[:4].mean(0)) @ eyes) > ASIDE * (eyes @ eyes))
+        face = Face(quad, _off(marks[:4], quad, image.size), len(found), aside)
         if lean <= UPRIGHT:
             return face
         unsure = face if turns == 0 else unsure

@@ -10,16 +10,18 @@ import io
 import logging
 import math
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from enum import Enum
 from pathlib import Path
-from typing import IO, get_args
+from typing import IO, Any, get_args
 
 import numpy as np
 import pillow_heif
 import torch
-from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, TiffImagePlugin
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 from torch import Tensor
 
 from mind2mind.config import LOCAL, Crop, Limits, size_text
@@ -60,8 +62,8 @@ _OTHERS = {
 }
 
 
-class Reason(str, Enum):
-    """Why a file cannot be used. The value is what the problem begins with."""
+class Reason(faces.Said):
+    """Why a file cannot be used."""
 
     DAMAGED = "The file is damaged"
     CUT_OFF = "The file is cut off"
@@ -80,8 +82,17 @@ class Reason(str, Enum):
     ENCRYPTED = "Encrypted"
     PACKED = "In a zip that must be unpacked first"
 
-    def __str__(self) -> str:
-        return self.value
+
+class Flag(faces.Said):
+    """What is to be said of a picture that is used all the same."""
+
+    RANGE = "Range guessed"
+    BLURRED = "Blurred"
+    DARK = "Very dark"
+    BRIGHT = "Very bright"
+    CUT = "Much cut off"
+    BEYOND = "Too near the edge"
+    ASIDE = "Seen from the side"
 
 
 class PictureError(DataError):
@@ -114,7 +125,8 @@ def open_picture(source: Path | bytes, limits: Limits, name: str = "", *, side: 
         side: if given, a JPEG may be decoded at a smaller scale whose sides are all still `side` or more.
 
     Returns:
-        The picture; `info["size"]` is its (width, height) before `side` had its say.
+        The picture; `info["size"]` is its (width, height) before `side` had its say, `info["guessed"]` a sentence
+        on the range that its values were read in, if they do not say it.
 
     Raises:
         PictureError: it is none of ours, damaged, too small or too large; the problem says which in plain words.
@@ -132,12 +144,15 @@ def open_picture(source: Path | bytes, limits: Limits, name: str = "", *, side: 
             full = image.size
             if side:
                 image.draft(None, (side, side))
-            decoded = image.size
-            image.load()
-            with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
-                image = ImageOps.exif_transpose(image)
-            opaque = _opaque(image)
-            opaque.info = {"size": full if image.size == decoded else full[::-1]}
+            decoded, deep = image.size, any(mode in str(image.tile) for mode in SWAPPED)
+            upright, guessed = _upright(image), ""
+            if upright.mode[0] in "IF":
+                upright, guessed = _to_8_bits(np.asarray(upright))
+            elif deep and np.asarray(upright).max() < 64:  # hardly anything in the upper 8 of 16 bits
+                lower = np.asarray(_upright(_lower(stream)))
+                upright, guessed = _to_8_bits(256 * np.asarray(upright).astype(np.uint16) + lower)
+            opaque = _opaque(upright)
+            opaque.info = {"size": full if upright.size == decoded else full[::-1], "guessed": guessed}
             return opaque
     except Exception as error:
         refused = _in_plain_words(error)
@@ -172,7 +187,7 @@ def check_bytes(length: int, limits: Limits) -> None:
         raise PictureError(Reason.TOO_LARGE, large, SMALLER)
 
 
-def _identify(stream: IO[bytes], length: int) -> Image.Image:
+def _identify(stream: IO[bytes], length: int) -> ImageFile.ImageFile:
     try:
         return Image.open(stream, formats=FORMATS)
     except (OSError, SyntaxError, ValueError):  # UnidentifiedImageError is an OSError
@@ -195,19 +210,17 @@ def _identify(stream: IO[bytes], length: int) -> Image.Image:
 
 def _why_not(stream: IO[bytes], head: bytes) -> Exception:
     """What ails a file that begins like one of ours: `Image.open` does not say it, its readers do."""
-    for kind in FORMATS:
-        reader, accepts = Image.OPEN[kind]
-        if accepts and accepts(head[:16]):
-            stream.seek(0)
-            try:
-                reader(stream, "")
-            except Exception as error:
-                foreign = re.search("unknown|unsupported|cannot handle", str(error).lower())
-                if not foreign and not isinstance(error.__cause__, KeyError):  # nothing by that number
-                    return error
-                how = _layout(stream, head) if kind == "TIFF" else "of this kind"
-                detail, fix = "save it as JPEG or PNG with 8 bits", "Then give the copy."
-                return PictureError(Reason.FOREIGN, detail, fix, head=f"{kind} {how} is not read")
+    try:
+        kind = next(kind for kind in FORMATS if (accepts := Image.OPEN[kind][1]) and accepts(head[:16]))
+        stream.seek(0)
+        Image.OPEN[kind][0](stream, "")
+    except Exception as error:
+        foreign = re.search("unknown|unsupported|cannot handle", str(error).lower())
+        if not foreign and not isinstance(error.__cause__, KeyError):  # it knows nothing by that number
+            return error
+        how = _layout(stream, head) if kind == "TIFF" else "of this kind"
+        detail, fix = "save it as JPEG or PNG with 8 bits", "Then give the copy."
+        return PictureError(Reason.FOREIGN, detail, fix, head=f"{kind} {how} is not read")
     return PictureError(Reason.DAMAGED)
 
 
@@ -235,8 +248,6 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 def _opaque(image: Image.Image) -> Image.Image:
     """Any mode -> RGB or L."""
-    if image.mode[0] in "IF":
-        return _to_8_bits(image)
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
@@ -245,14 +256,50 @@ def _opaque(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """16 bits are scaled from 0..65535; 32-bit and float pictures from the usual range they fit in."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    top = 65535.0
-    if not image.mode.startswith("I;16"):
-        tops = ([1.0] if image.mode == "F" else []) + [255.0, 65535.0]
-        top = next((t for t in tops if values.max() <= t), float(values.max()))
-    return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
+        return ImageOps.exif_transpose(image)
+    return image
+
+
+# How Pillow reads 16 bits a channel: the upper 8; with the order of the bytes turned round the lower 8
+SWAPPED = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B"}
+SWAPPED["RGB;16N"] = SWAPPED["RGB;16L" if sys.byteorder == "little" else "RGB;16B"]
+
+
+def _lower(stream: IO[bytes]) -> Image.Image:
+    """The lower 8 of 16 bits a channel."""
+    stream.seek(0)
+    image = Image.open(stream, formats=FORMATS)
+    for i, (_, _, _, args) in enumerate(image.tile):
+        other = (
+            SWAPPED[args] if isinstance(args, str) else tuple(SWAPPED.get(each, each) for each in args or ())
+        )
+        image.tile[i] = image.tile[i]._replace(args=other)
+    return image
+
+
+def _to_8_bits(values: NDArray[Any]) -> tuple[Image.Image, str]:
+    """Grey (H, W) or colour (H, W, 3) from the smallest usual range that holds the values, and what was guessed.
+
+    Of floats one in a thousand may lie outside: highlights, fill values, infinities.
+    """
+    floats = values.dtype.kind == "f"
+    known = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
+    low, high = np.quantile(known, (0.001, 0.999)) if floats else (known.min(), known.max())
+    tops = [1.0] * floats + [255.0, 1023.0, 4095.0, 16383.0, 65535.0]
+    top = next((top for top in tops if high <= top), high)
+    if 0 < high < top / 8:  # else nearly black
+        top = high
+    bottom = -1.0 if top == 1 and -1 <= low < -0.1 else 0.0
+    shown = (np.nan_to_num(values.astype(np.float64), nan=bottom).clip(bottom, top) - bottom) / (top - bottom)
+    said = ""
+    if bottom or top not in ((65535.0,) if values.dtype.kind == "u" else (1.0, 255.0, 65535.0)):
+        said = f"its values lie between {low:,.4g} and {high:,.5g}, and {top:,.5g} is drawn white"
+    if strange := int((~np.isfinite(values)).sum()):
+        said += f"{said and '; '}values that are infinite or no numbers: {strange:,}"
+    return Image.fromarray((255 * shown).round().astype(np.uint8)), said
 
 
 # --- Crops, and pictures as tensors.
@@ -328,6 +375,34 @@ def _fit(image: Image.Image, side: int, colour: str | tuple[int, ...] | int | No
     canvas = Image.new(small.mode, (side, side), colour)
     canvas.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
     return canvas
+
+
+# --- What a picture lacks, as the model gets it. The blur is that of Crete et al. (SPIE 6492, 2007), turned round.
+# Measured on 23 photographs (scikit-image's, scikit-learn's, gradio's; tests/pictures) at 64 px and on the 1,300
+# examples. Sharp: 0.50 to 0.83, 0.58 to 0.93. After a Gaussian blur of 2 % of the side 21 photographs are below,
+# of 4 % all, and all example heads. Light: in each photograph 1 % are above 135 (examples: 116); three stops darker
+# 21 are dim. In each 1 % are below 113 (examples: 90); three stops brighter 3 without black glare.
+
+SHARP = 0.4  # the least share of the differences between neighbours that a mean over 5 px takes away
+DIM, GLARING = 100, 150  # of 255: 99 % of the pixels lie below in all channels, above in all
+LOST = 0.34  # the largest share of the picture that a crop cuts off unremarked: that of 3:2
+
+
+def checked(pixels: Tensor, enlarged: bool) -> Iterator[tuple[Flag, str]]:
+    """Flags on exposure and, unless it is enlarged, blur of a picture, uint8 (C, H, W); the rest of the sentences."""
+    grey = F.adaptive_avg_pool2d(pixels.float().mean(0, keepdim=True), min(128, pixels.shape[-1]))
+    dim, glaring = (x.float().flatten() for x in (pixels.amax(0), pixels.amin(0)))
+    below, above = dim.kthvalue(max(1, len(dim) * 99 // 100))[0], glaring.kthvalue(max(1, len(dim) // 100))[0]
+    if below < DIM:
+        yield Flag.DARK, "hardly anything in it is bright"
+    elif above > GLARING:
+        yield Flag.BRIGHT, "hardly anything in it is dark"
+    kept = []
+    for view in (grey, grey.mT):
+        edges, soft = view[..., 2:-2].diff().abs(), F.avg_pool2d(view, (1, 5), 1).diff().abs()
+        kept.append(((edges - soft).clamp_min(0).sum() / edges.sum()).nan_to_num(1.0).item())
+    if max(kept) < SHARP and not enlarged:
+        yield Flag.BLURRED, "it has no sharp edge at the model's size"
 
 
 SHOWN = 256  # px a side of the pictures before and after a crop

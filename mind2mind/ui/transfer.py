@@ -137,7 +137,8 @@ def checked(prepared: Prepared) -> str:
     """What came out of the check."""
     report, count, verdict = prepared.report, prepared.count, prepared.verdict
     skipped, excluded = len(report.skipped), len(prepared.excluded)
-    reasons = "; ".join(f"{number} x {reason}" for reason, number in report.reasons().most_common())
+    counts = [*report.reasons().most_common(), *report.flags().most_common()]
+    reasons = "; ".join(f"{number} x {why}" for why, number in counts)
     none_left = "All pictures are left out: take some in again under All pictures."
     hope = none_left if excluded and not count else report.advice(excluded)
     psnr = prepared.psnr_mean  # it may be NaN
@@ -148,7 +149,8 @@ def checked(prepared: Prepared) -> str:
     kind = "poor" if verdict is Verdict.UNKNOWN else kind
     title = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
     title += f", {excluded} left out" if excluded else ""
-    return boxed(kind, title, f"{reasons}." if reasons else "", hope, rebuilt, prepared.reason, judged)
+    said = f"{reasons}." if reasons else "", hope, report.missing(), rebuilt, prepared.reason, judged
+    return boxed(kind, title, *said)
 
 
 def ways(prepared: Prepared) -> str:

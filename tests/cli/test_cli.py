@@ -19,6 +19,7 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -546,6 +547,28 @@ def test_encode(cli, place):
     assert Path("codes.safetensors").stat().st_size > 24 * 16 * 4
     assert cli("encode", "lost", "-m", "tiny").exit_code == 2
     assert cli("encode", place / "pictures" / "bad.png", "-m", "tiny").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "shade", "flag", "lacks"),
+    [
+        ((90, 24), 1.0, "Much cut off", "are much cut off: add some that are not, or choose the crop fit."),
+        ((24, 24), 0.2, "Very dark", "are very dark: add some that are not."),
+    ],
+)
+def test_what_pictures_lack_is_told(cli, tmp_path, size, shade, flag, lacks):
+    draw = np.random.default_rng(0)
+    for number in range(6):
+        pixels = draw.integers(0, 256, (size[1], size[0], 3)) * (shade if number else 1.0)
+        image = Image.fromarray(pixels.astype("uint8"))
+        (image if number else image.crop((0, 0, 24, 24))).save(tmp_path / f"{number}.png")
+    (tmp_path / "lost+found").mkdir()
+    Image.new("RGB", (24, 24)).save(tmp_path / "lost+found/#1234.png")
+    result = cli("encode", tmp_path, "-m", "tiny", "--json")
+    told = document(result)
+    assert (told["pictures"], told["flags"], told["skipped"]) == (6, {flag: 5}, {"System folder": 1})
+    assert told["missing"] == f"5 of 6 pictures {lacks}"
+    assert f"  5 x {flag}" in result.stderr and told["missing"] in " ".join(result.stderr.split())
 
 
 def test_encode_again_takes_what_is_known_and_never_replaces_another_file(cli, place, monkeypatch):

@@ -15,7 +15,7 @@ from PIL import Image
 from mind2mind.config import Limits
 from mind2mind.data.dataset import FileReport, Pictures, Report
 from mind2mind.data.faces import Remark
-from mind2mind.data.images import Reason
+from mind2mind.data.images import Flag, Reason
 from mind2mind.errors import ConfigError, DataError
 
 
@@ -113,7 +113,7 @@ def test_reports_carry_the_original_size_and_remarks(tmp_path):
     Image.open(io.BytesIO(png(3, (600, 400)))).save(tmp_path / "c.jpg")
     _, report = read(tmp_path)
     assert [(v.width, v.height, v.reason) for v in report.used] == [
-        (40, 20, ""),
+        (40, 20, "Much cut off: the square in the middle leaves 50% of the picture out."),
         (12, 10, "Enlarged to 16 pixels."),
         (600, 400, ""),
     ]
@@ -125,14 +125,18 @@ def test_report_survives_json():
             FileReport("a ü.png", width=3, height=4, sha256="ff"),
             FileReport("b", Reason.NOT_A_PICTURE, reason="Not a picture."),
             FileReport("c", face=Remark.ALIGNED, reason="Face aligned: it leant by 3 degrees."),
+            FileReport("d", flags=(Flag.RANGE, Flag.BLURRED), reason="Range guessed: so. Blurred: so."),
         )
     )
     written = json.loads(json.dumps(report.to_dict()))
-    assert [file["status"] for file in written["files"]] == ["used", "skipped", "used"]
+    assert [file["status"] for file in written["files"]] == ["used", "skipped", "used", "used"]
     assert written["files"][1]["skipped"] == "Not a picture"
     assert Report.from_dict(written) == report
+    before = [{key: value for key, value in file.items() if key != "flags"} for file in written["files"][:3]]
+    assert Report.from_dict({"version": 2, "files": before}).files == report.files[:3]
     for broken in (
         {},
+        {"version": 2, "files": [written["files"][3] | {"flags": ["Unheard of"]}]},
         {"version": 3, "files": []},
         {"version": 2, "files": [{"nme": "a"}]},
         {"version": 2, "files": [written["files"][1] | {"skipped": "For fun"}]},
@@ -163,6 +167,73 @@ def test_a_report_of_version_1_is_read():
     assert len(report.skipped) == 4 and report.files[0].sha256 == "ff"
     for path in (Path(__file__).parents[1] / "homes/v1/home/runs").glob("*/report.json"):
         assert len(Report.from_dict(json.loads(path.read_text())).used) == 24
+
+
+def smooth(seed, size=(32, 32)):
+    """Blurred, and far larger than it is shown."""
+    noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype="uint8")
+    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+def saved(image, kind="PNG"):
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_each_picture_is_told_what_it_lacks(tmp_path):
+    values = np.random.default_rng(0).integers(0, 1000, (32, 32)).astype("uint16")
+    noise = Image.open(io.BytesIO(png(1, (32, 32))))
+    files = {
+        "a-good.png": saved(noise),
+        "b-ten-bits.png": saved(Image.fromarray(values)),
+        "c-night.png": saved(noise.point(lambda value: value // 4)),
+        "d-fog.png": saved(noise.point(lambda value: 200 + value // 8)),
+        "e-wide.png": png(2, (200, 32)),
+        "f-soft-and-tall.png": saved(smooth(3, (32, 100))),
+        "g-infinite.tif": saved(
+            Image.fromarray(np.where(values > 990, np.inf, values / 999).astype("float32")), "TIFF"
+        ),
+        "h-small.png": saved(smooth(4, (12, 12))),  # of course it is blurred
+    }
+    _, report = read(write(tmp_path, files), resolution=32)
+    told = {file.name: file.flags for file in report.files}
+    assert list(told.values()) == [
+        (), (Flag.RANGE,), (Flag.DARK,), (Flag.BRIGHT,), (Flag.CUT,), (Flag.CUT, Flag.BLURRED), (Flag.RANGE,), (),
+    ]  # fmt: skip
+    assert report.flags() == {Flag.RANGE: 2, Flag.CUT: 2, Flag.DARK: 1, Flag.BRIGHT: 1, Flag.BLURRED: 1}
+    said = [file.reason for file in report.files]
+    assert "and 1,023 is drawn white" in said[1] and "leaves 84% of the picture out" in said[4]
+    assert "values that are infinite or no numbers: " in said[6] and said[7] == "Enlarged to 32 pixels."
+    assert said[5].startswith("Much cut off: ") and said[5].endswith(
+        " Blurred: it has no sharp edge at the model's size."
+    )
+    whole = read(tmp_path, resolution=32, crop="fit")[1]
+    assert not whole.flags()[Flag.CUT]
+
+
+@pytest.mark.parametrize("first", [0, 20])
+def test_what_most_pictures_lack_is_said_once(tmp_path, first):
+    write(tmp_path / "soft", {f"{i}.png": saved(smooth(first + i)) for i in range(6)})
+    write(tmp_path / "wide", {f"{i}.png": png(first + i, (64, 20)) for i in range(5)})
+    write(tmp_path / "good", {f"{i}.png": png(first + i, (32, 32)) for i in range(4)})
+    lacks = lambda *folders: read(*(tmp_path / f for f in folders))[1].missing()  # noqa: E731
+    assert lacks("soft", "good") == "6 of 10 pictures are blurred: add some that are not."
+    assert lacks("wide", "good") == (
+        "5 of 9 pictures are much cut off: add some that are not, or choose the crop fit."
+    )
+    assert lacks("soft", "wide", "good") == lacks("good") == Report().missing() == ""
+
+
+def test_only_faces_can_be_said_to_look_all_one_way():
+    def report(faces, *flags):
+        files = [FileReport(str(i), face=face, flags=flags) for i, face in enumerate(faces)]
+        return Report(tuple(files))
+
+    front = [Remark.ALIGNED, Remark.FITS] * 15
+    assert report(front).missing().startswith("All 30 faces are seen from the front: add some from the side")
+    assert report(front, Flag.ASIDE).missing() == report(front[:19]).missing() == ""
+    assert report([None] * 60).missing() == report([Remark.NO_FACE] * 60).missing() == ""
 
 
 def test_advice_changes_with_the_count():

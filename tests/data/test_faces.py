@@ -20,7 +20,7 @@ from mind2mind.cli import commands
 from mind2mind.data import faces
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.faces import Remark
-from mind2mind.data.images import SHOWN, PictureError, Reason, from_uint8, to_image, to_tensor
+from mind2mind.data.images import SHOWN, Flag, PictureError, Reason, from_uint8, to_image, to_tensor
 from mind2mind.errors import DataError
 from mind2mind.models.bundle import Card, describe, save_source
 from mind2mind.networks.alae import ALAE
@@ -201,6 +201,36 @@ def test_the_report_on_faces(tmp_path, portrait, upright, quick):
     assert (
         c.reason == "No face found: this model knows faces only."
         and pictures.before_and_after(read[0]) is not None
+    )
+
+
+@pytest.mark.parametrize("shift", [(-70, -40), (0, -60)])
+def test_a_face_at_the_edge_is_told(tmp_path, portrait, shift):
+    width, height = (300 - abs(side) for side in shift)
+    left, top = (max(0, -side) for side in shift)
+    portrait.crop((left, top, left + width, top + height)).save(tmp_path / "a.png")
+    portrait.crop((20, 0, 280, 260)).save(tmp_path / "b.png")
+    pictures = Pictures([tmp_path], resolution=64, channels=3, crop="face")
+    assert len(list(pictures)) == 2
+    a, b = pictures.report.files
+    assert Flag.BEYOND in a.flags and "lie outside the picture and are made up" in a.reason
+    assert Flag.BEYOND not in b.flags
+
+
+@pytest.mark.parametrize(("nose", "aside"), [(0.5, False), (0.47, False), (0.56, True), (0.4, True)])
+def test_a_face_that_looks_to_one_side(monkeypatch, nose, aside):
+    marks = np.vstack([UPRIGHT, [nose, 0.58]])
+    image = Image.new("RGB", (400, 300))
+    monkeypatch.setattr(faces, "find", lambda seen, turns=0: [marks * min(seen.size)] if turns == 0 else [])
+    assert faces.look(image).aside is aside
+
+
+def test_the_portrait_looks_ahead_and_all_of_it_is_there(portrait, upright):
+    for image in (portrait, upright, ImageOps.mirror(portrait)):
+        face = faces.look(image)
+        assert not face.aside and face.beyond(image.size) < 0.2
+    assert (
+        faces.Face(np.array([[-50.0, 0], [-50, 100], [50, 100], [50, 0]]), 1.0, 1).beyond((100, 100)) == 0.5
     )
 
 

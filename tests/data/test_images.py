@@ -4,18 +4,21 @@ import io
 import pickle
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pillow_heif
 import pytest
 import torch
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageFilter, ImageOps, PngImagePlugin
 from tiny import png_meta
 
 from mind2mind.config import LOCAL, Limits
 from mind2mind.data.images import (
+    Flag,
     PictureError,
     Reason,
+    checked,
     from_uint8,
     grid,
     open_picture,
@@ -178,6 +181,8 @@ def tiff(values, order="<", compression=1):
     """A TIFF of these numbers, as Pillow cannot write them."""
     count = values.shape[2] if values.ndim == 3 else 1
     data = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    if compression == 8:
+        data = zlib.compress(data)
     bits, kind = 8 * values.dtype.itemsize, {"u": 1, "i": 2, "f": 3, "c": 6}[values.dtype.kind]
     tags = {256: values.shape[1], 257: len(values), 258: bits, 259: compression, 262: 2 if count > 1 else 1,
             273: 8, 277: count, 278: len(values), 279: len(data), 339: kind}  # fmt: skip
@@ -215,6 +220,86 @@ def test_a_png_with_a_text_without_end_is_too_large_and_not_damaged():
 @pytest.mark.parametrize("order", "<>")
 def test_floats_of_64_bits_are_read(order):
     assert np.asarray(open_picture(tiff(GREY, order), LOCAL)).ravel().tolist() == list(range(256))
+
+
+def png16(values):
+    """A PNG of 16 bits in colour, as Pillow cannot write them."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", values.shape[1], len(values), 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("top", [1023, 4000, 4095, 16383])
+@pytest.mark.parametrize("kind", ["PNG", "colour PNG", "<", ">", "colour <", "colour >", "colour < packed"])
+def test_fewer_bits_in_a_file_of_16_are_not_drawn_nearly_black(top, kind):
+    values = (GREY.T * top).round().astype("u2")
+    if "colour" in kind:
+        values = np.stack([values, values[::-1], values.T], -1)
+    if kind == "PNG":
+        data = encoded(Image.fromarray(values), "PNG")
+    elif kind == "colour PNG":
+        data = png16(values)
+    else:
+        order = "<" if "<" in kind else ">"
+        data = tiff(values, order, 8 if "packed" in kind else 1)
+    opened, white = open_picture(data, LOCAL), 4095 if top == 4000 else top
+    assert distance(opened, values * (255 / white)) < 0.6
+    assert opened.mode == ("RGB" if "colour" in kind else "L")
+    assert opened.info["guessed"] == f"its values lie between 0 and {top:,}, and {white:,} is drawn white"
+
+
+@pytest.mark.parametrize("values", [GREY * 65535, GREY * 20_000, COLOUR * 65535, COLOUR * 17_000])
+def test_values_of_16_bits_are_left_as_they_are(values):
+    opened = open_picture(tiff(values.round().astype("u2")), LOCAL)
+    assert distance(opened, values / 257) < 0.6 and not opened.info["guessed"]
+
+
+def test_an_upright_picture_of_12_bits():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    values = (np.linspace(0, 1, 20 * 30).reshape(20, 30) * 4095).astype("u2")
+    opened = open_picture(encoded(Image.fromarray(values), "PNG", exif=exif), LOCAL)
+    assert opened.info["size"] == opened.size == (20, 30)
+    assert distance(opened, np.rot90(values, -1) / 4095 * 255) < 0.6
+
+
+def spoilt(*values, top=1.0):
+    floats = np.linspace(0, top, 4096, dtype="float32").reshape(64, 64)
+    for i, value in enumerate(values):
+        floats[5 * i + 20, 30] = value
+    return floats
+
+
+@pytest.mark.parametrize(
+    ("values", "lost"),
+    [
+        (spoilt(np.nan, np.inf), 2),
+        (spoilt(-np.inf), 1),
+        (spoilt(-np.inf, np.inf, np.nan, top=255), 3),
+        (spoilt(3.4e38, -9999.0), 0),  # what stands for "nothing here"
+        (spoilt(1.2, -0.1), 0),  # what sharpening leaves
+        (spoilt(np.inf, top=0.02), 1),
+        (spoilt(np.nan, top=2.5), 1),  # highlights
+        (spoilt(np.inf, top=4000), 1),
+        (spoilt(np.inf, top=2e6).astype("f8"), 1),
+    ],
+)
+def test_single_values_do_not_darken_all_others(values, lost):
+    opened = np.asarray(open_picture(tiff(values), LOCAL))
+    assert opened.min() == 0 and opened.max() > 245 and 120 < np.median(opened) < 132
+    said = open_picture(tiff(values), LOCAL).info["guessed"]
+    assert (
+        said.endswith(f"values that are infinite or no numbers: {lost}") if lost else "infinite" not in said
+    )
+
+
+def test_floats_around_zero_keep_their_lower_half():
+    opened = np.asarray(open_picture(tiff(GREY * 2 - 1), LOCAL))
+    assert distance(opened, GREY * 255) < 0.6
 
 
 @pytest.mark.parametrize(
@@ -454,3 +539,45 @@ def test_a_png_may_tell_of_a_name_that_is_no_utf8(tmp_path):
     picture.info["picture"] = "caf\udce9.png"
     save_png(picture, tmp_path / "a.png")
     assert png_meta(tmp_path / "a.png") == {"picture": "caf\\udce9.png"}
+
+
+# What a picture lacks
+
+FOLDER = Path(__file__).parents[2]
+SHARP = [FOLDER / "tests/pictures/astronaut.jpg", *sorted((FOLDER / "assets").glob("*/*[05].png"))]
+
+
+def flags(image, side=64, enlarged=False):
+    return [flag for flag, _ in checked(to_tensor(image, side, 3), enlarged)]
+
+
+def exposed(image, stops):
+    light = (np.asarray(image) / 255) ** 2.2 * 2.0**stops
+    return Image.fromarray((255 * light.clip(0, 1) ** (1 / 2.2)).round().astype("uint8"))
+
+
+def test_good_pictures_have_no_flags():
+    assert len(SHARP) > 200
+    for path in SHARP:
+        image = Image.open(path).convert("RGB")
+        assert flags(image, 64 if path.suffix == ".jpg" else image.width) == []
+    for plain in ("red", "yellow", "grey"):
+        assert flags(Image.new("RGB", (64, 64), plain)) == []
+
+
+@pytest.mark.parametrize(
+    "path", [SHARP[0], FOLDER / "assets/aliens/aliens-1000003.png", FOLDER / "assets/bearded"]
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_blur_and_exposure_are_flagged(path, mode):
+    path = path if path.is_file() else sorted(path.glob("*.png"))[7]
+    image = Image.open(path).convert(mode)
+    blurred = image.filter(ImageFilter.GaussianBlur(0.04 * image.width))
+    assert flags(blurred) == [Flag.BLURRED] and flags(blurred, enlarged=True) == []
+    moved = image.filter(
+        ImageFilter.BoxBlur((0.06 * image.width, 0))
+    )  # along one axis alone: sharp along the other
+    assert Flag.BLURRED not in flags(moved)
+    assert flags(exposed(image, -4)) == [Flag.DARK]
+    washed = Image.blend(image, Image.new(mode, image.size, "white"), 0.75)
+    assert flags(washed) == [Flag.BRIGHT]

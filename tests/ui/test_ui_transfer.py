@@ -37,6 +37,21 @@ def test_each_state_has_words(state):
     assert "<b>" in training.standing(replace(STATUS, state=state))
 
 
+@pytest.mark.parametrize(("size", "flag"), [((64, 24), "Much cut off"), ((24, 24), "Very bright")])
+def test_what_pictures_lack_is_shown(page, tmp_path, size, flag):
+    for number, path in enumerate(files := uploads(tmp_path, 8)):
+        image = Image.open(path).resize(size)
+        if number and flag == "Very bright":
+            image = Image.blend(image, Image.new("RGB", size, "white"), 0.75)
+        (image if number else Image.open(path)).save(path)
+    shown = checked(page, files)
+    summary, report = shown[page.transfer.pictures.summary], shown[page.transfer.pictures.report]
+    assert (
+        f"7 x {flag}" in summary and f"7 of 8 pictures are {flag.lower()}: add some that are not" in summary
+    )
+    assert report.count(f"{flag}: ") == 7
+
+
 def test_the_whole_way_of_a_run(page, tmp_path):
     tab = page.transfer
     files = [*uploads(tmp_path / "a"), str(tmp_path / "notes.txt")]
