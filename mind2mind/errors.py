@@ -64,7 +64,7 @@ _ROOM = "Make room, or choose another folder (MIND2MIND_HOME is that of runs and
 _RIGHTS = "Choose a folder that you may write to (MIND2MIND_HOME is that of runs and downloads)."
 _THERE = "Check that the disk, or the network that it is on, is still there."
 _REMEDIES = dict.fromkeys(FULL, _ROOM) | {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR), _RIGHTS),
     **dict.fromkeys((errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN), _THERE),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close other programs, or allow more: `ulimit -n 4096`."),
     errno.ENAMETOOLONG: "Give a shorter name.",

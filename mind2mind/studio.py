@@ -63,7 +63,5 @@ class Studio:
                         shutil.rmtree(old, ignore_errors=True)
                 folder.mkdir()
                 held.enter_context(locked(folder / LOCK))
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+            held.callback(shutil.rmtree, folder, ignore_errors=True)
+            yield folder

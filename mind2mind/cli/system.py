@@ -19,11 +19,12 @@ from typer import Option
 from mind2mind.cli import terminal
 from mind2mind.cli.terminal import STOPPED, Result, command
 from mind2mind.config import size_text
-from mind2mind.errors import PIP, ConfigError, Mind2MindError
+from mind2mind.errors import PIP, ConfigError, Mind2MindError, in_words
 
 if TYPE_CHECKING:
     from mind2mind.studio import Studio
 
+HERE, LISTEN = "127.0.0.1", "Where to listen; others may come in if not 127.0.0.1 or ::1."
 LITTLE_DISK, LITTLE_MEMORY = 1 << 30, 2 << 30  # bytes
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 OPTIONAL = ("dicebear-core", "dicebear-styles", "resvg_py")  # to draw toon heads
@@ -32,21 +33,13 @@ SETTINGS = ("MIND2MIND_HOME", "MIND2MIND_WEIGHTS", "HF_HUB_OFFLINE", "OMP_NUM_TH
 
 @command("Around it")
 def app(
-    host: Annotated[
-        str | None,
-        Option(
-            envvar="GRADIO_SERVER_NAME",
-            help="Where to listen; others may come in if not 127.0.0.1 or ::1.",
-            show_default="127.0.0.1",
-        ),
-    ] = None,
+    host: Annotated[str | None, Option(envvar="GRADIO_SERVER_NAME", help=LISTEN, show_default=HERE)] = None,
     port: Annotated[
-        int | None,
-        Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, show_default="the first free from 7860"),
+        int | None, Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, show_default="first free from 7860")
     ] = None,
     public: Annotated[bool, Option("--public", help="With the limits for unknown visitors.")] = False,
     root_path: Annotated[
-        str, Option(envvar="GRADIO_ROOT_PATH", help="The path under which a proxy shows it: /mind2mind.")
+        str, Option(envvar="GRADIO_ROOT_PATH", help="Where a proxy shows it: /mind2mind.")
     ] = "",
 ) -> Result:
     """Open the web app; Ctrl-C ends it, and runs at work go on. `python app.py` is the same.
@@ -56,7 +49,7 @@ def app(
         app --port 8000
         app --host 0.0.0.0 --public
     """
-    host = host or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
+    host = host or ("0.0.0.0" if "SPACE_ID" in os.environ else HERE)
     if not terminal.options.quiet:
         logging.getLogger("mind2mind").setLevel(logging.INFO)
     from mind2mind.ui import launch
@@ -111,13 +104,12 @@ def _checks() -> Iterator[Check]:
     yield home
     if home.state == "ok":
         yield _room("disk", shutil.disk_usage(studio.home).free, LITTLE_DISK, "Make room.")
-    ids = dict.fromkeys(model_id for model_id, _ in studio.models.shelved())
-    if not ids:
+    if not studio.models.ids:
         fix = "Copy the folder weights/ beside the package, or set MIND2MIND_WEIGHTS."
         yield Check("models", "bad", f"There is no model in {studio.weights}.", fix)
-    for model_id in ids:
+    for model_id in studio.models.ids:
         yield _look(f"model {model_id}", partial(_model, studio, model_id))
-    yield _look("network", partial(_network, studio), "note")
+    yield _look("network", studio.models.check_network, "note")
     for setting in SETTINGS:
         if setting in os.environ:
             yield Check(setting, "ok", os.environ[setting])
@@ -127,8 +119,9 @@ def _look(name: str, find: Callable[[], str], otherwise: Literal["note", "bad"] 
     """The fact that `find` gives; what it raises is what is wrong."""
     try:
         return Check(name, "ok", find())
-    except Mind2MindError as error:
-        return Check(name, otherwise, error.problem, error.fix)
+    except (Mind2MindError, OSError) as error:
+        told = in_words(error)
+        return Check(name, otherwise, told.problem, told.fix)
     except Exception as error:
         return Check(name, otherwise, f"{type(error).__name__}: {error}", f"Run: {PIP} -r requirements.txt")
 
@@ -163,20 +156,9 @@ def _device() -> str:
 
 
 def _home(home: Path) -> str:
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=home).close()
-    except OSError as error:
-        fix = "Set MIND2MIND_HOME to a folder that you may write to."
-        raise ConfigError(f"{home} cannot be written: {error.strerror}.", fix) from error
+    home.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=home).close()
     return str(home)
-
-
-def _network(studio: "Studio") -> str:
-    """What downloads go through; nothing is asked."""
-    studio.models.check_network()
-    named = [name for name in os.environ if name.lower().endswith("_proxy")]
-    return f"{', '.join(named) or 'no proxy'} in the environment"
 
 
 def _model(studio: "Studio", model_id: str) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -160,31 +161,26 @@ class Catalogue:
         self._find_run, self._draw_preview = find_run, draw_preview
         self._kept: OrderedDict[tuple[str, int], Future[Model]] = OrderedDict()
         self._guard = threading.Lock()
-        self._told: set[str] = set()  # damages
 
     # What is here
 
     def list(self) -> builtins.list[ModelInfo]:
         """The catalogue, FIRST and then by name; damaged models are left out, with one warning each in the log."""
         found: dict[str, ModelInfo] = {}
-        for model_id, model in self.shelved():
-            if isinstance(model, ModelInfo):
-                found.setdefault(model_id, model)
-            elif str(model) not in self._told:
-                self._told.add(str(model))
-                log.warning("%s", model)
+        for model_id in self.ids:
+            try:
+                info = self.locate(model_id)
+                read_meta(info.folder / WEIGHTS)  # their beginning tells whether all is there
+                found[model_id] = replace(info, id=model_id)
+            except WeightsError as error:  # noqa: PERF203
+                _tell(str(error))
         return sorted(found.values(), key=lambda info: info.id != FIRST)  # the others stay as they are
 
-    def shelved(self) -> Generator[tuple[str, ModelInfo | WeightsError], None, None]:
-        """What lies in the catalogue, by id: what its card says, or why it cannot be used."""
-        for config in (config for shelf in self.shelves for config in sorted(shelf.glob(f"*/{CONFIG}"))):
-            model_id = id_of(config.parent.name)
-            try:
-                info = replace(describe(config.parent), id=model_id)
-                read_meta(config.parent / WEIGHTS)  # their beginning tells whether all is there
-                yield model_id, info
-            except WeightsError as error:
-                yield model_id, error
+    @property
+    def ids(self) -> builtins.list[str]:
+        """Of all that lies in the catalogue, damaged or not."""
+        found = (config for shelf in self.shelves for config in sorted(shelf.glob(f"*/{CONFIG}")))
+        return [*dict.fromkeys(id_of(config.parent.name) for config in found)]
 
     def load(self, ref: str) -> Model:
         """The model that `ref` names; the last few are kept in memory.
@@ -281,9 +277,14 @@ class Catalogue:
         """Published models that can be downloaded and are not here; with `here` those that are, too."""
         return [remote for remote in REMOTE.values() if here or not self._shelved(remote.id)]
 
-    def check_network(self) -> None:
-        """ConfigError where the environment names a proxy or certificates that no download can use."""
+    def check_network(self) -> str:
+        """What the environment says of proxies.
+
+        Raises:
+            ConfigError: it names a proxy or certificates that no download can use.
+        """
         http_client({}).close()
+        return ", ".join(name for name in os.environ if name.lower().endswith("_proxy")) or "no proxy"
 
     def download(self, ref: str, *, accept_changed: bool = False) -> Generator[Event, None, None]:
         """Downloads a published model, or `owner/name[@revision]` from the Hub, with the source it needs.
@@ -494,6 +495,11 @@ class Catalogue:
     def _own(self, verb: str) -> None:
         if self.public:
             raise ConfigError(f"Visitors cannot {verb} models here.", "Run Mind2Mind on your own computer.")
+
+
+@lru_cache
+def _tell(damage: str) -> None:
+    log.warning("%s", damage)  # once: each look at the catalogue finds it
 
 
 def _is_plain(name: str) -> bool:

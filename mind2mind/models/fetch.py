@@ -128,7 +128,10 @@ def http_client(headers: Mapping[str, str]) -> "httpx.Client":
     try:
         return httpx.Client(timeout=PATIENCE, follow_redirects=True, headers=headers)
     except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
-        fix = "Look at HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment."
+        names = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+        fix = (
+            f"Look at {names} in the environment, and at NO_PROXY: addresses of IPv6 have no brackets there."
+        )
         raise ConfigError(
             f"The proxy or the certificates cannot be used: {str(error).rstrip('.')}.", fix
         ) from error

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -385,19 +385,16 @@ class Runs:
 
     def list(self, visitor: str | None = None) -> builtins.list[RunStatus]:
         """The home's runs, the newest first: a visitor's, or on a server that is not public everybody's."""
-        runs = [] if visitor is None and self.public else reversed(runs_in(self.home))
-        return self._brief(run for run, info in runs if visitor in (None, info.visitor))
-
-    def at_work(self) -> builtins.list[RunStatus]:
-        """The home's runs that wait for a worker or have one, all visitors': for whoever runs the server."""
-        return [status for status in self._brief(run for run, _ in in_hand(self.home)) if status.state.alive]
-
-    def _brief(self, runs: Iterable[Run]) -> builtins.list[RunStatus]:
         found = []
-        for run in runs:
-            with contextlib.suppress(RunError, DataError):  # deleted meanwhile
-                found.append(status_of(run, (), self.limits.keep_hours, brief=True))
+        for run, info in [] if visitor is None and self.public else reversed(runs_in(self.home)):
+            if visitor in (None, info.visitor):
+                with contextlib.suppress(RunError, DataError):  # deleted meanwhile
+                    found.append(status_of(run, (), self.limits.keep_hours, brief=True))
         return found
+
+    def at_work(self) -> builtins.list[tuple[str, str]]:
+        """Token and title of all visitors' runs that wait for a worker or have one: for who runs the server."""
+        return [(run.token, info.title) for run, info in in_hand(self.home) if run.state.alive]
 
     def rename(self, token: str, title: str) -> None:
         """Gives a run, and the model it has made, another title.

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from mind2mind.errors import ConfigError
 
 log = logging.getLogger(__name__)
-HOST = "127.0.0.1"
 
 
 def launch(
-    host: str = HOST, port: int | None = None, public: bool = False, device: str = "auto", root_path: str = ""
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    public: bool = False,
+    device: str = "auto",
+    root_path: str = "",
 ) -> None:
     """Opens the app and serves it until the process ends.
 

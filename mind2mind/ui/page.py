@@ -81,11 +81,8 @@ class Page:
     def __init__(self, studio: Studio) -> None:
         models = studio.models.list()
         if not models:
-            why = next(
-                (found.fix for _, found in studio.models.shelved() if isinstance(found, WeightsError)), ""
-            )
-            fix = "Copy the folder weights/ beside the package, or download a model."
-            raise WeightsError("There is no model that can be used.", why or fix)
+            fix = "Copy the folder weights/ beside the package (git lfs pull fills it), or download a model."
+            raise WeightsError("There is no model that can be used.", fix)
         follow_no_address()
         self.studio, self.take_in = studio, gpu(studio.models.take_in)
         self.sample, self.interpolate = SampleTab(studio), InterpolateTab(studio)
@@ -206,13 +203,11 @@ def end_runs(studio: Studio) -> None:
     With the process 1 of a container all others end: there the runs are stopped, and their work is waited for.
     """
     last = os.getpid() == 1
-    for run in studio.runs.at_work():
+    for token, title in studio.runs.at_work():
+        stop = f"goes on without the app. To stop it: {COMMAND} runs --stop {token}"
+        log.warning("The run '%s' %s", title, "stops; its work is kept." if last else stop)
         if last:
-            studio.runs.stop(run.token)
-            log.warning("The run '%s' stops; its work is kept, and it can be resumed.", run.title)
-        else:
-            stop = f"{COMMAND} runs --stop {run.token}"
-            log.warning("The run '%s' goes on without the app. To stop it: %s", run.title, stop)
+            studio.runs.stop(token)
     until = time.monotonic() + LAST_SECONDS
     while last and studio.runs.at_work() and time.monotonic() < until:
         time.sleep(0.1)
@@ -229,10 +224,8 @@ def served(host: str, port: int | None, public: bool, device: str, root_path: st
         css, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("app.css", "app.js"))
         demo = Page(studio).demo
         if not on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
-            try:
+            with contextlib.suppress(Mind2MindError):  # the page tells of it
                 studio.draw.sample(studio.models.list()[0].id, [0])
-            except Mind2MindError as error:
-                log.warning("%s", error)
         threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()
         try:
             demo.queue(max_size=200).launch(

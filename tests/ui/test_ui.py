@@ -406,18 +406,13 @@ def test_the_app_starts_without_a_model_that_is_damaged(tmp_path):
     assert '"zebra"' in config and '"toon64"' not in config
 
 
-def test_without_a_model_the_app_says_what_helps(launched, page, tmp_path, monkeypatch):
-    for content, fix in (
-        (None, "Copy the folder weights/"),
-        (LFS_POINTER, "git lfs pull"),
-        (b"{}", "cut off"),
-    ):
-        monkeypatch.setenv("MIND2MIND_WEIGHTS", str(tmp_path / "w"))
+def test_without_a_model_the_app_says_what_helps(launched, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(tmp_path / "w"))
+    for content in (None, LFS_POINTER, b"{}"):
         if content:
             (make_weights(tmp_path / "w") / "tiny/model.safetensors").write_bytes(content)
-        with pytest.raises(WeightsError, match="no model that can be used") as caught:
+        with pytest.raises(WeightsError, match=r"no model that can be used.*weights/.*git lfs pull"):
             launch(port=7000, device="cpu")
-        assert fix in caught.value.fix
 
 
 def test_a_gradio_that_follows_addresses_is_refused(page, monkeypatch):
