@@ -127,7 +127,7 @@ def reconstruct(
     for number, made in enumerate(events, start=1):
         if isinstance(made, Report):
             skipped = [{"name": verdict.name, "reason": verdict.reason} for verdict in made.skipped]
-            _tell_faces(made)
+            _tell_remarks(made)
             continue
         stem = re.sub(r"[^\w.-]+", "_", Path(made.name).stem).encode()[:NAME_BYTES].decode(errors="ignore")
         out.mkdir(parents=True, exist_ok=True)
@@ -190,9 +190,9 @@ def told(report: "Report", made: "Found") -> dict[str, Any]:
     """Says on stderr what became of the pictures; gives the same for the document."""
     reasons = dict(report.reasons())
     terminal.note(f"{len(report.used)} pictures encoded, {len(report.skipped)} skipped.")
-    for why, number in [*reasons.items(), *report.flags().items()]:
-        terminal.note(f"  {number} x {why}")
-    _tell_faces(report)
+    for reason, number in reasons.items():
+        terminal.note(f"  {number} x {reason}")
+    _tell_remarks(report)
     terminal.note(f"Their reconstructions reach {made.psnr_mean:.1f} dB: {made.verdict}.")
     terminal.note(made.reason)
     for said in filter(None, (report.advice(), report.missing())):
@@ -210,11 +210,11 @@ def told(report: "Report", made: "Found") -> dict[str, Any]:
     }
 
 
-def _tell_faces(report: "Report") -> None:
-    """Says on stderr whose faces are aligned, and what helps those that are not."""
+def _tell_remarks(report: "Report") -> None:
+    """Says on stderr what used pictures lack, whose faces are aligned, and what helps those that are not."""
     from mind2mind.data.faces import Remark
 
-    for remark, number in report.faces().items():
+    for remark, number in [*report.flags().items(), *report.faces().items()]:
         terminal.note(f"  {number} x {remark}")
     if report.faces()[Remark.NOT_ALIGNED]:
         terminal.note("This model knows faces aligned as FFHQ does: --crop face aligns and crops them.")

@@ -263,9 +263,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-# How Pillow reads 16 bits a channel: the upper 8; with the order of the bytes turned round the lower 8
-SWAPPED = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B"}
-SWAPPED["RGB;16N"] = SWAPPED["RGB;16L" if sys.byteorder == "little" else "RGB;16B"]
+# How Pillow reads 16 bits a channel: the upper 8; with the order of the bytes (L, B, or N: the computer's own) turned
+# round it reads the lower 8
+_NATIVE = "NB" if sys.byteorder == "little" else "NL"
+SWAPPED = {f"{m};16{two[0]}": f"{m};16{two[1]}" for m in ("RGB", "RGBA") for two in ("BL", "LB", _NATIVE)}
 
 
 def _lower(stream: IO[bytes]) -> Image.Image:
@@ -286,20 +287,23 @@ def _to_8_bits(values: NDArray[Any]) -> tuple[Image.Image, str]:
     Of floats one in a thousand may lie outside: highlights, fill values, infinities.
     """
     floats = values.dtype.kind == "f"
-    known = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
-    low, high = np.quantile(known, (0.001, 0.999)) if floats else (known.min(), known.max())
-    tops = [1.0] * floats + [255.0, 1023.0, 4095.0, 16383.0, 65535.0]
-    top = next((top for top in tops if high <= top), high)
+    known = values[np.isfinite(values)] if floats else values
+    inner = (0.001, 0.999) if floats else (0.0, 1.0)
+    low, high = np.quantile(known, inner).tolist() if known.size else (0.0, 0.0)
+    top = next(
+        (top for top in [1.0] * floats + [255.0, 1023.0, 4095.0, 16383.0, 65535.0] if high <= top), high
+    )
     if 0 < high < top / 8:  # else nearly black
         top = high
     bottom = -1.0 if top == 1 and -1 <= low < -0.1 else 0.0
-    shown = (np.nan_to_num(values.astype(np.float64), nan=bottom).clip(bottom, top) - bottom) / (top - bottom)
+    shown = np.nan_to_num(values.astype(np.float32), nan=bottom, copy=False).clip(bottom, top)
     said = ""
     if bottom or top not in ((65535.0,) if values.dtype.kind == "u" else (1.0, 255.0, 65535.0)):
         said = f"its values lie between {low:,.4g} and {high:,.5g}, and {top:,.5g} is drawn white"
     if strange := int((~np.isfinite(values)).sum()):
         said += f"{said and '; '}values that are infinite or no numbers: {strange:,}"
-    return Image.fromarray((255 * shown).round().astype(np.uint8)), said
+    shown = ((shown - bottom) * (255 / (top - bottom))).round()
+    return Image.fromarray(shown.astype(np.uint8)), said
 
 
 # --- Crops, and pictures as tensors.

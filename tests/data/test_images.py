@@ -234,11 +234,15 @@ def png16(values):
 
 
 @pytest.mark.parametrize("top", [1023, 4000, 4095, 16383])
-@pytest.mark.parametrize("kind", ["PNG", "colour PNG", "<", ">", "colour <", "colour >", "colour < packed"])
+@pytest.mark.parametrize(
+    "kind", ["PNG", "colour PNG", "<", ">", "colour <", "colour >", "colour < packed", "see-through"]
+)
 def test_fewer_bits_in_a_file_of_16_are_not_drawn_nearly_black(top, kind):
     values = (GREY.T * top).round().astype("u2")
     if "colour" in kind:
         values = np.stack([values, values[::-1], values.T], -1)
+    if "see" in kind:
+        values = np.stack([values, values[::-1], values.T, np.full_like(values, top)], -1)
     if kind == "PNG":
         data = encoded(Image.fromarray(values), "PNG")
     elif kind == "colour PNG":
@@ -247,8 +251,11 @@ def test_fewer_bits_in_a_file_of_16_are_not_drawn_nearly_black(top, kind):
         order = "<" if "<" in kind else ">"
         data = tiff(values, order, 8 if "packed" in kind else 1)
     opened, white = open_picture(data, LOCAL), 4095 if top == 4000 else top
-    assert distance(opened, values * (255 / white)) < 0.6
-    assert opened.mode == ("RGB" if "colour" in kind else "L")
+    wanted = values * (255 / white)
+    if "see" in kind:  # on white
+        wanted = 255 - (255 - wanted[..., :3]) * (top / white)
+    assert distance(opened, wanted) < 1
+    assert opened.mode == ("L" if values.ndim == 2 else "RGB")
     assert opened.info["guessed"] == f"its values lie between 0 and {top:,}, and {white:,} is drawn white"
 
 
