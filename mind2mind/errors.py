@@ -60,10 +60,10 @@ class FaultError(Mind2MindError):
 
 
 FULL = errno.ENOSPC, errno.EDQUOT
-_ROOM = "Make room, or choose another folder (MIND2MIND_HOME is that of runs and downloads)."
+ROOM = "Make room, or choose another folder (MIND2MIND_HOME is that of runs and downloads)."
 _RIGHTS = "Choose a folder that you may write to (MIND2MIND_HOME is that of runs and downloads)."
 _THERE = "Check that the disk, or the network that it is on, is still there."
-_REMEDIES = dict.fromkeys(FULL, _ROOM) | {
+_REMEDIES = dict.fromkeys(FULL, ROOM) | {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR), _RIGHTS),
     **dict.fromkeys((errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN), _THERE),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close other programs, or allow more: `ulimit -n 4096`."),
@@ -87,7 +87,7 @@ def in_words(error: Exception, what: str = "") -> Mind2MindError:
     if isinstance(error, MemoryError):
         return DataError("The memory is full.", "Close other programs, or use fewer or smaller pictures.")
     fix = "This is a fault of the program: its log has the details."
-    return FaultError(f"{type(error).__name__}: {error}", fix)
+    return FaultError(f"{type(error).__name__}: {error}.", fix)
 
 
 def one_of(what: str, name: str, choices: Iterable[str]) -> str:

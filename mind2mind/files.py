@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mind2mind.errors import DataError, WeightsError, in_words
+from mind2mind.config import size_text
+from mind2mind.errors import ROOM, DataError, WeightsError, in_words
 
 POINTER = b"version https://git-lfs"  # begins what Git LFS puts in a file's place
 
@@ -183,11 +185,19 @@ def locked(path: Path, timeout: float = -1, **more: Any) -> AbstractContextManag
     return SoftFileLock(f"{path}{SOFT}", timeout, **more).acquire()
 
 
-def check_disk(home: Path, most: int | None) -> None:
-    """DataError if the home already holds `most` bytes; None is any number."""
-    if most is not None and bytes_in(home) >= most:
+def check_disk(home: Path, most: int | None, coming: int = 0) -> None:
+    """DataError if the home holds `most` bytes with those that are `coming`, or these do not fit on its disk.
+
+    None is any number.
+    """
+    if most is not None and bytes_in(home) + coming >= most:
         fix = "Delete what you no longer need, or come back in some hours."
         raise DataError("The server's disk is full.", fix)
+    if coming:
+        home.mkdir(parents=True, exist_ok=True)  # it may have been deleted meanwhile
+        if (free := shutil.disk_usage(home).free) < coming:
+            problem = f"The disk is full: {size_text(coming)} are to come, and {size_text(free)} are free."
+            raise DataError(problem, ROOM)
 
 
 def new_token() -> str:

@@ -12,7 +12,7 @@ from filelock import Timeout
 
 from mind2mind.config import LOCAL, Limits
 from mind2mind.draw import Draw, keep_freed
-from mind2mind.files import locked, new_token
+from mind2mind.files import check_disk, locked, new_token
 from mind2mind.models.catalogue import pick_device, weights_folder
 from mind2mind.runs.queue import Runs
 from mind2mind.runs.run import LOCK, home_folder, models_of
@@ -47,6 +47,10 @@ class Studio:
         self.models = models_of(self.home, self.weights, self.device, limits)
         self.draw = Draw(self.models, limits)
         self.runs = Runs(self.home, self.weights, limits, self.models)
+
+    def check_disk(self, coming: int = 0) -> None:
+        """Raises DataError if so many bytes more do not fit on the home's disk, or within the limits."""
+        check_disk(self.home, self.limits.disk_bytes, coming)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -91,11 +91,8 @@ def visitor(app, chromium):
         context.close()
     assert not outside and not errors
     said = app.log.read_text()[before:]
-    left = said.count("requests.ClientDisconnect")  # who closes a page while it uploads
     # who leaves a page while two of its events go on: Gradio ends the second one's stream with two tracebacks
-    left += 2 * said.count("fastapi.exceptions.HTTPException: 404: Not Found")
-    # Gradio writes a picture that it shows once more over itself: who loads it at that moment gets a part
-    left += said.count("LocalProtocolError: Too little data for declared Content-Length")
+    left = 2 * said.count("fastapi.exceptions.HTTPException: 404: Not Found")
     assert said.count("Traceback") == left, said
 
 

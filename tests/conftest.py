@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import os
+import subprocess
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tensors are tiny: a second thread would only wait
 
@@ -30,3 +31,17 @@ def studio(place):
     from tiny import make_studio
 
     return make_studio(place)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The folder of a disk of 8 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -14,13 +14,12 @@ import gradio as gr
 from PIL import Image
 
 from mind2mind.config import size_text
-from mind2mind.errors import Mind2MindError
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.models.catalogue import Converting, Downloaded, Event
 from mind2mind.models.fetch import Downloading
 from mind2mind.models.hub import Remote
 from mind2mind.studio import Studio
-from mind2mind.ui.shared import bar, boxed, knowledge, note, on
+from mind2mind.ui.shared import bar, boxed, knowledge, logged, note, on
 
 SIDE = 320  # pixels of a preview on its card
 KINDS = {"source": "source model", "transfer": "transfer"}
@@ -173,8 +172,9 @@ class ModelsTab:
                         yield {self.status: boxed("fair", f"{ref} is not here yet", kept)}
                         return
                     yield {self.status: _standing(event)}
-        except Mind2MindError as error:
-            yield {self.status: boxed("poor", f"{ref} could not be downloaded", error.problem, error.fix)}
+        except Exception as error:
+            why = logged(error)
+            yield {self.status: boxed("poor", f"{ref} could not be downloaded", why.problem, why.fix)}
         finally:
             self.stops.pop(page, None)
 

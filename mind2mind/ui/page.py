@@ -5,6 +5,7 @@ import contextlib
 import html
 import logging
 import os
+import secrets
 import shutil
 import threading
 import time
@@ -14,21 +15,24 @@ from typing import Any
 
 import gradio as gr
 import httpx
-from gradio import processing_utils
+from gradio import processing_utils, route_utils, routes
 from gradio.utils import get_upload_folder
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 
 from mind2mind.config import LOCAL, PUBLIC
-from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, WeightsError
+from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, WeightsError, in_words
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.studio import Studio
 from mind2mind.ui.api import Api
 from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.models import ModelsTab
 from mind2mind.ui.sample import SampleTab
-from mind2mind.ui.shared import ASSETS, MODEL_WORK, Visit, gpu, knowledge, linked, on, on_zerogpu
+from mind2mind.ui.shared import ASSETS, MODEL_WORK, Visit, gpu, knowledge, linked, on, on_zerogpu, told
 from mind2mind.ui.transfer import TransferTab, linked_run
 
 log = logging.getLogger(__name__)
+save_picture, upload = processing_utils.save_pil_to_cache, route_utils.upload_fn
 
 THEME = gr.themes.Soft(
     neutral_hue="slate",
@@ -84,6 +88,7 @@ class Page:
             fix = "Copy the folder weights/ beside the package (git lfs pull fills it), or download a model."
             raise WeightsError("There is no model that can be used.", fix)
         follow_no_address()
+        write_whole(studio)
         self.studio, self.take_in = studio, gpu(studio.models.take_in)
         self.sample, self.interpolate = SampleTab(studio), InterpolateTab(studio)
         self.transfer, self.models = TransferTab(studio), ModelsTab(studio)
@@ -104,6 +109,13 @@ class Page:
             Api(studio, self.interpolate)
             self.transfer.wire(transfer_tab, self.demo.load)
             self._wire(changes)
+        process = self.demo.process_api
+
+        async def process_told(*inputs: Any, **settings: Any) -> Any:
+            with told():  # what goes wrong before and after a handler, too
+                return await process(*inputs, **settings)
+
+        self.demo.process_api = process_told  # type: ignore[method-assign]
 
     def _wire(self, changes: list[Any]) -> None:
         """The events between the tabs; `changes` are those after which there are other models."""
@@ -146,6 +158,50 @@ class Page:
         visit = visit.using(token)
         chosen: dict[str, Any] = {"choices": self._models_of(visit), "value": token}
         return visit.stored(), gr.Dropdown(**chosen), gr.Dropdown(**chosen), gr.Tabs(selected="sample")
+
+
+@contextlib.contextmanager
+def _apart(cache: Path) -> Iterator[Path]:
+    """A folder for files of the cache in the making, a folder each; in the end they are moved there, or deleted."""
+    part = cache.resolve() / f"part-{secrets.token_hex(16)}"
+    try:
+        yield part
+        for file in part.glob("*/*"):
+            target = part.parent / file.relative_to(part)
+            target.parent.mkdir(exist_ok=True)
+            file.replace(target)
+    finally:
+        for left in part.rglob("*"):
+            with contextlib.suppress(OSError):  # a folder
+                os.truncate(left, 0)  # whoever has it open still would keep its bytes
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_whole(studio: Studio) -> None:
+    """From now on files in Gradio's cache are whole or not there, and who uploads what does not fit is told.
+
+    It writes over a picture that it shows once more while that is being sent, and leaves parts of broken uploads.
+    """
+
+    def save(image: Any, cache_dir: str, *settings: Any, **more: Any) -> str:
+        with _apart(Path(cache_dir)) as part:
+            path = save_picture(image, str(part), *settings, **more)
+        return str(part.parent / Path(path).relative_to(part))
+
+    async def take(request: Any, cache: str, *limits: Any, **settings: Any) -> tuple[list[str], ...]:
+        try:
+            coming = int(request.headers.get("content-length", studio.limits.disk_bytes or 0))
+            await asyncio.to_thread(studio.check_disk, coming)
+            with _apart(Path(cache)) as part:
+                files, *_ = await upload(request, part, *limits, **settings)
+            return [str(part.parent / Path(file).relative_to(part)) for file in files], [], []
+        except ClientDisconnect as error:
+            raise MultiPartException("The connection was closed.") from error
+        except (OSError, Mind2MindError) as error:
+            raise MultiPartException(str(in_words(error, "The upload could not be kept"))) from error
+
+    processing_utils.save_pil_to_cache = save
+    routes.upload_fn = take  # type: ignore[assignment, attr-defined]
 
 
 def follow_no_address() -> None:

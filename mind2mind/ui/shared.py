@@ -5,6 +5,7 @@ import hashlib
 import html
 import importlib
 import inspect
+import logging
 import os
 import random
 import re
@@ -17,14 +18,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
+from gradio.exceptions import ComponentProcessingError
 from gradio.utils import get_upload_folder
 from PIL import Image
 
 from mind2mind.draw import Cost, Draw
-from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError
+from mind2mind.errors import ConfigError, DataError, FaultError, Mind2MindError, RunError, in_words
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.runs.run import RunStatus
 from mind2mind.studio import Studio
+
+log = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 _KEY = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -169,8 +173,20 @@ def told() -> Iterator[None]:
     """Shows the user what went wrong and what helps. The toast renders HTML: names are escaped."""
     try:
         yield
-    except Mind2MindError as error:
-        raise gr.Error(html.escape(str(error)), print_exception=False) from error
+    except gr.Error:
+        raise
+    except Exception as error:
+        raise gr.Error(html.escape(str(logged(error))), print_exception=False) from error
+
+
+def logged(error: Exception) -> Mind2MindError:
+    """What to tell of it; what is a fault of ours goes to the log in full."""
+    if isinstance(error, ComponentProcessingError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # of a component, before or after the handler
+    told = in_words(error)
+    if isinstance(told, FaultError):
+        log.error("A fault of the program.", exc_info=error)
+    return told
 
 
 def telling(function: Callable[..., Any]) -> Callable[..., Any]:

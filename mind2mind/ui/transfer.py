@@ -22,7 +22,7 @@ from mind2mind.data.codes import EncodeProgress
 from mind2mind.data.dataset import Report
 from mind2mind.data.faces import Remark
 from mind2mind.draw import Cost, Draw
-from mind2mind.errors import DataError, Mind2MindError
+from mind2mind.errors import DataError
 from mind2mind.judge.verdict import Verdict
 from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import State
@@ -320,14 +320,15 @@ class Pictures:
         self.consent.wire(steps.visit)
         priced = [self.source.change, opened]
         on(priced, lambda ref: encoding(cost_of(self.studio, ref)), self.source, self.takes, live=True)
-        for box in (self.files, self.folder):
-            steps.on(box.upload, self.add, box, *chosen, **MODEL_WORK)
-        steps.on(self.sets.select, self.add_example, *chosen, **MODEL_WORK)
         turned = on(self.source.input, self.crop_of, self.source, self.crop, live=True)
         aligned = on(self.align.click, lambda: "face", None, self.crop)
         taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
-        for event in (turned.then, aligned.then, taken.then, self.crop.input):
-            steps.on(event, self.again, *chosen, **MODEL_WORK)
+        reads: list[tuple[Any, ...]] = [(box.upload, self.add, box) for box in (self.files, self.folder)]
+        reads.append((self.sets.select, self.add_example))
+        reads += [(e, self.again) for e in (turned.then, aligned.then, taken.then, self.crop.input)]
+        for event, read, *inputs in reads:
+            reading = steps.on(event, read, *inputs, *chosen, **MODEL_WORK)
+            steps.on(reading.failure, self.as_before)
         steps.on(self.over.click, self.start_over)
         steps.on(self.compared.select, self.look_closer, outputs=self.closer, **MODEL_WORK)
         on(self.closer.change, None, js="m2m.closer")
@@ -408,20 +409,22 @@ class Pictures:
         token = present.token if present and (present.model, present.crop) == (source, crop) else None
         before = added if token else []
         yield {message: note("Reading the pictures …"), **self.steps.only()}
-        try:
-            new = {"crop": crop, "visitor": visit.visitor, "title": title}
-            for event in self.read(paths, ref, token=token, **new):
-                if isinstance(event, EncodeProgress):
-                    yield {message: read_so_far(event, cost)}
-                    continue
-                if event.token != token:
-                    self._drop(visit)
-                here: Updates = {message: "", self.steps.visit: visit.at(event.token).stored()}
-                here[self.added] = None if before is None else [*before, *map(str, paths)]
-                yield self.shown(event) | self.steps.only("check", "train") | here
-        except (Mind2MindError, gr.Error):  # what was there before is there still
-            yield self.steps.only(*(("check", "train") if present else ())) | {message: ""}
-            raise
+        new = {"crop": crop, "visitor": visit.visitor, "title": title}
+        for event in self.read(paths, ref, token=token, **new):
+            if isinstance(event, EncodeProgress):
+                yield {message: read_so_far(event, cost)}
+                continue
+            here: Updates = {message: "", self.steps.visit: visit.at(event.token).stored()}
+            here[self.added] = None if before is None else [*before, *map(str, paths)]
+            yield self.shown(event) | self.steps.only("check", "train") | here
+            if event.token != token:
+                self._drop(visit)
+
+    def as_before(self, visit: Visit) -> Updates:
+        """What was there before a reading that failed is there still."""
+        return self.steps.only(*(("check", "train") if self.waiting(visit) else ())) | {
+            self.steps.message: ""
+        }
 
     # What the model makes of them
 

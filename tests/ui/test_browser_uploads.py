@@ -1,9 +1,17 @@
 """What a visitor uploads in a real browser: uploads add up, and none is taken without the tick."""
 
+import errno
+import re
+import shutil
+
+import gradio as gr
 import pytest
-from browsing import expect, tab
-from live import live_app
+from browsing import PATIENCE, expect, tab
+from live import free_port, live_app
 from tiny import make_pictures, make_weights
+
+from mind2mind.data.codes import EncodeProgress
+from mind2mind.ui.page import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest_plugins = ["browsing"]
@@ -38,3 +46,69 @@ def test_uploads_add_up_after_one_tick_for_all_tabs(visitor, tmp_path):
         page.locator("#upload-a").click()
     chooser.value.set_files(tmp_path / "a/000.png")
     expect(page.locator("#end-a img")).not_to_have_attribute("src", before)
+
+
+@pytest.fixture
+def serving(small_disk, tmp_path, monkeypatch):
+    """An app in this process, whose home is a small disk; its address and its studio."""
+    monkeypatch.setenv("MIND2MIND_HOME", str(small_disk / "home"))
+    monkeypatch.setenv("MIND2MIND_WEIGHTS", str(make_weights(tmp_path / "weights")))
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
+        monkeypatch.setenv(name, "False")  # so that they are put back
+    port = free_port()
+    with served("127.0.0.1", port, False, "cpu", "") as studio:
+        yield f"http://127.0.0.1:{port}/", studio
+
+
+def test_whatever_goes_wrong_with_pictures_the_page_says_so_and_goes_on(
+    serving, chromium, small_disk, tmp_path, monkeypatch
+):
+    """While they are uploaded, read, and shown: the set that was there is there still."""
+    url, studio = serving
+    page = chromium.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(url)
+    tab(page, "Transfer")
+    box, summary = page.locator("#transfer-files input[type=file]"), page.locator("#transfer-summary")
+    toast, more = page.locator(".toast-body"), sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())
+
+    def refused(*words):
+        box.set_input_files(more)
+        for word in words:
+            expect(toast).to_contain_text(word)
+        toast.get_by_test_id("toast-close").click()
+        expect(toast).to_have_count(0)
+        expect(page.locator("#transfer-message")).not_to_contain_text("Read")
+        expect(page.locator("#transfer-start")).to_be_visible()
+        expect(summary).to_contain_text("4 pictures can be used")
+
+    box.set_input_files(sorted(make_pictures(tmp_path / "a", 4).iterdir()))
+    expect(summary).to_contain_text("4 pictures can be used")
+
+    def broken(token, paths):
+        yield EncodeProgress(done=1, total=3)
+        raise ZeroDivisionError("odd")
+
+    def unplugged(token, paths):
+        raise OSError(errno.EIO, "Input/output error", str(studio.home))
+
+    def nowhere(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name, where, does, words in (
+        ("add", studio.runs, broken, ("ZeroDivisionError: odd", "fault of the program")),
+        ("add", studio.runs, unplugged, ("Input/output error", "still there")),
+        ("postprocess", gr.Gallery, nowhere, ("Read-only file system", "may write to")),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, does)
+            refused(*words)
+    with (small_disk / "filler").open("wb") as filler:
+        filler.write(bytes(shutil.disk_usage(small_disk).free))
+    refused("disk is full", "Make room")
+    (small_disk / "filler").unlink()
+    box.set_input_files(sorted(make_pictures(tmp_path / "c", 3, seed=2).iterdir()))
+    expect(summary).to_contain_text(
+        re.compile("(7|10) pictures can be used")
+    )  # those that were only not shown
+    page.close()

@@ -1,8 +1,13 @@
 """The handlers of the app, called as what they are: functions. The studio is real, its model tiny."""
 
 import asyncio
+import contextlib
+import errno
 import json
 import os
+import re
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -14,8 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
+import httpx
 import pytest
-from live import live_app
+from live import free_port, live_app
 from PIL import Image
 from tiny import LFS_POINTER, RECIPE, carry_out, make_pictures, make_studio, make_weights, png_meta
 
@@ -182,6 +188,156 @@ def test_the_examples_in_assets_say_what_they_are():
         assert all(told[key] for key in ("title", "shows", "licence", "credit", "made_by"))
 
 
+# What goes wrong in a handler, before it or after it; what is uploaded
+
+
+@contextlib.contextmanager
+def running(page):
+    """The page, served; gives its address."""
+    page.demo.queue()
+    _, url, _ = page.demo.launch(prevent_thread_lock=True, quiet=True, server_port=free_port())
+    try:
+        yield url
+    finally:
+        page.demo.close(verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(errno.EIO, "Input/output error", "disk/run.json"),
+            "disk/run.json: Input/output error. Check that",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "<b>"),
+            "&lt;b&gt;: Permission denied. Choose a folder",
+        ),
+        (MemoryError(), "memory is full"),
+        (KeyError(3), "KeyError: 3. This is a fault"),
+        (RecursionError("deep"), "RecursionError: deep. This is a fault"),
+    ],
+)
+def test_whatever_goes_wrong_is_told(page, monkeypatch, caplog, error, words):
+    """Before the handler, in it, and after it."""
+
+    def fails(*_, **__):
+        raise error
+
+    (drawing,) = [fn for fn in page.demo.fns.values() if fn.api_name == "sample"]
+    (files,) = drawing.outputs
+    for place, name in (
+        (drawing.inputs[0], "preprocess"),
+        (page.studio.draw, "sample"),
+        (files, "postprocess"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, fails)
+            with pytest.raises(gr.Error, match=re.escape(words)) as caught:
+                asyncio.run(page.demo.process_api(drawing, ["tiny", 0, 1, 1.0, "none"]))
+        assert not caught.value.print_exception
+    assert ("Traceback" in caplog.text) == ("fault" in words)  # ours are in the log in full, others are not
+
+
+@pytest.mark.parametrize("shown", ["Gallery", "Image", "ImageSlider"])
+def test_a_picture_that_is_shown_once_more_is_whole_all_the_time(page, monkeypatch, shown):
+    """Gradio writes it over itself: whoever loads it meanwhile would get a part."""
+    image = Image.effect_noise((64, 64), 80).convert("RGB")
+    with page.demo:
+        wall = getattr(gr, shown)(format="png", render=False)
+    value = {"Gallery": [image], "Image": image, "ImageSlider": (image, image)}[shown]
+    path = path_of(wall.postprocess(value))
+    whole, write, seen = path.read_bytes(), Path.write_bytes, []
+
+    def slowly(self, data):
+        write(self, data[: len(data) // 2])
+        seen.append(path.read_bytes() == whole)
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", slowly)
+    assert path_of(wall.postprocess(value)) == path and seen and all(seen)
+    assert path.read_bytes() == whole and not list(Path(os.environ["GRADIO_TEMP_DIR"]).glob("part-*"))
+
+
+def form(content):
+    """A form with one file, in parts: its bytes, and what they are."""
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    return head + content + b"\r\n--x--\r\n", {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+def in_pieces(body):
+    """Nobody is told how many there are."""
+    yield from (body[at : at + 100_000] for at in range(0, len(body), 100_000))
+
+
+@pytest.fixture
+def full(small_disk, monkeypatch):
+    """A page whose home is a disk of 8 MB."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(small_disk / "home/gradio"))
+    return Page(make_studio(small_disk))
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("size", [8_400_000, 30_000_000])
+def test_an_upload_that_fills_the_disk_leaves_nothing_and_says_so(full, small_disk, told, size):
+    """Its room is looked at before, where its size is told; else it is stopped when the disk is full."""
+    body, headers = form(os.urandom(size))
+    with running(full) as url, httpx.Client(base_url=url, timeout=60, headers=headers) as client:
+        small, _ = form(b"small")
+        (kept,) = client.post("gradio_api/upload", content=small).json()
+        free = shutil.disk_usage(small_disk).free
+        for _ in range(2):  # it goes on as if nothing had happened
+            answer = client.post("gradio_api/upload", content=body if told else in_pieces(body))
+            assert answer.status_code == 400 and "disk is full" in answer.text and "Make room" in answer.text
+            assert shutil.disk_usage(small_disk).free >= free - 100_000  # nothing holds the bytes
+        assert client.post("gradio_api/upload", content=small).json() == [kept]
+    assert [path for path in (small_disk / "home/gradio").rglob("*") if path.is_file()] == [Path(kept)]
+
+
+def test_an_upload_that_is_broken_off_leaves_nothing(page):
+    body, headers = form(os.urandom(3_000_000))
+    cache = Path(os.environ["GRADIO_TEMP_DIR"])
+    before = set(cache.rglob("*"))
+    with running(page) as url:
+        host, port = url.split("/")[2].split(":")
+        for share in (0.5, 0.9):
+            with socket.create_connection((host, int(port))) as line:
+                told = {**headers, "Host": host, "Content-Length": len(body)}
+                head = "POST /gradio_api/upload HTTP/1.1\r\n" + "".join(
+                    f"{k}: {v}\r\n" for k, v in told.items()
+                )
+                line.sendall(head.encode() + b"\r\n" + body[: int(len(body) * share)])
+                while not (parts := set(cache.rglob("*")) - before):
+                    time.sleep(0.02)
+            deadline = time.monotonic() + 30
+            while parts and time.monotonic() < deadline:
+                time.sleep(0.05)
+                parts = set(cache.rglob("*")) - before
+            assert not parts
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_is_uploaded_counts_for_the_limits(tmp_path, told):
+    page = Page(make_studio(tmp_path, replace(PUBLIC, disk_bytes=1_000_000)))
+    body, headers = form(os.urandom(900_000))
+    with running(page) as url, httpx.Client(base_url=url, timeout=60, headers=headers) as client:
+        (tmp_path / "home").mkdir(exist_ok=True)
+        (tmp_path / "home/others").write_bytes(bytes(200_000))
+        answer = client.post("gradio_api/upload", content=body if told else in_pieces(body))
+        assert answer.status_code == 400 and "server's disk is full" in answer.text
+        (tmp_path / "home/others").unlink()
+        assert client.post("gradio_api/upload", content=body).status_code == 200
+
+
+def path_of(shown):
+    """The file of the first picture of a component's value."""
+    while not hasattr(shown, "path"):
+        shown = (
+            shown.image if hasattr(shown, "image") else shown.root[0] if hasattr(shown, "root") else shown[0]
+        )
+    return Path(shown.path)
+
+
 # The door
 
 
@@ -189,7 +345,7 @@ def test_an_error_is_told_and_escaped():
     with pytest.raises(gr.Error) as caught, told():
         raise DataError("<b> is bad.", "Rename it.")
     assert "&lt;b&gt; is bad. Rename it." in str(caught.value)
-    with pytest.raises(ZeroDivisionError), told():
+    with pytest.raises(gr.Error, match="fault of the program"), told():
         print(1 / 0)
 
 

@@ -132,8 +132,8 @@ def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     assert len(last[tab.pictures.added]) == 15
 
     with pytest.raises(Mind2MindError, match="3 x Duplicate"):  # the set stays as it was, and is seen
-        for last in tab.pictures.add(Visit.of(stored), more, "tiny", "centre", added):  # noqa: B007
-            pass
+        list(tab.pictures.add(Visit.of(stored), more, "tiny", "centre", added))
+    last = tab.pictures.as_before(Visit.of(stored))
     assert last[tab.steps.parts["train"]].visible and page.studio.runs.prepared(stored["token"]).count == 15
 
     *_, fitted = tab.pictures.again(Visit.of(stored), "tiny", "fit", [*uploads(tmp_path / "a"), *more])
