@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mind2mind.runs.run import Found
 
 SAMPLES = 16  # when --count is left out
+NAMED = 5  # skipped files of a kind that are named, at most
 IN_GRID = 64  # pictures of a grid, at most
 NAME_BYTES = 80  # of a picture's name that are kept; file systems take 255, some fewer
 Last = TypeVar("Last", bound="Encoding | Prepared")
@@ -191,7 +192,8 @@ def told(report: "Report", made: "Found") -> dict[str, Any]:
     reasons = dict(report.reasons())
     terminal.note(f"{len(report.used)} pictures encoded, {len(report.skipped)} skipped.")
     for reason, number in reasons.items():
-        terminal.note(f"  {number} x {reason}")
+        names = ", ".join([file.name for file in report.skipped if file.skipped is reason][:NAMED])
+        terminal.note(f"  {number} x {reason}: {names}{', ...' if number > NAMED else ''}")
     _tell_remarks(report)
     terminal.note(f"Their reconstructions reach {made.psnr_mean:.1f} dB: {made.verdict}.")
     terminal.note(made.reason)

@@ -22,7 +22,7 @@ from mind2mind.config import Crop, batch_of
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
 from mind2mind.data.dataset import Picture, Pictures, Report
-from mind2mind.data.images import grid, save_png
+from mind2mind.data.images import Reason, grid, save_png
 from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
 from mind2mind.files import read_json, read_meta, write_json
 from mind2mind.judge import verdict
@@ -123,7 +123,10 @@ def encode(
     if not some.kept:
         why = ", ".join(f"{count} x {reason}" for reason, count in report.reasons().most_common(5))
         problem = f"None of the pictures can be used ({why})." if why else "There are no pictures."
-        raise DataError(problem, "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip.")
+        fix = "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip."
+        raise DataError(
+            problem, "Unpack it and give the folder." if Reason.PACKED in report.reasons() else fix
+        )
     if out is not None:
         codes.save(out, made)
     scores, seconds = _scores(model, some.kept), time.monotonic() - begun

@@ -566,6 +566,7 @@ def test_what_pictures_lack_is_told(cli, tmp_path, size, shade, flag, lacks):
     told = document(result)
     assert (told["pictures"], told["flags"], told["skipped"]) == (6, {flag: 5}, {"System folder": 1})
     assert told["missing"] == f"5 of 6 pictures {lacks}"
+    assert "1 x System folder: lost+found" in result.stderr
     assert f"  5 x {flag}" in result.stderr and told["missing"] in " ".join(result.stderr.split())
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,20 @@ def test_the_verdict_is_on_those_that_are_left(studio, tmp_path):
     better = studio.runs.exclude(last.token, [worst])
     assert better.psnr_mean == pytest.approx(sum(v[0] for n, v in judged.items() if n != worst) / 5, abs=1e-4)
     assert better.psnr_mean > last.psnr_mean
+
+
+@pytest.mark.parametrize("method", [9, 98])
+def test_a_zip_that_python_cannot_unpack_is_to_be_unpacked(studio, tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(pictures(tmp_path / "a", 1)[0], "a.png")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    for start in (8, data.index(b"PK\1\2") + 10):
+        data[start] = method
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(
+        DataError, match=r"1 x In a zip that must be unpacked.* Unpack it and give the folder\."
+    ):
+        list(studio.runs.prepare([tmp_path / "a.zip"], "tiny"))
 
 
 # Near duplicates
