@@ -204,7 +204,7 @@ def test_bad_input_tells_fact_and_remedy(cli):
         (["sample", "-m", "tiny", "--count", "1", "--out", "é" * 130], "name too long", "shorter"),
         (["encode", "PICTURES", "-m", "tiny", "--report", "/dev/full"], "disk is full", "Make room"),
         (["encode", "PICTURES", "-m", "tiny", "--report", "/proc/report.json"], "No such file", "Check the path"),
-        (["transfer", "PICTURES", "-m", "tiny", "--out", "file/run"], "Not a directory", "another path"),
+        (["transfer", "PICTURES", "-m", "tiny", "--out", "file/run"], "Not a directory", "write to"),
         (["transfer", "PICTURES", "-m", "tiny", "--out", "/proc/run"], "No such file", "Check the path"),
     ],
 )  # fmt: skip
