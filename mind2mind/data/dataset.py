@@ -6,6 +6,7 @@ Two pictures are duplicates when the model would see the same pixels.
 """
 
 import hashlib
+import logging
 import re
 import stat
 import zipfile
@@ -37,8 +38,10 @@ from mind2mind.data.images import (
     open_picture,
     to_tensor,
 )
-from mind2mind.errors import DataError, one_of
+from mind2mind.errors import DataError, in_words, one_of
 from mind2mind.files import remedy
+
+log = logging.getLogger(__name__)
 
 # --- What there is to read in folders, zips and single files: names, sizes and where.
 
@@ -331,6 +334,12 @@ NOTHING = Report()
 # --- The pictures themselves, one at a time.
 
 
+def _odd(file: File, error: Exception) -> PictureError:
+    """What no picture should do to what looks at it; it is logged in full."""
+    log.warning("%s could not be used.", file.name, exc_info=error)
+    return PictureError(Reason.UNREADABLE, in_words(error).problem.rstrip("."))
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Picture:
     """One usable picture."""
@@ -429,12 +438,13 @@ class Pictures:
                 report = replace(report, width=width, height=height, sha256=digest)
                 if digest in first:
                     raise PictureError(Reason.DUPLICATE, f"the same pixels as {first[digest]}")
-            except PictureError as error:
-                self._reports.append(replace(report, skipped=error.reason, reason=error.problem))
+                kind, said = faces.remark(face, cut) if self.looks else (None, "")
+                flags = dict(self._flags(image, pixels, face))
+            except Exception as error:  # whatever it is, the other files are read
+                refused = error if isinstance(error, PictureError) else _odd(file, error)
+                self._reports.append(replace(report, skipped=refused.reason, reason=refused.problem))
                 continue
             first[digest] = file.name
-            kind, said = faces.remark(face, cut) if self.looks else (None, "")
-            flags = dict(self._flags(image, pixels, face))
             if min(width, height) < self.resolution:
                 said += f" Enlarged to {self.resolution} pixels."
             said = "".join([said, *(f" {flag}: {detail}." for flag, detail in flags.items())]).lstrip()

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mind2mind.config import Limits
+from mind2mind.data import dataset
 from mind2mind.data.dataset import FileReport, Pictures, Report
 from mind2mind.data.faces import Remark
 from mind2mind.data.images import Flag, Reason
@@ -48,6 +49,35 @@ def read(*sources, resolution=16, channels=3, **options):
 
 def reasons(report):
     return {file.name: file.reason for file in report.skipped}
+
+
+@pytest.mark.parametrize("place", ["faces.look", "to_tensor", "checked"])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (np.linalg.LinAlgError("Singular matrix"), "Unreadable: LinAlgError: Singular matrix."),
+        (MemoryError(), "Unreadable: The memory is full."),
+        (OSError(24, "Too many open files"), "Unreadable: Too many open files."),
+    ],
+)
+def test_whatever_a_picture_does_to_what_looks_at_it_the_others_are_read(
+    tmp_path, monkeypatch, caplog, place, error, words
+):
+    write(tmp_path, {"a.png": png(1), "b.png": png(2), "c.png": png(3)})
+    module, _, name = place.rpartition(".")
+    target, calls = dataset.faces if module else dataset, []
+    before = getattr(target, name)
+
+    def odd(*given, **options):
+        calls.append(given)
+        if len(calls) == 2:
+            raise error
+        return before(*given, **options)
+
+    monkeypatch.setattr(target, name, odd)
+    pictures, report = read(tmp_path, faces_wanted=True)
+    assert [picture.name for picture in pictures] == ["a.png", "c.png"]
+    assert reasons(report) == {"b.png": words} and "b.png could not be used" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
