@@ -189,7 +189,11 @@ def check_bytes(length: int, limits: Limits) -> None:
 
 def _identify(stream: IO[bytes], length: int) -> ImageFile.ImageFile:
     try:
-        return Image.open(stream, formats=FORMATS)
+        image = Image.open(stream, formats=FORMATS)
+        if "libtiff" in str(image.tile) and isinstance(args := image.tile[0].args, tuple):
+            native = re.sub("B(?=[FS]$)", "N", args[0])  # the order of this computer, whatever the file's
+            image.tile[0] = image.tile[0]._replace(args=(native, *args[1:]))
+        return image
     except (OSError, SyntaxError, ValueError):  # UnidentifiedImageError is an OSError
         stream.seek(0)
         head = stream.read(512)
