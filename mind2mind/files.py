@@ -162,7 +162,6 @@ def bytes_in(folder: Path) -> int:
 
 
 NO_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP  # Lustre, NFS without lockd, some FUSE
-SOFT = ".soft"
 
 
 def locked(path: Path, timeout: float = -1, **more: Any) -> AbstractContextManager[object]:
@@ -182,7 +181,7 @@ def locked(path: Path, timeout: float = -1, **more: Any) -> AbstractContextManag
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-    return SoftFileLock(f"{path}{SOFT}", timeout, **more).acquire()
+    return SoftFileLock(f"{path}.soft", timeout, **more).acquire()
 
 
 def check_disk(home: Path, most: int | None, coming: int = 0) -> None:

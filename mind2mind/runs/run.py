@@ -33,8 +33,8 @@ from mind2mind.config import LOCAL, Crop, Limits, Recipe
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes
 from mind2mind.draw import save_sheet
-from mind2mind.errors import ConfigError, DataError, RunError
-from mind2mind.files import SOFT, bytes_in, is_token, locked, new_token, read_json, write_json, write_text
+from mind2mind.errors import ConfigError, DataError, RunError, in_words
+from mind2mind.files import bytes_in, is_token, locked, new_token, read_json, write_json, write_text
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import OPENED, slug
 from mind2mind.models.catalogue import Catalogue, weights_folder
@@ -226,8 +226,10 @@ class Run:
         """
         try:
             found = self._json.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             found = None
+        except OSError as error:  # a disk that does not answer: the run is not gone
+            raise in_words(error) from error
         if found is None or self.discarded:
             raise RunError(*NO_RUN)
         # a file so new may be replaced by one of the same time and size: it is read each time
@@ -315,7 +317,7 @@ class Run:
             paths += [self._mark, self.home / LOOKS / _look_of(self.folder.name)]
         for name in _FOLDERS:
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        for path in [*paths, self.stop_flag, self.lock, Path(f"{self.lock}{SOFT}"), self._discard]:
+        for path in [*paths, self.stop_flag, *self.folder.glob(f"{LOCK}*"), self._discard]:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):

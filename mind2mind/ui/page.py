@@ -195,9 +195,7 @@ def write_whole(studio: Studio) -> None:
             with _apart(Path(cache)) as part:
                 files, *_ = await upload(request, part, *limits, **settings)
             return [str(part.parent / Path(file).relative_to(part)) for file in files], [], []
-        except ClientDisconnect as error:
-            raise MultiPartException("The connection was closed.") from error
-        except (OSError, Mind2MindError) as error:
+        except (OSError, Mind2MindError, ClientDisconnect) as error:
             raise MultiPartException(str(in_words(error, "The upload could not be kept"))) from error
 
     processing_utils.save_pil_to_cache = save

@@ -253,7 +253,8 @@ class Training:
         drawn = [self.tried, self.tried_about]
         steps.on(self.draw.click, self.try_now, self.seed, outputs=drawn, **MODEL_WORK)
         on(steps.visit.change, None, steps.visit, self.link, js="m2m.linkTo")
-        steps.on(steps.clock.tick, self.look, outputs=self.glance, concurrency_limit=None)
+        looked = steps.on(steps.clock.tick, self.look, outputs=self.glance, concurrency_limit=None)
+        on(looked.failure, lambda: gr.Timer(active=False), None, steps.clock)  # told once, not each second
         shown = [
             steps.clock, steps.message, steps.jump, *steps.parts.values(), self.status, self.stop, self.discard,
             self.sure, self.losses, self.qualities, self.quality, self.previewed, self.ended,

@@ -1,7 +1,9 @@
 # ruff: noqa: F811
 """The tab Transfer up to the result: pictures in, some left out, the settings, the run on the page, links to it."""
 
+import errno
 import inspect
+import os
 import time
 import types
 from dataclasses import replace
@@ -328,6 +330,26 @@ def test_a_look_at_a_run_updates_nothing_but_what_is_compared(page, run):
         ended[training.stop].visible or ended[training.discard].visible or ended[training.sure].visible
     )
     assert not ended[tab.steps.clock].active and ended[training.ended]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_run_whose_disk_does_not_answer_is_told_of_once_and_not_gone(page, run, monkeypatch, number):
+    stat = Path.stat
+
+    def unplugged(self, **options):
+        if self.name == "run.json":
+            raise OSError(number, os.strerror(number), str(self))
+        return stat(self, **options)
+
+    (look,) = wired(page, (page.transfer.steps.clock, "tick"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", unplugged)
+        with pytest.raises(gr.Error, match="Check that the disk"):
+            look.fn(run)
+    (then,) = [fn for fn in page.demo.fns.values() if fn.trigger_after == look._id]
+    assert then.trigger_only_on_failure and then.outputs == [page.transfer.steps.clock]
+    assert then.fn().active is False
+    assert page.studio.runs.status(run["token"]).state == "prepared"
 
 
 def test_a_hundred_pages_that_follow_a_run_leave_the_queue_free(page, run):
