@@ -155,9 +155,10 @@ def _opened(path: Path) -> Iterator[Any]:
 def bytes_in(folder: Path) -> int:
     """The size of all files in a folder, nested ones too; those that vanish meanwhile do not count."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
+    for place, _, names in os.walk(folder):  # rglob ends at a folder that vanishes
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).stat().st_size
     return total
 
 

@@ -1,6 +1,6 @@
 import errno
-import fcntl
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from mind2mind.config import DEFAULT, LOCAL
 from mind2mind.errors import DataError, RunError
-from mind2mind.files import atomic, is_token, new_token, save_tensors
+from mind2mind.files import atomic, bytes_in, is_token, new_token, save_tensors
 from mind2mind.judge.verdict import Verdict
 from mind2mind.runs.queue import Runs
 from mind2mind.runs.run import (
@@ -100,6 +100,29 @@ def test_two_who_write_one_file_at_once_do_not_meet(tmp_path):
     assert path.read_text() == "first" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_what_vanishes_while_it_is_measured_does_not_count(tmp_path):
+    """Folders and files in the making come and go in the home of a running app."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").write_bytes(bytes(100))
+    ended = threading.Event()
+
+    def come_and_go():
+        while not ended.is_set():
+            for name in ("a", "b", "c"):
+                (tmp_path / name / "deeper").mkdir(parents=True)
+                (tmp_path / name / "deeper/file").touch()
+            for name in ("a", "b", "c"):
+                shutil.rmtree(tmp_path / name)
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert {bytes_in(tmp_path) for _ in range(3000)} == {100}
+    finally:
+        ended.set()
+        thread.join()
+
+
 def test_one_holder_at_a_time(tmp_path):
     run = made(tmp_path)
     with run.hold(), pytest.raises(RunError, match="at work"), Run(run.folder).hold(timeout=0.01):
@@ -126,7 +149,7 @@ def test_without_locks_a_run_has_one_holder_and_a_killed_one_lets_go(tmp_path, m
     def refuse(*_):
         raise OSError(number, "no locks here")
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", refuse)
     run = made(tmp_path)
     with run.hold(), pytest.raises(RunError, match="at work"), Run(run.folder).hold(timeout=0.01):
         pass
