@@ -14,6 +14,7 @@ from mind2mind.errors import ConfigError
 
 _C = TypeVar("_C", bound="_Checked")
 TINY = 1e-15  # the least of a number that must be above 0
+RETIRED = ("keep_best", "patience")  # settings of recipes of earlier versions
 MOST_NUMBERS, MOST_WIDTHS = 32, 6  # in a field that holds several; in one that users set
 
 # How a picture becomes square: the middle, the whole with bars, or the largest face as FFHQ has it (`faces`)
@@ -136,6 +137,7 @@ class MindGANSizes(_Checked):
     z_dim: int = _number(128, 1, 8192)
     generator_widths: tuple[int, ...] = _number((128, 256, 512), 1, 8192)
     critic_widths: tuple[int, ...] = _number((512, 256, 128), 1, 8192)
+    mapping: bool = _number(False, 0, 1)  # whether the generator is one of F's kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +148,14 @@ class Recipe(_Checked):
     """
 
     name: str
-    z_dim: int = _number(128, 2, 512, 1, "Random numbers that a picture is drawn from.")
+    z_dim: int = _number(
+        128, 2, 512, 1, "Random numbers that a picture is drawn from; not used with from_mind."
+    )
     generator_widths: tuple[int, ...] = _number(
-        (128, 256, 512), 8, 1024, help="Widths of the generator's hidden layers; wider is slower."
+        (128, 256, 512),
+        8,
+        1024,
+        help="Widths of the generator's hidden layers; wider is slower. Not used with from_mind.",
     )
     critic_widths: tuple[int, ...] = _number(
         (512, 256, 128), 8, 1024, help="Widths of the critic's hidden layers; wider is slower."
@@ -183,17 +190,22 @@ class Recipe(_Checked):
         0.0, 0, 1, 0.05, "The last share of the steps, over which the learning rate falls to 0."
     )
     held_out_share: float = _number(
-        0.0, 0, 0.5, 0.05, "Share of the pictures that is kept aside to measure the quality by; of fewer than 100 "
-        "none is."
+        0.0, 0, 0.5, 0.05, "Share of the pictures that is kept aside to measure the training by; of fewer than "
+        "1,000 none is."
     )  # fmt: skip
-    keep_best: bool = _number(False, 0, 1, help="Keep the best generator by quality instead of the last one.")
-    patience: int = _number(
-        0,
-        0,
-        40,
-        1,
-        "Looks at the quality, of 40 in a run, without a better one after which it ends; 0 is never.",
+    energy: float = _number(
+        0.0, 0, 1000, 5, "Weight of the energy distance to your pictures in what the generator minimises: more is "
+        "more varied, less is crisper."
+    )  # fmt: skip
+    from_mind: bool = _number(
+        False, 0, 1, help="Begin with the source model's own generator of codes instead of random weights."
     )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """See `_Checked.from_dict`; what recipes of earlier versions held besides is passed over."""
+        own = {name: value for name, value in values.items() if name not in RETIRED}
+        return super(Recipe, cls).from_dict(own)
 
     def sizes(self, latent_size: int) -> MindGANSizes:
         """The perceptrons' widths for codes of `latent_size` numbers."""
@@ -282,17 +294,28 @@ DEFAULT = Recipe(
     name="default",
     generator_widths=(256, 256),  # twice the steps in the same time, and better (CONTRIBUTING, "Recipes")
     critic_widths=(256, 256),
+    learning_rate=5e-4,
+    betas=(0.0, 0.9),
+    batch_size=256,
+    critic_steps=1,
     jitter=0.2,
     standardise=True,
-    ema_half_life=100,
+    ema_half_life=70,
     decay_share=0.5,
     held_out_share=0.1,
-    keep_best=True,
-    patience=10,
+    energy=20.0,
+    from_mind=True,
 )
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
-# Of a source's MindGAN, which stands in for F: of so many codes none is held out, and none is learnt by heart
-PRIOR = replace(DEFAULT, name="prior", held_out_share=0.0, jitter=0.0, ema_half_life=400)
+# Of a source's mind: there is none to begin with, and of so many codes none is learnt by heart
+PRIOR = Recipe(
+    name="prior",
+    generator_widths=(256, 256),
+    critic_widths=(256, 256),
+    standardise=True,
+    ema_half_life=400,
+    decay_share=0.5,
+)
 PRIOR_STEPS = 30_000
 
 PRETRAIN_DEFAULT = PretrainRecipe(name="default")

@@ -1,8 +1,9 @@
 """Drawing: everything that turns codes into pictures, and pictures into films.
 
-The functions take a `Model`; `Draw`, the facade's part, takes what users call one, and remembers the codes last
+The functions take a `Model`; `Draw`, the facade's part, takes what users call one, and remembers the stops last
 used. The picture of a seed has a generator for its z and another one for its noise, so that it is the same picture
-in any batch. Truncation and interpolation are linear in w.
+in any batch. Truncation is linear in w. A code that a person sees is refined where the model asks for it: after the
+truncation, in every frame; only a picture's own code is drawn as the encoder gave it.
 """
 
 import contextlib
@@ -47,7 +48,7 @@ from mind2mind.networks.alae import Noise, no_noise, noise_per_picture
 NOISES = ("none", "fixed", "random")
 NOISE_STREAM = 0x9E3779B9  # noise of seed s is drawn from s ^ this: below 2**32, and never s itself
 PREVIEWED, PREVIEW_SIDE = 16, 256  # pictures of a preview, fewer of large ones; pixels of each at most
-CODES_KEPT = 64
+STOPS_KEPT = 64
 
 
 def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
@@ -58,11 +59,10 @@ def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
     return noise_per_picture([torch.Generator().manual_seed(seed) for seed in own])
 
 
-def codes_of(model: Model, seeds: Sequence[int]) -> Tensor:
-    """W of these seeds as they are drawn, (N, latent_size), on the CPU."""
-    w = model.draw_w([torch.Generator().manual_seed(s) for s in check_seeds(seeds)])
-    size = batch_of(model.alae.architecture.resolution)
-    return torch.cat([model.refined(some).cpu() for some in w.split(size)])
+def codes_of(model: Model, seeds: Sequence[int], psi: float = 1.0) -> Tensor:
+    """W of these seeds as they are drawn, truncated and refined, (N, latent_size), on the CPU."""
+    z = model.draw_z([torch.Generator().manual_seed(seed) for seed in check_seeds(seeds)])
+    return model.refined(pull(model, model.map(z), psi))
 
 
 def pull(model: Model, w: Tensor, psi: float) -> Tensor:
@@ -101,12 +101,12 @@ def sample(
         seeds: 0 to 2**32 - 1.
         psi: the truncation, -2 to 2.
         noise: one of NOISES.
-        w: the seeds' codes (N, latent_size), where they are known.
+        w: what `codes_of` makes of the seeds and psi, (N, latent_size), where it is known.
     """
     seeds = check_seeds(seeds)
     if not seeds:
         return []
-    images = [*draw(model, pull(model, codes_of(model, seeds) if w is None else w, psi), noise, seeds)]
+    images = [*draw(model, codes_of(model, seeds, psi) if w is None else w, noise, seeds)]
     for seed, image in zip(seeds, images, strict=True):
         image.info.update(provenance(model, seed=seed, psi=psi, noise=noise))
     return images
@@ -148,16 +148,76 @@ def pictures_for(
     )
 
 
-def way(codes: Sequence[Tensor], frames: int, loop: bool) -> Tensor:
-    """`frames` codes on the straight lines through codes, (1, latent_size) each -> (frames, latent_size).
+# Interpolation
 
-    With `loop` the way leads back to the first, which is not repeated at the end.
+PATHS = ("mind", "straight")
+SEARCHED, DESCENT = 4096, (200, 0.05)  # samples looked at, then steps and rate, to find the z of a picture
+LEAST_ANGLE = 1e-4  # between two z, in radians; nearer ones are joined by a straight line
+
+
+@dataclass(frozen=True, eq=False)
+class Stop:
+    """A place that an interpolation passes through."""
+
+    w: Tensor  # (1, latent_size): its code as it is drawn, truncated
+    scores: Tensor  # (1, z_dim): the normal scores of its z; (1, 0) where the path is straight
+
+
+class Way:
+    """The codes on the path through two or more stops; with `loop` it leads back to the first.
+
+    A straight path is one in w. The one through the mind is a great circle in the normal scores of z, every code of
+    which is one that the model might draw by itself; what a stop's code differs from g(z) fades along it. Every code
+    is refined, and yet at the stops it is theirs to the last bit but one: what refining would change there fades
+    along the path, too.
     """
-    stops = torch.cat([*codes, codes[0]] if loop else list(codes))
-    position = torch.linspace(0, len(stops) - 1, frames + 1 if loop else frames, dtype=torch.float64)[:frames]
-    first = position.floor().long().clamp_max(len(stops) - 2)
-    t = (position - first).float()[:, None]
-    return stops[first] * (1 - t) + stops[first + 1] * t  # exact at both ends
+
+    def __init__(self, model: Model, stops: Sequence[Stop], psi: float, loop: bool, refine: bool) -> None:
+        stops = [*stops, stops[0]] if loop else stops
+        self.model, self.psi, self.refine = model, psi, refine and model.refinements > 0
+        self.w, self.scores = torch.cat([s.w for s in stops]), torch.cat([s.scores for s in stops])
+        self.rest = self.w - self._minds(self.scores) if self.scores.shape[1] else self.w
+        self.gone = self.w - model.refined(self.w) if self.refine else torch.zeros_like(self.w)
+
+    def _minds(self, scores: Tensor) -> Tensor:
+        return pull(self.model, self.model.map(self.model.z_of(scores)), self.psi)
+
+    def at(self, places: Tensor) -> Tensor:
+        """The codes at these places (N,), from 0 at the first stop by 1 to each next: (N, latent_size)."""
+        first = places.floor().long().clamp(0, len(self.w) - 2)
+        t = (places - first).float()[:, None]
+
+        def between(rows: Tensor) -> Tensor:
+            return rows[first] * (1 - t) + rows[first + 1] * t  # exact at both ends
+
+        w = between(self.rest)
+        if self.scores.shape[1]:
+            w = w + self._minds(slerp(self.scores[first], self.scores[first + 1], t))
+        return self.model.refined(w) + between(self.gone) if self.refine else w
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Between a and b (N, d) on the great circle, at t (N, 1) from 0 to 1; exact at both ends."""
+    cosine = torch.cosine_similarity(a, b, dim=1)[:, None].clamp(-1, 1)
+    angle = cosine.acos().clamp(LEAST_ANGLE, math.pi - LEAST_ANGLE)
+    return (a * ((1 - t) * angle).sin() + b * (t * angle).sin()) / angle.sin()
+
+
+def scores_of(model: Model, w: Tensor) -> Tensor:
+    """Normal scores (1, z_dim) of a z whose code is near w (1, latent_size): the nearest of many, then by descent."""
+    start = torch.randn(SEARCHED, model.z_dim, generator=torch.Generator().manual_seed(0))
+    codes, steps = model.map(model.z_of(start)), DESCENT[0]
+    std = codes.std(dim=0).clamp_min(1e-6)
+    scores = start[((codes - w) / std).square().sum(dim=1).argmin()][None].clone().requires_grad_()
+    optimiser = torch.optim.Adam([scores], lr=DESCENT[1])
+    device = model.w_avg.device
+    for _ in range(steps):
+        apart = (model.g(model.z_of(scores).to(device)).cpu() - w) / std
+        loss = apart.square().mean() + 0.01 * scores.square().mean()  # no z that is never drawn
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return scores.detach()
 
 
 # Films
@@ -239,6 +299,7 @@ def _save_folder(frames: Iterator[Image.Image], folder: Path) -> None:
 
 MANY_SECONDS = 5.0  # FEW where MANY take longer
 LIVE_SECONDS = 0.2  # a slider whose picture takes longer draws when it is let go
+SMOOTH_SECONDS = 0.1  # where refining takes longer, it waits until the slider is let go
 TRIES, TRY_SECONDS = 5, 0.5  # measured at most so often, and twice what takes longer than that in all
 MAPS = 10  # of the largest size that one picture needs at a time; measured 8 to 10 at 1024 px
 
@@ -250,11 +311,18 @@ class Cost:
     draw_seconds: float  # one picture decoded and made a PNG
     encode_seconds: float  # one picture
     memory: int  # bytes, about: the weights, and what one picture needs
+    refinements: int = 0  # of a code, a decoding and an encoding each
 
     @property
     def live(self) -> bool:
         """Whether a slider's picture can follow while it is dragged."""
         return self.draw_seconds <= LIVE_SECONDS
+
+    @property
+    def smooth(self) -> bool:
+        """Whether it is drawn as well meanwhile as at rest."""
+        refining = self.refinements * (self.draw_seconds + self.encode_seconds)
+        return self.live and (not refining or self.draw_seconds + refining <= SMOOTH_SECONDS)
 
     @property
     def count(self) -> int:
@@ -274,7 +342,8 @@ def measure(model: Model) -> Cost:
     pixels = torch.zeros(1, a.image_channels, a.resolution, a.resolution, dtype=torch.uint8)
     weights = sum(t.numel() * t.element_size() for t in alae.state_dict().values())
     largest = 4 * a.start_channels * a.resolution**2
-    return Cost(_fastest(drawing), _fastest(lambda: of_pixels(alae, pixels)), weights + MAPS * largest)
+    encode_seconds = _fastest(lambda: of_pixels(alae, pixels))
+    return Cost(_fastest(drawing), encode_seconds, weights + MAPS * largest, model.refinements)
 
 
 def _fastest(work: Callable[[], object]) -> float:
@@ -318,7 +387,7 @@ class Draw:
 
     def __init__(self, models: Catalogue, limits: Limits) -> None:
         self.models, self.limits = models, limits
-        self._codes: dict[tuple[object, ...], Tensor] = {}
+        self._stops: dict[tuple[object, ...], Stop] = {}
         self._costs: dict[tuple[str, str], Cost] = {}
         self._guard = threading.Lock()  # held for a moment only
 
@@ -329,12 +398,25 @@ class Draw:
         return sample(self.models.load(ref), seeds, psi=psi, noise=noise)
 
     def blend(
-        self, ref: str, a: Endpoint, b: Endpoint, t: float, *, psi: float = 1.0, noise: str = "none"
+        self,
+        ref: str,
+        a: Endpoint,
+        b: Endpoint,
+        t: float,
+        *,
+        psi: float = 1.0,
+        noise: str = "none",
+        path: str | None = None,
+        hurry: bool = False,
     ) -> Image.Image:
-        """The picture at t (0 is a, 1 is b) on the straight line between two codes."""
+        """The picture at t (0 is a, 1 is b) on the way between two endpoints; see `interpolate`.
+
+        In a hurry, as while a slider is dragged, it is not refined where that takes long (see `Cost.smooth`).
+        """
         model = self.models.load(ref)
-        w = torch.lerp(self._code(model, a), self._code(model, b), t)
-        (image,) = draw(model, pull(model, w, psi), noise)
+        refine = not hurry or self.cost(ref).smooth
+        w = self._way(model, [a, b], psi, path, refine=refine).at(torch.tensor([float(t)]))
+        (image,) = draw(model, w, noise)
         image.info.update(provenance(model, t=t, psi=psi, noise=noise))
         return image
 
@@ -346,22 +428,53 @@ class Draw:
         frames: int = 60,
         psi: float = 1.0,
         noise: str = "none",
+        path: str | None = None,
         loop: bool = False,
     ) -> Iterator[Image.Image]:
         """The frames of a way through all endpoints; with `loop` it leads back to the first.
 
         Random noise changes by frame.
 
+        Args:
+            ref: the model.
+            endpoints: two or more, each a seed or a picture.
+            frames: 2 or more in all.
+            psi: the truncation; of a picture's code, too.
+            noise: one of NOISES.
+            path: one of PATHS, see `Way`; None is `mind` between seeds, and `straight` where a picture is among the
+                endpoints, whose z has to be guessed.
+            loop: whether it ends where it began.
+
         Raises:
-            ConfigError: fewer than two endpoints or frames, or there is no such psi or noise.
+            ConfigError: fewer than two endpoints or frames, or there is no such psi, noise or path.
         """
         if len(endpoints) < 2 or frames < 2:
             problem = f"{len(endpoints)} endpoints and {frames} frames make no film."
             raise ConfigError(problem, "Give two or more of each.")
         noise_of(noise, [])
         model = self.models.load(ref)
-        w = way([pull(model, self._code(model, endpoint), psi) for endpoint in endpoints], frames, loop)
-        return draw(model, w, noise, range(frames))
+        way = self._way(model, endpoints, psi, path, loop=loop)
+        last = len(endpoints) if loop else len(endpoints) - 1
+        places = torch.linspace(0, last, frames + 1 if loop else frames, dtype=torch.float64)[:frames]
+        size = batch_of(model.alae.architecture.resolution)
+        starts = range(0, frames, size)
+        parts = (draw(model, way.at(places[i : i + size]), noise, range(i, frames)[:size]) for i in starts)
+        return itertools.chain.from_iterable(parts)
+
+    def _way(
+        self,
+        model: Model,
+        endpoints: Sequence[Endpoint],
+        psi: float,
+        path: str | None,
+        *,
+        loop: bool = False,
+        refine: bool = True,
+    ) -> Way:
+        default = "mind" if all(isinstance(endpoint, int) for endpoint in endpoints) else "straight"
+        through = one_of("path", path or default, PATHS) == "mind"
+        stops = [self._stop(model, endpoint, psi, through) for endpoint in endpoints]
+        return Way(model, stops, psi, loop, refine)
 
     def reconstruct(
         self, ref: str, paths: Sequence[Path], *, crop: Crop | None = None
@@ -393,25 +506,34 @@ class Draw:
             self._costs.setdefault(key, measure(model))
         return self._costs[key]
 
-    def _code(self, model: Model, endpoint: Endpoint) -> Tensor:
-        """W of a seed or a picture, (1, latent_size), on the CPU; the last ones used are kept.
+    def _stop(self, model: Model, endpoint: Endpoint, psi: float, through: bool) -> Stop:
+        """Where a path passes; `through` the mind or not. The last ones used are kept.
 
         Raises:
             DataError: the picture cannot be read, or shows no face where the model needs one.
-            ConfigError: the seed is out of range.
+            ConfigError: the seed or psi is out of range.
         """
-        key = (model.hash, *_name(endpoint))
+        key = (model.hash, psi, through, *_name(endpoint))
         with self._guard:
-            w = self._codes.pop(key, None)
-        if w is None:
+            stop = self._stops.pop(key, None)
+        if stop is None:
             if isinstance(endpoint, Path):
                 endpoint = open_picture(endpoint, self.limits, endpoint.name)
-            w = codes_of(model, [endpoint]) if isinstance(endpoint, int) else _encoded(model, endpoint)
+            scores = torch.empty(1, 0)
+            if isinstance(endpoint, int):
+                w = codes_of(model, [endpoint], psi)
+                if through:
+                    scores = model.scores_of(model.draw_z([torch.Generator().manual_seed(endpoint)]))
+            else:
+                w = _encoded(model, endpoint)
+                scores = scores_of(model, w) if through else scores
+                w = pull(model, w, psi)
+            stop = Stop(w, scores)
         with self._guard:
-            self._codes[key] = w  # as the last one: the first is the one that was not used for longest
-            if len(self._codes) > CODES_KEPT:
-                del self._codes[next(iter(self._codes))]
-        return w
+            self._stops[key] = stop  # as the last one: the first is the one that was not used for longest
+            if len(self._stops) > STOPS_KEPT:
+                del self._stops[next(iter(self._stops))]
+        return stop
 
 
 def _encoded(model: Model, image: Image.Image) -> Tensor:

@@ -55,7 +55,7 @@ def test_a_bad_number_is_refused_with_all_complaints():
         {"generator_widths": 8},
         {"generator_widths": (8,) * 7},
         {"jitter": (0.1,)},
-        {"keep_best": "yes"},
+        {"from_mind": "yes"},
     ):
         with pytest.raises(ConfigError):
             replace(DEFAULT, **change)

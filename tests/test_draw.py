@@ -4,17 +4,21 @@ import shutil
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from official_size import ROOT
 from tiny import make_studio, make_weights
 
+from mind2mind import draw
 from mind2mind import draw as memory
-from mind2mind.config import FEW, MANY
+from mind2mind.config import FEW, LOCAL, MANY
 from mind2mind.data.codes import EncodeProgress
-from mind2mind.draw import Cost
+from mind2mind.draw import PATHS, Cost, Draw
+from mind2mind.models.bundle import load_source
 from mind2mind.ui import interpolate, sample, transfer
 from mind2mind.ui.page import Page
 from mind2mind.ui.shared import LET_GO, MOVING, SET_BY_US, wanted
@@ -138,7 +142,7 @@ def test_when_a_slider_draws(studio, monkeypatch, held, live, draws):
 
 def test_a_slow_models_slider_draws_once_it_is_let_go(slow, studio, monkeypatch):
     drawn = []
-    monkeypatch.setattr(studio.draw, "blend", lambda *ends: drawn.append(ends[-1]))
+    monkeypatch.setattr(studio.draw, "blend", lambda *ends, hurry: drawn.append(ends[-1]))
     for t, held in ((0.1, MOVING), (0.2, MOVING), (0.3, LET_GO), (0.4, "")):
         slow.interpolate.slide(held, t, "tiny", 1, None, 2, None)
     assert drawn == [0.3, 0.4]
@@ -152,3 +156,79 @@ def test_the_way_of_a_slow_model_has_few_pictures(slow, studio):
     assert strip.width == 3 * (first.width + 2) - 2
     for end, t in ((first, 0.0), (last, 1.0)):
         assert np.abs(np.int16(end) - np.int16(studio.draw.blend("tiny", 1, 2, t))).max() <= 1
+
+
+# Interpolation
+
+
+@pytest.fixture(scope="module")
+def toon():
+    return load_source(ROOT / "weights/toon64")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("psi", [1.0, 0.6])
+def test_both_ends_are_exact_on_any_path_and_truncated(toon, path, psi):
+    """Of a model that refines each code, too."""
+    drawing = Draw(None, LOCAL)
+    picture = next(draw.draw(toon, draw.codes_of(toon, [7])))
+    ends = [3, picture, 8]
+    way = drawing._way(toon, ends, psi, path)
+    seeds = draw.codes_of(toon, [3, 8], psi)
+    own = draw.pull(toon, draw._encoded(toon, picture), psi)
+    places = way.at(torch.tensor([0.0, 1.0, 2.0]))
+    torch.testing.assert_close(places, torch.cat([seeds[:1], own, seeds[1:]]), rtol=1e-4, atol=1e-4)
+    beside = way.at(torch.tensor([0.999, 1.001]))
+    assert (beside - places[1]).norm(dim=1).max() < 0.05 * (places[1:] - places[:-1]).norm(dim=1).min()
+
+
+def test_the_path_between_seeds_leads_through_what_the_mind_draws(toon):
+    """Halfway on the straight line codes are further from any sample than those of the mind's path."""
+    samples = draw.codes_of(toon, range(400))
+    pairs = [(seed, seed + 1) for seed in range(1000, 1024, 2)]
+
+    def halfway(path):
+        drawing = Draw(None, LOCAL)
+        ways = [drawing._way(toon, ends, 1.0, path, refine=False) for ends in pairs]
+        return torch.cat([way.at(torch.tensor([0.5])) for way in ways])
+
+    apart = {path: torch.cdist(halfway(path), samples).min(dim=1).values.mean() for path in PATHS}
+    spread = {path: (halfway(path) - samples.mean(dim=0)).norm(dim=1).mean() for path in PATHS}
+    assert spread["straight"] < 0.85 * spread["mind"]  # it is drawn to the middle of all
+    assert (
+        apart["mind"]
+        < 1.3 * torch.cdist(draw.codes_of(toon, range(500, 530)), samples).min(dim=1).values.mean()
+    )
+
+
+def test_the_z_of_a_picture_is_found_where_it_has_one(toon):
+    w = draw.codes_of(toon, range(5, 8))
+    for own in w.split(1):
+        scores = draw.scores_of(toon, own)
+        found = toon.map(toon.z_of(scores))
+        assert (found - own).norm() < 0.5 * (w[0] - w[1]).norm()
+        assert 0.5 < scores.square().mean() < 1.6  # no z that is never drawn
+
+
+def test_scores_are_the_other_way_round(toon):
+    z = toon.draw_z([torch.Generator().manual_seed(seed) for seed in range(20)])
+    torch.testing.assert_close(toon.z_of(toon.scores_of(z)), z, rtol=1e-4, atol=1e-5)
+    assert toon.scores_of(z).std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_a_truncated_picture_is_refined_after_it_is_pulled(toon):
+    z = toon.draw_z([torch.Generator().manual_seed(4)])
+    wanted = toon.refined(draw.pull(toon, toon.map(z), 0.5))
+    torch.testing.assert_close(draw.codes_of(toon, [4], 0.5), wanted)
+
+
+def test_in_a_hurry_a_slow_frame_is_not_refined(toon, monkeypatch):
+    drawing = Draw(SimpleNamespace(load=lambda ref: toon), LOCAL)
+    refined = []
+    monkeypatch.setattr(type(toon), "refined", lambda self, w: refined.append(len(w)) or w)
+    for seconds, hurry, count in ((0.01, True, 4), (0.09, True, 2), (0.09, False, 4)):
+        drawing._costs = {(toon.source_hash, "cpu"): Cost(seconds, 0.01, 0, 2)}
+        drawing._stops.clear()
+        refined.clear()
+        drawing.blend("toon64", 1, 2, 0.5, hurry=hurry)
+        assert len(refined) == count, (seconds, hurry)

@@ -37,12 +37,12 @@ def test_what_is_published_is_in_range_and_survives_being_written(recipe):
 
 
 def test_the_name_tells_what_was_changed():
-    other = changed(DEFAULT, {"jitter": 0.1, "generator_widths": "64, 32", "keep_best": False})
-    assert other.name == "default with generator_widths 64,32, jitter 0.1, keep_best false"
-    assert (other.jitter, other.generator_widths, other.keep_best) == (0.1, (64, 32), False)
-    assert differences(other) == {"generator_widths": (64, 32), "jitter": 0.1, "keep_best": False}
+    other = changed(DEFAULT, {"jitter": 0.1, "generator_widths": "64, 32", "from_mind": False})
+    assert other.name == "default with generator_widths 64,32, jitter 0.1, from_mind false"
+    assert (other.jitter, other.generator_widths, other.from_mind) == (0.1, (64, 32), False)
+    assert differences(other) == {"generator_widths": (64, 32), "jitter": 0.1, "from_mind": False}
     more = changed(other, {"jitter": 0.2, "batch_size": "64"})
-    assert more.name == "default with generator_widths 64,32, batch_size 64, keep_best false"
+    assert more.name == "default with generator_widths 64,32, batch_size 64, from_mind false"
     assert changed(more, {name: getattr(DEFAULT, name) for name in SETTINGS}) == DEFAULT
     assert Recipe.from_dict(json.loads(json.dumps(asdict(more)))) == more
     assert set(differences(replace(PAPER, name="mine"))) == set(SETTINGS)
@@ -52,7 +52,7 @@ def test_the_name_tells_what_was_changed():
     ("name", "value"),
     [
         ("jitter", 2), ("jitter", "much"), ("jitter", float("nan")), ("jitter", [0.1]), ("batch_size", 1.5),
-        ("batch_size", 10**9), ("keep_best", "perhaps"), ("generator_widths", ""), ("generator_widths", "8,9,x"),
+        ("batch_size", 10**9), ("from_mind", "perhaps"), ("generator_widths", ""), ("generator_widths", "8,9,x"),
         ("generator_widths", ",".join(["8"] * 7)), ("generator_widths", "5000"), ("betas", "0.5"), ("betas", 3),
         ("critic_steps", float("inf")), ("colour", "red"),
     ],
@@ -65,10 +65,10 @@ def test_nonsense_is_refused_with_the_range(name, value):
 
 def test_all_that_is_wrong_is_told_at_once_with_what_it_must_be():
     with pytest.raises(ConfigError) as caught:
-        changed(DEFAULT, {"jitter": "2", "batch_size": "1.5", "betas": "0.5", "keep_best": "perhaps"})
+        changed(DEFAULT, {"jitter": "2", "batch_size": "1.5", "betas": "0.5", "from_mind": "perhaps"})
     assert caught.value.problem == (
         "Recipe: betas is (0.5,), must be 2 numbers from 0 to 0.9999; batch_size is 1.5, must be a whole "
-        "number from 2 to 1024; jitter is 2.0, must be a number from 0 to 1; keep_best is 'perhaps', must be true or "
+        "number from 2 to 1024; jitter is 2.0, must be a number from 0 to 1; from_mind is 'perhaps', must be true or "
         "false."
     )
 

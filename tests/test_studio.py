@@ -116,7 +116,9 @@ def test_a_film_begins_and_ends_at_its_endpoints(studio, place):
 
 
 def test_a_looped_film_leads_back_without_a_double_frame(studio):
-    w = gallery.way([torch.zeros(1, 2), torch.ones(1, 2)], 8, loop=True)
+    stops = [gallery.Stop(torch.full((1, 16), value), torch.empty(1, 0)) for value in (0.0, 1.0)]
+    way = gallery.Way(studio.models.load("tiny"), stops, 1.0, loop=True, refine=True)
+    w = way.at(torch.linspace(0, 2, 9)[:8])
     torch.testing.assert_close(w[:, 0], torch.tensor([0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25]))
     assert len(list(studio.draw.interpolate("tiny", [1, 2], frames=8, loop=True))) == 8
 
@@ -272,7 +274,7 @@ def test_the_nearest_original_of_a_copy_is_itself(studio, done, monkeypatch):
     assert len(found.distance) == 3 and all(distance > 0 for distance in found.distance)
     assert same(found.samples[0], studio.draw.sample(done, [1])[0])
     made = codes.load(studio.home / "runs" / done / "codes.safetensors")
-    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: made.w[[7] * len(seeds)])
+    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds, psi=1.0: made.w[[7] * len(seeds)])
     found = studio.runs.result(done, [1])
     assert found.distance == [pytest.approx(0, abs=1e-3)]
     assert same(found.originals[0], studio.runs.comparison(done, 120)[7][0])

@@ -29,7 +29,6 @@ RECIPE = Recipe(
     ema_half_life=10,
     decay_share=0.5,
     held_out_share=0.1,
-    keep_best=True,
 )
 
 

@@ -150,9 +150,8 @@ def _standing(status: "RunStatus") -> str:
     parts = [f"step {status.step} of {status.total_steps}"] if status.total_steps else [str(status.state)]
     if status.seconds_left is not None:
         parts.append(f"{status.seconds_left:.0f} s left")
-    if status.quality is not None:
-        floor = "" if status.floor is None else f" (best possible {status.floor:.3f})"
-        parts.append(f"quality {status.quality:.3f}{floor}")
+    if status.distance is not None:
+        parts.append(f"distance {status.distance:.3f}")
     return ", ".join(parts)
 
 
@@ -164,7 +163,7 @@ def ended(status: "RunStatus", out: Path, told_of: Mapping[str, Any]) -> Result:
     document: dict[str, Any] = {
         "run": out,
         "steps": status.total_steps,
-        **facts(status, "state", "step", "seconds", "quality", "floor", "reason"),
+        **facts(status, "state", "step", "seconds", "distance", "floor", "reason"),
         "samples": bundle / "preview.png" if status.usable else None,
         "bundle": bundle if status.usable else None,
         **told_of,
@@ -272,25 +271,17 @@ def result(
     """
     studio = terminal.studio()
     found = studio.runs.result(run)
-    quality, originality = found.quality, found.originality
     files = {
         "film": studio.runs.film(run, film) if film else None,
         "everything": studio.runs.pack(run, out) if out else None,
     }
     document = {
         **facts(found.status, "title", "state"),
-        "quality": quality.value if quality else None,
-        "floor": quality.floor if quality else None,
-        "word": quality.word if quality else None,
-        "near_copies": None if originality.bound is None else round(originality.share, 4),
-        "copies": originality.warning,
+        "worth": found.worth.facts if found.worth else None,
         "command": found.command,
         **files,
     }
-    told = [quality.told] if quality else []
-    return Result(
-        document, [*told, originality.told, f"Again: {found.command}", *filter(None, files.values())]
-    )
+    return Result(document, [*found.told, f"Again: {found.command}", *filter(None, files.values())])
 
 
 @command("Results")

@@ -1,7 +1,8 @@
-"""Two verdicts: whether a source model knows pictures, and whether a generator repeats the ones it learnt from."""
+"""Two verdicts: whether a source model knows pictures, and what the samples of a generator are worth."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mind2mind.config import batch_of
 from mind2mind.data.images import from_uint8
-from mind2mind.judge.metrics import nearest, psnr, standardisation
+from mind2mind.judge.metrics import ROWS, nearest, psnr, standardisation
 from mind2mind.networks.alae import ALAE
 
 # --- Whether a source model knows pictures: how much of them comes back, beside how much of its own kind does.
@@ -124,7 +125,11 @@ def share(score: float) -> str:
     return f"{100 * (1 - 10 ** (-score / 10)):.1f} %"
 
 
-# --- Whether a generator draws new pictures or repeats those that it learnt from, told from their codes.
+# --- What a generator's samples are worth, told from their codes as they are drawn, in three words.
+# Quality: the share of samples that lie among the originals, nearer to one of them than its third neighbour is
+# (the precision of arXiv 1904.06991), beside the same share of the originals, each against the others. Variety: the
+# mean distance of two samples beside that of two originals. Originality: how many samples are near copies.
+#
 # How far pictures of one set are apart differs from set to set; so the set itself says what is too near. A
 # sample is a near copy if it is nearer to a picture it learnt from than 99 % of those pictures are to the one
 # most like them, or than half of the usual such distance (a set may hold near copies of its own), and if it is
@@ -134,16 +139,79 @@ def share(score: float) -> str:
 # samples each: our generator 0 %, also with half of its variety; copies of the codes 100 %, moved at random by
 # 0.3 of the set's deviations 100 %, by 0.5 of them 94 %.
 
+NEIGHBOUR = 3  # of an original: what is nearer lies among the originals
 QUANTILE = 0.01  # of the distances between originals; what is nearer is a near copy
 NEIGHBOURS, SHARE_OF_THEIRS = 5, 0.5  # of this neighbour's distance: what is farther is in the middle of many
 SHARE_OF_USUAL = 0.5  # and so is what is nearer than this share of their median
 FEWEST = 20  # originals; fewer say nothing about what is usual
-WARN_FROM = 0.1  # share of near copies, ten times that of chance
-WARN_FROM_FEW = 12.0  # over the number of originals: with few the quantile itself is a matter of chance
+COPYING_FROM = 0.1  # share of near copies, ten times that of chance
+COPYING_FROM_FEW = 12.0  # over the number of originals: with few the quantile itself is a matter of chance
 MOST = 2000  # originals whose neighbours are looked for; more do not move a quantile
+GOOD_WORTH, FAIR_WORTH = 0.75, 0.4  # of what is usual; less is poor
 
 
-class Originality(NamedTuple):
+class Grade(str, Enum):
+    """How well a generator does in one respect."""
+
+    GOOD = "good"
+    FAIR = "fair"
+    POOR = "poor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """Of samples, beside FEWEST originals or more that their generator learnt from."""
+
+    samples: int
+    originals: int
+    quality: float  # share of the samples that lie among the originals
+    usual: float  # share of the originals that lie among the others
+    variety: float  # mean distance of two samples over that of two originals
+    copies: int  # samples that are near copies
+    by_chance: int  # how many of so many real pictures would be
+
+    @property
+    def grades(self) -> dict[str, Grade]:
+        """Of each of the three."""
+        copying = self.copies >= self.samples * max(COPYING_FROM, COPYING_FROM_FEW / self.originals)
+        original = Grade.GOOD if self.copies <= 3 * self.by_chance else Grade.FAIR
+        return {
+            "quality": _grade(self.quality / max(self.usual, 0.01)),
+            "variety": _grade(self.variety),
+            "originality": Grade.POOR if copying else original,
+        }
+
+    @property
+    def worst(self) -> Grade:
+        """Of the three."""
+        return max(self.grades.values(), key=[*Grade].index)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The word and a sentence on each of the three."""
+        grades = {name: f"{name.capitalize()} {grade.value}: " for name, grade in self.grades.items()}
+        copies = f"{self.copies:,} of {self.samples:,} new pictures are near copies of yours"
+        copying = f"{copies}: the model repeats them instead of making new ones. Add more pictures."
+        repeats = self.grades["originality"] is Grade.POOR
+        chance = f"{copies}; by chance it would be about {self.by_chance:,}."
+        return {
+            "quality": f"{grades['quality']}{self.quality:.0%} of the new pictures lie among yours, where "
+            f"{self.usual:.0%} of yours lie among the others.",
+            "variety": f"{grades['variety']}the new pictures vary {min(1.0, self.variety):.0%} as much as yours.",
+            "originality": grades["originality"] + (copying if repeats else chance),
+        }
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The numbers and the words, for programs."""
+        return {**asdict(self), "grades": {name: grade.value for name, grade in self.grades.items()}}
+
+
+def _grade(share: float) -> Grade:
+    return Grade.GOOD if share >= GOOD_WORTH else Grade.FAIR if share >= FAIR_WORTH else Grade.POOR
+
+
+class Likeness(NamedTuple):
     """How near samples come to the originals.
 
     Distances are those of standardised codes over the root of their size: 0 is a copy, and about 1.4 is what two
@@ -152,47 +220,47 @@ class Originality(NamedTuple):
 
     distance: Tensor  # (N,) from each sample to the nearest original
     nearest: Tensor  # (N,) that original's number
-    near: Tensor  # (N,) bool: a near copy
-    bound: float | None  # what is nearer is a near copy; None where there are too few originals to tell
-    originals: int
-
-    @property
-    def share(self) -> float:
-        """Of near copies among the samples."""
-        return self.near.float().mean().item() if len(self.near) else 0.0
-
-    @property
-    def warning(self) -> bool:
-        """Whether the generator repeats its originals."""
-        return self.bound is not None and self.share >= max(WARN_FROM, WARN_FROM_FEW / self.originals)
-
-    @property
-    def told(self) -> str:
-        """What was found, in a sentence."""
-        count, number = len(self.near), int(self.near.sum())
-        if self.bound is None:
-            return f"With fewer than {FEWEST} pictures it cannot be told whether the new ones are copies."
-        if self.warning:
-            return (
-                f"{number:,} of {count:,} new pictures are near copies of yours: the model repeats them "
-                "instead of making new ones. Add more pictures."
-            )
-        if number:
-            return f"{number:,} of {count:,} new pictures are near copies of yours, no more than by chance."
-        return f"None of {count:,} new pictures is a near copy of one of yours."
+    near: Tensor  # (N,) bool: a near copy; none where there are fewer than FEWEST originals
+    worth: Worth | None  # None where there are fewer than FEWEST originals
 
 
-def originality_of(samples: Tensor, originals: Tensor) -> Originality:
-    """How near samples (N, d) come to the originals (M, d) that a generator learnt from, M >= 1."""
+def likeness(samples: Tensor, originals: Tensor) -> Likeness:
+    """How near samples (N, d) come to the originals (M, d) that a generator learnt from, N >= 2, M >= 1."""
     mean, std = standardisation(originals)
-    real = (originals - mean) / std
     scale = originals.shape[1] ** 0.5
-    distances, indices = nearest((samples - mean) / std, real, min(NEIGHBOURS, len(real)))
-    distance, index = distances[:, 0] / scale, indices[:, 0]
-    if len(originals) < FEWEST:
-        return Originality(distance, index, torch.zeros(len(samples), dtype=torch.bool), None, len(originals))
+    real, fake = (originals - mean) / std / scale, (samples - mean) / std / scale
+    distances, indices = nearest(fake, real, min(NEIGHBOURS, len(real)))
+    distance, index = distances[:, 0], indices[:, 0]
+    if len(real) < FEWEST:
+        return Likeness(distance, index, torch.zeros(len(fake), dtype=torch.bool), None)
     some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:MOST]
-    usual = nearest(real[some], real, 2)[0][:, 1] / scale  # the first is itself
-    bound = max(torch.quantile(usual, QUANTILE).item(), SHARE_OF_USUAL * usual.median().item())
-    apart = distances[:, 0] < SHARE_OF_THEIRS * distances[:, -1]
-    return Originality(distance, index, (distance < bound) & apart, bound, len(originals))
+    own = nearest(real[some], real, NEIGHBOURS + 1)[0][:, 1:]  # the first is itself
+    bound = max(torch.quantile(own[:, 0], QUANTILE).item(), SHARE_OF_USUAL * own[:, 0].median().item())
+
+    def copied(d: Tensor) -> Tensor:
+        return (d[:, 0] < bound) & (d[:, 0] < SHARE_OF_THEIRS * d[:, -1])
+
+    around, others = nearest(real[some], real[some], NEIGHBOUR + 1)
+    among = torch.cat(
+        [(torch.cdist(rows, real[some]) <= around[:, -1]).any(dim=1) for rows in fake.split(ROWS)]
+    )
+    near = copied(distances)
+    worth = Worth(
+        samples=len(fake),
+        originals=len(real),
+        quality=among.float().mean().item(),
+        usual=len(others[:, 1:].unique()) / len(some),  # among the others is who is one of another's nearest
+        variety=(_spread(fake) / _spread(real[some])),
+        copies=int(near.sum()),
+        # the two of all that are the most alike are as likely to be any two: so often is a new one among them
+        by_chance=math.ceil(
+            len(fake) * max(QUANTILE, 2 / (len(real) + 1), copied(own).float().mean().item())
+        ),
+    )
+    return Likeness(distance, index, near, worth)
+
+
+def _spread(w: Tensor) -> float:
+    """Mean distance of two of w (N, d)."""
+    some = w[:MOST]
+    return (torch.cdist(some, some).sum() / max(1, len(some) * (len(some) - 1))).item()

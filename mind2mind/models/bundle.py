@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from mind2mind.config import Architecture, Crop, MindGANSizes
+from mind2mind.config import Architecture, Crop, MindGANSizes, batch_of
 from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import (
     is_token,
@@ -42,10 +42,12 @@ OPENED = "models"  # the home's folder of bundles that visitors brought, each by
 FORMAT, VERSION = "mind2mind/", 1  # the kind follows
 LONGEST, MOST_TOLD = 200, 1000  # characters of an id or a title; of any other line of a card
 AGAIN = "Download or make the model again."
+UNTRAINED = ("mapping_f.", "mapping_d.")  # where a perceptron draws the codes; earlier bundles hold them
 MOST_REFINEMENTS = 8  # a bundle asks for no more
 # Refining draws to what is frequent in the source: of aliens on toon64 95 % kept alien skin. So a transfer's codes
 # move only along axes that hold this share of the variance of its samples: 100 %, see CONTRIBUTING
 SPAN_SHARE, SPAN_SAMPLES = 0.99, 4096
+ALMOST_ONE = 1 - 1e-6  # the prior's end has no finite normal score
 
 Kind = Literal["source", "transfer"]
 
@@ -281,23 +283,44 @@ class Model:
 
     def drawing(self, g: nn.Module, z_dim: int, **own: Any) -> "Model":
         """The source, drawing what a transfer's generator makes; `own` are the transfer's other fields."""
-        g = g.to(self.w_avg.device)
-        if self.refinements:
-            own["within"] = span(samples(g, z_dim, SPAN_SAMPLES), SPAN_SHARE).to(self.w_avg)
-        return replace(self, g=g, prior="uniform", z_dim=z_dim, **own)
+        model = self.within_span(samples(g, z_dim, SPAN_SAMPLES))
+        return replace(model, g=g.to(self.w_avg.device), prior="uniform", z_dim=z_dim, **own)
+
+    def within_span(self, w: Tensor) -> "Model":
+        """The model, whose codes are refined only in what these codes (N, latent_size) vary in."""
+        if not self.refinements:
+            return self
+        return replace(self, within=span(w[:SPAN_SAMPLES], SPAN_SHARE).to(self.w_avg))
+
+    @property
+    def mind(self) -> Perceptron:
+        """What a transfer to other pictures begins with."""
+        return self.g if isinstance(self.g, Perceptron) else Perceptron.of_mapping(self.alae.mapping_f)
 
     @torch.no_grad()
     def refined(self, w: Tensor) -> Tensor:
-        """Codes (N, latent_size) of g as they are drawn; give no more than are decoded at a time."""
-        return self.alae.refine(w.to(self.w_avg.device), self.refinements, self.within)
+        """Codes (N, latent_size) of g as they are drawn, on the CPU."""
+        batches = w.to(self.w_avg.device).split(batch_of(self.alae.architecture.resolution))
+        return torch.cat([self.alae.refine(some, self.refinements, self.within).cpu() for some in batches])
+
+    def draw_z(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """z (N, z_dim), each from a CPU generator of its own."""
+        draw: Callable[..., Tensor] = draw_z if self.prior == "uniform" else torch.randn
+        return torch.cat([draw(1, self.z_dim, generator=generator) for generator in generators])
+
+    def z_of(self, scores: Tensor) -> Tensor:
+        """z of normal scores, (N, z_dim) each: the same quantiles of the prior as those of a normal law."""
+        return torch.erf(scores * 0.5**0.5) if self.prior == "uniform" else scores
+
+    def scores_of(self, z: Tensor) -> Tensor:
+        """What `z_of` makes z of."""
+        return torch.erfinv(z.clamp(-ALMOST_ONE, ALMOST_ONE)) * 2**0.5 if self.prior == "uniform" else z
 
     @torch.no_grad()
-    def draw_w(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """Codes (N, latent_size) of g on the model's device, each from a CPU generator of its own."""
-        draw: Callable[..., Tensor] = draw_z if self.prior == "uniform" else torch.randn
-        z = torch.cat([draw(1, self.z_dim, generator=generator) for generator in generators])
+    def map(self, z: Tensor) -> Tensor:
+        """g: z (N, z_dim) -> w (N, latent_size), on the CPU."""
         w: Tensor = self.g(z.to(self.w_avg.device))
-        return w
+        return w.cpu()
 
 
 def identity(alae: ALAE) -> str:
@@ -325,6 +348,8 @@ def save_source(
 ) -> None:
     """Writes the bundle of a source; without `prior`, F with a normal z is what draws its codes.
 
+    With a `prior` F and D are taken to be untrained, and left out.
+
     `refinements` is how often each sample's code is refined, those of transfers on it too.
 
     Raises:
@@ -333,6 +358,7 @@ def save_source(
     """
     state = alae.state_dict()
     if prior is not None:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(UNTRAINED)}
         state |= {f"prior.{name}": tensor for name, tensor in prior.state_dict().items()}
     stored = {name: tensor.to(dtype) for name, tensor in state.items()}
     if bad := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:
@@ -357,6 +383,9 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
     prior = _generator(tensors, "prior.", folder, device)
     with torch.device("meta"):
         alae = ALAE(info.architecture)
+    if prior:
+        del alae.mapping_f, alae.mapping_d
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(UNTRAINED)}
     fill(alae, tensors, str(folder), device, AGAIN)
     digest = sha256(folder / WEIGHTS)  # by which sources were known before
     return Model(
@@ -366,7 +395,7 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
         alae=alae,
         g=prior or alae.mapping_f,
         prior="uniform" if prior else "normal",
-        z_dim=widths_of(prior.state_dict())[0] if prior else info.architecture.latent_size,
+        z_dim=prior.sizes[0] if prior else info.architecture.latent_size,
         w_avg=alae.w_avg,
         source_id=info.id,
         source_hash=identity(alae),
@@ -414,8 +443,11 @@ def load_transfer(folder: Path, source: Model) -> Model:
     """
     info = describe(folder, "transfer")
     tensors, _ = load_tensors(folder / WEIGHTS)
-    g, w_avg = _generator(tensors, "g.", folder, source.w_avg.device), tensors.get("w_avg")
-    z_dim, *_, size = widths_of(g.state_dict()) if g else (0, 0)
+    sizes = read_json(folder / CONFIG).get("sizes")
+    mapping = isinstance(sizes, dict) and sizes.get("mapping") is True
+    g = _generator(tensors, "g.", folder, source.w_avg.device, mapping)
+    w_avg = tensors.get("w_avg")
+    z_dim, *_, size = g.sizes if g else (0, 0)
     if g is None or w_avg is None or w_avg.shape != (size,) or not w_avg.isfinite().all():
         raise WeightsError(f"{folder / WEIGHTS} holds no transfer.", AGAIN)
     fits = source.kind == "source" and size == source.alae.architecture.latent_size
@@ -445,7 +477,7 @@ def widths_of(tensors: Mapping[str, Tensor], prefix: str = "") -> list[int]:
 
 
 def _generator(
-    tensors: dict[str, Tensor], prefix: str, folder: Path, device: torch.device | str
+    tensors: dict[str, Tensor], prefix: str, folder: Path, device: torch.device | str, mapping: bool = False
 ) -> Perceptron | None:
     """The generator whose tensors have this prefix, taken out of `tensors`; None if there is none."""
     own = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
@@ -453,7 +485,7 @@ def _generator(
         return None
     try:
         with torch.device("meta"):
-            g = Perceptron(widths_of(own))
+            g = Perceptron(widths_of(own), mapping)
     except (LookupError, RuntimeError) as error:
         raise WeightsError(f"{folder / WEIGHTS} holds no generator: {error}.", AGAIN) from error
     fill(g, own, str(folder), device, AGAIN)

@@ -26,6 +26,7 @@ PIXEL_NORM_EPS = 1e-8
 MIN_VARIANCE = 1e-12  # ours: a flat map's deviation has an infinite gradient, which ended a training in nan
 FUSED_FROM = 128  # px: resampling is part of the convolution from 64 <-> 128 px upwards
 MAPPING_LRMUL = 0.1  # learning rate multiplier of F and D
+MAPPING_SLOPE = 0.2  # of F's leaky ReLUs
 TO_RGB_GAIN = 0.03
 
 Noise = Callable[[Tensor, Tensor, int], Tensor]
@@ -285,13 +286,18 @@ class MappingF(nn.Module):
     def __init__(self, latent_size: int, mapping_layers: int) -> None:
         super().__init__()
         self.map_blocks = nn.Sequential(*(
-            named(fc=linear(latent_size, latent_size, lrmul=MAPPING_LRMUL), lrelu=nn.LeakyReLU(0.2))
+            named(fc=linear(latent_size, latent_size, lrmul=MAPPING_LRMUL), lrelu=nn.LeakyReLU(MAPPING_SLOPE))
             for _ in range(mapping_layers)
         ))  # fmt: skip
 
     def forward(self, z: Tensor) -> Tensor:
-        w: Tensor = self.map_blocks(z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + PIXEL_NORM_EPS))
+        w: Tensor = self.map_blocks(of_one_length(z))
         return w
+
+
+def of_one_length(z: Tensor) -> Tensor:
+    """Pixel norm: each of z (B, d) with a mean square of 1."""
+    return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + PIXEL_NORM_EPS)
 
 
 class MappingD(nn.Module):

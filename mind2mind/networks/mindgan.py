@@ -1,7 +1,8 @@
 """MindGAN: the small Wasserstein GAN that learns the distribution of codes.
 
 Mind2Mind (arXiv 1906.11613): generator g maps z to w, critic c maps w to a number, both plain perceptrons
-with ReLUs. The losses are WGAN-GP's (arXiv 1704.00028) with an epsilon (drift) penalty on real codes.
+with ReLUs. The losses are WGAN-GP's (arXiv 1704.00028) with an epsilon (drift) penalty on real codes; the energy
+distance, a term of the generator's that needs no critic, is ours.
 Attribute names are the official checkpoints' keys (`model.0.weight`, ...).
 """
 
@@ -13,21 +14,47 @@ import torch
 from torch import Tensor, nn
 
 from mind2mind.config import MindGANSizes
+from mind2mind.networks.alae import MAPPING_SLOPE, MappingF, of_one_length
 
 
 class Perceptron(nn.Module):
-    """Linear layers with ReLUs between them and none at the end."""
+    """Linear layers with ReLUs between them and none at the end.
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    As `mapping` it has ALAE's F inside: its ReLUs are leaky, and it brings z to one length first.
+    """
+
+    def __init__(self, sizes: Sequence[int], mapping: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(sizes):
-            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-        self.model = nn.Sequential(*layers[:-1])
+            layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(MAPPING_SLOPE) if mapping else nn.ReLU()]
+        self.model, self.mapping = nn.Sequential(*layers[:-1]), mapping
+
+    @classmethod
+    def of_mapping(cls, f: MappingF) -> "Perceptron":
+        """What draws as F does, with a last layer that an affine map can be folded into.
+
+        Its prior is another, but of so many numbers a uniform z of one length is as good as a normal one.
+        """
+        layers: list[nn.Linear] = [block.fc for block in f.map_blocks]  # type: ignore[misc, union-attr]
+        size = layers[0].in_features
+        mind = cls([size] * (len(layers) + 2), mapping=True)
+        *own, last = mind.layers
+        with torch.no_grad():
+            for layer, source in zip(own, layers, strict=True):
+                layer.load_state_dict(source.state_dict())
+            last.weight.copy_(torch.eye(size))
+            last.bias.zero_()
+        return mind
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.model(x)
+        y: Tensor = self.model(of_one_length(x) if self.mapping else x)
         return y
+
+    @property
+    def layers(self) -> list[nn.Linear]:
+        """The linear ones."""
+        return [layer for layer in self.model if isinstance(layer, nn.Linear)]
 
     def input_gradient(self, x: Tensor) -> Tensor:
         """d(sum of the outputs) / dx, (B, n_in), itself differentiable in the weights.
@@ -35,7 +62,7 @@ class Perceptron(nn.Module):
         Between its kinks a ReLU network is linear: the gradient is the product of the weights, masked by
         which units are on. The double backward of arXiv 1704.00028 gives the same number at more cost.
         """
-        *hidden, last = [layer for layer in self.model if isinstance(layer, nn.Linear)]
+        *hidden, last = self.layers
         on = []
         with torch.no_grad():
             for layer in hidden:
@@ -46,10 +73,14 @@ class Perceptron(nn.Module):
             gradient = (gradient * mask) @ layer.weight
         return gradient
 
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers in, and out of each layer."""
+        return [self.layers[0].in_features, *(layer.out_features for layer in self.layers)]
+
     def fold_affine(self, mean: Tensor, std: Tensor) -> None:
         """Makes the output `y * std + mean` by changing the last layer; mean and std are (n_out,)."""
-        last = self.model[-1]
-        assert isinstance(last, nn.Linear)
+        last = self.layers[-1]
         with torch.no_grad():
             last.weight.mul_(std[:, None])
             last.bias.mul_(std).add_(mean)
@@ -61,7 +92,8 @@ class MindGAN(nn.Module):
     def __init__(self, sizes: MindGANSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.generator = Perceptron([sizes.z_dim, *sizes.generator_widths, sizes.latent_size])
+        generator = [sizes.z_dim, *sizes.generator_widths, sizes.latent_size]
+        self.generator = Perceptron(generator, sizes.mapping)
         self.critic = Perceptron([sizes.latent_size, *sizes.critic_widths, 1])
 
     @classmethod
@@ -132,3 +164,12 @@ def generator_loss(critic: Perceptron, fake: Tensor) -> Tensor:
     """-mean c(fake), 0-d."""
     loss: Tensor = -critic(fake).mean()
     return loss
+
+
+def energy_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """2 E|x - y| - E|y - y'|, 0-d: the energy distance of fake y (M, d) to real x (N, d) but for E|x - x'|.
+
+    Székely and Rizzo 2013; without the pairs of an item with itself, and so unbiased.
+    """
+    within: Tensor = torch.cdist(fake, fake).sum() / (len(fake) * (len(fake) - 1))
+    return 2 * torch.cdist(real, fake).mean() - within

@@ -307,8 +307,9 @@ class Runs:
 
     def pace(self, token: str, recipe: str | Recipe = "default") -> float:
         """Steps a second that training on a run's pictures makes here; about, by a short warm-up."""
-        w, seconds = codes_of(self.find(token))[0].w, BUDGETS["Standard"].seconds
-        return transfer.steps_for(w, named_recipe(recipe), seconds) / seconds
+        run, seconds = self.find(token), BUDGETS["Standard"].seconds
+        mind = self.models.load(run.info.model).mind
+        return transfer.steps_for(codes_of(run)[0].w, named_recipe(recipe), seconds, mind) / seconds
 
     # The queue
 
@@ -448,7 +449,8 @@ class Runs:
         if not steps or (step is not None and step not in steps):
             return []
         tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
-        return [*draw.draw(self.models.load(run.info.model), tensors["w"])]
+        source = results.drawing(self.models, run)
+        return [*draw.draw(source, source.refined(tensors["w"]))]
 
     def trial(self, token: str, seeds: Sequence[int]) -> tuple[builtins.list[Image.Image], int]:
         """Pictures of these seeds by a run as it stands, at work or not, and of which step they are.

@@ -14,17 +14,16 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor
 
 from mind2mind import draw
 from mind2mind.config import as_options
 from mind2mind.data import codes
-from mind2mind.data.codes import Codes
 from mind2mind.data.images import grid, save_png, to_image
 from mind2mind.draw import save_clip
 from mind2mind.errors import COMMAND
 from mind2mind.files import atomic, load_tensors
-from mind2mind.judge.verdict import Originality, originality_of
+from mind2mind.judge.verdict import Worth, likeness
 from mind2mind.models.bundle import PARTS, Model, describe, usage
 from mind2mind.models.catalogue import Catalogue, zip_at
 from mind2mind.networks import mindgan
@@ -38,12 +37,17 @@ BETWEEN = 1  # frames drawn between two previews of a small model
 SMOOTH_SIDE, WIDE_SIDE = 128, 512  # px: larger ones get no frames between; from there on 4 pictures a frame
 
 
+def drawing(library: Catalogue, run: Run) -> Model:
+    """The source of a run, which refines codes within what the run's own vary in: so its previews are drawn."""
+    return library.load(run.info.model).within_span(codes_of(run)[0].w)
+
+
 def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
     """The previews from first to last, a sheet a frame, at FPS frames a second; the last one is held.
 
     Between two previews of a small model some frames are drawn on the straight lines between their codes.
     """
-    source = library.load(run.info.model)
+    source = drawing(library, run)
     side = source.alae.architecture.resolution
     count, between = 4 if side >= WIDE_SIDE else 16, BETWEEN if side <= SMOOTH_SIDE else 0
     stops = [load_tensors(run.preview_path(step))[0]["w"][:count] for step in run.preview_steps()]
@@ -52,7 +56,7 @@ def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
         ways += [torch.lerp(a, b, i / (between + 1)) for i in range(1, between + 2)]
     sheet = None
     for w in ways:
-        sheet = grid([*draw.draw(source, w)])
+        sheet = grid([*draw.draw(source, source.refined(w))])
         yield sheet
     if sheet is not None:
         yield from [sheet] * HELD
@@ -62,43 +66,9 @@ def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
 # The app's result, the command `result` and what is downloaded say what is made here.
 
 SEEDS = range(1000, 1064)  # of the samples shown; a slow model shows the first of them
-JUDGED = 1000  # samples whose codes are compared with the originals: milliseconds
+JUDGED, JUDGED_PIXELS = 256, 2**20  # samples whose worth is measured; fewer of large ones that are refined
 OF_SOURCE = 16
 SLOW_SIDE = 512  # px; from there on fewer are drawn
-# From the quality at the beginning (0) to the floor (1): what to call it
-CLOSE = 0.85
-WORDS = ((0.97, "as close as can be"), (CLOSE, "close"), (0.5, "on the way"), (-1e9, "still far"))
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """How far new pictures are from the ones that were kept aside."""
-
-    value: float  # energy distance of codes, 0 to 1
-    floor: float  # of the other originals, which is what a perfect generator would reach
-    first: float  # at the beginning
-    word: str
-    close: bool  # to the floor, as far as can be asked for
-
-    @classmethod
-    def of(cls, status: RunStatus) -> "Quality | None":
-        """The quality of a run so far, in words; None if it is not measured."""
-        if status.quality is None:
-            return None
-        floor = status.floor if status.floor is not None else 0.0
-        first = next((m["quality"] for m in status.metrics if m.get("quality") is not None), status.quality)
-        way = 1 - (status.quality - floor) / (first - floor) if first > max(floor, status.quality) else 0.0
-        word = next(word for least, word in WORDS if way > least)
-        return cls(status.quality, floor, first, word, way > CLOSE)
-
-    @property
-    def told(self) -> str:
-        """What the number means, in a sentence."""
-        return (
-            f"New pictures are at a distance of {self.value:.3f} ({self.word}) from some of yours that were kept "
-            f"aside, where 1 is nothing in common; your other pictures, the best there can be, are at "
-            f"{max(0.0, self.floor):.3f} from them, and at the beginning the new ones were at {self.first:.3f}."
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,10 +82,16 @@ class Outcome:
     near: list[bool]  # a sample that is a near copy of its original
     of_source: list[Image.Image]  # samples of the source model; unpaired, its prior is another
     source_title: str
-    quality: Quality | None  # None where too few pictures were there to keep some aside
-    originality: Originality  # of JUDGED others: the numbers on the card
-    distance: list[float]  # from each sample to its original; see Originality
+    worth: Worth | None  # of other samples: the numbers on the card; None with few pictures
+    distance: list[float]  # from each sample to its original; see Likeness
     command: str  # that repeats the run
+
+    @property
+    def told(self) -> list[str]:
+        """What its samples are worth, a sentence each."""
+        if self.worth is None:
+            return ["With fewer than 20 pictures its worth cannot be told from numbers: judge by eye."]
+        return [*self.worth.told.values(), "Judged by your own pictures, as the model reads them."]
 
     @property
     def python(self) -> str:
@@ -132,7 +108,7 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
     model, source = library.load(run.token), library.load(run.info.model)
     seeds = SEEDS[: shown(model)] if seeds is None else seeds
     w, (made, rows) = draw.codes_of(model, seeds), codes_of(run)
-    seen = originality_of(w, made.w)
+    seen = likeness(w, made.w)
     return Outcome(
         status=status,
         seeds=seeds,
@@ -141,16 +117,19 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
         near=seen.near.tolist(),
         of_source=draw.sample(source, SEEDS[: min(OF_SOURCE, shown(model))]),
         source_title=source.card.title,
-        quality=Quality.of(status),
-        originality=judged(model.g, model.z_dim, made),
+        worth=status.worth or worth_of(model, made.w),
         distance=seen.distance.tolist(),
         command=command(run.info),
     )
 
 
-def judged(g: nn.Module, z_dim: int, made: Codes) -> Originality:
-    """Whether g repeats what it learnt from: by its codes as it gives them, before they are refined."""
-    return originality_of(mindgan.samples(g, z_dim, JUDGED), made.w)
+def worth_of(model: Model, originals: Tensor) -> Worth | None:
+    """What a transfer's samples are worth as they are drawn, beside the codes (N, latent_size) it learnt from."""
+    count = JUDGED
+    if model.refinements:
+        count = max(len(SEEDS), min(JUDGED, JUDGED_PIXELS // model.alae.architecture.resolution**2))
+    w = model.refined(mindgan.samples(model.g, model.z_dim, count, seed=2))
+    return likeness(w, originals).worth
 
 
 def shown(model: Model) -> int:

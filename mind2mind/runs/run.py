@@ -35,7 +35,7 @@ from mind2mind.data.codes import Codes
 from mind2mind.draw import save_sheet
 from mind2mind.errors import ConfigError, DataError, RunError, in_words
 from mind2mind.files import bytes_in, is_token, locked, new_token, read_json, write_json, write_text
-from mind2mind.judge.verdict import Verdict
+from mind2mind.judge.verdict import Verdict, Worth
 from mind2mind.models.bundle import OPENED, slug
 from mind2mind.models.catalogue import Catalogue, weights_folder
 
@@ -140,8 +140,7 @@ class RunInfo:
     error: str | None = None
     advice: str | None = None
     fault: bool = False  # whether the error is ours: no user can mend it
-    quality: float | None = None
-    floor: float | None = None
+    worth: Worth | None = None  # of its samples; None with few pictures, and in runs of before
 
 
 _RUN_INFO = TypeAdapter(RunInfo)
@@ -350,6 +349,8 @@ class Run:
             for line in self._metrics.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError):
                     values.append(json.loads(line))
+                    if "quality" in values[-1]:  # as runs of before call it
+                        values[-1]["distance"] = values[-1].pop("quality")
         return values
 
     def log_tail(self) -> str:
@@ -523,8 +524,9 @@ class RunStatus:
     reason: str | None  # why it ended: see Ending.explained
     error: str | None  # problem and advice
     fault: bool = False  # whether the error is ours: no user can mend it
-    quality: float | None
+    distance: float | None  # see transfer.Progress
     floor: float | None
+    worth: Worth | None  # of the samples of its model
     usable: bool  # there is a bundle to sample from
     log: str = ""  # the end of its log.txt, if it failed
 
@@ -583,8 +585,9 @@ def status_of(
         reason=info.reason,
         error=" ".join(part for part in (info.error, info.advice) if part) or None,
         fault=info.fault,
-        quality=last.get("quality") if info.quality is None else info.quality,
-        floor=last.get("floor") if info.floor is None else info.floor,
+        distance=last.get("distance"),
+        floor=last.get("floor"),
+        worth=info.worth,
         usable=run.has_model,
         log=run.log_tail() if state == State.FAILED and not brief else "",
     )

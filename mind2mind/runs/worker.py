@@ -24,7 +24,7 @@ from filelock import Timeout
 from mind2mind.draw import save_sheet
 from mind2mind.errors import FaultError, Mind2MindError, RunError, WeightsError, in_words
 from mind2mind.files import locked, read_meta, save_tensors
-from mind2mind.judge.verdict import Originality
+from mind2mind.judge.verdict import Worth
 from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, move_in, save_transfer, slug
 from mind2mind.models.catalogue import Catalogue
 from mind2mind.networks.mindgan import mean_code
@@ -85,7 +85,7 @@ def _train(run: Run, models: Catalogue) -> None:
         )
     w = codes_of(run)[0].w
     assert info.recipe and (info.steps or info.seconds), "it was started with them"
-    steps = info.steps or transfer.steps_for(w, info.recipe, info.seconds or 0)
+    steps = info.steps or transfer.steps_for(w, info.recipe, info.seconds or 0, source.mind)
     run.update(steps=steps)
     checkpoint = run.folder / transfer.LAST
     reached = read_meta(checkpoint)["step"] if checkpoint.exists() else -1
@@ -93,7 +93,7 @@ def _train(run: Run, models: Catalogue) -> None:
     stopper = _Stopper(run, info.deadline)
     log.info("Training from step %d of %d.", max(0, reached), steps)
     for event in transfer.train(
-        w, info.recipe, steps, seed=info.seed, folder=run.folder, resume=True, should_stop=stopper
+        w, info.recipe, steps, run.folder, mind=source.mind, seed=info.seed, resume=True, should_stop=stopper
     ):
         if isinstance(event, transfer.Progress):
             run.append_metrics(asdict(event))
@@ -128,30 +128,30 @@ def _bundle(run: Run, source: Model) -> bool:
     g, sizes, meta = transfer.exported(run.folder)
     info, fresh = run.info, run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    card = _card(run, source, meta, results.judged(g, sizes.z_dim, codes_of(run)[0]))
+    worth = results.worth_of(source.drawing(g, sizes.z_dim), codes_of(run)[0].w)
+    card = _card(run, source, meta, worth)
     extra = {"recipe": meta["recipe"], "seed": info.seed, "crop": info.crop}
     save_transfer(fresh, g, mean_code(g, sizes.z_dim), card, source=source, sizes=sizes, extra=extra)
     save_sheet(load_transfer(fresh, source), fresh / PREVIEW)
     move_in(fresh, run.bundle)
-    run.update(quality=meta["quality"], floor=meta["floor"])
+    run.update(worth=worth)
     return True
 
 
-def _card(run: Run, source: Model, meta: dict[str, Any], judged: Originality) -> Card:
+def _card(run: Run, source: Model, meta: dict[str, Any], worth: Worth | None) -> Card:
     """What was made and measured; `meta` is what the best generator's file says of it."""
     info, last = run.info, (run.metrics() or [{}])[-1]
     title = info.title or "A transfer"
     numbers = {
         "pictures": info.found.count,
         "pictures_psnr": round(info.found.psnr_mean, 2),
-        "best_step": meta["step"],
         "steps": max(meta["step"], last.get("step", 0), info.reached),
         "seconds": round(last.get("seconds", 0.0), 1),
-        **{name: meta[name] and round(meta[name], 4) for name in ("quality", "floor")},
         "recipe": meta["recipe"],
     }
-    if judged.bound is not None:
-        numbers["near_copies"] = round(judged.share, 3)
+    if worth:
+        numbers |= {"quality": round(worth.quality, 3), "variety": round(worth.variety, 3)}
+        numbers["near_copies"] = round(worth.copies / worth.samples, 3)
     return Card(
         id=slug(title),
         title=title,

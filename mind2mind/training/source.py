@@ -147,7 +147,7 @@ def make_source(
                 f"'{begun.card.id}' is of another architecture than the model to be.",
                 f"Give the architecture of {start}, or leave it out.",
             )
-        alae.load_state_dict(begun.alae.state_dict())
+        alae.load_state_dict(begun.alae.state_dict(), strict=False)  # it may lack F and D
         numbers["started_from"] = f"{begun.card.id} ({begun.card.numbers.get('kimg', 'unknown')} kimg)"
     alae.to(device)
     pictures = Pictures(sources, resolution=architecture.resolution, channels=architecture.image_channels)

@@ -44,7 +44,7 @@ AGREE = "Call with agreed=True"
 MOST_SECONDS, MOST_STEPS = 86_400, 10_000_000  # of one call; a server's own limits come on top
 TOLD = (
     "token", "state", "place_in_queue", "step", "total_steps", "seconds", "seconds_left",
-    "quality", "floor", "usable", "reason", "error",
+    "distance", "floor", "usable", "reason", "error",
 )  # fmt: skip
 
 FIELDS: dict[Any, Callable[..., Any]] = {  # by the type of a parameter
@@ -234,7 +234,8 @@ class Api:
         if not is_key(token):  # a path would be opened by a studio at home
             raise RunError("There is no such run.", "Give the token that /submit gave you.")
         found = self.studio.runs.status(token)
-        return {name: getattr(found, name) for name in TOLD}
+        worth = found.worth.facts if found.worth else None
+        return {name: getattr(found, name) for name in TOLD} | {"worth": worth}
 
     def stop(self, token: str) -> dict[str, Any]:
         """Stops a run and keeps its work; nothing happens to one that has ended.

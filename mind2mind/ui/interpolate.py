@@ -14,6 +14,7 @@ from mind2mind.errors import Mind2MindError
 from mind2mind.studio import Studio
 from mind2mind.ui.shared import (
     MODEL_WORK,
+    MOVING,
     Consent,
     Visit,
     brief,
@@ -136,7 +137,8 @@ class InterpolateTab:
         """The picture at t, from A at 0 to B at 1; of a slow model only once the slider is let go."""
         if not wanted(self.studio, held, model):
             return gr.skip()
-        return self.studio.draw.blend(known_ref(self.studio, model), *endpoints(*ends), t)
+        ref, (a, b) = known_ref(self.studio, model), endpoints(*ends)
+        return self.studio.draw.blend(ref, a, b, t, hurry=held == MOVING)
 
     def aligned(self, model: str, path: str | None) -> Any:
         """A picture of the visitor's before and after its face is aligned, where the model needs that."""

@@ -27,7 +27,7 @@ from mind2mind.ui.shared import (
     plural,
     wall,
 )
-from mind2mind.ui.training import MORE_STEPS, Steps, Training, Updates, deleted, explained, heading, named
+from mind2mind.ui.training import MORE_STEPS, Steps, Training, Updates, deleted, heading, named
 
 # --- Your runs: a list to open, rename and delete from. Whoever's browser began a run sees it, nobody else.
 
@@ -156,12 +156,9 @@ RULE = (
 
 
 def at_a_glance(found: Outcome) -> str:
-    """Quality and originality at a glance."""
-    title, kind = f"{plural(len(found.samples), 'new picture')} by your model", "good"
-    if found.quality:
-        title, kind = f"{title}: {found.quality.word}", "good" if found.quality.close else "fair"
-    kind = "poor" if found.originality.warning else kind
-    return boxed(kind, title, explained(found.quality), found.originality.told)
+    """Quality, variety and originality at a glance."""
+    title = f"{plural(len(found.samples), 'new picture')} by your model"
+    return boxed(found.worth.worst.value if found.worth else "fair", title, *found.told)
 
 
 def copies(found: Outcome) -> str:

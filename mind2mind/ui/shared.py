@@ -344,8 +344,12 @@ def on_slide(
 
 
 def wanted(studio: Studio, held: str | None, ref: str) -> bool:
-    """Whether a slider's event is one to draw on: slow models wait until it is let go, others do not."""
-    return held not in (SET_BY_US, LET_GO if cost_of(studio, ref).live else MOVING)
+    """Whether a slider's event is one to draw on: slow models wait until it is let go, others do not.
+
+    Those that are drawn less well while it moves are drawn again then.
+    """
+    cost = cost_of(studio, ref)
+    return held != SET_BY_US and (held != LET_GO or not cost.smooth) and (held != MOVING or cost.live)
 
 
 # --- Files to hand out: made in folders that Gradio may serve, and forgotten with what they were made of.

@@ -16,7 +16,6 @@ from gradio.blocks import BlockContext
 
 from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Setting, as_text, changed
 from mind2mind.errors import RunError
-from mind2mind.runs.results import Quality
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
@@ -133,10 +132,18 @@ def standing(status: RunStatus) -> str:
     return boxed(kind, title, *sentences, recipe) + bar(share, "Training") + log
 
 
-def explained(found: Quality | None) -> str:
-    """The quality number beside what is possible at best, and what that means."""
-    few = "With few pictures none can be kept aside to measure the quality by: judge by eye."
-    return found.told if found else few
+def explained(status: RunStatus) -> str:
+    """How far the new pictures are by now, and from what."""
+    first = next((m["distance"] for m in status.metrics if m.get("distance") is not None), None)
+    if first is None or status.distance is None:
+        return "With fewer than 20 pictures no distance is measured: judge by eye."
+    kept = (status.metrics[-1].get("held_out") or 0) > 0
+    yours = "those of your pictures that were kept aside" if kept else "your pictures"
+    return (
+        f"New pictures are at a distance of {max(0.0, status.distance):.3f} from {yours}, as the model reads them; "
+        f"at the first look it was {max(0.0, first):.3f}. At {max(0.0, status.floor or 0.0):.3f} nothing tells them "
+        "apart."
+    )
 
 
 def deleted(public: bool, what: str = "The run is deleted, and its copies of your pictures.") -> str:
@@ -152,7 +159,7 @@ def deleted(public: bool, what: str = "The run is deleted, and its copies of you
 WINDOW = 0.05  # share of a curve that a point of the smoothed one is the mean of, half of it on each side
 EDGE = 0.02  # share of the values at each end that is cut off: a wild start would flatten the rest
 LOSSES = {"critic_loss": "critic", "generator_loss": "generator", "gap": "critic's gap"}
-QUALITY = {"quality": "new pictures", "floor": "best possible"}
+DISTANCE = {"distance": "new pictures", "floor": "best possible"}
 COLOURS = {"critic": "#6366f1", "generator": "#d97706", "critic's gap": "#16a34a"}
 COLOURS |= {"new pictures": "#6366f1", "best possible": "#16a34a"}
 
@@ -178,7 +185,7 @@ def curves(metrics: Sequence[dict[str, Any]], names: dict[str, str], smooth: boo
 
 # --- The step itself.
 
-TITLES = {"default": "ours: faster, keeps the best", "paper": "the paper's, as published"}
+TITLES = {"default": "ours: begins with what the model knows", "paper": "the paper's, as published"}
 MORE_STEPS = 1000
 TRIED = 8  # pictures of "Try it now"
 STOP, STOPPING = "Stop and keep the work", "Stopping …"
@@ -221,13 +228,13 @@ class Training:
             self.keep = gr.Button("No, let it train", elem_id="transfer-discard-not")
         with gr.Row():
             with gr.Column(min_width=280):
-                what = "Losses and the critic's gap: they may go up and down; what counts is the quality."
+                what = "Losses and the critic's gap: they may go up and down; what counts is the distance."
                 gr.HTML(note(what))
                 self.losses = _plot("transfer-losses", LOSSES)
             with gr.Column(min_width=280):
-                gr.HTML(note("Quality: lower is better."))
-                self.qualities = _plot("transfer-qualities", QUALITY)
-                self.quality = gr.HTML(elem_id="transfer-quality")
+                gr.HTML(note("Distance of the new pictures from yours: lower is better."))
+                self.distances = _plot("transfer-distances", DISTANCE)
+                self.distance = gr.HTML(elem_id="transfer-distance")
         gr.HTML(note("The same 16 random inputs as training goes on:"))
         self.previews = wall("transfer-previews", "m2m-tiles m2m-small")
         with gr.Accordion("Try it now", open=False, elem_id="transfer-try"):
@@ -257,7 +264,7 @@ class Training:
         on(looked.failure, lambda: gr.Timer(active=False), None, steps.clock)  # told once, not each second
         shown = [
             steps.clock, steps.message, steps.jump, *steps.parts.values(), self.status, self.stop, self.discard,
-            self.sure, self.losses, self.qualities, self.quality, self.previewed, self.ended,
+            self.sure, self.losses, self.distances, self.distance, self.previewed, self.ended,
         ]  # fmt: skip
         steps.on(self.glance.change, self.show_run, outputs=shown, concurrency_limit=None)
         on(self.previewed.change, self.show_preview, self.previewed, self.previews, **MODEL_WORK)
@@ -307,7 +314,7 @@ class Training:
         stoppable, asked = status.state.alive and status.owned, status.state == State.STOPPING
         preview = status.preview_step
         # a plot gives no colour to a curve that it was first drawn without: the floor comes with the quality
-        measured = [m for m in status.metrics if m.get("quality") is not None]
+        measured = [m for m in status.metrics if m.get("distance") is not None]
 
         def plot(table: pd.DataFrame) -> gr.LinePlot:
             return gr.LinePlot(table, x_lim=[0, max(1, status.total_steps)], visible=len(table) > 0)
@@ -319,8 +326,8 @@ class Training:
             self.stop: gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=stoppable),
             self.discard: gr.Button(visible=stoppable),
             self.losses: plot(curves(status.metrics, LOSSES, smooth=True)),
-            self.qualities: plot(curves(measured, QUALITY)),
-            self.quality: note(explained(Quality.of(status))) if status.step else "",
+            self.distances: plot(curves(measured, DISTANCE)),
+            self.distance: note(explained(status)) if status.step else "",
             self.previewed: None if preview is None else (status.token, preview),
         } | ({} if status.state.alive else ended)
 

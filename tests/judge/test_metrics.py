@@ -1,10 +1,8 @@
 """The distances against closed forms."""
 
-import math
-
 import pytest
 import torch
-from tools.experiment import coverage, frechet_distance, kernel_distance, sliced_wasserstein
+from tools.experiment import coverage, local_kernel, one_nearest
 
 from mind2mind.judge.metrics import PrincipalAxes, energy_distance, nearest, psnr, span, standardisation
 
@@ -29,34 +27,29 @@ def test_energy_distance_of_two_points_and_of_equal_laws():
     assert energy_distance(normal(2000, 8, seed=1), normal(2000, 8, seed=2, mean=0.5)) > 0.01
 
 
-def test_kernel_distance_equals_its_expectation():
-    # k = (xy + 1)^3 in one dimension: for constants a and b the squared MMD is k(a,a) + k(b,b) - 2 k(a,b)
-    a, b = torch.full((10, 1), 1.0), torch.full((10, 1), 2.0)
-    assert kernel_distance(a, b) == pytest.approx(8 + 125 - 2 * 27, rel=1e-6)
-    assert abs(kernel_distance(normal(3000, 4, seed=1), normal(3000, 4, seed=2))) < 0.05
-
-
-def test_frechet_distance_of_gaussians():
-    # |mean difference|^2 + d (1 - 2)^2 for N(0, 1) and N(1, 4) in d dimensions
-    x, y = normal(50_000, 4, seed=1), normal(50_000, 4, seed=2, mean=1.0, std=2.0)
-    assert frechet_distance(x, y) == pytest.approx(4 + 4, rel=0.03)
-
-
-def test_sliced_wasserstein_of_a_shift():
-    # a shift by v moves the projection on a direction u by |u.v|; E|u_1| on the unit circle is 2 / pi
-    x = normal(5_000, 2, seed=3)
-    shifted = x + torch.tensor([1.0, 0.0])
-    assert sliced_wasserstein(x, shifted, slices=500) == pytest.approx(2 / math.pi, rel=0.05)
-
-
 def test_coverage_tells_copies_collapse_and_outliers():
     real = normal(400, 4, seed=5)
-    assert coverage(real, real.clone()) == (1, 1, 1)
+    assert set(coverage(real, real.clone()).values()) == {1.0}
     collapsed = real[:1].repeat(400, 1) + normal(400, 4, seed=6, std=1e-3)
     result = coverage(real, collapsed)
-    assert result.precision > 0.9
-    assert result.recall < 0.05
-    assert coverage(real, real + 100).precision == 0
+    assert result["precision"] > 0.9
+    assert (
+        result["recall"] < 0.05 and result["symPrecision"] < 0.1
+    )  # the samples' balls hold hardly a real one
+    assert coverage(real, real + 100)["precision"] == 0
+
+
+def test_scattered_samples_have_recall_and_no_symmetric_one():
+    real = normal(400, 8, seed=5)
+    result = coverage(real, 3 * normal(400, 8, seed=6))
+    assert result["recall"] > 0.9 and result["symRecall"] == result["coverage"] < 0.5
+
+
+def test_the_nearest_neighbour_and_the_local_kernel_tell_two_laws_apart():
+    real, same, other = normal(500, 4, seed=5), normal(500, 4, seed=6), normal(500, 4, seed=7, std=0.5)
+    assert one_nearest(real, same) == pytest.approx(0.5, abs=0.04) and one_nearest(real, other) > 0.6
+    assert one_nearest(real, real + 100) == 1
+    assert abs(local_kernel(real, same)) < 0.01 < local_kernel(real, other)
 
 
 def test_nearest_finds_itself():

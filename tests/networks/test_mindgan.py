@@ -6,7 +6,16 @@ import torch
 from reference import close, config_of, drawn, load, mindgan_of
 
 from mind2mind.config import MindGANSizes
-from mind2mind.networks.mindgan import MindGAN, Perceptron, critic_loss, draw_z, generator_loss
+from mind2mind.judge.metrics import energy_distance
+from mind2mind.networks.alae import MappingF
+from mind2mind.networks.mindgan import (
+    MindGAN,
+    Perceptron,
+    critic_loss,
+    draw_z,
+    energy_loss,
+    generator_loss,
+)
 
 
 @pytest.fixture(params=["default", "linear"])
@@ -157,3 +166,29 @@ def test_an_affine_map_folds_into_the_last_layer():
     wanted = gan.generator(z) * std + mean
     gan.generator.fold_affine(mean, std)
     assert torch.allclose(gan.generator(z), wanted, atol=1e-5)
+
+
+def test_the_energy_loss_is_the_energy_distance_but_for_the_real_pairs():
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 3, generator=draw), torch.randn(30, 3, generator=draw) + 1
+    within = torch.cdist(x, x).sum() / (40 * 39)
+    whole = (energy_loss(x, y) - within) / (2 * torch.cdist(x, y).mean())
+    assert whole.item() == pytest.approx(energy_distance(x, y), abs=1e-5)
+    assert energy_loss(torch.zeros(4, 1), torch.tensor([[3.0], [3.0]])).item() == pytest.approx(6)
+    y.requires_grad_()  # equal items have a distance without a direction
+    energy_loss(torch.cat([x, y.detach()[:1]]), torch.cat([y, y[:1]])).backward()
+    assert y.grad.isfinite().all()
+
+
+def test_a_perceptron_of_f_draws_as_f_does():
+    """Of any z; and of a uniform z, as of F's normal one, codes of the same law."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        f = MappingF(128, 8).requires_grad_(False)
+    mind, draw = Perceptron.of_mapping(f).requires_grad_(False), torch.Generator().manual_seed(1)
+    z = torch.randn(2000, 128, generator=draw)
+    torch.testing.assert_close(mind(z), f(z))
+    sizes = MindGANSizes(latent_size=128, generator_widths=(128,) * 8, mapping=True)
+    MindGAN(sizes).generator.load_state_dict(mind.state_dict())
+    w = f(torch.randn(2000, 128, generator=draw))
+    assert abs(energy_distance(mind(draw_z(2000, 128, draw)), w)) < 2 * abs(energy_distance(f(z), w)) + 1e-3

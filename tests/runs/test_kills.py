@@ -21,7 +21,7 @@ SAVE_SECONDS = 0.05
 def carry_out(home, weights, token):
     """What a worker does, in a process that is there at once: its imports were made before it was forked."""
     torch.set_num_threads(1)
-    transfer.SAVE_SECONDS, transfer.QUALITY_SAMPLES = SAVE_SECONDS, 64
+    transfer.SAVE_SECONDS, transfer.DISTANCE_SAMPLES = SAVE_SECONDS, 64
     studio = Studio("cpu", home, weights=weights)
     execution.carry_out(studio.runs.find(token), studio.models)
 

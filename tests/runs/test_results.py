@@ -27,7 +27,7 @@ from mind2mind.cli import commands
 from mind2mind.config import DEFAULT, PUBLIC, changed
 from mind2mind.data.images import grid
 from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, RunError, WeightsError
-from mind2mind.judge import verdict as originality
+from mind2mind.judge.verdict import Grade, likeness
 from mind2mind.models import catalogue
 from mind2mind.runs import results as album
 from mind2mind.runs import results as outcome
@@ -44,7 +44,7 @@ def done(studio, place):
     return trained(studio, place / "pictures", title="My ducks", visitor="me")
 
 
-# Originality
+# What samples are worth
 
 
 def law(count, seed, size=32):
@@ -54,57 +54,73 @@ def law(count, seed, size=32):
     return torch.randn(count, 6, generator=draw) @ directions + 0.3 * torch.randn(count, size, generator=draw)
 
 
+def worth(samples, originals):
+    return likeness(samples, originals).worth
+
+
 @pytest.mark.parametrize("count", [20, 50, 200, 1000])
-def test_an_honest_generator_is_not_warned_of(count):
-    warned = [originality.originality_of(law(1000, seed), law(count, seed + 500)) for seed in range(20)]
-    assert sum(judged.warning for judged in warned) <= 1, "in fewer than 1 of 100 sets"
-    mean = np.mean([judged.share for judged in warned])
+def test_an_honest_generator_is_good_in_all_three(count):
+    found = [worth(law(1000, seed), law(count, seed + 500)) for seed in range(20)]
+    for name in ("quality", "variety", "originality"):
+        grades = [one.grades[name] for one in found]
+        assert Grade.POOR not in grades or (count < 100 and grades.count(Grade.POOR) <= 1), name
+        assert grades.count(Grade.GOOD) >= 15, name
+    mean = np.mean([one.copies / one.samples for one in found])
     assert mean < ({20: 0.12, 50: 0.1}.get(count, 0.04)), "about 1 % by chance, more only where there are few"
 
 
 @pytest.mark.parametrize("moved", [0.0, 0.1, 0.3])
 @pytest.mark.parametrize("count", [20, 50, 400])
-def test_one_that_repeats_its_originals_is(count, moved):
+def test_one_that_repeats_its_originals_is_found_out(count, moved):
     originals = law(count, 1)
     chosen = torch.arange(1000) % count
     copies = originals[chosen] + moved * originals.std(dim=0) * law(1000, 2).sign() * 0.5
-    judged = originality.originality_of(copies, originals)
-    assert judged.warning and judged.share > 0.95 and "repeats" in judged.told
-    assert torch.equal(judged.nearest, chosen)
+    seen = likeness(copies, originals)
+    assert seen.worth.grades["originality"] is Grade.POOR and seen.worth.copies > 950
+    assert seen.worth.worst is Grade.POOR and "repeats" in seen.worth.told["originality"]
+    assert torch.equal(seen.nearest, chosen)
     if not moved:
-        assert judged.distance.max() < 1e-6
+        assert seen.distance.max() < 1e-6
 
 
-def test_one_that_repeats_half_of_the_time_is_warned_of_too():
+def test_one_that_repeats_half_of_the_time_is_found_out_too():
     originals = law(200, 1)
-    half = torch.cat([law(500, 2), originals[torch.arange(500) % 200]])
-    judged = originality.originality_of(half, originals)
-    assert judged.warning and 0.45 < judged.share < 0.6
-    assert judged.near[500:].all()
+    seen = likeness(torch.cat([law(500, 2), originals[torch.arange(500) % 200]]), originals)
+    assert seen.worth.grades["originality"] is Grade.POOR and 450 < seen.worth.copies < 600
+    assert seen.near[500:].all()
 
 
 def test_near_copies_among_the_originals_hide_no_copying():
     originals = law(200, 1)
     twins = torch.cat([originals, originals[:60] + 1e-4])  # a third of all have one
     moved = twins[torch.arange(1000) % 260] + 0.02
-    assert originality.originality_of(moved, twins).warning
-    assert not originality.originality_of(law(1000, 5), twins).warning
+    assert worth(moved, twins).grades["originality"] is Grade.POOR
+    honest = worth(law(1000, 5), twins)
+    assert honest.grades["originality"] is Grade.GOOD and honest.by_chance > 300
 
 
-def test_too_little_variety_is_no_copying():
-    originals = law(200, 1)
-    dull = law(1000, 2)
-    for variety in (0.8, 0.4, 0.0):
-        samples = dull.mean(dim=0) + variety * (dull - dull.mean(dim=0))
-        assert not originality.originality_of(samples, originals).warning
+def test_one_picture_for_all_is_no_variety_and_no_copy():
+    originals, made = law(200, 1), law(1000, 2)
+    for share, grade in ((1.0, Grade.GOOD), (0.8, Grade.GOOD), (0.5, Grade.FAIR), (0.019, Grade.POOR)):
+        found = worth(made.mean(dim=0) + share * (made - made.mean(dim=0)), originals)
+        assert found.grades["variety"] is grade and found.variety == pytest.approx(share, rel=0.15)
+        assert found.grades["originality"] is not Grade.POOR
+    assert found.worst is Grade.POOR and "2% as much" in found.told["variety"]
+
+
+def test_pictures_of_another_kind_are_of_no_quality():
+    """However varied they are."""
+    found = worth(law(300, 2) + 4 * law(400, 1).std(dim=0), law(400, 1))
+    assert found.grades["quality"] is Grade.POOR and found.grades["variety"] is Grade.GOOD
+    noise = torch.randn(300, 32, generator=torch.Generator().manual_seed(3)) * law(400, 1).std(dim=0)
+    assert worth(noise, law(400, 1)).grades["quality"] is Grade.POOR
 
 
 @pytest.mark.parametrize("count", [1, 2, 19])
 def test_few_originals_tell_nothing(count):
     originals = law(count, 1)
-    judged = originality.originality_of(originals, originals)
-    assert (judged.bound, judged.warning, judged.share) == (None, False, 0.0)
-    assert "cannot be told" in judged.told
+    seen = likeness(originals, originals)
+    assert seen.worth is None and not seen.near.any() and seen.distance.max() < 1e-6
 
 
 # The result
@@ -116,9 +132,9 @@ def test_the_result_of_a_run(studio, done):
     assert len(result.of_source) == 16 and result.source_title == "Tiny"
     first = studio.draw.sample(done, [result.seeds[0]])[0]
     assert np.array_equal(np.asarray(result.samples[0]), np.asarray(first))
-    assert result.originality.originals == 120 and len(result.originality.near) == 1000
-    told = result.quality.told
-    assert f"{result.quality.value:.3f}" in told and f"{max(0, result.quality.floor):.3f}" in told
+    assert (result.worth.originals, result.worth.samples) == (120, 256)
+    assert result.worth == studio.runs.status(done).worth  # measured once, when the run ended
+    assert [word.split()[0] for word in result.told] == ["Quality", "Variety", "Originality", "Judged"]
     with pytest.raises(RunError):
         studio.runs.result("a" * 22)
 
@@ -133,21 +149,18 @@ def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
 
     made = codes.load(studio.home / "runs" / done / "codes.safetensors")
     by_heart = made.w.repeat(9, 1)
-    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: by_heart[: len(seeds)])
-    monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count: by_heart[:count])
-    result = studio.runs.result(done)
-    assert result.originality.warning and all(result.near)
+    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds, psi=1.0: by_heart[: len(seeds)])
+    monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count, seed: by_heart[:count])
+    unmeasured = replace(studio.runs.status(done), worth=None)  # as a run of before
+    result = outcome.outcome(studio.models, studio.runs.find(done), unmeasured)
+    assert result.worth.grades["originality"] is Grade.POOR and all(result.near)
 
 
-@pytest.mark.parametrize(
-    ("value", "word"),
-    [(0.02, "as close as can be"), (0.05, "close"), (0.2, "on the way"), (0.4, "still far")],
-)
-def test_the_quality_has_words(studio, done, value, word):
-    status = replace(studio.runs.status(done), quality=value, floor=0.01, metrics=[{"quality": 0.5}])
-    assert outcome.Quality.of(status).word == word
-    assert outcome.Quality.of(replace(status, quality=None)) is None
-    assert outcome.Quality.of(replace(status, metrics=[], floor=None)).word == "still far"
+def test_a_run_of_few_pictures_is_not_judged(studio, place, tmp_path):
+    few = trained(studio, make_pictures(tmp_path / "few", 19), steps=3)
+    result = studio.runs.result(few)
+    assert result.worth is None and "judge by eye" in result.told[0]
+    studio.runs.delete(few)
 
 
 def test_the_command_repeats_the_run(studio, place, tmp_path, monkeypatch):
@@ -516,12 +529,12 @@ def command(place, studio, monkeypatch):
 def test_the_result_on_the_command_line(command, studio, done, tmp_path):
     result = studio.runs.result(done)
     text = command("result", done, "--film", str(tmp_path / "f.webp"), "--out", str(tmp_path / "all.zip"))
-    for part in (result.quality.told, result.originality.told, result.command):
+    for part in (*result.told, result.command):
         assert part in text
     assert (tmp_path / "f.webp").exists() and zipfile.is_zipfile(tmp_path / "all.zip")
     told = command("result", done, "--json")
-    assert told["quality"] == result.quality.value and told["copies"] is False
-    assert told["near_copies"] == round(result.originality.share, 4) and told["everything"] is None
+    assert told["worth"]["quality"] == result.worth.quality and told["everything"] is None
+    assert set(told["worth"]["grades"]) == {"quality", "variety", "originality"}
     command("result", "a" * 22, code=2)
 
 

@@ -209,9 +209,9 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
 def test_the_status_follows_the_metrics(tmp_path):
     run = made(tmp_path, steps=2000, title="ducks")
     for step in range(1, 1201):
-        run.append_metrics({"step": step, "seconds": step / 100, "quality": 0.5, "floor": 0.1})
+        run.append_metrics({"step": step, "seconds": step / 100, "distance": 0.5, "floor": 0.1})
     now = status_of(run)
-    assert (now.title, now.step, now.total_steps, now.seconds, now.quality) == (
+    assert (now.title, now.step, now.total_steps, now.seconds, now.distance) == (
         "ducks",
         1200,
         2000,

@@ -4,7 +4,6 @@ import shutil
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -24,7 +23,7 @@ from mind2mind.training.transfer import Ending
 STEPS = 200
 QUICK = """
 import mind2mind.training.transfer as t
-t.SAVE_SECONDS, t.QUALITY_SAMPLES = 0.05, 64
+t.SAVE_SECONDS, t.DISTANCE_SAMPLES = 0.05, 64
 from mind2mind.runs.worker import main
 main()
 """
@@ -40,7 +39,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def studio(tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "QUALITY_SAMPLES", 64)
+    monkeypatch.setattr(transfer, "DISTANCE_SAMPLES", 64)
     return make_studio(tmp_path)
 
 
@@ -97,14 +96,15 @@ class Killed(BaseException):
     """Ends a run in this process as abruptly as can be."""
 
 
-@pytest.mark.parametrize(
-    "where", ["append_metrics", "save", "keep_best", "preview_path", "update", "_bundle"]
-)
+@pytest.mark.parametrize("where", ["append_metrics", "save", "keep", "preview_path", "update", "_bundle"])
 def test_killed_in_any_place_it_resumes_to_the_same_numbers(studio, template, monkeypatch, where):
     monkeypatch.setattr(transfer, "SAVE_SECONDS", 0.0)
     token, whole = started(studio, template), started(studio, template)
-    owner = {"save": transfer.Learner, "keep_best": transfer.Learner, "_bundle": execution}.get(where, Run)
-    doing, left = getattr(owner, where), {"update": 2, "_bundle": 1}.get(where, random.randrange(2, 12))
+    owner = {"save": transfer.Learner, "keep": transfer.Learner, "_bundle": execution}.get(where, Run)
+    doing, left = (
+        getattr(owner, where),
+        {"update": 2, "_bundle": 1, "keep": 1}.get(where, random.randrange(2, 12)),
+    )
 
     def deadly(*args, **settings):
         nonlocal left
@@ -151,15 +151,12 @@ def test_a_stop_keeps_the_work_and_resume_goes_on(studio, template, monkeypatch)
 
 
 def test_more_steps_are_counted_from_the_step_reached(studio, template, monkeypatch):
-    monkeypatch.setattr(transfer.Learner, "_distance", lambda *_: 0.05)  # never better
-    lame = replace(RECIPE, held_out_share=0.3, patience=3)
-    token = started(studio, template, recipe=lame, steps=400)
-    early = carry_out(studio, token)
-    assert early.reason == Ending.NO_BETTER and early.step < 300
-    studio.runs.resume(token, extra_steps=100)
+    token = started(studio, template, steps=400)
+    stopping_at(studio, monkeypatch, token, 10)
+    assert carry_out(studio, token).step == 10
+    studio.runs.resume(token, extra_steps=15)
     status = carry_out(studio, token)
-    assert status.step == status.total_steps == early.step + 100
-    assert status.reason == Ending.THROUGH
+    assert (status.step, status.total_steps, status.reason) == (25, 25, Ending.THROUGH)
 
 
 def test_a_stop_between_two_looks_tells_the_step_that_was_reached(studio, template, monkeypatch):
@@ -196,7 +193,7 @@ def test_time_that_is_up_ends_a_run_as_if_it_were_through(studio, template):
 
 
 def test_seconds_become_steps_once(studio, template, monkeypatch):
-    monkeypatch.setattr(transfer, "steps_for", lambda codes, recipe, seconds, **_: int(seconds * 10))
+    monkeypatch.setattr(transfer, "steps_for", lambda codes, recipe, seconds, mind: int(seconds * 10))
     token = copied(studio, template)
     studio.runs.start(token, recipe=RECIPE, seconds=3)
     assert carry_out(studio, token).total_steps == 30
@@ -207,15 +204,15 @@ def test_nan_is_an_error_that_names_the_step_and_keeps_the_last_good_weights(stu
     advance = transfer.Learner.advance
 
     def diverges(state):
-        if state.step == 12:
+        if state.step == 32:
             state.real.fill_(float("nan"))
         return advance(state)
 
     monkeypatch.setattr(transfer.Learner, "advance", diverges)
-    token = started(studio, template)
+    token = started(studio, template, steps=60)
     status = carry_out(studio, token)
     assert status.state == "failed"
-    assert "nan at step 12" in status.error
+    assert "nan at step 32" in status.error
     assert "kept" in status.error
     assert status.usable
     assert len(studio.draw.sample(token, [1])) == 1
@@ -363,7 +360,7 @@ def test_a_warm_worker_has_the_source_and_takes_the_run_at_once(studio, template
 
 
 def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):
-    token = started(studio, template)
+    token = started(studio, template, steps=60)
     run = studio.runs.find(token)
     with pytest.raises(WeightsError, match="no generator yet"):
         studio.runs.trial(token, [1])
@@ -377,7 +374,7 @@ def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):
     monkeypatch.setattr(Run, "append_metrics", and_try)
     carry_out(studio, token)
     images, step = studio.runs.trial(token, [1, 2])
-    assert step == 20 and 0 < drawn[0][1] < 20
+    assert step == 60 and 0 < drawn[0][1] < 60
     assert images[0].tobytes() != drawn[0][0][0].tobytes() != drawn[0][0][1].tobytes()
     assert images[0].info["seed"] == "1"
 
@@ -385,7 +382,7 @@ def test_a_run_at_work_draws_any_seed(studio, template, monkeypatch):
 def test_a_collapse_is_done_with_the_reason_and_a_model(studio, template, monkeypatch):
     calls = iter([0.05] * 4 + [0.5] * 99)
     monkeypatch.setattr(transfer.Learner, "_distance", lambda *_: next(calls))
-    status = carry_out(studio, started(studio, template))
+    status = carry_out(studio, started(studio, template, steps=200))
     assert (status.state, status.usable) == ("done", True)
     assert status.reason == Ending.COLLAPSED and "lower learning rate" in Ending.explained(status.reason)
     assert 0 < status.step < status.total_steps

@@ -1,10 +1,12 @@
-"""Which way of learning codes is best, and what each budget buys: the figures behind `config`.
+"""Which way of learning codes is best, and what each budget buys: the figures behind `config` and the README.
 
-`python tests/tools/experiment.py ways TRAINING TEST` encodes both folders and lets each contestant learn the
-training codes: a full-covariance Gaussian in w, the recipe `paper`, the recipe `default` on PCA codes, and
-`default`. `python tests/tools/experiment.py budgets` learns each example set of cartoon heads with each budget.
-All are judged by distances to test codes, which nobody trained on, in the space of the test codes' standardised
-principal components.
+`python tests/tools/experiment.py ways TRAINING OTHERS` encodes both folders and lets each contestant learn the
+training codes. They are judged by half of the others, which nobody trained on; the other half is a contestant, too:
+what real pictures would reach. `python tests/tools/experiment.py budgets` learns each example set of cartoon heads
+with each budget.
+
+Judged are the codes as they are drawn, in two spaces: `codes`, the standardised principal components of the judging
+codes, and `pictures`, those of the decoded pictures at 32 px, which the encoder has no part in.
 """
 
 import argparse
@@ -14,93 +16,74 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mind2mind.config import BUDGETS, DEFAULT, PAPER, Recipe
+from mind2mind.config import BUDGETS, DEFAULT, PAPER, PRIOR, Recipe, batch_of
 from mind2mind.data import codes
 from mind2mind.data import make as make_data
-from mind2mind.judge.metrics import (
-    PrincipalAxes,
-    energy_distance,
-    nearest,
-    standardisation,
-)
-from mind2mind.networks.mindgan import draw_z
+from mind2mind.judge.metrics import PrincipalAxes, energy_distance, nearest, standardisation
+from mind2mind.judge.verdict import likeness
+from mind2mind.models.bundle import Model
+from mind2mind.networks.mindgan import MindGAN, draw_z, samples
 from mind2mind.studio import Studio
-from mind2mind.training.transfer import QUALITY_AXES, exported, steps_for, train
+from mind2mind.training.transfer import DISTANCE_AXES, exported, steps_for, train
 
 log = logging.getLogger(__name__)
 
 SETS = ("aliens", "bearded", "neonhair")  # of cartoon heads, in assets/
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-TEST_PICTURES, TEST_SIZE, TEST_SEED = 1000, 64, 20_000_000  # no set holds pictures of these seeds
-SAMPLES = 2048
-PCA_SHARE = 0.99  # of the variance that PCA codes keep
+TEST_PICTURES, TEST_SIZE, TEST_SEED = 2000, 64, 20_000_000  # no set holds pictures of these seeds
+SAMPLES = 1000
+SIDE, PICTURE_AXES = 32, 64  # px and principal components in which decoded pictures are compared
 
 
-# Distances between two sets of codes: the kernel distance KID (arXiv 1801.01401), the Fréchet distance (arXiv
-# 1706.08500) and the sliced Wasserstein distance.
+def coverage(real: Tensor, fake: Tensor, k: int = 3) -> dict[str, float]:
+    """Shares from 0 to 1 of fake (M, d) against real (N, d), by the balls to each item's k-th neighbour; N, M > k.
 
-
-def kernel_distance(x: Tensor, y: Tensor) -> float:
-    """Unbiased squared MMD with the kernel (x.y / d + 1)**3 between x (N, d) and y (M, d), N, M >= 2."""
-    d = x.shape[1]
-
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / d + 1) ** 3
-
-    within = _mean_of_pairs(kernel(x, x)) + _mean_of_pairs(kernel(y, y))
-    return (within - 2 * kernel(x, y).mean()).item()
-
-
-def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """Fréchet distance of the Gaussians fitted to x (N, d) and y (M, d); biased upwards unless N, M >> d."""
-    x, y = x.double(), y.double()
-    cov_x, cov_y = torch.cov(x.T), torch.cov(y.T)
-    eigenvalues = torch.linalg.eigvals(cov_x @ cov_y).real.clamp_min(0)
-    means = (x.mean(dim=0) - y.mean(dim=0)).square().sum()
-    covariances = cov_x.trace() + cov_y.trace() - 2 * eigenvalues.sqrt().sum()
-    return float(means + covariances)
-
-
-def sliced_wasserstein(x: Tensor, y: Tensor, slices: int = 256, seed: int = 0) -> float:
-    """Mean 1-Wasserstein distance of x (N, d) and y (M, d) over random directions, by 512 quantiles."""
-    directions = torch.randn(x.shape[1], slices, generator=torch.Generator().manual_seed(seed))
-    directions = (directions / directions.norm(dim=0)).to(x)
-    q = torch.linspace(0, 1, 512).to(x)
-    apart = torch.quantile(x @ directions, q, dim=0) - torch.quantile(y @ directions, q, dim=0)
-    return apart.abs().mean().item()
-
-
-class Coverage(NamedTuple):
-    """Shares from 0 to 1 (arXiv 1904.06991, arXiv 2002.09797), k nearest neighbours."""
-
-    precision: float  # samples that lie within the real set
-    recall: float  # real codes that lie within the samples
-    coverage: float  # real codes with a sample among their neighbours
-
-
-def coverage(real: Tensor, fake: Tensor, k: int = 3) -> Coverage:
-    """Precision, recall and coverage of fake (M, d) against real (N, d); N, M > k."""
+    Precision and recall of arXiv 1904.06991, coverage of arXiv 2002.09797, and the symmetric ones of arXiv
+    2306.09618: of each the smaller one of itself and its complement, which asks the other set's balls.
+    """
     radius_real, radius_fake = (
-        torch.cdist(a, a).kthvalue(k + 1, dim=1).values
-        for a in (real, fake)  # + 1: itself
-    )
+        torch.cdist(a, a).kthvalue(k + 1, dim=1).values for a in (real, fake)
+    )  # + itself
     distance = torch.cdist(real, fake)  # (N, M)
-    in_real = distance <= radius_real[:, None]
-    in_fake = distance <= radius_fake[None]
-    return Coverage(
-        in_real.any(dim=0).float().mean().item(),
-        in_fake.any(dim=1).float().mean().item(),
-        in_real.any(dim=1).float().mean().item(),
+    in_real, in_fake = distance <= radius_real[:, None], distance <= radius_fake[None]
+    precision, recall = in_real.any(dim=0).float().mean().item(), in_fake.any(dim=1).float().mean().item()
+    covered, holding = in_real.any(dim=1).float().mean().item(), in_fake.any(dim=0).float().mean().item()
+    return {
+        "precision": precision,
+        "recall": recall,
+        "coverage": covered,
+        "symPrecision": min(precision, holding),
+        "symRecall": min(recall, covered),
+    }
+
+
+def one_nearest(real: Tensor, fake: Tensor) -> float:
+    """Leave-one-out accuracy of telling the two sets apart by the nearest neighbour; 0.5 is perfect, sizes equal."""
+    both = torch.cat([real, fake])
+    distance = torch.cdist(both, both).fill_diagonal_(torch.inf)
+    of_fake = torch.arange(len(both)) >= len(real)
+    return (of_fake[distance.argmin(dim=1)] == of_fake).float().mean().item()
+
+
+def local_kernel(real: Tensor, fake: Tensor) -> float:
+    """Unbiased squared MMD with a Laplace kernel as wide as real items' usual nearest distance, over its own mean."""
+    width = nearest(real, real, 2)[0][:, 1].median()
+    xx, yy, xy = (
+        torch.exp(-torch.cdist(a, b) / width) for a, b in ((real, real), (fake, fake), (real, fake))
     )
+    own = _mean_of_pairs(xx)
+    return ((own + _mean_of_pairs(yy) - 2 * xy.mean()) / own).item()
 
 
 def _mean_of_pairs(square: Tensor) -> Tensor:
@@ -109,92 +92,156 @@ def _mean_of_pairs(square: Tensor) -> Tensor:
     return (square.sum() - square.diagonal().sum()) / max(1, n * (n - 1))
 
 
-Way = Callable[[Tensor, float, int], Tensor]
-"""(codes (N, d), seconds of training, seed) -> samples (SAMPLES, d)."""
+Way = Callable[[Model, Tensor, float, int], Tensor]
+"""(source, codes (N, d), seconds of training, seed) -> codes (SAMPLES, d), before they are refined."""
 
 
-def gaussian(w: Tensor, seconds: float, seed: int) -> Tensor:
-    """Samples of the Gaussian with the codes' mean and covariance."""
-    generator = torch.Generator().manual_seed(seed)
+def gaussian(source: Model, w: Tensor, seconds: float, seed: int) -> Tensor:
+    """Of the Gaussian with the codes' mean and covariance."""
     mean, std = standardisation(w)
-    covariance = torch.cov(((w - mean) / std).T.double())
-    values, axes = torch.linalg.eigh(covariance)  # singular where there are fewer codes than dimensions
+    values, axes = torch.linalg.eigh(torch.cov(((w - mean) / std).T.double()))  # singular with few codes
     root = axes * values.clamp_min(0).sqrt()
-    drawn = torch.randn(SAMPLES, w.shape[1], generator=generator, dtype=torch.float64) @ root.T
-    samples: Tensor = drawn.float() * std + mean
-    return samples
+    draw = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(SAMPLES, w.shape[1], generator=draw, dtype=torch.float64) @ root.T
+    return drawn.float() * std + mean
+
+
+def bootstrap(source: Model, w: Tensor, seconds: float, seed: int, h: float = 0.5) -> Tensor:
+    """The codes moved along differences of two others, shrunk so that their variance stays."""
+    i, a, b = torch.randint(len(w), (3, SAMPLES), generator=torch.Generator().manual_seed(seed))
+    mean = w.mean(dim=0)
+    return mean + (1 - h * h) ** 0.5 * (w[i] - mean) + h * 0.5**0.5 * (w[a] - w[b])
+
+
+def rs_imle(source: Model, w: Tensor, seconds: float, seed: int, margin: float = 0.5) -> Tensor:
+    """RS-IMLE (arXiv 2409.17439): each code draws its nearest sample near, but none that is already near a code."""
+    mean, std = standardisation(w)
+    real, sizes = (w - mean) / std, replace(DEFAULT, from_mind=False).sizes(w.shape[1])
+    g, draw = MindGAN.untrained(sizes, seed).generator, torch.Generator().manual_seed(seed)
+    optimiser, begun, step = torch.optim.Adam(g.parameters(), lr=1e-3, fused=True), time.monotonic(), 0
+    usual = nearest(real, real, 2)[0][:, 1].median()
+    while time.monotonic() - begun < seconds:
+        if step % 20 == 0:
+            z = draw_z(20 * len(real), sizes.z_dim, draw)
+            with torch.no_grad():
+                distance = torch.cdist(real, g(z))
+            near = distance.min(dim=0).values < margin * usual
+            distance[:, near & ~near.all()] = torch.inf
+            chosen = z[distance.argmin(dim=1)]
+        rows = torch.randint(len(real), (min(256, len(real)),), generator=draw)
+        loss = (g(chosen[rows]) - real[rows]).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        step += 1
+    return samples(g, sizes.z_dim, SAMPLES, seed) * std + mean
 
 
 def by_recipe(recipe: Recipe) -> Way:
-    """Samples of a MindGAN trained by a recipe for so many seconds."""
+    """Of a MindGAN trained by a recipe for so many seconds."""
 
-    def learn(w: Tensor, seconds: float, seed: int) -> Tensor:
+    def learn(source: Model, w: Tensor, seconds: float, seed: int) -> Tensor:
         with TemporaryDirectory() as folder:
-            for _ in train(w, recipe, steps_for(w, recipe, seconds), Path(folder), seed=seed):
+            steps = steps_for(w, recipe, seconds, source.mind)
+            for _ in train(w, recipe, steps, Path(folder), mind=source.mind, seed=seed):
                 pass
             g, sizes, _ = exported(Path(folder))
-        with torch.no_grad():
-            samples: Tensor = g(draw_z(SAMPLES, sizes.z_dim, torch.Generator().manual_seed(seed)))
-        return samples
+        log.warning("%s: %d steps", recipe.name, steps)
+        return samples(g, sizes.z_dim, SAMPLES, seed)
 
     return learn
 
 
-def on_pca_codes(recipe: Recipe) -> Way:
-    """The same MindGAN on the principal components that hold PCA_SHARE of the variance, each of unit size."""
-
-    def learn(w: Tensor, seconds: float, seed: int) -> Tensor:
-        axes = PrincipalAxes.of(w, w.shape[1])
-        projected = axes.project(w)
-        share = projected.var(dim=0).cumsum(0) / projected.var(dim=0).sum()
-        kept = int((share < PCA_SHARE).sum()) + 1
-        samples = by_recipe(recipe)(projected[:, :kept], seconds, seed)
-        return samples @ axes.axes[:, :kept].T * axes.std + axes.mean
-
-    return learn
-
-
+BEFORE = replace(PRIOR, name="from random weights", jitter=0.2, ema_half_life=100)
 CONTESTANTS: dict[str, Way] = {
-    "Gaussian in w": gaussian,
+    "source's mind, untrained": lambda source, w, seconds, seed: samples(
+        source.mind, source.mind.sizes[0], SAMPLES, seed
+    ),
+    "Gaussian": gaussian,
+    "smoothed bootstrap": bootstrap,
+    "RS-IMLE": rs_imle,
     "paper": by_recipe(PAPER),
-    "PCA codes, default": on_pca_codes(DEFAULT),
+    "critic alone, random weights": by_recipe(BEFORE),
     "default": by_recipe(DEFAULT),
 }
 
 
-def judge(samples: Tensor, training: Tensor, test: Tensor) -> dict[str, float]:
-    """Distances of samples (M, d) to test codes (N, d); `copies` near 0 would mean copies of training codes."""
-    axes = PrincipalAxes.of(test, QUALITY_AXES)
-    fake, real = axes.project(samples), axes.project(test)
-    shares = coverage(real, fake[: len(real)])
-    mean, std = standardisation(test)
-    new, _ = nearest((test - mean) / std, (training - mean) / std)
-    made, _ = nearest((samples - mean) / std, (training - mean) / std)
-    return {
-        "kernel": kernel_distance(fake, real),
-        "energy x1000": 1000 * energy_distance(fake, real),
-        "Fréchet": frechet_distance(fake, real),
-        "sliced": sliced_wasserstein(fake, real),
-        "precision": shares.precision,
-        "recall": shares.recall,
-        "coverage": shares.coverage,
-        "copies": (made.median() / new.median()).item(),
+class Judge:
+    """Judges codes of one source by others that nobody trained on (N, d)."""
+
+    def __init__(self, source: Model, training: Tensor, test: Tensor) -> None:
+        self.source, self.training, self.test = source, training, test
+        self.axes = PrincipalAxes.of(test, DISTANCE_AXES)
+        self.pictures = self._decoded(test)
+        self.mean = self.pictures.mean(dim=0)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            _, _, self.picture_axes = torch.pca_lowrank(self.pictures - self.mean, q=PICTURE_AXES, niter=4)
+
+    @torch.no_grad()
+    def _decoded(self, w: Tensor) -> Tensor:
+        alae = self.source.alae
+        parts = (alae.decode(alae.styles(some)) for some in w.split(batch_of(alae.architecture.resolution)))
+        return torch.cat([F.adaptive_avg_pool2d(x.clamp(-1, 1), SIDE).flatten(1) for x in parts])
+
+    def __call__(self, w: Tensor, refine: bool = True) -> dict[str, float]:
+        """The numbers of codes (M, d), M >= N."""
+        w = w[: len(self.test)]
+        if refine:
+            w = self.source.within_span(w).refined(w)
+        spaces = {
+            "codes": (self.axes.project(self.test), self.axes.project(w)),
+            "pictures": tuple((x - self.mean) @ self.picture_axes for x in (self.pictures, self._decoded(w))),
+        }
+        told: dict[str, float] = {}
+        for name, (real, fake) in spaces.items():
+            found = coverage(real, fake) | {
+                "1-NN": one_nearest(real, fake),
+                "energy x1000": 1000 * energy_distance(fake, real),
+                "local kernel": local_kernel(real, fake),
+            }
+            told |= {f"{name}: {key}": value for key, value in found.items()}
+        mean, std = standardisation(self.test)
+        new, made = (nearest((x - mean) / std, (self.training - mean) / std)[0] for x in (self.test, w))
+        told["distance to the training codes (1: as new ones)"] = (made.median() / new.median()).item()
+        seen = likeness(w, self.training).near
+        return told | {"near copies": seen.float().mean().item()}
+
+
+def compare(
+    source: Model, training: Tensor, others: Tensor, seconds: float, seeds: int, ways: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Each contestant's numbers, means over the seeds with their deviations; those of no training come once, too."""
+    half = len(others) // 2
+    judge = Judge(source, training, others[:half])
+    times = -(-half // len(training))
+    table: dict[str, dict[str, Any]] = {
+        "other real pictures": judge(others[half:], refine=False),
+        "training codes": judge(training.repeat(times, 1), refine=False),
+        "floors": {"a bootstrap": 1000 / (2 * len(training)), "the mean's error": 1000 / (4 * len(training))},
     }
-
-
-def compare(training: Tensor, test: Tensor, seconds: float, seeds: int) -> dict[str, dict[str, float]]:
-    """Each contestant's numbers, means over the seeds, and their deviation for the kernel distance."""
-    table = {"training codes themselves": judge(training, training, test)}
-    for name, learn in CONTESTANTS.items():
+    for name in ways:
         begun = time.monotonic()
-        rows = [judge(learn(training, seconds, seed), training, test) for seed in range(seeds)]
-        table[name] = {key: statistics.fmean(row[key] for row in rows) for key in rows[0]}
-        table[name]["kernel sd"] = statistics.pstdev(row["kernel"] for row in rows)
-        table[name]["seconds"] = (time.monotonic() - begun) / seeds
+        made = [CONTESTANTS[name](source, training, seconds, seed) for seed in range(seeds)]
+        took = (time.monotonic() - begun) / seeds
+        for refine in (False, True) if name == "Gaussian" else (True,):
+            rows = [judge(w, refine) for w in made]
+            row = {
+                key: (statistics.fmean(r[key] for r in rows), statistics.pstdev(r[key] for r in rows))
+                for key in rows[0]
+            }
+            table[name + " as it is" * (not refine)] = row | {"seconds": took}
+        log.warning("%s: %s", name, json.dumps(table[name]))
     return table
 
 
-MEASURED = ("energy x1000", "precision", "coverage", "copies")
+MEASURED = (
+    "pictures: precision",
+    "pictures: recall",
+    "pictures: coverage",
+    "pictures: energy x1000",
+    "near copies",
+)
 
 
 def budgets(studio: Studio, model: str, sets: Sequence[Path], seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -204,10 +251,11 @@ def budgets(studio: Studio, model: str, sets: Sequence[Path], seconds: Mapping[s
     """
     table: dict[str, Any] = {name: {} for name in seconds}
     for folder in sets:
-        training, test = _codes(studio, folder, model), _others(studio, folder.name, model)
+        source, training = studio.models.source(model), _codes(studio, folder, model)
+        judge = Judge(source, training, _others(studio, folder.name, model)[: TEST_PICTURES // 2])
         for name, budget in seconds.items():
             begun = time.monotonic()
-            row = judge(by_recipe(DEFAULT)(training, budget, 0), training, test)
+            row = judge(by_recipe(DEFAULT)(source, training, budget, 0))
             table[name][folder.name] = {key: row[key] for key in MEASURED} | {
                 "seconds": time.monotonic() - begun
             }
@@ -215,8 +263,8 @@ def budgets(studio: Studio, model: str, sets: Sequence[Path], seconds: Mapping[s
     for rows in table.values():
         mean = {key: statistics.fmean(row[key] for row in rows.values()) for key in MEASURED}
         rows["measured"] = (
-            f"on the example sets {mean['precision']:.0%} of the new pictures were like real ones, and "
-            f"{mean['coverage']:.0%} of the real ones had a new one like them."
+            f"on the example sets {mean['pictures: precision']:.0%} of the new pictures were like real ones, and "
+            f"{mean['pictures: coverage']:.0%} of the real ones had a new one like them."
         )
     return table
 
@@ -235,7 +283,11 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, dest="command")
     ways = commands.add_parser("ways", help="compare ways of learning codes")
     ways.add_argument("training", type=Path, help="folder of pictures to learn")
-    ways.add_argument("test", type=Path, help="folder of other pictures of the same kind")
+    ways.add_argument("others", type=Path, help="folder of other pictures of the same kind, about 2,000")
+    ways.add_argument(
+        "--only", choices=[*CONTESTANTS], action="append", help="a contestant; all if none is given"
+    )
+    ways.add_argument("--count", type=int, help="of pictures to learn; all if it is not given")
     ways.add_argument("--seconds", type=float, default=60, help="of training, for each contestant")
     ways.add_argument("--seeds", type=int, default=3)
     bought = commands.add_parser("budgets", help="measure what each budget comes to")
@@ -248,8 +300,12 @@ def main() -> None:
         seconds = {name: BUDGETS[name].seconds for name in options.only or BUDGETS}
         print(json.dumps(budgets(studio, options.model, options.sets, seconds), indent=1))
         return
-    training, test = (_codes(studio, folder, options.model) for folder in (options.training, options.test))
-    print(json.dumps(compare(training, test, options.seconds, options.seeds), indent=1))
+    training, others = (
+        _codes(studio, folder, options.model) for folder in (options.training, options.others)
+    )
+    source, only = studio.models.source(options.model), options.only or [*CONTESTANTS]
+    table = compare(source, training[: options.count], others, options.seconds, options.seeds, only)
+    print(json.dumps(table, indent=1))
 
 
 def _codes(studio: Studio, folder: Path, model: str) -> Tensor:

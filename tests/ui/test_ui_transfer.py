@@ -397,7 +397,7 @@ def test_a_result_that_comes_late_is_not_shown_beside_another_run(page, run):
 
 def test_any_seed_can_be_tried_while_it_trains(page, run, monkeypatch):
     training = page.transfer.training
-    monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
+    monkeypatch.setattr(learner, "DISTANCE_SAMPLES", 64)
     page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     with pytest.raises(Mind2MindError, match="not begun"):
         training.try_now(Visit.of(run), 5)
@@ -409,7 +409,7 @@ def test_any_seed_can_be_tried_while_it_trains(page, run, monkeypatch):
 
 
 def test_more_steps_after_the_end(page, run, monkeypatch):
-    monkeypatch.setattr(learner, "QUALITY_SAMPLES", 64)
+    monkeypatch.setattr(learner, "DISTANCE_SAMPLES", 64)
     page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     carry_out(page.studio, run["token"])
     assert (
@@ -446,7 +446,7 @@ def test_the_chart_leaves_out_what_is_no_number():
     assert (count["critic"], count["generator"]) == (299, 300) and "critic's gap" not in count
     assert shown["step"].max() == 299 and len(training.curves([], training.LOSSES)) == 0
     assert len(training.curves([], training.LOSSES, smooth=True)) == 0
-    assert len(training.curves(metrics, training.QUALITY)) == 0
+    assert len(training.curves(metrics, training.DISTANCE)) == 0
 
 
 def test_the_smoothed_curve_goes_through_the_middle_and_does_not_lag():
@@ -456,10 +456,10 @@ def test_the_smoothed_curve_goes_through_the_middle_and_does_not_lag():
     assert (smooth[20:180] - smooth.index[20:180]).abs().max() < 10
 
 
-def test_the_quality_is_shown_with_what_is_possible():
-    metrics = [{"step": i, "quality": 1 / (i + 1), "floor": 0.01} for i in range(10)] + [{"step": 10}]
-    shown = training.curves(metrics, training.QUALITY)
-    assert set(shown["curve"]) == set(training.QUALITY.values())
+def test_the_distance_is_shown_with_what_is_possible():
+    metrics = [{"step": i, "distance": 1 / (i + 1), "floor": 0.01} for i in range(10)] + [{"step": 10}]
+    shown = training.curves(metrics, training.DISTANCE)
+    assert set(shown["curve"]) == set(training.DISTANCE.values())
     floor = shown[shown["curve"] == "best possible"]
     assert floor["value"].tolist() == [0.01] * 10 and floor["step"].tolist() == [*range(10)]
 
@@ -469,9 +469,9 @@ def test_a_page_without_a_run_is_told_of_no_deletion(page):
     assert training.show_run(Visit.of(None)) == training.steps.unchanged
 
 
-def test_the_floor_is_not_drawn_before_the_first_quality(page):
+def test_the_floor_is_not_drawn_before_the_first_distance(page):
     panel, known = page.transfer.training, {"step": 0, "floor": 0.01}
-    early = panel._shown(replace(STATUS, metrics=[known]))[panel.qualities]
-    both = [known, {"step": 9, "quality": 0.2, "floor": 0.01}]
-    later = panel._shown(replace(STATUS, metrics=both))[panel.qualities]
+    early = panel._shown(replace(STATUS, metrics=[known]))[panel.distances]
+    both = [known, {"step": 9, "distance": 0.2, "floor": 0.01}]
+    later = panel._shown(replace(STATUS, metrics=both))[panel.distances]
     assert not early.visible and later.visible and len(later.value["data"]) == 2
