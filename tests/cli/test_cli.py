@@ -809,7 +809,7 @@ def fake_source(monkeypatch):
         )
         if should_stop():
             return
-        yield Progress(3, 4, 0.1, 0.2, 0.3, 0.4, None, None, 1.0)
+        yield Progress(3, 4, 0.1, 0.2, 0.3, 0.4, None, None, 0, 1.0)
         yield make_source.Made(out, CARD)
 
     monkeypatch.setattr(make_source, "make_source", fake)

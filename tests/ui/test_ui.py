@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STATUS = RunStatus(
     token="t" * 22, title="Aliens", state=State.RUNNING, step=50, total_steps=100, seconds=9.0, seconds_left=9.0,
     metrics=[], preview_steps=[], error=None, place_in_queue=None, reason=None,
-    quality=None, floor=None, usable=False,
+    distance=None, floor=None, worth=None, usable=False,
 )  # fmt: skip
 
 

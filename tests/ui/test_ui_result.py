@@ -68,7 +68,10 @@ def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
     shown = step.finish(visit)
     assert shown[step.made].visible and len(shown[step.samples]) == len(shown[step.nearest]) == 64
     assert len(shown[step.of_source]) == 16
-    assert "64 new pictures by your model" in shown[step.verdict] and "kept aside" in shown[step.verdict]
+    assert (
+        "64 new pictures by your model" in shown[step.verdict]
+        and "by your own pictures" in shown[step.verdict]
+    )
     assert "near cop" in shown[step.verdict] and "99 %" in shown[step.copies]
     assert "do not pair" in shown[step.source_note]
     assert shown[step.command].startswith(f"{COMMAND} transfer PICTURES --model tiny")
@@ -89,8 +92,9 @@ def test_the_most_alike_come_first(page, visit):
 def test_a_model_that_repeats_is_warned_of(page, visit, monkeypatch):
     w = codes.load(page.studio.home / "runs" / visit.token / "codes.safetensors").w
     by_heart = w.repeat(9, 1)
-    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds: by_heart[: len(seeds)])
-    monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count: by_heart[:count])
+    page.studio.runs.find(visit.token).update(worth=None)  # as a run of before
+    monkeypatch.setattr(gallery, "codes_of", lambda model, seeds, psi=1.0: by_heart[: len(seeds)])
+    monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count, seed: by_heart[:count])
     step = page.transfer.result
     shown = step.finish(visit)
     assert "m2m-poor" in shown[step.verdict] and "repeats" in shown[step.verdict]
