@@ -78,7 +78,7 @@ def test_a_setting_of_another_version_is_an_error():
 
 
 def test_limits_and_budgets_are_the_designs():
-    assert [budget.seconds for budget in BUDGETS.values()] == [30, 120, 600]
+    assert [budget.seconds for budget in BUDGETS.values()] == [15, 60, 300]
     assert (LOCAL.files, LOCAL.pixels, LOCAL.keep_hours) == (100_000, 100_000_000, None)
     assert (PUBLIC.files, PUBLIC.file_bytes, PUBLIC.pixels, PUBLIC.total_bytes) == (
         500,

@@ -71,16 +71,23 @@ def interpolate(
     frames: Annotated[int, Option(min=2, max=10_000, help="How many frames in all.")] = 60,
     psi: terminal.Psi = 1.0,
     noise: terminal.Noise = "none",
+    path: Annotated[
+        str | None,
+        Option(
+            help="mind: through codes that the model draws by itself; straight: in a straight line.",
+            show_default="mind between seeds, else straight",
+        ),
+    ] = None,
     loop: Annotated[bool, Option("--loop", help="Back to the first at the end.")] = False,
     out: Annotated[
         Path, Option(help="A clip (.mp4, .webp, .gif); without an ending, a folder of PNGs.")
     ] = Path("interpolation.mp4"),
 ) -> Result:
-    """Walk in a straight line from code to code, as a clip or as single frames.
+    """Walk from seed to seed or picture to picture, as a clip or as single frames.
 
     Examples:
         interpolate 3 8 21 --model toon64 --out walk.mp4
-        interpolate me.png 7 --model toon64 --frames 30 --loop --out walk.webp
+        interpolate me.png 7 --model toon64 --path mind --frames 30 --loop --out walk.webp
     """
     if out.suffix and out.is_dir():
         raise DataError(f"{out} is a folder.", "Choose another --out, or one without an ending for PNGs.")
@@ -88,7 +95,7 @@ def interpolate(
         raise ConfigError(f"{frames} frames cannot show {len(endpoints)} ends.", "Ask for more frames.")
     ends = [_endpoint(text) for text in endpoints]
     studio = terminal.studio()
-    walk = studio.draw.interpolate(model, ends, frames=frames, psi=psi, noise=noise, loop=loop)
+    walk = studio.draw.interpolate(model, ends, frames=frames, psi=psi, noise=noise, path=path, loop=loop)
     out.parent.mkdir(parents=True, exist_ok=True)
     studio.draw.save_clip(terminal.tracked(walk, "Drawing", frames), out)
     document = {"model": model, "ends": endpoints, "frames": frames, "psi": psi, "noise": noise, "path": out}

@@ -14,7 +14,18 @@ from typer import Argument, Option
 from mind2mind.cli import terminal
 from mind2mind.cli.pictures import last_of, told
 from mind2mind.cli.terminal import STOPPED, Result, command, facts
-from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Setting, as_text, changed, size_text
+from mind2mind.config import (
+    BUDGETS,
+    DEFAULT,
+    PAPER,
+    RECIPES,
+    SETTINGS,
+    Setting,
+    as_text,
+    changed,
+    shortfall,
+    size_text,
+)
 from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError, one_of
 
 if TYPE_CHECKING:
@@ -110,6 +121,9 @@ def transfer(
             if names:
                 prepared = studio.runs.exclude(prepared.token, names)
             told_of = told(prepared.report, prepared) | _told_before(prepared)
+            if steps is None and chosen.name.startswith(PAPER.name):
+                made = (seconds or BUDGETS["Standard"].seconds) * studio.runs.pace(prepared.token, chosen)
+                terminal.note(shortfall(chosen.name, made) or "The time is enough for the recipe.")
             start(prepared.token)
         except Mind2MindError:  # a run that cannot begin must not block the next try in the same folder
             studio.runs.delete(prepared.token)

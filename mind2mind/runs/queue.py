@@ -322,7 +322,7 @@ class Runs:
         steps: int | None = None,
         seed: int = 0,
     ) -> RunStatus:
-        """Queues a prepared run with a budget of training time, or of steps; two minutes if neither is given.
+        """Queues a prepared run with a budget of training time, or of steps; a minute if neither is given.
 
         Raises:
             ConfigError: the recipe, the budget or the seed makes no sense.
@@ -462,7 +462,7 @@ class Runs:
         """
         run = self.find(token)
         g, sizes, meta = transfer.current(run.folder)
-        source = self.models.load(run.info.model)
+        source = results.drawing(self.models, run)
         return draw.sample(source.drawing(g, sizes.z_dim), seeds), meta["step"]
 
     def result(self, token: str, seeds: Sequence[int] | None = None) -> Outcome:

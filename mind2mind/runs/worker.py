@@ -126,6 +126,7 @@ def _bundle(run: Run, source: Model) -> bool:
     if not (run.folder / transfer.BEST).exists():
         return False
     g, sizes, meta = transfer.exported(run.folder)
+    source = source.within_span(codes_of(run)[0].w)
     info, fresh = run.info, run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)
     worth = results.worth_of(source.drawing(g, sizes.z_dim), codes_of(run)[0].w)

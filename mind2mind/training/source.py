@@ -51,8 +51,8 @@ PRIOR_CODES = 30_000
 KNOWN_NUMBERS = 10**8  # of the training pictures that retrieval and PCA know: 8,000 of 64 px
 TRIED_SECONDS, TRIED_STEPS = 20.0, 30  # of every stage, to see how fast the training is
 STAND_IN = (
-    "The encoder and the decoder were trained by the pixel term. F and D were not trained and are left out: a MindGAN "
-    "trained on the codes of the training pictures draws the samples in F's place."
+    "The encoder and the decoder were trained by the pixel term. F and D were not trained and are left out: a "
+    "MindGAN trained on the codes of the training pictures draws the samples in F's place."
 )
 
 

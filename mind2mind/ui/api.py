@@ -117,6 +117,7 @@ class Api:
         picture_a: str | None = None,
         picture_b: str | None = None,
         agreed: bool = False,
+        path: str = "",
     ) -> str:
         """Makes a clip of the way from A to B.
 
@@ -130,6 +131,8 @@ class Api:
             picture_b: a picture to use for B instead of the seed.
             agreed: true says that you may use the pictures, and that everybody who can be recognised in them
                 agrees. A public server takes no picture without it.
+            path: mind, through codes that the model draws by itself, or straight; left empty it is mind between
+                seeds and straight where there is a picture.
 
         Returns:
             The clip.
@@ -138,7 +141,7 @@ class Api:
         if picture_a or picture_b:
             check_consent(self.studio, agreed, AGREE)
         ends = endpoints(seed_a, picture_a, seed_b, picture_b)
-        return self.save_clip(model, ends, whole("frames", frames, 2, MOST_FRAMES), kind, False)
+        return self.save_clip(model, ends, whole("frames", frames, 2, MOST_FRAMES), kind, False, path or None)
 
     def encode(
         self, pictures: list[str], model: str, crop: str = "", agreed: bool = False

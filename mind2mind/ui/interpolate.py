@@ -161,12 +161,20 @@ class InterpolateTab:
             gr.DownloadButton(value=path, visible=True),
         )
 
-    def save(self, model: str, ends: Sequence[int | Path], frames: int, kind: str, loop: bool) -> str:
-        """The path of a new clip."""
+    def save(
+        self,
+        model: str,
+        ends: Sequence[int | Path],
+        frames: int,
+        kind: str,
+        loop: bool,
+        path: str | None = None,
+    ) -> str:
+        """The file of a new clip; `path` as in Draw.interpolate."""
         ref = known_ref(self.studio, model)
-        path = fresh(f"interpolation.{kind.lower()}", ref)
-        Draw.save_clip(self.studio.draw.interpolate(ref, ends, frames=frames, loop=loop), path)
-        return str(path)
+        file = fresh(f"interpolation.{kind.lower()}", ref)
+        Draw.save_clip(self.studio.draw.interpolate(ref, ends, frames=frames, path=path, loop=loop), file)
+        return str(file)
 
 
 class _End:

@@ -14,7 +14,7 @@ import gradio as gr
 import pandas as pd
 from gradio.blocks import BlockContext
 
-from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Setting, as_text, changed
+from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Setting, as_text, changed, shortfall
 from mind2mind.errors import RunError
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.studio import Studio
@@ -211,6 +211,7 @@ class Training:
             )  # fmt: skip
             with gr.Row(elem_classes="m2m-settings"):
                 self.fields = list(map(_field, SETTINGS.values(), self.values(DEFAULT.name)))
+        self.short = gr.HTML(elem_id="transfer-short")
         self.start = gr.Button("Start", variant="primary", elem_id="transfer-start")
 
     def build_live(self) -> None:
@@ -253,6 +254,8 @@ class Training:
         """The events."""
         steps = self.steps
         on(self.recipe.change, self.values, self.recipe, self.fields)
+        chosen: list[Any] = [self.recipe.change, self.seconds.change]
+        steps.on(chosen, self.told_short, self.seconds, self.recipe, outputs=self.short)
         steps.on(self.start.click, self.begin, self.seconds, self.recipe, *self.fields)
         steps.on(self.stop.click, self.halt, outputs=self.stop, queue=False)
         on(self.discard.click, lambda: gr.Row(visible=True), None, self.sure, queue=False)
@@ -275,6 +278,13 @@ class Training:
         """What the fields show for a recipe."""
         values = [getattr(RECIPES[recipe], name) for name in SETTINGS]
         return [as_text(value) if isinstance(value, tuple) else value for value in values]
+
+    def told_short(self, visit: Visit, seconds: int, recipe: str) -> str:
+        """Says so where a recipe cannot finish in the time."""
+        if recipe == DEFAULT.name or visit.token is None:
+            return ""
+        short = shortfall(recipe, seconds * self.studio.runs.pace(visit.token, recipe))
+        return boxed("fair", "Too little time for this recipe", short) if short else ""
 
     def begin(self, visit: Visit, seconds: int, recipe: str, *values: Any) -> Updates:
         """Queues the run, by the recipe with what was changed in it."""

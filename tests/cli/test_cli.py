@@ -481,6 +481,7 @@ def test_interpolate(cli, place, out):
         ("1", "99999999999"),
         ("1", "2", "3", "--frames", "2"),
         ("1", "2", "--out", "folder.mp4"),
+        ("1", "2", "--path", "round"),
     ],
 )
 def test_interpolate_of_nonsense(cli, arguments):
@@ -628,6 +629,15 @@ def test_transfer_then_sample_then_go_on(cli, place):
     assert changed.exit_code == 2 and "PICTURES" in changed.stderr
     same = ("-m", "tiny", "--seed", "1", "--crop", "centre", "--recipe", "default", "--steps", "5", "--json")
     assert document(cli("transfer", "--resume", "--out", "run", *same))["step"] == STEPS + 5
+
+
+def test_a_recipe_that_cannot_finish_says_so_before(cli, place):
+    result = cli(
+        "transfer", place / "pictures", "-m", "tiny", "--out", "run", "--recipe", "paper", "--seconds", "1"
+    )
+    assert result.exit_code == 0 and "is made for 68,000 steps" in result.stderr
+    result = cli("transfer", place / "pictures", "-m", "tiny", "--out", "other", "--steps", "3")
+    assert "68,000" not in result.stderr
 
 
 def to_stop(place):

@@ -106,7 +106,7 @@ class Bench:
         page, _ = self.page()
         take_example(page)
         page.wait_for_timeout(2000)  # a visitor reads; the worker loads the model meanwhile
-        page.get_by_label("10 minutes").check()
+        page.get_by_label("5 minutes").check()
         begun = time.monotonic()
         page.locator("#transfer-start").click()
         run = Run(max((self.app.home / "runs").iterdir(), key=lambda folder: folder.stat().st_mtime))

@@ -188,7 +188,7 @@ class Judge:
         """The numbers of codes (M, d), M >= N."""
         w = w[: len(self.test)]
         if refine:
-            w = self.source.within_span(w).refined(w)
+            w = self.source.within_span(self.training).refined(w)
         spaces = {
             "codes": (self.axes.project(self.test), self.axes.project(w)),
             "pictures": tuple((x - self.mean) @ self.picture_axes for x in (self.pictures, self._decoded(w))),

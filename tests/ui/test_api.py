@@ -62,7 +62,17 @@ def polled(client, token):
 
 ENDPOINTS = {
     "/sample": ["model", "seed", "count", "psi", "noise"],
-    "/interpolate": ["model", "seed_a", "seed_b", "frames", "kind", "picture_a", "picture_b", "agreed"],
+    "/interpolate": [
+        "model",
+        "seed_a",
+        "seed_b",
+        "frames",
+        "kind",
+        "picture_a",
+        "picture_b",
+        "agreed",
+        "path",
+    ],
     "/encode": ["pictures", "model", "crop", "agreed"],
     "/submit": ["pictures", "model", "seconds", "steps", "recipe", "crop", "seed", "visitor", "agreed"],
     "/status": ["token"],

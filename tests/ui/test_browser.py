@@ -145,7 +145,7 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     expect(page.locator("#transfer-summary")).to_contain_text("30 pictures can be used, 1 cannot")
     expect(page.locator("#transfer-compared img")).to_have_count(8)
     page.screenshot(path=shots / "transfer-check.png", full_page=True)
-    page.get_by_label("10 minutes").check()
+    page.get_by_label("5 minutes").check()
     page.locator("#transfer-start").click()
     expect(page.locator("#transfer-status")).to_contain_text("Training")
     expect(page.locator("#transfer-previews img")).to_have_count(16)
@@ -197,7 +197,7 @@ def test_two_visitors_train_at_once_and_each_sees_its_own(visitor, tmp_path):
         files = sorted(make_pictures(tmp_path / str(i), 12 + i).iterdir())
         page.locator("#transfer-files input[type=file]").set_input_files(files)
         expect(page.locator("#transfer-summary")).to_contain_text(f"{12 + i} pictures can be used")
-        page.get_by_label("10 minutes").check()  # so that none is done before it is stopped
+        page.get_by_label("5 minutes").check()  # so that none is done before it is stopped
     for page in pages:
         page.locator("#transfer-start").click()
     for page in pages:

@@ -475,3 +475,9 @@ def test_the_floor_is_not_drawn_before_the_first_distance(page):
     both = [known, {"step": 9, "distance": 0.2, "floor": 0.01}]
     later = panel._shown(replace(STATUS, metrics=both))[panel.distances]
     assert not early.visible and later.visible and len(later.value["data"]) == 2
+
+
+def test_a_recipe_that_cannot_finish_says_so_before_the_start(page, run):
+    panel, visit = page.transfer.training, Visit.of(run)
+    assert "is made for 68,000 steps" in panel.told_short(visit, 30, "paper")
+    assert panel.told_short(visit, 30, "default") == panel.told_short(Visit.of(None), 30, "paper") == ""
