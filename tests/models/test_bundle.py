@@ -150,6 +150,24 @@ def test_a_transfer_is_refined_within_what_it_varies_in(tmp_path, alae):
     assert torch.equal(tried.refined(w), model.refined(w))
 
 
+def test_a_transfer_keeps_the_span_of_what_it_learnt_from(tmp_path, alae):
+    save_source(tmp_path / "s", alae, CARD, refinements=2)
+    source, g = load_source(tmp_path / "s"), Perceptron([5, 8, 16])
+    w = torch.randn(40, 16, generator=torch.Generator().manual_seed(0))
+    w[:, 8:] = 1  # its samples vary in these, what it learnt from did not
+    learnt = source.within_span(w)
+    save_transfer(tmp_path / "t", g, torch.zeros(16), CARD, source=learnt, sizes=SIZES, extra={})
+    model = load_transfer(tmp_path / "t", source)
+    made = model.map(model.draw_z([torch.Generator().manual_seed(s) for s in range(8)]))
+    change = model.refined(made) - made
+    assert change[:, :8].abs().max() > 1e-3 and change[:, 8:].abs().max() < 1e-5
+    assert torch.equal(learnt.drawing(g, 5).refined(made), model.refined(made))  # before it is a bundle
+    tensors = load_file(tmp_path / "t" / "model.safetensors")
+    for nonsense in (torch.zeros(3, 3), torch.full((16, 16), torch.nan)):
+        save_file(tensors | {"within": nonsense}, tmp_path / "t" / "model.safetensors")
+        fails(lambda: load_transfer(tmp_path / "t", source), "span")
+
+
 @pytest.mark.parametrize("with_prior", [True, False])
 def test_a_code_depends_on_its_own_generator_alone(tmp_path, alae, with_prior):
     save_source(tmp_path, alae, CARD, prior=Perceptron([5, 8, 16]) if with_prior else None)
