@@ -45,8 +45,8 @@ AGAIN = "Download or make the model again."
 UNTRAINED = ("mapping_f.", "mapping_d.")  # where a perceptron draws the codes; earlier bundles hold them
 MOST_REFINEMENTS = 8  # a bundle asks for no more
 # Refining draws to what is frequent in the source. So a transfer's codes move only along axes that hold this share of
-# the variance of the codes it learnt from: 99.8 % of aliens on toon64 keep alien skin. Where those are not known, it is
-# that of its samples: 96.8 %
+# the variance of the codes it learnt from: 99.8 % of aliens on toon64 keep alien skin. Where those are not known, it
+# is that of its samples: 96.8 %
 SPAN_SHARE, SPAN_SAMPLES = 0.99, 4096
 ALMOST_ONE = 1 - 1e-6  # the prior's end has no finite normal score
 

@@ -23,7 +23,7 @@ from reference import (
     same_picture,
     truncated,
 )
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from mind2mind import draw as gallery
 from mind2mind.config import FFHQ, TOON64, Architecture, MindGANSizes
