@@ -69,9 +69,7 @@ class Progress:
     gap: float  # mean c(real) - mean c(fake)
     gradient_penalty: float
     distance: float | None  # energy distance of samples to the held-out codes, if any, else to all
-    floor: (
-        float | None
-    )  # the same of the training codes: what a perfect generator would reach; 0 to themselves
+    floor: float | None  # the same of other real pictures: what a perfect generator would reach
     held_out: int  # codes
     seconds: float  # of training, interruptions left out
 
@@ -260,10 +258,12 @@ class Learner:
         self._learn(gan)
         self.axes = PrincipalAxes.of(train_codes, DISTANCE_AXES)
         self.held_out = len(held_out)
-        self.reference = held_out if len(held_out) else train_codes
+        self.reference = (held_out if len(held_out) else train_codes)[:DISTANCE_SAMPLES]
+        # Samples that repeat the codes they are measured by are at 0 from them, new ones of the same law at this
+        self.own_share = 0.0 if len(held_out) else 1 / (2 * len(self.reference))
         self.floor: float | None = None
         if len(codes) >= FEWEST_MEASURED:
-            self.floor = self._distance(train_codes) if len(held_out) else 0.0
+            self.floor = self._distance(train_codes) if len(held_out) else self.own_share
         self.distance: float | None = None
         self.nearest = NOT_SEEN  # the smallest distance seen
         self.far_looks = 0  # in a row, at which the samples were far from what they had been
@@ -384,8 +384,8 @@ class Learner:
         return not far
 
     def _distance(self, w: Tensor) -> float:
-        x, y = (self.axes.project(a[:DISTANCE_SAMPLES]) for a in (w, self.reference))
-        return energy_distance(x, y)
+        x, y = (self.axes.project(a) for a in (w[:DISTANCE_SAMPLES], self.reference))
+        return energy_distance(x, y) + self.own_share
 
     def keep(self, folder: Path) -> None:
         """Exports g into `folder`."""

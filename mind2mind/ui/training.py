@@ -141,8 +141,8 @@ def explained(status: RunStatus) -> str:
     yours = "those of your pictures that were kept aside" if kept else "your pictures"
     return (
         f"New pictures are at a distance of {max(0.0, status.distance):.3f} from {yours}, as the model reads them; "
-        f"at the first look it was {max(0.0, first):.3f}. At {max(0.0, status.floor or 0.0):.3f} nothing tells them "
-        "apart."
+        f"at the first look it was {max(0.0, first):.3f}. New real pictures would be at "
+        f"{max(0.0, status.floor or 0.0):.3f}; much nearer ones repeat yours."
     )
 
 
@@ -159,9 +159,9 @@ def deleted(public: bool, what: str = "The run is deleted, and its copies of you
 WINDOW = 0.05  # share of a curve that a point of the smoothed one is the mean of, half of it on each side
 EDGE = 0.02  # share of the values at each end that is cut off: a wild start would flatten the rest
 LOSSES = {"critic_loss": "critic", "generator_loss": "generator", "gap": "critic's gap"}
-DISTANCE = {"distance": "new pictures", "floor": "best possible"}
+DISTANCE = {"distance": "new pictures", "floor": "new real pictures"}
 COLOURS = {"critic": "#6366f1", "generator": "#d97706", "critic's gap": "#16a34a"}
-COLOURS |= {"new pictures": "#6366f1", "best possible": "#16a34a"}
+COLOURS |= {"new pictures": "#6366f1", "new real pictures": "#16a34a"}
 
 
 def _plot(elem_id: str, names: dict[str, str]) -> gr.LinePlot:

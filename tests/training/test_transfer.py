@@ -224,6 +224,16 @@ def test_the_energy_term_brings_the_spread_back(tmp_path):
     assert apart[1] < 0.5 * apart[0]
 
 
+def test_the_floor_of_few_codes_is_what_new_ones_of_their_law_have():
+    law, apart = two_moons(20_000), []
+    for i in range(40):
+        learner = transfer.Learner(law[100 * i :][:100], SMALL, 10)
+        apart.append(learner._distance(law[10_000:][100 * i :][:100]))
+    assert sum(apart) / 40 == pytest.approx(learner.floor, rel=0.4) and learner.floor == 0.005
+    repeated = learner.codes[torch.randint(100, (1024,), generator=torch.Generator().manual_seed(0))]
+    assert learner._distance(repeated) == pytest.approx(0, abs=2e-3)
+
+
 def test_stop_keeps_the_work(tmp_path):
     last = finished(train(two_moons(), SMALL, 1000, tmp_path, should_stop=polled(5)))
     assert (last.step, last.reason) == (5, Ending.STOPPED)
@@ -295,7 +305,7 @@ def test_few_codes_are_judged_by_themselves_and_very_few_not_at_all(tmp_path, co
     assert told.held_out == meta["held_out"] == (100 if count >= HELD_OUT_FROM else 0)
     assert (meta["distance"] is None) == (meta["floor"] is None) == (count < FEWEST_MEASURED)
     if count in (20, 999):
-        assert meta["floor"] == 0 and meta["distance"] > 0
+        assert meta["floor"] == 1 / (2 * count) and meta["distance"] > meta["floor"]
 
 
 def test_bad_codes_are_refused_at_the_call(tmp_path):

@@ -460,7 +460,7 @@ def test_the_distance_is_shown_with_what_is_possible():
     metrics = [{"step": i, "distance": 1 / (i + 1), "floor": 0.01} for i in range(10)] + [{"step": 10}]
     shown = training.curves(metrics, training.DISTANCE)
     assert set(shown["curve"]) == set(training.DISTANCE.values())
-    floor = shown[shown["curve"] == "best possible"]
+    floor = shown[shown["curve"] == "new real pictures"]
     assert floor["value"].tolist() == [0.01] * 10 and floor["step"].tolist() == [*range(10)]
 
 
