@@ -65,6 +65,9 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
     expect(page.locator("#transfer-verdict")).to_contain_text("64 new pictures by your model")
     unfold(page, "How it learnt", "What the source model draws", "Use it in Python")
     expect(page.locator("#transfer-of-source img")).to_have_count(16)
+    expect(page.locator("#transfer-at-step")).to_contain_text(
+        "Step 40 of 40"
+    )  # or it comes after what is pressed
     slider = page.locator("#transfer-moment input[type=range]")
     slider.focus()
     page.keyboard.press("Home")
