@@ -140,7 +140,7 @@ def _bundle(run: Run, source: Model) -> bool:
 
 
 def _card(run: Run, source: Model, meta: dict[str, Any], worth: Worth | None) -> Card:
-    """What was made and measured; `meta` is what the best generator's file says of it."""
+    """What was made and measured; `meta` is what the generator's file says of it."""
     info, last = run.info, (run.metrics() or [{}])[-1]
     title = info.title or "A transfer"
     numbers = {

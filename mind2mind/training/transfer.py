@@ -35,7 +35,7 @@ from mind2mind.networks.mindgan import (
     samples,
 )
 
-LAST, BEST = "last.safetensors", "best.safetensors"  # the complete state; the best generator
+LAST, BEST = "last.safetensors", "best.safetensors"  # the complete state; the generator
 LOOKS, LOGS, PREVIEWS = 40, 200, 20  # in a run, or in what is added to one
 LOOK_STEPS = 20  # at least between two looks: one costs about as much as a step
 PREVIEWED = 16  # samples in a preview
@@ -471,7 +471,7 @@ def split(codes: Tensor, held_out_share: float) -> tuple[Tensor, Tensor]:
 
 
 def exported(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
-    """The run's best generator (z -> w of the source), its sizes and how good it is.
+    """The run's generator (z -> w of the source) as it was kept last, its sizes, and what was measured of it.
 
     Raises:
         WeightsError: the run has saved none yet.
@@ -488,7 +488,7 @@ def exported(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
 def current(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
     """The averaged generator as the run saved it last, its sizes, and what is known of it, such as its step.
 
-    While it trains that is every SAVE_SECONDS; before the first time it is the best one so far.
+    While it trains that is every SAVE_SECONDS; before the first time it is the one kept last.
 
     Raises:
         WeightsError: the run has saved none yet.
