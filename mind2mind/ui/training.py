@@ -269,7 +269,7 @@ class Training:
             steps.clock, steps.message, steps.jump, *steps.parts.values(), self.status, self.stop, self.discard,
             self.sure, self.losses, self.distances, self.distance, self.previewed, self.ended,
         ]  # fmt: skip
-        steps.on(self.glance.change, self.show_run, outputs=shown, concurrency_limit=None)
+        steps.on(self.glance.change, self.show_run, self.ended, outputs=shown, concurrency_limit=None)
         on(self.previewed.change, self.show_preview, self.previewed, self.previews, **MODEL_WORK)
 
     # Handlers
@@ -310,15 +310,20 @@ class Training:
             return (time.time(),)
         return now.token, now.state, now.step, now.total_steps, now.place_in_queue, now.preview_step
 
-    def show_run(self, visit: Visit) -> Updates:
-        """What a look has found to be new."""
+    def show_run(self, visit: Visit, ended: tuple[Any, ...] | None = None) -> Updates:
+        """What a look has found to be new; the end that was seen last is no news."""
         if visit.token is None:  # the first look of a page that has no run
             return self.steps.unchanged
         status = self.steps.status(visit.token)
         if status is None:  # deleted, here or on another page
             return self.steps.only() | {self.steps.message: deleted(self.studio.public)}
         # one that was taken out of the queue can be started again
-        return self.steps.ready(status.owned) if status.state == State.PREPARED else self._shown(status)
+        if status.state == State.PREPARED:
+            return self.steps.ready(status.owned)
+        shown = self._shown(status)
+        if ended and self.ended in shown and shown[self.ended][:-1] == tuple(ended)[:-1]:
+            del shown[self.ended]
+        return shown
 
     def _shown(self, status: RunStatus) -> Updates:
         stoppable, asked = status.state.alive and status.owned, status.state == State.STOPPING
@@ -329,7 +334,8 @@ class Training:
         def plot(table: pd.DataFrame) -> gr.LinePlot:
             return gr.LinePlot(table, x_lim=[0, max(1, status.total_steps)], visible=len(table) > 0)
 
-        ended = {self.steps.clock: gr.Timer(active=False), self.ended: time.time()}
+        end = (status.token, status.state, status.step, time.time())  # shown again when it is opened again
+        ended = {self.steps.clock: gr.Timer(active=False), self.ended: end}
         ended[self.sure] = gr.Row(visible=False)
         return {
             self.status: standing(status),

@@ -234,8 +234,10 @@ def test_whatever_goes_wrong_is_told(page, monkeypatch, caplog, error, words):
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, fails)
-            with pytest.raises(gr.Error, match=re.escape(words)) as caught:
-                asyncio.run(page.demo.process_api(drawing, ["tiny", 0, 1, 1.0, "none"]))
+            call = page.demo.process_api(drawing, ["tiny", 0, 1, 1.0, "none"])
+            # this thread may have a loop already
+            with pytest.raises(gr.Error, match=re.escape(words)) as caught, ThreadPoolExecutor(1) as pool:
+                pool.submit(asyncio.run, call).result()
         assert not caught.value.print_exception
     assert ("Traceback" in caplog.text) == ("fault" in words)  # ours are in the log in full, others are not
 
@@ -530,29 +532,28 @@ def test_a_path_in_front_of_the_app(launched, given, taken):
 @pytest.mark.parametrize(
     ("arguments", "at", "settings", "said"),
     [
-        (["--host", "::1"], "[::1]", {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "example.org"}, ""),
+        (["--host", "::1"], "[::1]", {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "example.org"}, ()),
         (
             [],
             "[::1]",
             {"GRADIO_SERVER_NAME": "::", "GRADIO_NUM_PORTS": "x", "no_proxy": "[fd00::2],a"},
-            "everybody",
+            ("everybody", "cannot download"),
         ),
         (
             [],
             "127.0.0.1",
             {"all_proxy": "gopher://a", "SSL_CERT_FILE": "/nowhere", "GRADIO_DEBUG": "yes"},
-            "download",
+            ("cannot download",),
         ),
     ],
 )
 def test_the_app_reaches_itself_whatever_the_environment_says(tmp_path, arguments, at, settings, said):
     with live_app(tmp_path, make_weights(tmp_path / "weights"), *arguments, at=at, settings=settings) as app:
         app.said(f"Mind2Mind is at {app.url}")
-        told = app.said(said)
-    assert "Traceback" not in told
-    assert ("cannot download" in told) is (said == "download") and ("everybody" in told) is (
-        said == "everybody"
-    )
+        for words in said:
+            app.said(words)
+    told = app.log.read_text()
+    assert "Traceback" not in told and ("everybody" in told) is ("everybody" in said)
 
 
 @pytest.mark.slow
