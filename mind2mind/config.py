@@ -201,6 +201,11 @@ class Recipe(_Checked):
         False, 0, 1, help="Begin with the source model's own generator of codes instead of random weights."
     )
 
+    @property
+    def base(self) -> str:
+        """The name of the published recipe that this one came from."""
+        return self.name.partition(CHANGED)[0]
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
         """See `_Checked.from_dict`; what recipes of earlier versions held besides is passed over."""
@@ -310,9 +315,9 @@ RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
 PAPER_STEPS = 68_000  # 300 epochs of some 29,000 faces in batches of 128
 
 
-def shortfall(recipe: str, steps: float) -> str:
-    """What to say before a training of so few steps; "" where they are enough for the recipe of this name."""
-    if not recipe.startswith(PAPER.name) or steps >= PAPER_STEPS:
+def shortfall(recipe: Recipe, steps: float) -> str:
+    """What to say before a training of so few steps; "" where they are enough for the recipe."""
+    if recipe.base != PAPER.name or steps >= PAPER_STEPS:
         return ""
     return (
         f"The recipe {PAPER.name} is made for {PAPER_STEPS:,} steps; here it makes about {steps:,.0f} in that time, "
@@ -475,15 +480,14 @@ def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     if unknown := [name for name in values if name not in SETTINGS]:
         raise ConfigError(f"There is no setting {unknown[0]!r}.", f"Choose from {', '.join(SETTINGS)}.")
     parsed = {name: SETTINGS[name].parse(value) for name, value in values.items() if value is not None}
-    base = recipe.name.partition(CHANGED)[0]
-    made = replace(recipe, name=base, **parsed)
+    made = replace(recipe, name=recipe.base, **parsed)
     said = ", ".join(f"{name} {as_text(value)}" for name, value in differences(made).items())
-    return replace(made, name=base + CHANGED + said if said else base)
+    return replace(made, name=made.name + CHANGED + said if said else made.name)
 
 
 def differences(recipe: Recipe) -> dict[str, Any]:
     """What was changed in the published recipe that this one came from; everything if it is from elsewhere."""
-    base = RECIPES.get(recipe.name.partition(CHANGED)[0])
+    base = RECIPES.get(recipe.base)
     return {
         name: getattr(recipe, name)
         for name in SETTINGS
@@ -493,7 +497,7 @@ def differences(recipe: Recipe) -> dict[str, Any]:
 
 def as_options(recipe: Recipe) -> list[str]:
     """The options of the command `transfer` that train by this recipe."""
-    options = ["--recipe", recipe.name.partition(CHANGED)[0]]
+    options = ["--recipe", recipe.base]
     for name, value in differences(recipe).items():
         dashed = name.replace("_", "-")
         if isinstance(value, bool):

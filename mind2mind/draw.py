@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ from mind2mind.networks.alae import Noise, no_noise, noise_per_picture
 NOISES = ("none", "fixed", "random")
 NOISE_STREAM = 0x9E3779B9  # noise of seed s is drawn from s ^ this: below 2**32, and never s itself
 PREVIEWED, PREVIEW_SIDE = 16, 256  # pictures of a preview, fewer of large ones; pixels of each at most
-STOPS_KEPT = 64
+STOPS_KEPT, WAYS_KEPT = 64, 4
 
 
 def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
@@ -164,7 +165,7 @@ class Stop:
 
 
 class Way:
-    """The codes on the path through two or more stops; with `loop` it leads back to the first.
+    """The codes on the path through two or more stops.
 
     A straight path is one in w. The one through the mind is a great circle in the normal scores of z, every code of
     which is one that the model might draw by itself; what a stop's code differs from g(z) fades along it. Every code
@@ -172,18 +173,24 @@ class Way:
     along the path, too.
     """
 
-    def __init__(self, model: Model, stops: Sequence[Stop], psi: float, loop: bool, refine: bool) -> None:
-        stops = [*stops, stops[0]] if loop else stops
-        self.model, self.psi, self.refine = model, psi, refine and model.refinements > 0
+    def __init__(self, model: Model, stops: Sequence[Stop], psi: float) -> None:
+        self.model, self.psi = model, psi
         self.w, self.scores = torch.cat([s.w for s in stops]), torch.cat([s.scores for s in stops])
         self.rest = self.w - self._minds(self.scores) if self.scores.shape[1] else self.w
-        self.gone = self.w - model.refined(self.w) if self.refine else torch.zeros_like(self.w)
+
+    @cached_property
+    def gone(self) -> Tensor:
+        """What refining would change at the stops."""
+        return self.w - self.model.refined(self.w)
 
     def _minds(self, scores: Tensor) -> Tensor:
         return pull(self.model, self.model.map(self.model.z_of(scores)), self.psi)
 
-    def at(self, places: Tensor) -> Tensor:
-        """The codes at these places (N,), from 0 at the first stop by 1 to each next: (N, latent_size)."""
+    def at(self, places: Tensor, refine: bool = True) -> Tensor:
+        """The codes at these places (N,), from 0 at the first stop by 1 to each next: (N, latent_size).
+
+        Not to `refine` them is a hurry's way.
+        """
         first = places.floor().long().clamp(0, len(self.w) - 2)
         t = (places - first).float()[:, None]
 
@@ -193,7 +200,7 @@ class Way:
         w = between(self.rest)
         if self.scores.shape[1]:
             w = w + self._minds(slerp(self.scores[first], self.scores[first + 1], t))
-        return self.model.refined(w) + between(self.gone) if self.refine else w
+        return self.model.refined(w) + between(self.gone) if refine and self.model.refinements else w
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -388,6 +395,7 @@ class Draw:
     def __init__(self, models: Catalogue, limits: Limits) -> None:
         self.models, self.limits = models, limits
         self._stops: dict[tuple[object, ...], Stop] = {}
+        self._ways = lru_cache(WAYS_KEPT)(Way)  # by the very stops
         self._costs: dict[tuple[str, str], Cost] = {}
         self._guard = threading.Lock()  # held for a moment only
 
@@ -414,8 +422,8 @@ class Draw:
         In a hurry, as while a slider is dragged, it is not refined where that takes long (see `Cost.smooth`).
         """
         model = self.models.load(ref)
-        refine = not hurry or self.cost(ref).smooth
-        w = self._way(model, [a, b], psi, path, refine=refine).at(torch.tensor([float(t)]))
+        way, refine = self._way(model, [a, b], psi, path), not hurry or self.cost(ref).smooth
+        w = way.at(torch.tensor([float(t)]), refine)
         (image,) = draw(model, w, noise)
         image.info.update(provenance(model, t=t, psi=psi, noise=noise))
         return image
@@ -453,7 +461,7 @@ class Draw:
             raise ConfigError(problem, "Give two or more of each.")
         noise_of(noise, [])
         model = self.models.load(ref)
-        way = self._way(model, endpoints, psi, path, loop=loop)
+        way = self._way(model, endpoints, psi, path, loop)
         last = len(endpoints) if loop else len(endpoints) - 1
         places = torch.linspace(0, last, frames + 1 if loop else frames, dtype=torch.float64)[:frames]
         size = batch_of(model.alae.architecture.resolution)
@@ -462,19 +470,13 @@ class Draw:
         return itertools.chain.from_iterable(parts)
 
     def _way(
-        self,
-        model: Model,
-        endpoints: Sequence[Endpoint],
-        psi: float,
-        path: str | None,
-        *,
-        loop: bool = False,
-        refine: bool = True,
+        self, model: Model, endpoints: Sequence[Endpoint], psi: float, path: str | None, loop: bool = False
     ) -> Way:
+        """The way; the last ones used are kept: a slider asks for the same one many times a second."""
         default = "mind" if all(isinstance(endpoint, int) for endpoint in endpoints) else "straight"
         through = one_of("path", path or default, PATHS) == "mind"
         stops = [self._stop(model, endpoint, psi, through) for endpoint in endpoints]
-        return Way(model, stops, psi, loop, refine)
+        return self._ways(model, (*stops, stops[0]) if loop else tuple(stops), psi)
 
     def reconstruct(
         self, ref: str, paths: Sequence[Path], *, crop: Crop | None = None

@@ -189,8 +189,8 @@ def test_the_path_between_seeds_leads_through_what_the_mind_draws(toon):
 
     def halfway(path):
         drawing = Draw(None, LOCAL)
-        ways = [drawing._way(toon, ends, 1.0, path, refine=False) for ends in pairs]
-        return torch.cat([way.at(torch.tensor([0.5])) for way in ways])
+        ways = [drawing._way(toon, ends, 1.0, path) for ends in pairs]
+        return torch.cat([way.at(torch.tensor([0.5]), refine=False) for way in ways])
 
     apart = {path: torch.cdist(halfway(path), samples).min(dim=1).values.mean() for path in PATHS}
     spread = {path: (halfway(path) - samples.mean(dim=0)).norm(dim=1).mean() for path in PATHS}
@@ -232,3 +232,6 @@ def test_in_a_hurry_a_slow_frame_is_not_refined(toon, monkeypatch):
         refined.clear()
         drawing.blend("toon64", 1, 2, 0.5, hurry=hurry)
         assert len(refined) == count, (seconds, hurry)
+    refined.clear()
+    drawing.blend("toon64", 1, 2, 0.6)
+    assert refined == [1], "of a way that is known the frame alone"

@@ -121,9 +121,9 @@ def transfer(
             if names:
                 prepared = studio.runs.exclude(prepared.token, names)
             told_of = told(prepared.report, prepared) | _told_before(prepared)
-            if steps is None and chosen.name.startswith(PAPER.name):
+            if steps is None and chosen.base == PAPER.name:
                 made = (seconds or BUDGETS["Standard"].seconds) * studio.runs.pace(prepared.token, chosen)
-                terminal.note(shortfall(chosen.name, made) or "The time is enough for the recipe.")
+                terminal.note(shortfall(chosen, made) or "The time is enough for the recipe.")
             start(prepared.token)
         except Mind2MindError:  # a run that cannot begin must not block the next try in the same folder
             studio.runs.delete(prepared.token)

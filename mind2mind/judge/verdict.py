@@ -250,7 +250,7 @@ def likeness(samples: Tensor, originals: Tensor) -> Likeness:
         originals=len(real),
         quality=among.float().mean().item(),
         usual=len(others[:, 1:].unique()) / len(some),  # among the others is who is one of another's nearest
-        variety=(_spread(fake) / _spread(real[some])),
+        variety=_spread(fake) / _spread(real[some]),
         copies=int(near.sum()),
         # the two of all that are the most alike are as likely to be any two: so often is a new one among them
         by_chance=math.ceil(

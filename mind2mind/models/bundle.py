@@ -77,6 +77,7 @@ class ModelInfo(Card):
     architecture: Architecture | None = None  # None for a transfer, which draws as its source does
     needs: str | None = None  # the source that a transfer draws with, "" if it names none; None for a source
     needs_hash: str = ""  # by which the transfer knows it, "" if it does not
+    mapping: bool = False  # whether a transfer's generator is one of F's kind
     refinements: int = 0  # of each sample's code, for a source
     earlier_hashes: frozenset[str] = frozenset()  # by which records of before know a source
     folder: Path = Path()  # of one that is here
@@ -134,6 +135,7 @@ def describe(folder: Path, kind: Kind | None = None) -> ModelInfo:
             architecture=Architecture.from_dict(config["architecture"]) if is_source else None,
             needs=None if is_source else _line(made_on.get("id", ""))[:LONGEST],
             needs_hash=str(made_on.get("hash", "")),
+            mapping=not is_source and dict(config.get("sizes", {})).get("mapping") is True,
             refinements=min(max(0, int(config.get("refinements", 0))), MOST_REFINEMENTS),
             earlier_hashes=frozenset(map(str, config.get("earlier_hashes", []))),
             folder=folder,
@@ -448,9 +450,7 @@ def load_transfer(folder: Path, source: Model) -> Model:
     """
     info = describe(folder, "transfer")
     tensors, _ = load_tensors(folder / WEIGHTS)
-    sizes = read_json(folder / CONFIG).get("sizes")
-    mapping = isinstance(sizes, dict) and sizes.get("mapping") is True
-    g = _generator(tensors, "g.", folder, source.w_avg.device, mapping)
+    g = _generator(tensors, "g.", folder, source.w_avg.device, info.mapping)
     w_avg = tensors.get("w_avg")
     z_dim, *_, size = g.sizes if g else (0, 0)
     if g is None or w_avg is None or w_avg.shape != (size,) or not w_avg.isfinite().all():

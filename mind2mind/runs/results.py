@@ -39,7 +39,8 @@ SMOOTH_SIDE, WIDE_SIDE = 128, 512  # px: larger ones get no frames between; from
 
 def drawing(library: Catalogue, run: Run) -> Model:
     """The source of a run, which refines codes within what the run's own vary in: so its previews are drawn."""
-    return library.load(run.info.model).within_span(codes_of(run)[0].w)
+    source = library.load(run.info.model)
+    return source.within_span(codes_of(run)[0].w) if source.refinements else source
 
 
 def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:

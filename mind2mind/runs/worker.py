@@ -126,10 +126,11 @@ def _bundle(run: Run, source: Model) -> bool:
     if not (run.folder / transfer.BEST).exists():
         return False
     g, sizes, meta = transfer.exported(run.folder)
-    source = source.within_span(codes_of(run)[0].w)
+    w = codes_of(run)[0].w
+    source = source.within_span(w)
     info, fresh = run.info, run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    worth = results.worth_of(source.drawing(g, sizes.z_dim), codes_of(run)[0].w)
+    worth = results.worth_of(source.drawing(g, sizes.z_dim), w)
     card = _card(run, source, meta, worth)
     extra = {"recipe": meta["recipe"], "seed": info.seed, "crop": info.crop}
     save_transfer(fresh, g, mean_code(g, sizes.z_dim), card, source=source, sizes=sizes, extra=extra)

@@ -247,12 +247,12 @@ class Learner:
             mean, std = torch.zeros_like(mean), torch.ones_like(std)
         self.codes = train_codes
         self._standardise(mean, std)
-        sizes = recipe.sizes(codes.shape[1])
-        if recipe.from_mind and mind is not None:
+        sizes, mind = recipe.sizes(codes.shape[1]), mind if recipe.from_mind else None
+        if mind is not None:
             z_dim, *widths, _ = mind.sizes
             sizes = replace(sizes, z_dim=z_dim, generator_widths=tuple(widths), mapping=mind.mapping)
         gan = MindGAN.untrained(sizes, seed)
-        if recipe.from_mind and mind is not None:
+        if mind is not None:
             gan.generator.load_state_dict(mind.state_dict())
             gan.generator.fold_affine(-mean / std, 1 / std)
         self._learn(gan)

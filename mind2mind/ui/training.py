@@ -283,7 +283,7 @@ class Training:
         """Says so where a recipe cannot finish in the time."""
         if recipe == DEFAULT.name or visit.token is None:
             return ""
-        short = shortfall(recipe, seconds * self.studio.runs.pace(visit.token, recipe))
+        short = shortfall(RECIPES[recipe], seconds * self.studio.runs.pace(visit.token, recipe))
         return boxed("fair", "Too little time for this recipe", short) if short else ""
 
     def begin(self, visit: Visit, seconds: int, recipe: str, *values: Any) -> Updates:
