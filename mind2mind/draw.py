@@ -77,12 +77,16 @@ def pull(model: Model, w: Tensor, psi: float) -> Tensor:
 def draw(
     model: Model, w: Tensor, noise: str = "none", seeds: Sequence[int] | None = None
 ) -> Iterator[Image.Image]:
-    """Pictures of codes w (N, latent_size) as they are; `seeds` (N) are those of the noise, 0 when None."""
+    """Pictures of codes w (N, latent_size) as they are; `seeds` (N) are those of the noise, 0 when None.
+
+    With a code for each style input w is (N, 2L, latent_size).
+    """
     alae, seeds = model.alae, [0] * len(w) if seeds is None else seeds
     size = batch_of(alae.architecture.resolution)
+    styles_of_all = w if w.dim() == 3 else alae.styles(w)
     for i in range(0, len(w), size):
         with torch.inference_mode():
-            styles = alae.styles(w[i : i + size].to(alae.w_avg.device))
+            styles = styles_of_all[i : i + size].to(alae.w_avg.device)
             x = alae.decode(styles, noise=noise_of(noise, seeds[i : i + size])).cpu()
         yield from map(to_image, x)
 
@@ -475,7 +479,7 @@ class Draw:
         """The way; the last ones used are kept: a slider asks for the same one many times a second."""
         default = "mind" if all(isinstance(endpoint, int) for endpoint in endpoints) else "straight"
         through = one_of("path", path or default, PATHS) == "mind"
-        stops = [self._stop(model, endpoint, psi, through) for endpoint in endpoints]
+        stops = [self.stop(model, endpoint, psi, through) for endpoint in endpoints]
         return self._ways(model, (*stops, stops[0]) if loop else tuple(stops), psi)
 
     def reconstruct(
@@ -508,7 +512,7 @@ class Draw:
             self._costs.setdefault(key, measure(model))
         return self._costs[key]
 
-    def _stop(self, model: Model, endpoint: Endpoint, psi: float, through: bool) -> Stop:
+    def stop(self, model: Model, endpoint: Endpoint, psi: float, through: bool) -> Stop:
         """Where a path passes; `through` the mind or not. The last ones used are kept.
 
         Raises:

@@ -12,6 +12,7 @@ from filelock import Timeout
 
 from mind2mind.config import LOCAL, Limits
 from mind2mind.draw import Draw, keep_freed
+from mind2mind.explore import Explore
 from mind2mind.files import check_disk, locked, new_token
 from mind2mind.models.catalogue import pick_device, weights_folder
 from mind2mind.runs.queue import Runs
@@ -46,6 +47,7 @@ class Studio:
         self.weights = Path(weights or weights_folder()).absolute()
         self.models = models_of(self.home, self.weights, self.device, limits)
         self.draw = Draw(self.models, limits)
+        self.explore = Explore(self.draw)
         self.runs = Runs(self.home, self.weights, limits, self.models)
 
     def check_disk(self, coming: int = 0) -> None:

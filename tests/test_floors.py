@@ -14,7 +14,7 @@ ORDER = """
     data.faces data.images data.dataset data.codes data.make
     judge.metrics judge.verdict judge.result
     models.bundle models.official models.fetch models.hub models.catalogue
-    draw
+    draw explore
     training.transfer training.autoencoder training.adversarial training.source
     runs.run runs.prepared runs.results runs.queue runs.worker
     studio

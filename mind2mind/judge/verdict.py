@@ -98,8 +98,11 @@ def own_numbers(alae: ALAE, held_out: Tensor) -> dict[str, float]:
     return {name: round(number.item(), 2) for name, number in numbers.items()}
 
 
-def judge(values: Tensor, numbers: Mapping[str, Any]) -> Judgement:
-    """The verdict on a set by its pictures' scores (N,) in dB and the numbers of the model's card."""
+def judge(values: Tensor, numbers: Mapping[str, Any], usable_from: float = USABLE_FROM) -> Judgement:
+    """The verdict on a set by its pictures' scores (N,) in dB and the numbers of the model's card.
+
+    On a single picture `usable_from` is STRANGER_BELOW.
+    """
     score = values.mean().item()
     known, swapped = numbers.get(KNOWN), numbers.get(SWAPPED)
     if not (isinstance(known, int | float) and isinstance(swapped, int | float)) or not math.isfinite(score):
@@ -108,7 +111,7 @@ def judge(values: Tensor, numbers: Mapping[str, Any]) -> Judgement:
         reason = "This model rebuilds its own pictures no better than foreign ones."
         return Judgement(Verdict.UNTRAINED, reason, score)
     place = (values - swapped) / (known - swapped)
-    verdict = Verdict.UNKNOWN if place.mean() < USABLE_FROM else Verdict.USABLE
+    verdict = Verdict.UNKNOWN if place.mean() < usable_from else Verdict.USABLE
     if place.mean() >= GOOD_FROM:
         verdict = Verdict.GOOD
     reason = (

@@ -1,0 +1,294 @@
+"""Places around a picture: its neighbours, the model's directions, the plane of a seed, the styles of two mixed.
+
+A `View` says what a picture is made of. Whatever can goes through the mind: neighbours and places on a plane are
+mixtures of independent normal scores of z, whose squared weights add up to 1, so that the model might draw each by
+itself. A photo has no z: there codes are mixed so, as differences from the mean code. What is moved is refined like
+any code that a person sees, without what refining would change at the photo itself: so a slider begins at the very
+photo.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache, reduce
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mind2mind.config import SEEDS, mixed
+from mind2mind.data.images import open_picture, to_image, to_tensor
+from mind2mind.draw import WAYS_KEPT, Draw, Stop, draw, provenance, pull
+from mind2mind.errors import ConfigError
+from mind2mind.judge.verdict import STRANGER_BELOW, Verdict, judge, reconstruct, scores
+from mind2mind.models.bundle import Model
+from mind2mind.networks.alae import mix
+
+DIRECTIONS, LEARNT_FROM = 8, 4096  # the first principal axes of so many of the mind's codes
+REACH = 3.0  # standard deviations from the mean code to the picture at an end of a direction
+ANGLE, PHOTO_ANGLE = 0.5, 0.65  # radians between the z of neighbours, and between codes
+STEP = 6  # cells of a plane from one of the pictures it is made of to the next
+PLANE = -1  # tells their numbers from those of neighbours
+FARTHEST, MOST_MOVED, MOST_NEAR = 1e6, 10, 32  # a place in cells, a move in deviations, neighbours in a row
+
+
+@dataclass(frozen=True)
+class View:
+    """What one picture is made of: enough to draw it again.
+
+    Raises:
+        ConfigError: a number is out of range, or a photo is looked for on a plane.
+    """
+
+    seed: int = 0  # 0 to 2**32 - 1; a photo takes its noise and its neighbours from it
+    photo: Path | None = None  # a picture of the user's in place of the seed's
+    near: tuple[int, ...] = ()  # the number of each neighbour that was gone to, one after another
+    place: tuple[float, float] | None = None  # x, y on the seed's plane, in cells; its own picture is at 0, 0
+    psi: float = 1.0
+    moves: tuple[float, ...] = ()  # along the model's directions, in standard deviations; missing ones are 0
+    noise: str = "random"
+
+    def __post_init__(self) -> None:
+        _check("seed", [self.seed], 0, SEEDS - 1, whole=True)
+        _check("number of a neighbour", self.near, 0, SEEDS - 1, whole=True)
+        _check("place", self.place or (), -FARTHEST, FARTHEST)
+        _check("move", self.moves, -MOST_MOVED, MOST_MOVED)
+        if len(self.near) > MOST_NEAR:
+            problem = f"This picture is {len(self.near)} neighbours away from where it began, more than {MOST_NEAR}."
+            raise ConfigError(problem, "Go back some, or begin with another picture.")
+        if len(self.moves) > DIRECTIONS:
+            problem = f"{len(self.moves)} moves are more than there are directions."
+            raise ConfigError(problem, f"Give at most {DIRECTIONS}.")
+        if self.place and (self.photo or len(self.place) != 2):
+            raise ConfigError(
+                "This is no place on the plane of a seed.", "Give a seed, no photo, and x and y."
+            )
+
+
+def _check(what: str, values: Sequence[float], least: float, most: float, whole: bool = False) -> None:
+    for value in values:  # from the API they may be anything
+        if not isinstance(value, int if whole else int | float) or not least <= value <= most:
+            kind = "whole number" if whole else "number"
+            raise ConfigError(
+                f"The {what} is {value!r:.80}.", f"Choose a {kind} from {least:.0f} to {most:.0f}."
+            )
+
+
+def neighbours(view: View, count: int, first: int = 1) -> list[View]:
+    """Pictures like this one: `count` of its neighbours, by their numbers from `first`."""
+    return [replace(view, near=(*view.near, number)) for number in range(first, first + count)]
+
+
+def z_of(model: Model, view: View) -> Tensor:
+    """z (1, z_dim) of a view without a photo; a seed's own is it to the last bit."""
+    x, y = view.place or (0, 0)
+    own = _drawn(model, view.seed)
+    if not (x or y or view.near):
+        return own
+    left, top = x // STEP, y // STEP
+    scores = torch.zeros(1, model.z_dim)
+    for i, across in ((int(left), math.cos), (int(left) + 1, math.sin)):
+        for j, down in ((int(top), math.cos), (int(top) + 1, math.sin)):
+            weight = across((x / STEP - left) * math.pi / 2) * down((y / STEP - top) * math.pi / 2)
+            scores += weight * model.scores_of(_drawn(model, view.seed, i, j, PLANE) if i or j else own)
+    for z in _towards(model, view):
+        scores = math.cos(ANGLE) * scores + math.sin(ANGLE) * model.scores_of(z)
+    return model.z_of(scores)
+
+
+def _drawn(model: Model, seed: int, *path: int) -> Tensor:
+    """z (1, z_dim) of a seed, or independent of it and of all others where a path of numbers leads away from it."""
+    return model.draw_z([torch.Generator().manual_seed(reduce(mixed, path, seed))])
+
+
+def _towards(model: Model, view: View) -> list[Tensor]:
+    """z (1, z_dim) of what each of a view's neighbours was found on the way to."""
+    return [_drawn(model, view.seed, *view.near[: last + 1]) for last in range(len(view.near))]
+
+
+def _led(model: Model, view: View, w: Tensor) -> Tensor:
+    """A photo's code w (1, latent_size) led to its view's neighbours."""
+    mean = pull(model, w, 0)
+    for z in _towards(model, view):
+        other = pull(model, model.map(z), view.psi)
+        w = mean + math.cos(PHOTO_ANGLE) * (w - mean) + math.sin(PHOTO_ANGLE) * (other - mean)
+    return w
+
+
+def steps_of(model: Model) -> tuple[Tensor, Tensor]:
+    """A standard deviation along each direction, (k, latent_size), and their shares of the variance, (k,), falling.
+
+    The directions are the first principal axes of the mind's codes: DIRECTIONS, or latent_size where that is less.
+    The largest number of each is positive.
+    """
+    w = model.map(model.draw_z([torch.Generator().manual_seed(0)] * LEARNT_FROM))
+    w = w - w.mean(dim=0)
+    _, lengths, axes = torch.linalg.svd(w, full_matrices=False)
+    axes *= axes.gather(1, axes.abs().argmax(dim=1, keepdim=True)).sign()
+    variance = lengths.square() / len(w)
+    steps = variance.sqrt()[:, None] * axes
+    return steps[:DIRECTIONS], (variance / variance.sum())[:DIRECTIONS]
+
+
+def _gone(model: Model, stop: Stop) -> Tensor:
+    """What refining would change at a stop, (1, latent_size)."""
+    return stop.w - model.refined(stop.w)
+
+
+def _pictures(model: Model, codes: Tensor, views: Sequence[View]) -> Iterator[Image.Image]:
+    """Pictures of codes, as `draw` takes them, each with the noise of its view."""
+    begin = 0
+    for noise, group in groupby(views, lambda view: view.noise):
+        seeds = [view.seed for view in group]
+        yield from draw(model, codes[begin : begin + len(seeds)], noise, seeds)
+        begin += len(seeds)
+
+
+def _told(view: View) -> dict[str, Any]:
+    """What a picture's file says of its view: of what is seldom used, only what is."""
+    told = {f.name: getattr(view, f.name) for f in fields(view)}
+    if view.photo:
+        told["photo"] = view.photo.name
+    return {name: value for name, value in told.items() if name in ("seed", "psi", "noise") or value}
+
+
+# The facade's part
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A principal axis of what a model draws."""
+
+    name: str  # what changes along it, "" where nobody knows
+    share: float  # of the variance of its codes
+    low: Image.Image  # the mean code, REACH standard deviations down
+    high: Image.Image  # and up
+
+
+@dataclass(frozen=True, eq=False)
+class Rebuilt:
+    """A photo as the model gets it, and G(E(photo)) without noise."""
+
+    original: Image.Image
+    rebuilt: Image.Image
+    psnr: float  # dB
+    verdict: Verdict  # whether the model knows such pictures
+
+
+class Explore:
+    """Views, drawn. Any thread may call any method.
+
+    Args:
+        draw: finds the models, and remembers the codes of photos.
+    """
+
+    neighbours = staticmethod(neighbours)
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw, self._models = draw, draw.models
+        self._steps = lru_cache(WAYS_KEPT)(steps_of)
+        self._directions = lru_cache(WAYS_KEPT)(self._draw_directions)
+        self._gone = lru_cache(WAYS_KEPT)(_gone)  # by the very stop
+
+    def draw(self, ref: str, views: Sequence[View], *, hurry: bool = False) -> list[Image.Image]:
+        """The pictures of these views; `info` of each says how to draw it again.
+
+        In a hurry, as while a slider is dragged, they are not refined where that takes long (see `Cost.smooth`).
+
+        Raises:
+            ConfigError: there is no such psi or noise.
+            DataError: a photo cannot be read, or shows no face where the model needs one.
+        """
+        if not views:
+            return []
+        model = self._models.load(ref)
+        codes = self._codes(model, views, refine=not hurry or self._draw.cost(ref).smooth)
+        images = [*_pictures(model, codes, views)]
+        for view, image in zip(views, images, strict=True):
+            image.info.update(provenance(model, **_told(view)))
+        return images
+
+    def directions(self, ref: str) -> list[Direction]:
+        """The directions that `View.moves` are along, by falling share."""
+        return self._directions(self._models.load(ref))
+
+    def mix(
+        self, ref: str, sources: Sequence[View], styles: Sequence[View], crossover: int
+    ) -> list[list[Image.Image]]:
+        """A row for each source: its picture with the layers from `crossover` on, the finer ones, of each style.
+
+        At 0 these are the pictures of the styles, at `layers` those of the sources. The noise is that of the view
+        which the finest layer is from.
+
+        Raises:
+            ConfigError: nothing is to be mixed, or there is no such layer, psi or noise.
+            DataError: a photo cannot be read, or shows no face where the model needs one.
+        """
+        if not sources or not styles:
+            raise ConfigError("There is nothing to mix.", "Give a source and a style at least.")
+        model, layers = self._models.load(ref), self.layers(ref)
+        _check("crossover", [crossover], 0, layers, whole=True)
+        down, across = (model.alae.styles(self._codes(model, views)) for views in (sources, styles))
+        pairs = [(source, style) for source in sources for style in styles]
+        codes = mix(down.repeat_interleave(len(styles), dim=0), across.repeat(len(sources), 1, 1), crossover)
+        images = [*_pictures(model, codes, [pair[crossover < layers] for pair in pairs])]
+        for (source, style), image in zip(pairs, images, strict=True):
+            told = {f"style {name}": value for name, value in _told(style).items()}
+            image.info.update(provenance(model, **_told(source), **told, crossover=crossover))
+        return [images[i : i + len(styles)] for i in range(0, len(images), len(styles))]
+
+    def layers(self, ref: str) -> int:
+        """Style inputs of the model's decoder: two for 4 pixels a side, and for each doubling."""
+        return self._models.load(ref).alae.architecture.style_count
+
+    def has_noise(self, ref: str) -> bool:
+        """Whether noise changes this model's pictures."""
+        weights = self._models.load(ref).alae.decoder.named_parameters()
+        return any(bool(weight.any()) for name, weight in weights if "noise_weight" in name)
+
+    def rebuild(self, ref: str, photo: Path) -> Rebuilt:
+        """A photo beside what the model makes of it.
+
+        Raises:
+            DataError: it cannot be read, or shows no face where the model needs one.
+        """
+        model, numbers = self._models.load(ref), self._models.source(ref).card.numbers
+        a = model.alae.architecture
+        image = open_picture(photo, self._draw.limits, photo.name)
+        pixels = to_tensor(image, a.resolution, a.image_channels, model.card.crop)[None]
+        (rebuilt,), ratio = reconstruct(model.alae, pixels)
+        verdict = judge(scores(pixels, ratio), numbers, STRANGER_BELOW).verdict
+        return Rebuilt(to_image(pixels[0]), to_image(rebuilt), ratio.item(), verdict)
+
+    def _codes(self, model: Model, views: Sequence[View], refine: bool = True) -> Tensor:
+        """W of one or more views as they are drawn, (N, latent_size), on the CPU."""
+        z = [z_of(model, view) for view in views if not view.photo]
+        of_seeds = iter(model.map(torch.cat(z)).split(1)) if z else iter(())
+        stops = [
+            self._draw.stop(model, view.photo, view.psi, through=False) if view.photo else None
+            for view in views
+        ]
+        w = torch.cat([
+            _led(model, view, stop.w) if stop else pull(model, next(of_seeds), view.psi)
+            for view, stop in zip(views, stops, strict=True)
+        ])  # fmt: skip
+        if any(any(view.moves) for view in views):
+            steps, _ = self._steps(model)
+            moves = torch.zeros(len(views), DIRECTIONS)
+            for row, view in zip(moves, views, strict=True):
+                row[: len(view.moves)] = torch.tensor(view.moves)
+            w = w + moves[:, : len(steps)] @ steps
+        if not refine or not model.refinements:
+            return w
+        unmoved = torch.zeros(1, w.shape[1])
+        return model.refined(w) + torch.cat([self._gone(model, stop) if stop else unmoved for stop in stops])
+
+    def _draw_directions(self, model: Model) -> list[Direction]:
+        steps, shares = self._steps(model)
+        low, high = (
+            draw(model, model.refined(model.w_avg.mean(dim=0).cpu() + end * steps)) for end in (-REACH, REACH)
+        )
+        return [Direction("", *each) for each in zip(shares.tolist(), low, high, strict=True)]

@@ -1,0 +1,320 @@
+"""Places around a picture are drawn from what says where they are, and from nothing else."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from official_size import ROOT
+from tiny import SIZES, make_pictures
+
+from mind2mind import draw, explore
+from mind2mind.config import LOCAL
+from mind2mind.draw import Draw
+from mind2mind.errors import ConfigError, DataError
+from mind2mind.explore import ANGLE, DIRECTIONS, PLANE, STEP, Explore, View, neighbours, z_of
+from mind2mind.judge.verdict import Verdict
+from mind2mind.models.bundle import load_source, save_source
+from mind2mind.networks.mindgan import Perceptron
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    return next(make_pictures(tmp_path_factory.mktemp("photo"), 1).iterdir())
+
+
+@pytest.fixture(scope="module")
+def minds(studio):
+    """`tiny`, whose z are normal, and one whose z are uniform and whose codes are refined."""
+    tiny = studio.models.load("tiny")
+    torch.manual_seed(1)
+    card = replace(tiny.card, id="refining", architecture=None)
+    save_source(studio.weights / "refining", tiny.alae, card, prior=Perceptron([8, 16, 16]), refinements=1)
+    return [tiny, studio.models.load("refining")]
+
+
+REFS = pytest.mark.parametrize("ref", ["tiny", "refining"])
+
+
+def same(one, other):
+    return np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def near(one, other, levels=1):
+    """Rounding may differ where a picture is drawn in another batch."""
+    return np.abs(np.int16(one) - np.int16(other)).max() <= levels
+
+
+# A seed's own picture
+
+
+@REFS
+def test_a_plain_view_is_the_picture_of_its_seed(studio, minds, ref):
+    for noise in draw.NOISES:
+        drawn = studio.explore.draw(ref, [View(seed, psi=0.8, noise=noise) for seed in (3, 2**32 - 1)])
+        known = studio.draw.sample(ref, [3, 2**32 - 1], psi=0.8, noise=noise)
+        assert [image.info for image in drawn] == [image.info for image in known]
+        assert all(map(same, drawn, known))
+
+
+def test_one_batch_holds_views_of_all_kinds(studio, minds, photo):
+    views = [
+        View(1),
+        View(2, noise="none"),
+        View(photo=photo),
+        View(1, near=(4,), moves=(1.0,)),
+        View(1, psi=0),
+    ]
+    for alone, together in zip(views, studio.explore.draw("refining", views), strict=True):
+        assert near(*studio.explore.draw("refining", [alone]), together)
+    assert studio.explore.draw("tiny", []) == []
+
+
+def test_a_picture_says_where_it_is(studio, photo):
+    said = View(5, near=(1, 2), place=(0.5, -3), moves=(0.0, 1.5))
+    one, other = studio.explore.draw("tiny", [said, View(photo=photo)])
+    assert (
+        one.info["near"] == "(1, 2)"
+        and one.info["place"] == "(0.5, -3)"
+        and one.info["moves"] == "(0.0, 1.5)"
+    )
+    assert other.info["photo"] == photo.name, "not where it lies"
+
+
+# Neighbours
+
+
+def test_neighbours_are_numbered_and_differ():
+    view = View(7, near=(2,))
+    assert neighbours(view, 3) == [View(7, near=(2, number)) for number in (1, 2, 3)]
+    assert neighbours(view, 2, first=4) == [View(7, near=(2, 4)), View(7, near=(2, 5))]
+
+
+def scores(model, *views):
+    return torch.cat([model.scores_of(z_of(model, view)) for view in views])
+
+
+def test_neighbours_are_mixtures_that_the_mind_might_draw(minds):
+    for model in minds:
+        views = [View(seed, near=(seed, 5)) for seed in range(400)]  # its own number is no way back to it
+        drawn, own = scores(model, *views), scores(model, *map(View, range(400)))
+        assert drawn.std().item() == pytest.approx(1, abs=0.03)
+        assert (drawn * own).mean().item() == pytest.approx(math.cos(ANGLE) ** 2, abs=0.03)
+        apart = scores(model, *neighbours(View(1), 400)) - math.cos(ANGLE) * scores(model, View(1))
+        assert apart.std().item() == pytest.approx(math.sin(ANGLE), abs=0.02)
+
+
+# The plane
+
+
+def test_a_seed_is_in_the_middle_of_its_plane(minds):
+    for model in minds:
+        assert torch.equal(z_of(model, View(9, place=(0, 0))), z_of(model, View(9)))
+        torch.testing.assert_close(
+            z_of(model, View(9, place=(1e-9, 0))), z_of(model, View(9)), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_plane_is_continuous_and_endless(minds):
+    for model in minds:
+        for x, y in ((STEP, 1.5), (-STEP, -STEP), (0.3, 2 * STEP), (1e6 - 1, -1e6 + 1)):
+            here, beside = scores(model, View(4, place=(x, y)), View(4, place=(x - 0.01, y + 0.01)))
+            assert 0 < (here - beside).abs().max() < 0.06  # 0.01 cells along both axes, of scores of up to 4
+        assert torch.equal(*scores(model, View(4, place=(1.5, -7)), View(4, place=(1.5, -7)))[:, None])
+
+
+def test_every_place_is_a_mixture_that_the_mind_might_draw(minds):
+    for model in minds:
+        for place in ((1.0, 1.0), (2.0, 6.5), (-3.0, 0.5), (4.0, 4.0)):
+            drawn = scores(model, *(View(seed, place=place) for seed in range(400)))
+            assert drawn.std().item() == pytest.approx(1, abs=0.03)
+
+
+def test_one_cell_turns_z_by_a_quarter_turn_over_step(minds):
+    views = [View(seed, place=(x, 0)) for x in (0, 1, STEP) for seed in range(400)]
+    own, beside, far = scores(minds[0], *views).split(400)
+    expected = math.cos(math.pi / 2 / STEP) * own + math.sin(math.pi / 2 / STEP) * far
+    torch.testing.assert_close(beside, expected)
+    assert abs((own * far).mean().item()) < 0.03
+
+
+def test_planes_and_neighbours_have_nothing_in_common(minds):
+    corner = scores(minds[0], *(View(seed, place=(STEP, 2 * STEP)) for seed in range(400)))
+    towards = scores(minds[0], *(View(seed, near=(1, 2)) for seed in range(400)))
+    assert PLANE < 0 and abs((corner * towards).mean().item()) < 0.03
+
+
+# Directions
+
+
+@REFS
+def test_a_move_changes_one_coordinate_by_so_many_deviations(studio, minds, ref):
+    model = studio.models.load(ref)
+    steps, shares = explore.steps_of(model)
+    w = model.map(model.draw_z([torch.Generator().manual_seed(0)] * explore.LEARNT_FROM))
+    lengths = steps.norm(dim=1)
+    along = (w - w.mean(dim=0)) @ (steps / lengths[:, None]).T
+    torch.testing.assert_close(along.std(dim=0), lengths, rtol=1e-3, atol=0)
+    torch.testing.assert_close(lengths.square() / w.var(dim=0).sum(), shares, rtol=1e-3, atol=0)
+    assert (steps.abs().max(dim=1).values == steps.max(dim=1).values).all()
+
+    moves = (0.0, -2.0, 0.0, 0.5)
+    plain, moved = studio.explore._codes(model, [View(3), View(3, moves=moves)], refine=False)
+    coordinates = (moved - plain) @ (steps / lengths.square()[:, None]).T
+    torch.testing.assert_close(coordinates, torch.tensor([*moves, 0, 0, 0, 0]), rtol=1e-3, atol=1e-3)
+
+
+@REFS
+def test_the_ends_of_a_direction_are_pictures_of_it(studio, minds, ref):
+    directions, model = studio.explore.directions(ref), studio.models.load(ref)
+    assert len(directions) == DIRECTIONS and studio.explore.directions(ref) is directions
+    assert [d.share for d in directions] == sorted((d.share for d in directions), reverse=True)
+    assert 0 < sum(d.share for d in directions) <= 1.0001
+    step = explore.steps_of(model)[0][1] * explore.REACH
+    ends = model.refined(torch.stack([model.w_avg.mean(dim=0) + way * step for way in (-1, 1)]))
+    for image, known in zip((directions[1].low, directions[1].high), draw.draw(model, ends), strict=True):
+        assert near(image, known)
+
+
+def test_directions_of_two_models_are_not_mixed_up(studio, minds):
+    first, second = (studio.explore.directions(ref) for ref in ("tiny", "refining"))
+    assert not any(same(one.low, other.low) for one, other in zip(first, second, strict=True))
+    assert not same(*(studio.explore.draw(ref, [View(1, moves=(2,))])[0] for ref in ("tiny", "refining")))
+
+
+def test_truncation_comes_before_a_move(studio, minds):
+    moves = (1.0, -1.0)
+    a, b = studio.explore._codes(minds[0], [View(3, psi=0, moves=moves), View(8, psi=0, moves=moves)])
+    torch.testing.assert_close(a, b)
+    torch.testing.assert_close(
+        a - minds[0].w_avg.mean(dim=0), torch.tensor(moves) @ explore.steps_of(minds[0])[0][:2]
+    )
+
+
+# A photo in the place of a seed
+
+
+@REFS
+def test_an_unmoved_photo_is_its_reconstruction(studio, minds, photo, ref):
+    found, _ = studio.draw.reconstruct(ref, [photo])
+    (image,) = studio.explore.draw(ref, [View(photo=photo, noise="none")])
+    assert near(image, found.rebuilt)
+    rebuilt = studio.explore.rebuild(ref, photo)
+    assert same(rebuilt.rebuilt, found.rebuilt) and same(rebuilt.original, found.original)
+    assert rebuilt.psnr == pytest.approx(found.psnr) and rebuilt.verdict is Verdict.UNKNOWN
+
+
+def test_a_slider_begins_at_the_photo(studio, minds, photo):
+    """Of a model that refines its codes, too."""
+    model = minds[1]
+    own, beside, far = studio.explore._codes(model, [View(photo=photo, moves=(t,)) for t in (0, 1e-3, 1)])
+    torch.testing.assert_close(
+        own, draw._encoded(model, draw.open_picture(photo, LOCAL))[0], rtol=1e-4, atol=1e-4
+    )
+    assert (beside - own).norm() < 0.05 * (far - own).norm()
+    moved = own + explore.steps_of(model)[0][:1]
+    wanted = model.refined(moved) + own - model.refined(own[None])
+    torch.testing.assert_close(far[None], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_photos_neighbours_are_mixtures_of_codes(studio, photo):
+    model, angle = studio.models.load("tiny"), explore.PHOTO_ANGLE
+    views = [View(photo=photo, psi=0.9), *neighbours(View(photo=photo, psi=0.9), 600)]
+    own, *others = studio.explore._codes(model, views) - model.w_avg.mean(dim=0)
+    towards = (torch.stack(others) - math.cos(angle) * own) / math.sin(angle)
+    known = draw.codes_of(model, range(600), 0.9) - model.w_avg.mean(dim=0)
+    torch.testing.assert_close(towards.mean(dim=0), known.mean(dim=0), atol=0.2 * known.std().item(), rtol=0)
+    assert (towards.std(dim=0) / known.std(dim=0)).mean().item() == pytest.approx(1, abs=0.05)
+    again = studio.explore._codes(model, views[5:6])[0] - model.w_avg.mean(dim=0)
+    torch.testing.assert_close(again, others[4], rtol=1e-4, atol=1e-4)
+
+
+def test_a_photo_that_is_no_picture_is_refused(studio, tmp_path):
+    path = tmp_path / "no.png"
+    path.write_bytes(b"no picture")
+    for work in (
+        lambda: studio.explore.draw("tiny", [View(photo=path)]),
+        lambda: studio.explore.rebuild("tiny", path),
+    ):
+        with pytest.raises(DataError, match=r"no\.png"):
+            work()
+
+
+# Styles
+
+
+@REFS
+def test_the_ends_of_the_crossover_are_the_styles_and_the_sources(studio, minds, photo, ref):
+    sources, styles = [View(1), View(2, moves=(1.0,)), View(photo=photo)], [View(5, noise="none"), View(6)]
+    layers = studio.explore.layers(ref)
+    assert layers == SIZES.style_count == 6
+    of_styles, between, of_sources = (
+        studio.explore.mix(ref, sources, styles, crossover) for crossover in (0, layers // 2, layers)
+    )
+    assert [[*map(len, (grid, grid[0]))] for grid in (of_styles, between, of_sources)] == [[3, 2]] * 3
+    for source, first, row, last in zip(
+        studio.explore.draw(ref, sources), of_styles, between, of_sources, strict=True
+    ):
+        for column, style in enumerate(studio.explore.draw(ref, styles)):
+            assert near(first[column], style) and near(last[column], source)
+            assert not near(row[column], style, 8) and not near(row[column], source, 8)
+            assert row[column].info["style seed"] == style.info["seed"]
+
+
+# What is seen of noise; what is refused
+
+
+def test_noise_is_told_where_there_is_any(studio, minds):
+    assert studio.explore.has_noise("tiny")
+    assert not Explore(Draw(Few(load_source(ROOT / "weights/toon64")), LOCAL)).has_noise("toon64")
+
+
+class Few:
+    """A catalogue of one model."""
+
+    def __init__(self, model):
+        self.load = self.source = lambda ref: model
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seed": -1},
+        {"seed": 2**32},
+        {"seed": 0.5},
+        {"seed": "1"},
+        {"near": (-1,)},
+        {"near": (1,) * 33},
+        {"near": (math.nan,)},
+        {"place": (math.inf, 0)},
+        {"place": (1e7, 0)},
+        {"place": (1, 2, 3)},
+        {"moves": (11,)},
+        {"moves": (math.nan,)},
+        {"moves": (None,)},
+        {"moves": (0,) * 9},
+        {"psi": math.nan},
+        {"psi": 3},
+        {"psi": "1"},
+        {"noise": "loud"},
+    ],
+    ids=str,
+)
+def test_what_makes_no_view_is_told(studio, wrong):
+    with pytest.raises(ConfigError) as told:
+        studio.explore.draw("tiny", [View(**wrong)])
+    assert told.value.fix and len(str(told.value)) < 250
+
+
+def test_a_photo_is_on_no_plane(photo):
+    with pytest.raises(ConfigError, match="plane"):
+        View(photo=photo, place=(1, 1))
+
+
+@pytest.mark.parametrize("crossover", [-1, 7, 1.5, math.nan, None])
+def test_a_layer_that_there_is_not_is_refused(studio, crossover):
+    with pytest.raises(ConfigError, match="crossover"):
+        studio.explore.mix("tiny", [View(1)], [View(2)], crossover)
+    with pytest.raises(ConfigError, match="mix"):
+        studio.explore.mix("tiny", [View(1)], [], 1)
