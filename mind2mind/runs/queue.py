@@ -282,18 +282,12 @@ class Runs:
         small = map(to_image, codes.thumbnails(path, rows))
         return list(zip([known[row] for row in rows], small, strict=True))
 
-    def comparison(
-        self, token: str, count: int = 8, only: int | None = None
-    ) -> builtins.list[tuple[Image.Image, Image.Image]]:
-        """Some of a run's pictures (thumbnails), spread over all of them, each with its reconstruction.
-
-        `only` is the number of the one that is wanted of these, from 0.
-        """
+    def comparison(self, token: str, count: int = 8) -> builtins.list[tuple[Image.Image, Image.Image]]:
+        """Some of a run's pictures (thumbnails), spread over all of them, each with its reconstruction."""
         run = self.find(token)
         model, (made, rows) = self.models.load(run.info.model), codes_of(run)
         count = min(count, len(made))
         some = [i * len(made) // count for i in range(count)]
-        some = some if only is None else some[only : only + 1]
         originals = map(to_image, codes.thumbnails(run.codes, [rows[i] for i in some]))
         return list(zip(originals, draw.draw(model, made.w[some]), strict=True))
 

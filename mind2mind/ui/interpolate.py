@@ -15,6 +15,8 @@ from mind2mind.studio import Studio
 from mind2mind.ui.shared import (
     MODEL_WORK,
     MOVING,
+    PASSING,
+    PICTURES,
     Consent,
     Visit,
     brief,
@@ -25,7 +27,6 @@ from mind2mind.ui.shared import (
     fresh,
     gpu,
     known_ref,
-    model_field,
     new_seed,
     note,
     on,
@@ -36,8 +37,6 @@ from mind2mind.ui.shared import (
 
 STRIP, SLOW_STRIP = 7, 3  # pictures; the few where each takes long
 KINDS = ("WebP", "MP4")
-PICTURES = ["image", ".heic", ".heif"]  # what a phone offers to choose from
-PASSING = "A picture of yours that you use here, and the clips made of it, are deleted within the hour."
 
 
 def sliding(cost: Cost) -> str:
@@ -70,9 +69,9 @@ class InterpolateTab:
         self.studio = studio
         self.look, self.saved = gpu(studio.draw.aligned), gpu(self.save)
 
-    def build(self, opening: Any, visit: gr.BrowserState) -> None:
+    def build(self, model: gr.Dropdown, opening: Any, visit: gr.BrowserState) -> None:
         """The components and their events; inside a gr.Tab, whose opening is an event."""
-        self.model = model_field(self.studio, "interpolate-model")
+        self.model = model
         self.takes = gr.HTML(elem_id="interpolate-takes")
         self.consent = Consent(self.studio, "interpolate", lambda: note(PASSING))
         with gr.Row():

@@ -96,6 +96,9 @@ class ModelsTab:
         Gives the events after which there are other models.
         """
         self.here = gr.HTML(cards(self.studio.models.list()), elem_id="models-here")
+        self.open = gr.UploadButton(
+            "Open a model file …", file_types=[".zip"], size="sm", elem_id="models-open"
+        )
         gr.HTML('<div class="m2m-step"><h2>More models</h2></div>')
         if self.studio.public:
             text = "Visitors cannot download here. On your own computer: python -m mind2mind download NAME"

@@ -25,10 +25,20 @@ from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, WeightsError,
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.studio import Studio
 from mind2mind.ui.api import Api
+from mind2mind.ui.explore import ExploreTab
 from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.models import ModelsTab
-from mind2mind.ui.sample import SampleTab
-from mind2mind.ui.shared import ASSETS, MODEL_WORK, Visit, gpu, knowledge, linked, on, on_zerogpu, told
+from mind2mind.ui.shared import (
+    ASSETS,
+    MODEL_WORK,
+    Visit,
+    gpu,
+    linked,
+    model_field,
+    on,
+    on_zerogpu,
+    told,
+)
 from mind2mind.ui.transfer import TransferTab, linked_run
 
 log = logging.getLogger(__name__)
@@ -36,6 +46,8 @@ save_picture, upload = processing_utils.save_pil_to_cache, route_utils.upload_fn
 
 THEME = gr.themes.Soft(
     neutral_hue="slate",
+    spacing_size="sm",
+    radius_size="md",
     font=["system-ui", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
 ).set(
@@ -49,6 +61,11 @@ THEME = gr.themes.Soft(
     input_border_color="*neutral_300",
     button_secondary_border_color="*neutral_300",
     checkbox_border_color="*neutral_400",
+    button_primary_background_fill="*primary_600",  # white on it has a contrast of 6
+    button_primary_background_fill_hover="*primary_700",
+    button_cancel_background_fill="*red_700",
+    button_cancel_background_fill_hover="*red_800",
+    button_cancel_text_color="white",
 )
 # In the browser. The key is fixed, or nothing would survive a restart; it hides nothing
 STORED_AS = "mind2mind"
@@ -58,21 +75,19 @@ KEPT = 24 * 3600.0  # s; files made for download: a page may stay open for long
 KEPT_IN_PUBLIC = 3000.0  # s; there visitors are promised that it is gone within the hour
 
 
-def hero(models: Sequence[ModelInfo]) -> str:
-    """The first thing anybody reads: what this is, and what each model knows."""
-    items = "".join(f"<li><b>{html.escape(m.title)}</b> knows {knowledge(m)}</li>" for m in models)
-    return (
-        '<header class="m2m-hero"><h1>Mind2Mind</h1><p>Turn a folder of pictures into a generator of new '
-        f'ones, in about a minute, on your own computer.</p><ul class="m2m-models">{items}</ul></header>'
-    )
+PAPER = "https://arxiv.org/abs/1906.11613"
+HERO = (
+    '<header class="m2m-hero"><h1>Mind2Mind</h1><p>Turns a folder of pictures into a generator of new ones. '
+    f'<a href="{PAPER}">Paper</a></p></header>'
+)
 
 
 def footer(models: Sequence[ModelInfo]) -> str:
-    """Whose art the models were trained on."""
+    """Whose art the models were trained on: one line, and the rest of it unfolds."""
     credits = ((m, m.credit if m.licence in m.credit else f"{m.credit} {m.licence}") for m in models)
     rows = "".join(f"<p><b>{html.escape(m.title)}</b>: {linked(credit)}</p>" for m, credit in credits)
     thanks = "The models were trained on the art of others. Thank you."
-    return f'<footer class="m2m-foot"><p>{thanks}</p>{rows}</footer>'
+    return f'<footer class="m2m-foot"><details><summary>{thanks}</summary>{rows}</details></footer>'
 
 
 class Page:
@@ -90,17 +105,19 @@ class Page:
         follow_no_address()
         write_whole(studio)
         self.studio, self.take_in = studio, gpu(studio.models.take_in)
-        self.sample, self.interpolate = SampleTab(studio), InterpolateTab(studio)
+        self.explore, self.interpolate = ExploreTab(studio), InterpolateTab(studio)
         self.transfer, self.models = TransferTab(studio), ModelsTab(studio)
         cache = (int(TIDY_EVERY), int(KEPT_IN_PUBLIC)) if studio.public else None
         with gr.Blocks(title="Mind2Mind", analytics_enabled=False, delete_cache=cache) as self.demo:
             self.visit = gr.BrowserState(None, storage_key=STORED_AS, secret=STORED_AS)
-            gr.HTML(hero(models))
+            with gr.Row(elem_classes="m2m-top"):
+                gr.HTML(HERO, min_width=320)
+                self.model = model_field(studio, "model")
             with gr.Tabs(elem_id="tabs") as self.tabs:
-                with gr.Tab("Sample", id="sample"):
-                    self.sample.build(self.demo.load)
+                with gr.Tab("Explore", id="explore"):
+                    self.explore.build(self.model, self.visit, self.demo.load)
                 with gr.Tab("Interpolate", id="interpolate") as tab:
-                    self.interpolate.build(tab.select, self.visit)
+                    self.interpolate.build(self.model, tab.select, self.visit)
                 with gr.Tab("Transfer", id="transfer") as transfer_tab:
                     self.transfer.build(self.visit)
                 with gr.Tab("Models", id="models") as tab:
@@ -119,14 +136,13 @@ class Page:
 
     def _wire(self, changes: list[Any]) -> None:
         """The events between the tabs; `changes` are those after which there are other models."""
-        own = [self.sample.model, self.interpolate.model]
         for event in (self.demo.load, *(change.then for change in changes)):
-            on(event, self.known_models, self.visit, [*own, self.transfer.pictures.source])
+            on(event, self.known_models, self.visit, [self.model, self.transfer.pictures.source])
         on(self.demo.load, self.first_tab, None, self.tabs)
-        shown = [self.visit, *own, self.tabs]
+        shown = [self.visit, self.model, self.tabs]
         on(self.transfer.result.use.click, self.use, self.visit, shown, show_progress="full")
-        given = [self.visit, self.sample.open]
-        on(self.sample.open.upload, self.open, given, shown, show_progress="full", **MODEL_WORK)
+        given = [self.visit, self.models.open]
+        on(self.models.open.upload, self.open, given, shown, show_progress="full", **MODEL_WORK)
 
     def first_tab(self, request: gr.Request) -> Any:
         """A link to a run leads to its tab."""
@@ -135,8 +151,8 @@ class Page:
     def known_models(self, stored: Any) -> list[Any]:
         """Everybody's models and the runs that this browser uses as such; what a transfer can be made on."""
         sources = [(m.title, m.id) for m in self.studio.models.list() if m.kind == "source"]
-        choices = [gr.Dropdown(choices=self._models_of(Visit.of(stored))) for _ in range(2)]
-        return [*choices, gr.Dropdown(choices=sources, visible=len(sources) > 1)]
+        own = gr.Dropdown(choices=self._models_of(Visit.of(stored)))
+        return [own, gr.Dropdown(choices=sources, visible=len(sources) > 1)]
 
     def _models_of(self, visit: Visit) -> list[tuple[str, str]]:
         own = []
@@ -146,7 +162,7 @@ class Page:
         return [(m.title, m.id) for m in self.studio.models.list()] + own
 
     def use(self, stored: Any) -> tuple[Any, ...]:
-        """Adds the run to this browser's models, and shows it in Sample."""
+        """Adds the run to this browser's models, and shows it in Explore."""
         visit = Visit.of(stored)
         return self._using(visit, visit.needed_token)
 
@@ -156,8 +172,8 @@ class Page:
 
     def _using(self, visit: Visit, token: str) -> tuple[Any, ...]:
         visit = visit.using(token)
-        chosen: dict[str, Any] = {"choices": self._models_of(visit), "value": token}
-        return visit.stored(), gr.Dropdown(**chosen), gr.Dropdown(**chosen), gr.Tabs(selected="sample")
+        chosen = gr.Dropdown(choices=self._models_of(visit), value=token)
+        return visit.stored(), chosen, gr.Tabs(selected="explore")
 
 
 @contextlib.contextmanager

@@ -12,20 +12,18 @@ from mind2mind.config import size_text
 from mind2mind.errors import RunError
 from mind2mind.runs.results import Outcome
 from mind2mind.runs.run import RunStatus, State
+from mind2mind.ui.pictures import numbered, pairs, tiles, wall
 from mind2mind.ui.shared import (
     MODEL_WORK,
     OnDemand,
     Visit,
     boxed,
-    captioned,
     forget_made,
     gpu,
     note,
     on,
     once,
-    pairs,
     plural,
-    wall,
 )
 from mind2mind.ui.training import MORE_STEPS, Steps, Training, Updates, deleted, heading, named
 
@@ -191,19 +189,19 @@ class Result:
         gr.HTML(heading(4, "The result"))
         with gr.Column(elem_id="transfer-made") as self.made:
             self.verdict = gr.HTML(elem_id="transfer-verdict")
-            self.samples = wall("transfer-samples", "m2m-tiles")
+            self.samples = wall("transfer-samples", "m2m-many")
             use = "Use it in Sample and Interpolate"
             self.use = gr.Button(use, variant="primary", elem_id="transfer-use")
             self._build_keep()
             with gr.Accordion("Are they copies? Each beside the nearest of your pictures", open=True):
                 self.copies = gr.HTML(elem_id="transfer-copies")
-                self.nearest = wall("transfer-nearest", "m2m-pairs")
+                self.nearest = wall("transfer-nearest", "m2m-small")
             with gr.Accordion("How it learnt", open=False, elem_id="transfer-story") as self.story:
                 how = "The same random inputs as the training went on. Move the slider, or see a film of it."
                 gr.HTML(note(how))
                 self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
                 self.at_step = gr.HTML(elem_id="transfer-at-step")
-                self.moments = wall("transfer-moments", "m2m-tiles m2m-small")
+                self.moments = wall("transfer-moments", "m2m-small")
                 self.make_film = gr.Button("Make a film of it (MP4)", size="sm", elem_id="transfer-make-film")
                 self.clip = gr.Video(
                     label="The training as a film", interactive=False, visible=False, autoplay=True, loop=True,
@@ -211,7 +209,7 @@ class Result:
                 )  # fmt: skip
             with gr.Accordion("What the source model draws by itself", open=False):
                 self.source_note = gr.HTML(elem_id="transfer-source-note")
-                self.of_source = wall("transfer-of-source", "m2m-tiles m2m-small")
+                self.of_source = wall("transfer-of-source", "m2m-small")
         with gr.Row():
             self.go_on = gr.Button("Go on training", elem_id="transfer-go-on")
             delete = "Delete this run and its pictures"
@@ -304,9 +302,11 @@ class Result:
         moments, at_step = self._moment(found.status, len(steps))
         updates = {
             self.verdict: at_a_glance(found),
-            self.samples: captioned(found.samples, "New picture"),
+            self.samples: tiles(numbered(found.samples, "New picture")),
             self.copies: copies(found),
-            self.nearest: pairs(couples, "A new picture above the nearest of yours, the most alike first:"),
+            self.nearest: tiles(
+                pairs(couples, "A new picture above the nearest of yours, the most alike first:")
+            ),
             self.story: gr.Accordion(visible=len(steps) > 1),
             self.moment: gr.Slider(maximum=max(2, len(steps)), value=len(steps)),
             self.moments: moments,
@@ -316,7 +316,7 @@ class Result:
                 f"Samples of {found.source_title} with the same seeds. They do not pair with those of your model: "
                 "each has random inputs of its own kind, so the same seed is another picture."
             ),
-            self.of_source: captioned(found.of_source, "A picture of the source model"),
+            self.of_source: tiles(numbered(found.of_source, "A picture of the source model")),
             self.download: gr.DownloadButton(value=bundle, visible=bundle is not None),
             self.everything.file: gr.DownloadButton(visible=False),
             self.python: found.python,
@@ -333,10 +333,10 @@ class Result:
 
     def _moment(self, status: RunStatus, number: int) -> tuple[Any, str]:
         if not status.preview_steps:
-            return [], ""
+            return "", ""
         step = status.preview_steps[min(max(number, 1), len(status.preview_steps)) - 1]
         said = note(f"Step {step:,} of {status.total_steps:,}")
-        return captioned(self.preview(status.token, step), f"At step {step}:"), said
+        return tiles(numbered(self.preview(status.token, step), f"At step {step}:")), said
 
     def filmed(self, visit: Visit) -> gr.Video:
         """The previews as a film."""

@@ -168,6 +168,15 @@ def on(
     return declare(handler, inputs, outputs, **settings)
 
 
+def on_detail(
+    event: Any, do: Callable[..., Any], inputs: Sequence[Any], outputs: Any, **settings: Any
+) -> Any:
+    """As `on`, for an event of a widget that is HTML; the handler is first given what the widget told of it."""
+    detail = gr.JSON(visible=False)
+    js = f"(_, ...all) => m2m.detail('{event.__self__.elem_id}', all)"
+    return on(event, do, [detail, *inputs], outputs, js=js, **settings)
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Shows the user what went wrong and what helps. The toast renders HTML: names are escaped."""
@@ -203,6 +212,8 @@ def telling(function: Callable[..., Any]) -> Callable[..., Any]:
 # --- What callers give, who may give anything.
 
 HIGHEST_SEED = 2**31 - 1
+PICTURES = ["image", ".heic", ".heif"]  # what a phone offers to choose from
+PASSING = "A picture of yours that you use here, and what is made of it, are deleted within the hour."
 MOST_PICTURES = 64
 
 
@@ -246,6 +257,17 @@ def new_seed() -> int:
     return random.randrange(1_000_000)
 
 
+def index(at: Any, among: Sequence[Any]) -> int:
+    """A place in a list, as a wall tells it.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not isinstance(at, int) or not 0 <= at < len(among):
+        raise DataError("There is no such picture here.", "Choose one that is shown.")
+    return at
+
+
 def uploaded(paths: Sequence[str] | None) -> list[Path]:
     """The uploaded files in a stable order; how many there may be is the studio's to check.
 
@@ -264,7 +286,7 @@ def uploaded(paths: Sequence[str] | None) -> list[Path]:
 def model_field(studio: Studio, elem_id: str) -> gr.Dropdown:
     """A choice among everybody's models; the page adds the visitor's own."""
     choices = [(m.title, m.id) for m in studio.models.list()]
-    return gr.Dropdown(choices, value=choices[0][1], label="Model", elem_id=elem_id)
+    return gr.Dropdown(choices, value=choices[0][1], label="Model", container=False, elem_id=elem_id)
 
 
 def seed_field(label: str, seed: int, elem_id: str, info: str | None = None) -> gr.Number:
@@ -273,44 +295,11 @@ def seed_field(label: str, seed: int, elem_id: str, info: str | None = None) -> 
     return gr.Number(seed, label=label, info=info, elem_id=elem_id, **limits)
 
 
-def wall(
-    elem_id: str,
-    classes: str,
-    value: Sequence[Any] | None = None,
-    label: str = "Pictures",
-    to_pick: bool = False,
-) -> gr.Gallery:
-    """Pictures in as many columns as fit; lossless. One `to_pick` gives its clicks to a handler."""
-    return gr.Gallery(
-        value,
-        label=label,
-        show_label=False,
-        height="auto",
-        format="png",
-        object_fit="contain",
-        allow_preview=not to_pick,
-        buttons=[] if to_pick else ["download", "fullscreen"],
-        interactive=False,
-        elem_id=elem_id,
-        elem_classes=classes.split(),
-    )
-
-
-def captioned(images: Sequence[Any], said: str) -> list[tuple[Any, str]]:
-    """For a wall: each picture with `said` and its number, read to those who cannot see it."""
-    return [(image, f"{said} {number}") for number, image in enumerate(images, 1)]
-
-
-def pairs(couples: Sequence[tuple[Image.Image, Image.Image]], said: str) -> list[tuple[Image.Image, str]]:
-    """Two pictures on top of each other, each couple as large as its first; `said` as in `captioned`."""
-    return captioned([Draw.grid([a, b.resize(a.size)], columns=1) for a, b in couples], said)
-
-
 class OnDemand:
     """A button that has a file made when it is pressed, and saves it in the same click."""
 
-    def __init__(self, label: str, elem_id: str) -> None:
-        self.button = gr.Button(label, elem_id=elem_id)
+    def __init__(self, label: str, elem_id: str, **looks: Any) -> None:
+        self.button = gr.Button(label, elem_id=elem_id, **looks)
         self.file = gr.DownloadButton(visible=False, elem_id=f"{elem_id}-file")
 
     def wire(self, make: Callable[..., Any], inputs: Any, **settings: Any) -> None:

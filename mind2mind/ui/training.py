@@ -19,18 +19,18 @@ from mind2mind.errors import RunError
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
+from mind2mind.ui.pictures import numbered, tiles, wall
 from mind2mind.ui.shared import (
     MODEL_WORK,
     Visit,
     bar,
     boxed,
-    captioned,
     checked_seed,
     clock,
     gpu,
     note,
     on,
-    wall,
+    on_detail,
 )
 
 # --- What the steps of the tab share: the visit, the line that says what goes on, which parts are seen.
@@ -66,14 +66,30 @@ class Steps:
         with gr.Column(visible=False, elem_id=f"transfer-part-{name}") as self.parts[name]:
             build()
 
-    def on(self, event: Any, do: Callable[..., Any], *inputs: Any, outputs: Any = None, **more: Any) -> Any:
-        """Declares an event. `do` is given the visit and these inputs, and may update whatever has a name."""
+    def on(
+        self,
+        event: Any,
+        do: Callable[..., Any],
+        *inputs: Any,
+        outputs: Any = None,
+        detail: bool = False,
+        **more: Any,
+    ) -> Any:
+        """Declares an event. `do` is given the visit and these inputs, and may update whatever has a name.
+
+        With `detail` the event is one of a widget that is HTML, and what it told comes after the visit.
+        """
 
         @functools.wraps(do)
         def call(stored: Any, *rest: Any) -> Any:
             return do(Visit.of(stored), *rest)
 
-        return on(event, call, [self.visit, *inputs], outputs or self.outputs, **more)
+        @functools.wraps(do)
+        def call_with(told: Any, stored: Any, *rest: Any) -> Any:
+            return do(Visit.of(stored), told, *rest)
+
+        declare, handler = (on_detail, call_with) if detail else (on, call)
+        return declare(event, handler, [self.visit, *inputs], outputs or self.outputs, **more)
 
     def only(self, *names: Part) -> Updates:
         """Shows these parts and hides the others; a run is looked at as long as its part is seen."""
@@ -237,13 +253,13 @@ class Training:
                 self.distances = _plot("transfer-distances", DISTANCE)
                 self.distance = gr.HTML(elem_id="transfer-distance")
         gr.HTML(note("The same 16 random inputs as training goes on:"))
-        self.previews = wall("transfer-previews", "m2m-tiles m2m-small")
+        self.previews = wall("transfer-previews")
         with gr.Accordion("Try it now", open=False, elem_id="transfer-try"):
             gr.HTML(note("Pictures of any seed, by the run as it stands. The training goes on meanwhile."))
             with gr.Row():
                 self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="transfer-try-seed")
                 self.draw = gr.Button("Draw", elem_id="transfer-try-go")
-            self.tried = wall("transfer-tried", "m2m-tiles m2m-small")
+            self.tried = wall("transfer-tried")
             self.tried_about = gr.HTML(elem_id="transfer-tried-about")
         with gr.Accordion("See this run on another device", open=False, elem_id="transfer-elsewhere"):
             info = "Whoever has it sees the run with its pictures and its result, and can change nothing."
@@ -300,7 +316,7 @@ class Training:
 
     def watch(self, visit: Visit, status: RunStatus) -> Updates:
         """Shows a run, now and at each look, and nothing that another run has left."""
-        emptied = {self.tried: [], self.tried_about: "", self.sure: gr.Row(visible=False)}
+        emptied = {self.tried: "", self.tried_about: "", self.sure: gr.Row(visible=False)}
         here = {self.steps.visit: visit.at(status.token, status.look).stored(), self.steps.message: ""}
         return self.steps.only("check", "live") | emptied | here | self._shown(status)
 
@@ -349,7 +365,9 @@ class Training:
 
     def show_preview(self, previewed: tuple[str, int] | None) -> Any:
         """The newest preview; a run that has none shows none."""
-        return captioned(self.preview(*previewed), f"Step {previewed[1]}, input") if previewed else []
+        if previewed is None:
+            return ""
+        return tiles(numbered(self.preview(*previewed), f"Step {previewed[1]}, input"))
 
     def halt(self, visit: Visit) -> gr.Button:
         """Asks the run to stop; it saves its work first."""
@@ -363,7 +381,7 @@ class Training:
             raise RunError("The run has not begun yet.", "Wait for its turn.")
         images, step = self.trial(token, range(first, first + TRIED))
         about = note(f"Seeds {first} to {first + TRIED - 1}, as the run drew them at step {step:,}.")
-        return captioned(images, f"Step {step}, seed"), about
+        return tiles(numbered(images, f"Step {step}, seed")), about
 
 
 def _field(setting: Setting, value: Any) -> Any:

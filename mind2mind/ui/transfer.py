@@ -27,6 +27,7 @@ from mind2mind.judge.verdict import Verdict
 from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import State
 from mind2mind.studio import Studio
+from mind2mind.ui.pictures import Tile, numbered, pairs, tiles, wall
 from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
     ASSETS,
@@ -35,21 +36,19 @@ from mind2mind.ui.shared import (
     Visit,
     boxed,
     brief,
-    captioned,
     check_consent,
     clock,
     cost_of,
     gpu,
+    index,
     is_key,
     known_ref,
     note,
     on,
     on_zerogpu,
-    pairs,
     plural,
     reader,
     uploaded,
-    wall,
 )
 from mind2mind.ui.training import Steps, Training, Updates, heading, named
 
@@ -65,7 +64,7 @@ class Example:
     files: tuple[Path, ...]
     title: str
     credit: str
-    collage: Image.Image | None = None  # the first pictures side by side
+    collage: Image.Image  # the first pictures side by side
     models: tuple[str, ...] = ()  # ids of the source models it suits, the best one first; none: any
 
     def source(self, chosen: str) -> str:
@@ -225,13 +224,11 @@ CROPS = {
     "face": "the face, aligned and cropped",
 }
 COMPARED = 8  # pictures beside their reconstructions
-CLOSER = 320  # px a side of the slider that shows one larger
 PAGE = 60  # thumbnails at a time
 PAIRS = 16  # near duplicates shown
 COMPARISON = (
     "Above your pictures, below what the model can rebuild of them. New pictures are drawn the same way: they can "
-    "only be as good as the lower ones. Click one to see it larger below: on the left yours, on the right its "
-    "reconstruction."
+    "only be as good as the lower ones. Click one to see it larger."
 )
 REBUILT = "Your picture, below it what the model makes of it:"
 
@@ -274,10 +271,10 @@ class Pictures:
                 self.consent.opens.append(self.uploads)
             with gr.Column(scale=1, min_width=280, visible=bool(self.examples)):
                 gr.HTML(note("Or try an example:"))
-                collages = [(e.collage, e.title) for e in self.examples]
-                self.sets = wall("transfer-sets", "m2m-sets", collages, label="Examples", to_pick=True)
-                for credit in dict.fromkeys(e.credit for e in self.examples if e.credit):
-                    gr.HTML(note(credit))
+                cards = [
+                    Tile(e.collage, e.title, e.title, more=f"{len(e.files)} pictures") for e in self.examples
+                ]
+                self.sets = wall("transfer-sets", value=tiles(cards), picks=True)
         with gr.Accordion("More", open=False):
             crops = [(said, crop) for crop, said in CROPS.items()]
             use, info = "Use of each picture", "Another choice reads all pictures of the set again."
@@ -292,23 +289,18 @@ class Pictures:
         self.ways = gr.HTML(elem_id="transfer-ways")
         self.take = gr.Button(visible=False, variant="primary", elem_id="transfer-take")
         self.faces = gr.HTML(elem_id="transfer-faces")
-        self.aligned = wall("transfer-aligned", "m2m-pairs")
+        self.aligned = wall("transfer-aligned", "m2m-small")
         self.align = gr.Button("Align and crop the faces", visible=False, elem_id="transfer-align")
         gr.HTML(note(COMPARISON))
-        self.compared = wall("transfer-compared", "m2m-pairs", to_pick=True)
-        self.closer = gr.ImageSlider(
-            label="Your picture and its reconstruction", show_label=False,  # it would lie on the picture
-            format="png", height=CLOSER, interactive=False, buttons=["fullscreen"], elem_id="transfer-closer",
-            elem_classes=["m2m-closer"],
-        )  # fmt: skip
+        self.compared = wall("transfer-compared")
         self.costs = gr.HTML(elem_id="transfer-costs")
         self.near = gr.HTML(elem_id="transfer-near")
-        self.near_pairs = wall("transfer-near-pairs", "m2m-pairs")
+        self.near_pairs = wall("transfer-near-pairs", "m2m-small")
         self.drop = gr.Button("Leave the near duplicates out", visible=False, elem_id="transfer-drop-near")
         with gr.Accordion("All pictures", open=False, elem_id="transfer-all"):
             self.picking = gr.HTML(elem_id="transfer-picking")
             self.page = gr.Slider(1, 2, 1, step=1, label="Page", visible=False, elem_id="transfer-page")
-            self.thumbnails = wall("transfer-thumbnails", "m2m-tiles m2m-small", to_pick=True)
+            self.thumbnails = wall("transfer-thumbnails", "m2m-small", picks=True)
             self.all = gr.Button("Take all in again", visible=False, elem_id="transfer-take-all")
         with gr.Accordion("Every file", open=False):
             self.sizes = gr.HTML(elem_id="transfer-sizes")
@@ -324,15 +316,14 @@ class Pictures:
         aligned = on(self.align.click, lambda: "face", None, self.crop)
         taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
         reads: list[tuple[Any, ...]] = [(box.upload, self.add, box) for box in (self.files, self.folder)]
-        reads.append((self.sets.select, self.add_example))
         reads += [(e, self.again) for e in (turned.then, aligned.then, taken.then, self.crop.input)]
         for event, read, *inputs in reads:
             reading = steps.on(event, read, *inputs, *chosen, **MODEL_WORK)
             steps.on(reading.failure, self.as_before)
+        reading = steps.on(self.sets.select, self.add_example, *chosen, detail=True, **MODEL_WORK)
+        steps.on(reading.failure, self.as_before)
         steps.on(self.over.click, self.start_over)
-        steps.on(self.compared.select, self.look_closer, outputs=self.closer, **MODEL_WORK)
-        on(self.closer.change, None, js="m2m.closer")
-        steps.on(self.thumbnails.select, self.toggle, self.page, **MODEL_WORK)
+        steps.on(self.thumbnails.select, self.toggle, self.page, detail=True, **MODEL_WORK)
         steps.on(self.page.input, self.turn, self.page, outputs=self.thumbnails, live=True)
         steps.on(self.drop.click, self.drop_near, self.page, **MODEL_WORK)
         steps.on(self.all.click, self.take_all, self.page, **MODEL_WORK)
@@ -357,10 +348,10 @@ class Pictures:
         yield from self._read(visit, paths, source, crop, title, added)
 
     def add_example(
-        self, visit: Visit, source: str, crop: Any, added: list[str] | None, chosen: gr.SelectData
+        self, visit: Visit, at: Any, source: str, crop: Any, added: list[str] | None
     ) -> Iterator[Updates]:
         """An example set; it brings its source model along if the chosen one does not suit it."""
-        example = self.examples[chosen.index]
+        example = self.examples[index(at, self.examples)]
         if (suited := example.source(source)) != source:
             source, crop = suited, self.crop_of(suited)
         yield {self.source: source}
@@ -441,19 +432,14 @@ class Pictures:
             self.crop: prepared.crop,
             self.over: gr.Button(visible=ready),
             self.faces: faces or (cropped if aligned else ""),
-            self.aligned: gr.Gallery(captioned(aligned, told), visible=bool(aligned)),
+            self.aligned: tiles(numbered(aligned, told)) if aligned else "",
             self.align: gr.Button(visible=ready and prepared.report.faces()[Remark.NOT_ALIGNED] > 0),
-            self.compared: gr.Gallery(pairs(couples, REBUILT), selected_index=None),
-            self.closer: _slid(couples),
+            self.compared: tiles(pairs(couples, REBUILT)),
             self.costs: costs(prepared, self.studio.runs.pace(prepared.token) if trainable else None),
             self.sizes: sizes(prepared.report.sizes()),
             self.report: table(prepared.report),
             **self._picked(prepared, 1, ready),
         }
-
-    def look_closer(self, visit: Visit, chosen: gr.SelectData) -> tuple[Image.Image, Image.Image] | None:
-        """The clicked picture and its reconstruction, one under the other."""
-        return _slid(self.comparison(visit.needed_token, count=COMPARED, only=int(chosen.index)))
 
     # Which of them are trained on
 
@@ -477,23 +463,26 @@ class Pictures:
             self.all: gr.Button(visible=ready and bool(prepared.excluded)),
         }
 
-    def _couples(self, prepared: Prepared, left: Sequence[tuple[str, str]]) -> gr.Gallery:
+    def _couples(self, prepared: Prepared, left: Sequence[tuple[str, str]]) -> str:
         names = {name for pair in left for name in pair}
         pictures = dict(self.studio.runs.thumbnails(prepared.token, names=names)) if names else {}
         couples = [(pictures[like], pictures[name]) for name, like in left]
-        return gr.Gallery(pairs(couples, "A picture, below it one like it:"), visible=bool(left))
+        return tiles(pairs(couples, "A picture, below it one like it:")) if left else ""
 
-    def _thumbnails(self, prepared: Prepared, page: int) -> gr.Gallery:
+    def _thumbnails(self, prepared: Prepared, page: int) -> str:
         shown = self.studio.runs.thumbnails(prepared.token, (page - 1) * PAGE, PAGE)
         out = set(prepared.excluded)
-        pictures = [(_pale(i), f"{name} · left out") if name in out else (i, name) for name, i in shown]
-        return gr.Gallery(pictures, selected_index=None)
+        return tiles(
+            Tile(i, f"{name}, left out" if name in out else name, pale=name in out) for name, i in shown
+        )
 
-    def toggle(self, visit: Visit, page: float, chosen: gr.SelectData) -> Updates:
+    def toggle(self, visit: Visit, at: Any, page: float) -> Updates:
         """Leaves the clicked picture out, or takes it in again."""
         prepared = self.studio.runs.prepared(visit.needed_token)
-        clicked = self.studio.runs.thumbnails(prepared.token, (int(page) - 1) * PAGE + chosen.index, 1)
-        if not 0 <= chosen.index < PAGE or not clicked:
+        clicked = self.studio.runs.thumbnails(
+            prepared.token, (int(page) - 1) * PAGE + index(at, range(PAGE)), 1
+        )
+        if not clicked:
             raise DataError("There is no such picture on this page.", "Turn the page.")
         return self._exclude(prepared.token, {*prepared.excluded} ^ {clicked[0][0]}, page)
 
@@ -506,23 +495,12 @@ class Pictures:
         """Takes everything in again."""
         return self._exclude(visit.needed_token, set(), page)
 
-    def turn(self, visit: Visit, page: float) -> gr.Gallery:
+    def turn(self, visit: Visit, page: float) -> str:
         """Another page of thumbnails."""
         return self._thumbnails(self.studio.runs.prepared(visit.needed_token), int(page))
 
     def _exclude(self, token: str, names: set[str], page: float) -> Updates:
         return self._picked(self.studio.runs.exclude(token, names), int(page))
-
-
-def _pale(image: Image.Image) -> Image.Image:
-    """A picture that is left out."""
-    return Image.blend(image.convert("RGB"), Image.new("RGB", image.size, "white"), 0.75)
-
-
-def _slid(couples: Sequence[tuple[Image.Image, Image.Image]]) -> tuple[Image.Image, Image.Image] | None:
-    """The first of them, for the slider."""
-    side = max(CLOSER, *couples[0][1].size) if couples else 0
-    return (couples[0][0].resize((side, side)), couples[0][1].resize((side, side))) if couples else None
 
 
 # --- The tab.
