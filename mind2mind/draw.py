@@ -177,10 +177,10 @@ class Way:
     along the path, too.
     """
 
-    def __init__(self, model: Model, stops: Sequence[Stop], psi: float) -> None:
-        self.model, self.psi = model, psi
+    def __init__(self, model: Model, stops: Sequence[Stop], psi: float, through: bool) -> None:
+        self.model, self.psi, self.through = model, psi, through
         self.w, self.scores = torch.cat([s.w for s in stops]), torch.cat([s.scores for s in stops])
-        self.rest = self.w - self._minds(self.scores) if self.scores.shape[1] else self.w
+        self.rest = self.w - self._minds(self.scores) if through else self.w
 
     @cached_property
     def gone(self) -> Tensor:
@@ -202,7 +202,7 @@ class Way:
             return rows[first] * (1 - t) + rows[first + 1] * t  # exact at both ends
 
         w = between(self.rest)
-        if self.scores.shape[1]:
+        if self.through:
             w = w + self._minds(slerp(self.scores[first], self.scores[first + 1], t))
         return self.model.refined(w) + between(self.gone) if refine and self.model.refinements else w
 
@@ -370,8 +370,8 @@ def _fastest(work: Callable[[], object]) -> float:
 # The facade's part
 
 
-Endpoint = int | Path | Image.Image
-"""A seed, the path of a picture, or a picture."""
+Endpoint = int | Path | Image.Image | Stop
+"""A seed, the path of a picture, a picture, or what `Explore.stop` makes of a view."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -449,12 +449,12 @@ class Draw:
 
         Args:
             ref: the model.
-            endpoints: two or more, each a seed or a picture.
+            endpoints: two or more, each a seed, a picture, or a stop, which is taken as it is.
             frames: 2 or more in all.
             psi: the truncation; of a picture's code, too.
             noise: one of NOISES.
-            path: one of PATHS, see `Way`; None is `mind` between seeds, and `straight` where a picture is among the
-                endpoints, whose z has to be guessed.
+            path: one of PATHS, see `Way`; None is `mind`, and `straight` where a picture is among the endpoints,
+                whose z has to be guessed.
             loop: whether it ends where it began.
 
         Raises:
@@ -477,10 +477,10 @@ class Draw:
         self, model: Model, endpoints: Sequence[Endpoint], psi: float, path: str | None, loop: bool = False
     ) -> Way:
         """The way; the last ones used are kept: a slider asks for the same one many times a second."""
-        default = "mind" if all(isinstance(endpoint, int) for endpoint in endpoints) else "straight"
+        default = "mind" if all(isinstance(endpoint, int | Stop) for endpoint in endpoints) else "straight"
         through = one_of("path", path or default, PATHS) == "mind"
         stops = [self.stop(model, endpoint, psi, through) for endpoint in endpoints]
-        return self._ways(model, (*stops, stops[0]) if loop else tuple(stops), psi)
+        return self._ways(model, (*stops, stops[0]) if loop else tuple(stops), psi, through)
 
     def reconstruct(
         self, ref: str, paths: Sequence[Path], *, crop: Crop | None = None
@@ -519,27 +519,36 @@ class Draw:
             DataError: the picture cannot be read, or shows no face where the model needs one.
             ConfigError: the seed or psi is out of range.
         """
-        key = (model.hash, psi, through, *_name(endpoint))
-        with self._guard:
-            stop = self._stops.pop(key, None)
-        if stop is None:
-            if isinstance(endpoint, Path):
-                endpoint = open_picture(endpoint, self.limits, endpoint.name)
+        if isinstance(endpoint, Stop):
+            return endpoint
+
+        def make() -> Stop:
             scores = torch.empty(1, 0)
             if isinstance(endpoint, int):
                 w = codes_of(model, [endpoint], psi)
                 if through:
                     scores = model.scores_of(model.draw_z([torch.Generator().manual_seed(endpoint)]))
             else:
-                w = _encoded(model, endpoint)
+                w = _encoded(model, self._opened(endpoint))
                 scores = scores_of(model, w) if through else scores
                 w = pull(model, w, psi)
-            stop = Stop(w, scores)
+            return Stop(w, scores)
+
+        return self.kept((model.hash, psi, through, *_name(endpoint)), make)
+
+    def kept(self, key: tuple[object, ...], make: Callable[[], Stop]) -> Stop:
+        """The stop of this key: the one that was made before while it is among the last ones used."""
+        with self._guard:
+            stop = self._stops.pop(key, None)
+        stop = stop or make()
         with self._guard:
             self._stops[key] = stop  # as the last one: the first is the one that was not used for longest
             if len(self._stops) > STOPS_KEPT:
                 del self._stops[next(iter(self._stops))]
         return stop
+
+    def _opened(self, picture: Path | Image.Image) -> Image.Image:
+        return open_picture(picture, self.limits, picture.name) if isinstance(picture, Path) else picture
 
 
 def _encoded(model: Model, image: Image.Image) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mind2mind.config import SEEDS, mixed
 from mind2mind.data.images import open_picture, to_image, to_tensor
-from mind2mind.draw import WAYS_KEPT, Draw, Stop, draw, provenance, pull
+from mind2mind.draw import WAYS_KEPT, Draw, Stop, draw, provenance, pull, scores_of
 from mind2mind.errors import ConfigError
 from mind2mind.judge.verdict import STRANGER_BELOW, Verdict, judge, reconstruct, scores
 from mind2mind.models.bundle import Model
@@ -211,6 +211,21 @@ class Explore:
             image.info.update(provenance(model, **_told(view)))
         return images
 
+    def stop(self, ref: str, view: View) -> Stop:
+        """A view as an endpoint of `Draw.interpolate`, without its noise; the last ones used are kept.
+
+        Raises:
+            ConfigError: there is no such psi.
+            DataError: a photo cannot be read, or shows no face where the model needs one.
+        """
+        model = self._models.load(ref)
+
+        def make() -> Stop:
+            w = self._codes(model, [view])
+            return Stop(w, scores_of(model, w) if view.photo else model.scores_of(z_of(model, view)))
+
+        return self._draw.kept((model.hash, view, self._photo(model, view)), make)
+
     def directions(self, ref: str) -> list[Direction]:
         """The directions that `View.moves` are along, by falling share."""
         return self._directions(self._models.load(ref))
@@ -267,10 +282,7 @@ class Explore:
         """W of one or more views as they are drawn, (N, latent_size), on the CPU."""
         z = [z_of(model, view) for view in views if not view.photo]
         of_seeds = iter(model.map(torch.cat(z)).split(1)) if z else iter(())
-        stops = [
-            self._draw.stop(model, view.photo, view.psi, through=False) if view.photo else None
-            for view in views
-        ]
+        stops = [self._photo(model, view) for view in views]
         w = torch.cat([
             _led(model, view, stop.w) if stop else pull(model, next(of_seeds), view.psi)
             for view, stop in zip(views, stops, strict=True)
@@ -285,6 +297,10 @@ class Explore:
             return w
         unmoved = torch.zeros(1, w.shape[1])
         return model.refined(w) + torch.cat([self._gone(model, stop) if stop else unmoved for stop in stops])
+
+    def _photo(self, model: Model, view: View) -> Stop | None:
+        """A view's photo, if it has one; another stop once its file is another."""
+        return self._draw.stop(model, view.photo, view.psi, through=False) if view.photo else None
 
     def _draw_directions(self, model: Model) -> list[Direction]:
         steps, shares = self._steps(model)

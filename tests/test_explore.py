@@ -241,6 +241,52 @@ def test_a_photo_that_is_no_picture_is_refused(studio, tmp_path):
             work()
 
 
+# On the way from one to another
+
+
+@REFS
+def test_any_two_views_are_joined_and_the_ends_are_their_pictures(studio, minds, photo, ref):
+    views = [
+        View(3, psi=0.7, moves=(1.5, -1)), View(8, near=(2,)), View(5, place=(2, 1)),
+        View(photo=photo, moves=(0, 2)), View(1),
+    ]  # fmt: skip
+    views = [replace(view, noise="none") for view in views]
+    stops = [studio.explore.stop(ref, view) for view in views]
+    for path in (None, "straight"):
+        frames = list(studio.draw.interpolate(ref, stops, frames=9, path=path))
+        assert all(map(near, frames[::2], studio.explore.draw(ref, views)))
+        assert near(frames[1], studio.draw.blend(ref, *stops[:2], 0.5, path=path))
+        assert not near(frames[1], frames[0]) and not near(frames[1], frames[2])
+
+
+def test_between_views_of_seeds_the_way_is_that_of_their_z(studio, minds):
+    """Halfway lies what the mind draws itself; of a move there is half."""
+    model, moves = minds[0], (2.0, -1.0)
+    views = [View(3, place=(1.0, 2.0)), View(8, near=(1,))]
+    a, b = scores(model, *views).split(1)
+    mixed = model.map(model.z_of(draw.slerp(a, b, torch.tensor([[0.5]]))))
+
+    def halfway(*ends):
+        stops = [studio.explore.stop("tiny", view) for view in ends]
+        return studio.draw._way(model, stops, 1.0, None).at(torch.tensor([0.5]))
+
+    torch.testing.assert_close(halfway(*views), mixed, rtol=1e-4, atol=1e-5)
+    moved = halfway(replace(views[0], moves=moves), views[1])
+    half = torch.tensor(moves) @ explore.steps_of(model)[0][:2] / 2
+    torch.testing.assert_close(moved, mixed + half, rtol=1e-4, atol=1e-5)
+
+
+def test_a_view_is_the_same_stop_until_its_photo_is_another(studio, photo, tmp_path):
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(photo.read_bytes())
+    view = View(photo=copy, moves=(1,))
+    stop = studio.explore.stop("tiny", view)
+    assert studio.explore.stop("tiny", replace(view)) is stop
+    assert studio.explore.stop("tiny", View(photo=copy)) is not stop
+    copy.write_bytes(next(make_pictures(tmp_path / "other", 1, seed=5).iterdir()).read_bytes())
+    assert not torch.equal(studio.explore.stop("tiny", view).w, stop.w)
+
+
 # Styles
 
 

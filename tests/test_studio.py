@@ -117,7 +117,7 @@ def test_a_film_begins_and_ends_at_its_endpoints(studio, place):
 
 def test_a_looped_film_leads_back_without_a_double_frame(studio):
     stops = [gallery.Stop(torch.full((1, 16), value), torch.empty(1, 0)) for value in (0.0, 1.0)]
-    way = gallery.Way(studio.models.load("tiny"), [*stops, stops[0]], 1.0)
+    way = gallery.Way(studio.models.load("tiny"), [*stops, stops[0]], 1.0, False)
     w = way.at(torch.linspace(0, 2, 9)[:8])
     torch.testing.assert_close(w[:, 0], torch.tensor([0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25]))
     assert len(list(studio.draw.interpolate("tiny", [1, 2], frames=8, loop=True))) == 8
