@@ -1,12 +1,14 @@
 """Places around a picture are drawn from what says where they are, and from nothing else."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from official_size import ROOT
+from PIL import ImageColor
 from tiny import SIZES, make_pictures
 
 from mind2mind import draw, explore
@@ -34,6 +36,12 @@ def minds(studio):
     return [tiny, studio.models.load("refining")]
 
 
+PATCHES = {  # rows and columns of toon heads
+    "skin": (slice(41, 43), slice(22, 28)),
+    "hair": (slice(11, 16), slice(24, 39)),
+    "background": (slice(20, 40), slice(0, 8)),
+}
+SAID = {"light": "white", "dark": "black"}
 REFS = pytest.mark.parametrize("ref", ["tiny", "refining"])
 
 
@@ -148,20 +156,37 @@ def test_planes_and_neighbours_have_nothing_in_common(minds):
 # Directions
 
 
+def test_independent_components_are_found():
+    """Of codes that are a mixture of uniform and of skewed numbers."""
+    generator = torch.Generator().manual_seed(1)
+    uniform = (torch.rand(8192, 3, generator=generator) - 0.5) * 12**0.5
+    skewed = -torch.rand(8192, 2, generator=generator).log() - 1
+    mixing = torch.randn(5, 16, generator=generator) * torch.tensor([[5.0], [4], [3], [2], [1]])
+    found = explore.independent(torch.cat([uniform, skewed], dim=1) @ mixing + 7)
+    mixing = mixing[mixing.norm(dim=1).argsort(descending=True)]
+    assert found.shape == mixing.shape
+    assert (torch.cosine_similarity(found, mixing).abs() > 0.99).all()
+    torch.testing.assert_close(found.norm(dim=1), mixing.norm(dim=1), rtol=0.05, atol=0)
+    assert (found.abs().max(dim=1).values == found.max(dim=1).values).all()
+
+
+def test_codes_that_do_not_vary_have_a_direction_of_no_length():
+    assert torch.equal(explore.independent(torch.ones(10, 4)), torch.zeros(1, 4))
+
+
 @REFS
 def test_a_move_changes_one_coordinate_by_so_many_deviations(studio, minds, ref):
     model = studio.models.load(ref)
     steps, shares = explore.steps_of(model)
     w = model.map(model.draw_z([torch.Generator().manual_seed(0)] * explore.LEARNT_FROM))
-    lengths = steps.norm(dim=1)
-    along = (w - w.mean(dim=0)) @ (steps / lengths[:, None]).T
-    torch.testing.assert_close(along.std(dim=0), lengths, rtol=1e-3, atol=0)
-    torch.testing.assert_close(lengths.square() / w.var(dim=0).sum(), shares, rtol=1e-3, atol=0)
-    assert (steps.abs().max(dim=1).values == steps.max(dim=1).values).all()
+    all_of_them = explore.independent(w)
+    along = (w - w.mean(dim=0)) @ torch.linalg.pinv(all_of_them)
+    torch.testing.assert_close(along.T @ along / len(w), torch.eye(len(all_of_them)), rtol=0, atol=0.01)
+    assert (shares[:-1] >= shares[1:]).all() and 0 < shares.sum() <= 1.0001
 
     moves = (0.0, -2.0, 0.0, 0.5)
     plain, moved = studio.explore._codes(model, [View(3), View(3, moves=moves)], refine=False)
-    coordinates = (moved - plain) @ (steps / lengths.square()[:, None]).T
+    coordinates = (moved - plain) @ torch.linalg.pinv(steps)
     torch.testing.assert_close(coordinates, torch.tensor([*moves, 0, 0, 0, 0]), rtol=1e-3, atol=1e-3)
 
 
@@ -169,12 +194,44 @@ def test_a_move_changes_one_coordinate_by_so_many_deviations(studio, minds, ref)
 def test_the_ends_of_a_direction_are_pictures_of_it(studio, minds, ref):
     directions, model = studio.explore.directions(ref), studio.models.load(ref)
     assert len(directions) == DIRECTIONS and studio.explore.directions(ref) is directions
-    assert [d.share for d in directions] == sorted((d.share for d in directions), reverse=True)
-    assert 0 < sum(d.share for d in directions) <= 1.0001
+    assert [d.share for d in directions] == explore.steps_of(model)[1].tolist()
     step = explore.steps_of(model)[0][1] * explore.REACH
     ends = model.refined(torch.stack([model.w_avg.mean(dim=0) + way * step for way in (-1, 1)]))
     for image, known in zip((directions[1].low, directions[1].high), draw.draw(model, ends), strict=True):
         assert near(image, known)
+
+
+def test_directions_have_the_names_of_their_card(studio, minds):
+    assert {d.name for d in studio.explore.directions("tiny")} == {""}
+    card = replace(minds[0].card, id="named", architecture=None, directions=("size", "", "colour"))
+    save_source(studio.weights / "named", minds[0].alae, card)
+    named, tiny = (studio.explore.directions(ref) for ref in ("named", "tiny"))
+    assert [d.name for d in named] == ["size", "", "colour", *[""] * 5]
+    assert all(same(one.high, other.high) for one, other in zip(named, tiny, strict=True))
+
+
+def test_toon64s_names_are_true():
+    """A part that a direction is called after changes the most along it, and from the one colour to the other."""
+    model = load_source(ROOT / "weights/toon64")
+    steps, _ = explore.steps_of(model)
+    w = draw.codes_of(model, range(8), 0.7)
+    for name, step in zip(model.card.directions, steps, strict=True):
+        low, high = (
+            np.stack([np.float32(image) for image in draw.draw(model, w + end * step)]) for end in (-2, 2)
+        )
+        changes = {
+            part: (high - low)[:, rows, columns].mean(axis=(0, 1, 2))
+            for part, (rows, columns) in PATCHES.items()
+        }
+        if colours := re.fullmatch(r"(\w+), (\w+) to (\w+)", name):
+            part, before, after = colours.groups()
+            sizes = {other: np.abs(change).sum() for other, change in changes.items()}
+            assert all(sizes[part] > 2 * size for other, size in sizes.items() if other != part), (
+                name,
+                sizes,
+            )
+            before, after = (np.array(ImageColor.getrgb(SAID.get(word, word))) for word in (before, after))
+            assert changes[part] @ (after - before) > 0, name
 
 
 def test_directions_of_two_models_are_not_mixed_up(studio, minds):

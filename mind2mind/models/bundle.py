@@ -68,6 +68,7 @@ class Card:
     numbers: dict[str, Any] = field(default_factory=dict)  # name -> value, as measured
     notes: str = ""
     crop: Crop = "centre"  # of the pictures it was trained on
+    directions: tuple[str, ...] = ()  # what changes along each direction of its mind, "" where nobody knows
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def describe(folder: Path, kind: Kind | None = None) -> ModelInfo:
             numbers=dict(config.get("numbers", {})),
             notes=str(config.get("notes", "")),
             crop=config.get("crop", "centre"),
+            directions=tuple(_line(name)[:LONGEST] for name in config.get("directions", [])),
             architecture=Architecture.from_dict(config["architecture"]) if is_source else None,
             needs=None if is_source else _line(made_on.get("id", ""))[:LONGEST],
             needs_hash=str(made_on.get("hash", "")),
