@@ -23,7 +23,7 @@ from mind2mind.config import SEEDS, mixed
 from mind2mind.data.images import open_picture, to_image, to_tensor
 from mind2mind.draw import WAYS_KEPT, Draw, Stop, draw, provenance, pull, scores_of
 from mind2mind.errors import ConfigError
-from mind2mind.judge.verdict import STRANGER_BELOW, Verdict, judge, reconstruct, scores
+from mind2mind.judge.verdict import ALONE_GOOD_FROM, STRANGER_BELOW, Verdict, judge, reconstruct, scores
 from mind2mind.models.bundle import Model
 from mind2mind.networks.alae import mix
 
@@ -221,7 +221,8 @@ class Explore:
         self._draw, self._models = draw, draw.models
         self._steps = lru_cache(WAYS_KEPT)(steps_of)
         self._directions = lru_cache(WAYS_KEPT)(self._draw_directions)
-        self._gone = lru_cache(WAYS_KEPT)(_gone)  # by the very stop
+        self._gone = lru_cache(WAYS_KEPT)(_gone)  # by the very stop, as photos may change
+        self._placed = lru_cache(WAYS_KEPT)(self._place)  # a crossover is dragged over the same codes
 
     def draw(self, ref: str, views: Sequence[View], *, hurry: bool = False) -> list[Image.Image]:
         """The pictures of these views; `info` of each says how to draw it again.
@@ -305,14 +306,19 @@ class Explore:
         image = open_picture(photo, self._draw.limits, photo.name)
         pixels = to_tensor(image, a.resolution, a.image_channels, model.card.crop)[None]
         (rebuilt,), ratio = reconstruct(model.alae, pixels)
-        verdict = judge(scores(pixels, ratio), numbers, STRANGER_BELOW).verdict
+        verdict = judge(scores(pixels, ratio), numbers, ALONE_GOOD_FROM, STRANGER_BELOW).verdict
         return Rebuilt(to_image(pixels[0]), to_image(rebuilt), ratio.item(), verdict)
 
     def _codes(self, model: Model, views: Sequence[View], refine: bool = True) -> Tensor:
         """W of one or more views as they are drawn, (N, latent_size), on the CPU."""
+        stops = (self._photo(model, view) for view in views)
+        return self._placed(model, tuple(views), tuple(stops), refine)
+
+    def _place(
+        self, model: Model, views: Sequence[View], stops: Sequence[Stop | None], refine: bool
+    ) -> Tensor:
         z = [z_of(model, view) for view in views if not view.photo]
         of_seeds = iter(model.map(torch.cat(z)).split(1)) if z else iter(())
-        stops = [self._photo(model, view) for view in views]
         w = torch.cat([
             _led(model, view, stop.w) if stop else pull(model, next(of_seeds), view.psi)
             for view, stop in zip(views, stops, strict=True)

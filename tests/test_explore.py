@@ -2,18 +2,19 @@
 
 import math
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from official_size import ROOT
-from PIL import ImageColor
+from PIL import ImageChops, ImageColor
 from tiny import SIZES, make_pictures
 
 from mind2mind import draw, explore
 from mind2mind.config import LOCAL
-from mind2mind.draw import Draw
+from mind2mind.draw import Cost, Draw
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.explore import ANGLE, DIRECTIONS, PLANE, STEP, Explore, View, neighbours, z_of
 from mind2mind.judge.verdict import Verdict
@@ -260,6 +261,44 @@ def test_an_unmoved_photo_is_its_reconstruction(studio, minds, photo, ref):
     rebuilt = studio.explore.rebuild(ref, photo)
     assert same(rebuilt.rebuilt, found.rebuilt) and same(rebuilt.original, found.original)
     assert rebuilt.psnr == pytest.approx(found.psnr) and rebuilt.verdict is Verdict.UNKNOWN
+
+
+def test_a_photo_is_told_whether_the_model_knows_it(tmp_path):
+    model = load_source(ROOT / "weights/toon64")
+    exploring = Explore(Draw(Few(model), LOCAL))
+    (own,) = draw.sample(model, [42])
+    pictures = {
+        Verdict.GOOD: own,
+        Verdict.USABLE: own.convert("L"),
+        Verdict.UNKNOWN: ImageChops.offset(own, 0, 32),
+    }
+    for verdict, picture in pictures.items():
+        picture.save(tmp_path / "photo.png")
+        assert exploring.rebuild("toon64", tmp_path / "photo.png").verdict is verdict
+
+
+def test_a_photo_that_changes_is_read_again(studio, photo, tmp_path):
+    path, (own,) = tmp_path / "photo.png", studio.draw.sample("tiny", [3])
+    shutil.copy(photo, path)
+    before = studio.explore.draw("tiny", [View(photo=path)])[0]
+    own.save(path)
+    after = studio.explore.draw("tiny", [View(photo=path)])[0]
+    path.rename(tmp_path / "other.png")
+    assert not same(before, after) and same(
+        after, studio.explore.draw("tiny", [View(photo=tmp_path / "other.png")])[0]
+    )
+
+
+def test_known_codes_are_not_refined_again(studio, minds, monkeypatch):
+    refined = []
+    monkeypatch.setattr(type(minds[1]), "refined", lambda self, w: refined.append(len(w)) or w)
+    for crossover in (1, 2, 3):
+        studio.explore.mix("refining", [View(901), View(902)], [View(903)], crossover)
+    assert refined == [2, 1]
+    for seed, seconds, times in ((904, 0.01, 3), (905, 1, 3)):
+        monkeypatch.setattr(studio.draw, "cost", lambda ref, s=seconds: Cost(s, s, 0, 1))
+        studio.explore.draw("refining", [View(seed)], hurry=True)
+        assert len(refined) == times, "in a hurry only where it is quick"
 
 
 def test_a_slider_begins_at_the_photo(studio, minds, photo):
