@@ -188,6 +188,15 @@ window.m2m = {
     };
   },
 
+  // Buttons that ask for something: for what destroys only after a question.
+  asks(element, trigger) {
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (!button || (button.dataset.sure && !confirm(button.dataset.sure))) return;
+      m2m.tell(element, trigger, button.dataset.sure ? "delete" : "select", { ...button.dataset });
+    });
+  },
+
   // Saves a file that was made for it.
   save(file) {
     if (!file) return;

@@ -57,7 +57,8 @@ TRUNCATIONS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 ALIKE = 16  # pictures of "More like this", itself among them
 MIXED = 4  # pictures down and across
 CELL, CELLS = 128, 81  # px of a picture on the map; those that are drawn at a time
-KEPT = 48  # favourites, and pictures of the history
+REMEMBERED = 48  # favourites, and pictures of the history
+KEEP, KEPT = "Keep", "♥ Kept"
 END, STEP = 3.0, 0.1  # of a direction's slider, in standard deviations
 STORED_AS = "mind2mind-pictures"  # in the browser; a fixed key, or nothing would survive a restart
 
@@ -178,7 +179,7 @@ class ExploreTab:
             {"favourites": [], "history": []}, storage_key=STORED_AS, secret=STORED_AS
         )
         with gr.Row(elem_classes="m2m-explore"):
-            with gr.Column(scale=3, min_width=320), gr.Tabs(elem_id="explore-stage"):
+            with gr.Column(scale=1, min_width=320), gr.Tabs(elem_id="explore-stage"):
                 with gr.Tab("Pictures"):
                     self._build_wall()
                 with gr.Tab("Map") as self.map_tab:
@@ -189,7 +190,7 @@ class ExploreTab:
                     self.favourites = wall("explore-favourites", "m2m-many m2m-follows", picks=True)
                     gr.HTML(note("What you looked at last:"))
                     self.history = wall("explore-history", "m2m-small m2m-follows", picks=True)
-            with gr.Column(scale=2, min_width=320, elem_classes="m2m-side"):
+            with gr.Column(scale=1, min_width=320, elem_classes="m2m-side"):
                 self._build_picked()
         self._wire(visit, opening)
 
@@ -239,27 +240,27 @@ class ExploreTab:
         self.mixers: gr.State = gr.State(1)  # the seed that the others begin with
 
     def _build_picked(self) -> None:
-        self.large = gr.HTML(
-            elem_id="explore-large", elem_classes="m2m-pictures", js_on_load="m2m.leaf(element)"
-        )
+        small: dict[str, Any] = {"size": "sm", "min_width": 64}
+        self.consent = Consent(self.studio, "explore", lambda: note(PASSING))
+        with gr.Row(elem_classes="m2m-picked"):
+            leaf = "m2m.leaf(element)"
+            self.large = gr.HTML(elem_id="explore-large", elem_classes="m2m-pictures", js_on_load=leaf)
+            with gr.Column(scale=0, min_width=128, elem_classes="m2m-acts"):
+                self.alike = gr.Button("More like this", elem_id="explore-alike", **small)
+                self.keep = gr.Button(KEEP, elem_id="explore-keep", **small)
+                self.save = OnDemand("Save", "explore-save", **small)
+                self.to_a = gr.Button("Use as A", elem_id="explore-to-a", **small)
+                self.to_b = gr.Button("Use as B", elem_id="explore-to-b", **small)
+                self.photo = gr.UploadButton(
+                    "Your picture …", file_types=PICTURES, visible=not self.consent.needed,
+                    elem_id="explore-photo", **small,
+                )  # fmt: skip
+        self.consent.opens.append(self.photo)
+        self.path: gr.State = gr.State(None)
         self.said = gr.HTML(elem_id="explore-said")
         self.rebuilt = wall("explore-rebuilt", "m2m-many")
         self.strip = wall("explore-strip", "m2m-row", picks=True)
-        small: dict[str, Any] = {"size": "sm", "min_width": 64}
-        with gr.Row():
-            self.alike = gr.Button("More like this", elem_id="explore-alike", **small)
-            self.keep = gr.Button("♥ Keep", elem_id="explore-keep", **small)
-            self.to_a = gr.Button("Use as A", elem_id="explore-to-a", **small)
-            self.to_b = gr.Button("Use as B", elem_id="explore-to-b", **small)
-            self.save = OnDemand("Save", "explore-save", **small)
         self.sliders = gr.HTML(elem_id="explore-sliders", js_on_load="m2m.sliders(element, trigger)")
-        self.consent = Consent(self.studio, "explore", lambda: note(PASSING))
-        self.photo = gr.UploadButton(
-            "Begin with a picture of yours …", file_types=PICTURES, size="sm",
-            visible=not self.consent.needed, elem_id="explore-photo",
-        )  # fmt: skip
-        self.consent.opens.append(self.photo)
-        self.path: gr.State = gr.State(None)
 
     def _wire(self, visit: gr.BrowserState, opening: Any) -> None:
         self.consent.wire(visit, opening)
@@ -293,7 +294,7 @@ class ExploreTab:
         for kept, name in ((self.favourites, "favourites"), (self.history, "history")):
             self._wire_kept(kept, name, picked)
         for event in picks:
-            on(event.then, self.seen, [self.stored, *chosen], self.stored)
+            on(event.then, self.seen, [self.stored, *chosen], [self.stored, self.keep])
         on_detail(self.sliders.input, self.slide, chosen, self.large, network=True, live=True)
         settled = [self.view, self.large, self.said, self.strip]
         on_detail(self.sliders.submit, self.settle, chosen, settled, network=True, live=True)
@@ -527,21 +528,21 @@ class ExploreTab:
         kept, link = kept_links(stored), to_query(model, view)
         there = link in kept["favourites"]
         others = [other for other in kept["favourites"] if other != link]
-        kept["favourites"] = others if there else [link, *others][:KEPT]
-        return kept, gr.Button("♥ Keep" if there else "♥ Kept")
+        kept["favourites"] = others if there else [link, *others][:REMEMBERED]
+        return kept, KEEP if there else KEPT
 
-    def seen(self, stored: Any, model: str, view: View) -> Any:
-        """Adds the picture to the history."""
+    def seen(self, stored: Any, model: str, view: View) -> tuple[Any, str]:
+        """Adds the picture to the history; says whether it is a favourite."""
         kept, link = kept_links(stored), to_query(model, view)
         if not view.photo:
-            kept["history"] = [link, *(other for other in kept["history"] if other != link)][:KEPT]
-        return kept
+            kept["history"] = [link, *(other for other in kept["history"] if other != link)][:REMEMBERED]
+        return kept, KEPT if link in kept["favourites"] else KEEP
 
     def _kept(self, stored: Any, name: str, ref: str) -> str:
         views = kept_views(stored, name, ref)
         if not views:
             empty = (
-                "♥ Keep adds the picked picture here; this browser remembers it."
+                "Keep adds the picked picture here; this browser remembers it."
                 if name == "favourites"
                 else ""
             )
@@ -555,7 +556,7 @@ def kept_links(stored: Any) -> dict[str, list[str]]:
     kept = stored if isinstance(stored, dict) else {}
     lists = {name: kept.get(name) for name in ("favourites", "history")}
     return {
-        name: [str(link) for link in links][:KEPT] if isinstance(links, list) else []
+        name: [str(link) for link in links][:REMEMBERED] if isinstance(links, list) else []
         for name, links in lists.items()
     }
 

@@ -5,49 +5,56 @@ import html
 import io
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markdown_it import MarkdownIt
 from PIL import Image
 
 from mind2mind.config import size_text
+from mind2mind.errors import Mind2MindError
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.models.catalogue import Converting, Downloaded, Event
 from mind2mind.models.fetch import Downloading
 from mind2mind.models.hub import Remote
 from mind2mind.studio import Studio
-from mind2mind.ui.shared import bar, boxed, knowledge, logged, note, on
+from mind2mind.ui.shared import Visit, bar, boxed, is_key, knowledge, linked, logged, note, on, on_detail
 
-SIDE = 320  # pixels of a preview on its card
-KINDS = {"source": "source model", "transfer": "transfer"}
-TO_STATUS = "(...all) => m2m.scrollTo('models-status', all)"
+SIDE = 512  # pixels of a preview on its card
+MARKDOWN = MarkdownIt("commonmark", {"html": False})  # strangers write cards, too
+ASKS = "m2m.asks(element, trigger)"
+TABS = ("Explore", "Interpolate", "Transfer")
 Updates = dict[Any, Any]
 
 
-def cards(models: Sequence[ModelInfo]) -> str:
-    """Models as cards beside each other."""
-    return f'<div class="m2m-cards">{"".join(map(card, models))}</div>'
-
-
-def card(model: ModelInfo) -> str:
-    """What a model knows, how large it is, whose; of one that is here its picture and what was measured, too."""
-    if isinstance(model, Remote):
-        picture, size = "", f"{size_text(model.kept_bytes)} on your disk"
-        needs = f"draws with {model.needs}, which comes along" if model.needs else ""
-    else:
-        picture, needs = _picture(model), ""
-        size = size_text(sum(path.stat().st_size for path in model.folder.glob("*") if path.is_file()))
-    pixels = f"{model.resolution} x {model.resolution} pixels" if model.resolution else ""
-    facts = " · ".join(fact for fact in (f"`{model.id}`", KINDS[model.kind], pixels, size, needs) if fact)
-    licence = "" if model.licence in model.credit else f" Licence: {model.licence}."
-    credit = f"Credit: {model.credit.rstrip('.')}.{licence}"
+def ask(label: str, ref: str, *, tab: str = "", sure: str = "", disabled: bool = False) -> str:
+    """A button of a widget that is HTML. It triggers `select`, or, once that is `sure`, `delete`."""
+    told = {"data-ref": ref, "data-tab": tab, "data-sure": sure}
+    attributes = " ".join(f'{name}="{html.escape(value)}"' for name, value in told.items() if value)
+    destroys = ' class="m2m-stop"' if sure else ""
     return (
-        f'<article class="m2m-card">{picture}<div><h3>{html.escape(model.title)}</h3>'
-        f"<p>Knows {knowledge(model)}.</p>"
-        f"{note(facts, credit)}{_more(model)}</div></article>"
+        f'<button type="button" {attributes}{destroys}{" disabled" * disabled}>{html.escape(label)}</button>'
+    )
+
+
+def card(model: ModelInfo, ref: str = "", *, removable: bool = False) -> str:
+    """What a model draws, whose it is, what was measured, and where to use it; `ref` where that is not its id."""
+    ref, mine = ref or model.id, is_key(ref)
+    size = size_text(sum(path.stat().st_size for path in model.folder.glob("*") if path.is_file()))
+    pixels = f"{model.resolution} x {model.resolution} px" if model.resolution else ""
+    facts = " · ".join(filter(None, ("" if mine else f"`{model.id}`", pixels, size, model.licence)))
+    tabs = TABS if model.kind == "source" else TABS[:2]
+    buttons = "".join(ask(name, ref, tab=name.lower()) for name in tabs)
+    if removable:
+        buttons += ask("Remove …", ref, sure=f"Remove {model.title} from this computer?")
+    return (
+        f'<article class="m2m-card">{_picture(model)}<h3>{html.escape(model.title)}</h3>'
+        f"<p>{'Yours. ' * mine}Draws {knowledge(model)}.</p>{note(facts)}"
+        f'<div class="m2m-asks">{buttons}</div>{_more(model)}</article>'
     )
 
 
@@ -56,11 +63,9 @@ def _more(model: ModelInfo) -> str:
         f"<tr><th>{html.escape(str(name).replace('_', ' '))}</th><td>{html.escape(str(value))}</td></tr>"
         for name, value in model.numbers.items()
     )
-    if not rows and not model.notes:
-        return ""
-    title, notes = "Numbers and notes" if rows else "Notes", note(*model.notes.split("\n\n"))
-    table = f'<div class="m2m-table"><table>{rows}</table></div>'
-    return f"<details><summary>{title}</summary>{table}{notes}</details>"
+    table = f'<div class="m2m-table"><table>{rows}</table></div>' if rows else ""
+    told = f"<p>{linked(model.credit)}</p>{table}{MARKDOWN.render(model.notes)}"
+    return f"<details><summary>Credit, numbers and notes</summary>{told}</details>"
 
 
 def _picture(model: ModelInfo) -> str:
@@ -82,6 +87,24 @@ def _shrunk(path: Path, changed: int) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
+def offers(
+    remotes: Sequence[Remote], here: Sequence[str], *, buttons: bool = True, busy: bool = False
+) -> str:
+    """The published models, one line each, under what they know."""
+    rows = ""
+    for knows, some in groupby(remotes, lambda remote: remote.knows):
+        one, *_ = group = list(some)
+        rows += f'<tr><th colspan="4">{html.escape(knows[:1].upper() + knows[1:])}</th></tr>'
+        rows += f'<tr><td colspan="4">{note(f"{one.credit} {one.licence}.", one.notes)}</td></tr>'
+        for remote in group:
+            there = "here" if remote.id in here else ""
+            button = ask("Download", remote.id, disabled=busy) if buttons and not there else there
+            pixels = f"{remote.resolution} px" if remote.resolution else f"needs {remote.needs}"
+            cells = html.escape(remote.title), pixels, size_text(remote.kept_bytes), button
+            rows += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return f'<table class="m2m-offers">{rows}</table>'
+
+
 class ModelsTab:
     """Builds the tab; its methods are the handlers, which give updates by component."""
 
@@ -90,80 +113,85 @@ class ModelsTab:
         self.stops: dict[str, threading.Event] = {}  # by the page that downloads
         self.everything: list[Any] = []  # that a handler may update
 
-    def build(self, opening: Any) -> list[Any]:
+    def build(self, opening: Any, visit: gr.BrowserState) -> list[Any]:
         """The components and their events; inside a gr.Tab, whose opening is an event.
 
         Gives the events after which there are other models.
         """
-        self.here = gr.HTML(cards(self.studio.models.list()), elem_id="models-here")
+        self.here = gr.HTML(self.cards(Visit("")), js_on_load=ASKS, elem_id="models-here")
         self.open = gr.UploadButton(
             "Open a model file …", file_types=[".zip"], size="sm", elem_id="models-open"
         )
-        gr.HTML('<div class="m2m-step"><h2>More models</h2></div>')
+        looks: dict[str, Any] = {"do": self.look, "inputs": visit}
+        with gr.Accordion("Download more models", open=False, elem_id="models-more"):
+            self._build_more()
+        on(opening, outputs=self.everything, **looks)
+        if self.studio.public:
+            return []
+        fetching: dict[str, Any] = {"concurrency_id": "download", "concurrency_limit": 2}
+        js = "(_, ...all) => m2m.scrollTo('models-status', m2m.detail('models-offers', all))"
+        events = [on_detail(self.offers.select, self.get, [], self.everything, **fetching, js=js)]
+        events.append(on_detail(self.here.delete, self.delete, [], self.status))
+        typed = (self.from_hub.click, self.repository.submit)
+        events += [on(event, self.get, self.repository, self.everything, **fetching) for event in typed]
+        on(self.stop.click, self.halt, None, self.stop, queue=False)
+        return [on(event.then, outputs=self.everything, **looks) for event in events]
+
+    def _build_more(self) -> None:
         if self.studio.public:
             text = "Visitors cannot download here. On your own computer: python -m mind2mind download NAME"
-            gr.HTML(note(text) + cards(self.studio.models.available(here=True)), elem_id="models-offers")
+            gr.HTML(note(text) + offers(self.studio.models.available(here=True), [], buttons=False))
             self.everything = [self.here]
-            on(opening, self.look, None, self.everything)
-            return []
-        text = "Published by their authors, and fetched only when you press Download. The sizes are what stays on "
-        gr.HTML(note(text + "your disk; the downloads themselves may be larger."))
+            return
+        text = "Published by their authors; fetched only when you press Download. "
+        gr.HTML(note(text + "The sizes are what stays on your disk."))
         self.status = gr.HTML(elem_id="models-status")
-        self.stop = gr.Button("Stop and keep the part", visible=False, variant="stop", elem_id="models-stop")
-        self.rows: dict[str, tuple[gr.Row, gr.Button]] = {}
-        asks: list[tuple[Any, Any]] = []
-        press: dict[str, Any] = {"value": "Download", "scale": 0, "min_width": 130}
-        wanted = self.studio.models.available()
-        for remote in self.studio.models.available(here=True):
-            with gr.Row(elem_classes="m2m-offer", visible=remote in wanted) as row:
-                gr.HTML(card(remote))
-                button = gr.Button(elem_id=f"download-{remote.id}", **press)
-            self.rows[remote.id] = row, button
-            asks.append((button.click, gr.State(remote.id)))
+        self.stop = gr.Button("Stop and keep the part", visible=False, elem_id="models-stop")
+        self.offers = gr.HTML(self._offered(), js_on_load=ASKS, elem_id="models-offers")
         with gr.Row(elem_classes="m2m-offer"):
-            repository = gr.Textbox(
+            self.repository = gr.Textbox(
                 label="A model on the Hugging Face Hub",
                 info="A repository with a model made by Mind2Mind.",
                 placeholder="owner/name, or owner/name@revision",
                 max_lines=1,
                 elem_id="models-repository",
             )
-            self.from_hub = gr.Button(elem_id="models-from-hub", **press)
-            asks += [(self.from_hub.click, repository), (repository.submit, repository)]
-        with gr.Accordion("Remove a downloaded model", open=False):
-            self.removable = gr.Dropdown([], label="Downloaded models", elem_id="models-removable")
-            self.remove = gr.Button("Remove it from this computer", variant="stop", elem_id="models-remove")
-        self.buttons = [self.from_hub, self.remove, *(button for _, button in self.rows.values())]
-        rows = [row for row, _ in self.rows.values()]
-        self.everything = [self.here, self.status, self.stop, self.removable, *self.buttons, *rows]
-        on(opening, self.look, None, self.everything)
-        on(self.stop.click, self.halt, None, self.stop, queue=False)
-        fetching: dict[str, Any] = {"concurrency_id": "download", "concurrency_limit": 2, "js": TO_STATUS}
-        events = [on(ask, self.get, ref, self.everything, **fetching) for ask, ref in asks]
-        events.append(on(self.remove.click, self.delete, self.removable, self.everything))
-        return [on(event.then, self.look, None, self.everything) for event in events]
+            self.from_hub = gr.Button("Download", scale=0, min_width=130, elem_id="models-from-hub")
+        self.everything = [self.here, self.status, self.stop, self.offers, self.from_hub]
 
-    def look(self, request: gr.Request) -> Updates:
+    def cards(self, visit: Visit) -> str:
+        """All models that this visitor can draw with."""
+        models, downloads = self.studio.models.list(), self.studio.models.downloads
+        mine = []
+        for token in visit.models:
+            with suppress(Mind2MindError):  # it is gone
+                mine.append(card(self.studio.models.locate(token), token))
+        shown = [card(m, removable=not self.studio.public and m.folder.parent == downloads) for m in models]
+        return f'<div class="m2m-cards">{"".join(mine + shown)}</div>'
+
+    def _offered(self, busy: bool = False) -> str:
+        here = [model.id for model in self.studio.models.list()]
+        return offers(self.studio.models.available(here=True), here, busy=busy)
+
+    def look(self, stored: Any, request: gr.Request) -> Updates:
         """What is here now, and what is not; the buttons wait for the end of a download of this page."""
-        models = self.studio.models.list()
-        updates: Updates = {self.here: cards(models)}
+        updates: Updates = {self.here: self.cards(Visit.of(stored))}
         if self.studio.public or str(request.session_hash) in self.stops:
             return updates
-        wanted = {remote.id for remote in self.studio.models.available()}
-        mine = [(m.title, m.id) for m in models if m.folder.parent == self.studio.models.downloads]
-        updates |= {row: gr.Row(visible=model_id in wanted) for model_id, (row, _) in self.rows.items()}
-        updates |= {button: gr.Button(interactive=True) for button in self.buttons}
-        return updates | {self.removable: gr.Dropdown(mine, value=None), self.stop: gr.Button(visible=False)}
+        idle = {self.from_hub: gr.Button(interactive=True), self.stop: gr.Button(visible=False)}
+        return updates | idle | {self.offers: self._offered()}
 
-    def get(self, ref: str, request: gr.Request) -> Iterator[Updates]:
+    def get(self, asked: Any, request: gr.Request) -> Iterator[Updates]:
         """A download as it goes on; `look` must come after it, since this may end by any exception."""
-        ref, page = ref.strip(), str(request.session_hash)
+        ref = str(asked["ref"] if isinstance(asked, dict) else asked).strip()
+        page = str(request.session_hash)
         if page in self.stops:  # Enter in the text field reaches us while the buttons wait
             gr.Warning("One at a time: wait for its end, or stop it.")
             return
         stop = self.stops[page] = threading.Event()
         yield {
-            **{button: gr.Button(interactive=False) for button in self.buttons},
+            self.from_hub: gr.Button(interactive=False),
+            self.offers: self._offered(busy=True),
             self.status: boxed("fair", f"Asking for {ref} …"),
             self.stop: gr.Button("Stop and keep the part", visible=True, interactive=True),
         }
@@ -187,16 +215,16 @@ class ModelsTab:
             stop.set()
         return gr.Button("Stopping …", interactive=False)
 
-    def delete(self, model_id: str | None) -> Updates:
+    def delete(self, asked: Any) -> str:
         """Deletes a downloaded model."""
-        freed = self.studio.models.delete(model_id or "")
-        return {self.status: boxed("good", f"{model_id} is gone", f"{size_text(freed)} are free again.")}
+        freed = self.studio.models.delete(str(asked["ref"]))
+        return boxed("good", f"{asked['ref']} is gone", f"{size_text(freed)} are free again.")
 
 
 def _standing(event: Event) -> str:
     """Where a download stands, in a box with a bar."""
     if isinstance(event, Downloaded):
-        where = "It is in the lists of the other tabs now." if event.new else "It already was."
+        where = "Choose it above." if event.new else "It already was."
         return boxed("good", f"{event.id} is here", where)
     if isinstance(event, Converting):
         return boxed("good", f"Making a model of {event.id}", "This takes up to a minute.")

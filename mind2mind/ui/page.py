@@ -36,6 +36,7 @@ from mind2mind.ui.shared import (
     linked,
     model_field,
     on,
+    on_detail,
     on_zerogpu,
     told,
 )
@@ -121,7 +122,7 @@ class Page:
                 with gr.Tab("Transfer", id="transfer") as transfer_tab:
                     self.transfer.build(self.visit)
                 with gr.Tab("Models", id="models") as tab:
-                    changes = self.models.build(tab.select)
+                    changes = self.models.build(tab.select, self.visit)
             gr.HTML(footer(models))
             Api(studio, self.interpolate)
             self.transfer.wire(transfer_tab, self.demo.load)
@@ -141,6 +142,7 @@ class Page:
         on(self.demo.load, self.first_tab, None, self.tabs)
         shown = [self.visit, self.model, self.tabs]
         on(self.transfer.result.use.click, self.use, self.visit, shown, show_progress="full")
+        on_detail(self.models.here.select, self.show_model, [self.visit], [self.model, self.tabs])
         given = [self.visit, self.models.open]
         on(self.models.open.upload, self.open, given, shown, show_progress="full", **MODEL_WORK)
 
@@ -160,6 +162,11 @@ class Page:
             with contextlib.suppress(Mind2MindError):  # it is gone
                 own.append((f"Yours: {self.studio.models.locate(token).title}", token))
         return [(m.title, m.id) for m in self.studio.models.list()] + own
+
+    def show_model(self, asked: Any, stored: Any) -> tuple[Any, Any]:
+        """The model of a card in the tab that its button names."""
+        ref, tab = (str(asked.get(name)) for name in ("ref", "tab"))
+        return gr.Dropdown(choices=self._models_of(Visit.of(stored)), value=ref), gr.Tabs(selected=tab)
 
     def use(self, stored: Any) -> tuple[Any, ...]:
         """Adds the run to this browser's models, and shows it in Explore."""

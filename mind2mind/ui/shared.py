@@ -173,8 +173,8 @@ def on_detail(
 ) -> Any:
     """As `on`, for an event of a widget that is HTML; the handler is first given what the widget told of it."""
     detail = gr.JSON(visible=False)
-    js = f"(_, ...all) => m2m.detail('{event.__self__.elem_id}', all)"
-    return on(event, do, [detail, *inputs], outputs, js=js, **settings)
+    settings = {"js": f"(_, ...all) => m2m.detail('{event.__self__.elem_id}', all)", **settings}
+    return on(event, do, [detail, *inputs], outputs, **settings)
 
 
 @contextmanager
