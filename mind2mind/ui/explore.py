@@ -470,7 +470,7 @@ class ExploreTab:
     def from_photo(self, model: str, path: str) -> tuple[Any, ...]:
         """A picture of the user's beside what the model makes of it, which can then be changed."""
         found = self.studio.explore.rebuild(known_ref(self.studio, model), Path(path))
-        return self._picked(model, View(photo=Path(path)), rebuilt(found))
+        return self._picked(model, View(photo=Path(path), noise="none"), rebuilt(found))
 
     # The map and the mixing
 

@@ -27,12 +27,13 @@ from mind2mind.studio import Studio
 from mind2mind.ui.api import Api
 from mind2mind.ui.explore import ExploreTab
 from mind2mind.ui.interpolate import InterpolateTab
-from mind2mind.ui.models import ModelsTab
+from mind2mind.ui.models import TABS, ModelsTab
 from mind2mind.ui.shared import (
     ASSETS,
     MODEL_WORK,
     Visit,
     gpu,
+    known_ref,
     linked,
     model_field,
     on,
@@ -164,8 +165,14 @@ class Page:
         return [(m.title, m.id) for m in self.studio.models.list()] + own
 
     def show_model(self, asked: Any, stored: Any) -> tuple[Any, Any]:
-        """The model of a card in the tab that its button names."""
-        ref, tab = (str(asked.get(name)) for name in ("ref", "tab"))
+        """The model of a card in the tab that its button names.
+
+        Raises:
+            ConfigError: there is no such model or tab.
+        """
+        ref, tab = known_ref(self.studio, str(asked.get("ref"))), str(asked.get("tab"))
+        if tab.title() not in TABS:
+            raise ConfigError(f"There is no tab {tab[:80]!r}.", f"Choose one of {', '.join(TABS)}.")
         return gr.Dropdown(choices=self._models_of(Visit.of(stored)), value=ref), gr.Tabs(selected=tab)
 
     def use(self, stored: Any) -> tuple[Any, ...]:

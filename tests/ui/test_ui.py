@@ -14,7 +14,6 @@ import sys
 import time
 import types
 import urllib.request
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ import httpx
 import pytest
 from live import free_port, live_app
 from PIL import Image
-from tiny import LFS_POINTER, RECIPE, carry_out, make_pictures, make_studio, make_weights, png_meta
+from tiny import LFS_POINTER, RECIPE, carry_out, make_pictures, make_studio, make_weights
 
 from mind2mind.config import PUBLIC, RECIPES
 from mind2mind.data.dataset import FileReport, Report
@@ -37,7 +36,7 @@ from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import Better, RunStatus, State
 from mind2mind.ui import launch, shared, training, transfer
 from mind2mind.ui.models import card
-from mind2mind.ui.page import Page, footer, hero, tidy
+from mind2mind.ui.page import Page, footer, tidy
 from mind2mind.ui.shared import Visit, checked_seed, known_ref, told, uploaded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +67,7 @@ def uploads(folder, count=12):
 
 def event(page, name):
     """The handler of this name as the page's events call it."""
-    return next(f.fn for f in page.demo.fns.values() if getattr(f.fn, "__name__", "") == name)
+    return next(f.fn for f in page.demo.fns.values() if getattr(f.fn, "__qualname__", "") == name)
 
 
 def checked(page, files, stored=None):
@@ -101,7 +100,6 @@ def test_what_visitors_wrote_is_escaped():
     report = Report((skipped, FileReport("a", width=8, height=8)))
     status = replace(STATUS, state=State.FAILED, error=evil, title=evil)
     texts = [
-        hero([model]),
         footer([model]),
         card(model),
         transfer.table(report),
@@ -242,13 +240,13 @@ def test_whatever_goes_wrong_is_told(page, monkeypatch, caplog, error, words):
     assert ("Traceback" in caplog.text) == ("fault" in words)  # ours are in the log in full, others are not
 
 
-@pytest.mark.parametrize("shown", ["Gallery", "Image", "ImageSlider"])
+@pytest.mark.parametrize("shown", ["Gallery", "Image"])
 def test_a_picture_that_is_shown_once_more_is_whole_all_the_time(page, monkeypatch, shown):
     """Gradio writes it over itself: whoever loads it meanwhile would get a part."""
     image = Image.effect_noise((64, 64), 80).convert("RGB")
     with page.demo:
         wall = getattr(gr, shown)(format="png", render=False)
-    value = {"Gallery": [image], "Image": image, "ImageSlider": (image, image)}[shown]
+    value = [image] if shown == "Gallery" else image
     path = path_of(wall.postprocess(value))
     whole, write, seen = path.read_bytes(), Path.write_bytes, []
 
@@ -392,33 +390,6 @@ def test_no_files_are_told_of():
 # Sample
 
 
-def test_sample_gives_files_that_know_their_seed(page):
-    shown, drawn, about = page.sample.draw("tiny", 7, 3, 0.7, "fixed")
-    paths, said = zip(*shown, strict=True)
-    assert said == ("Picture of seed 7", "Picture of seed 8", "Picture of seed 9")
-    assert [png_meta(Path(p))["seed"] for p in paths] == ["7", "8", "9"]
-    assert png_meta(Path(paths[0]))["psi"] == "0.7" and "seeds 7 to 9" in about
-    made = {path.name for path in Path(os.environ["GRADIO_TEMP_DIR"]).glob("made/*/*")}
-    assert not any(name.endswith(("7.zip", "7-sheet.png")) for name in made)  # not before they are asked for
-    meta = png_meta(Path(page.sample.sheet_of(drawn)))
-    assert (meta["model"], meta["psi"], meta["count"]) == ("tiny", "0.7", "3")
-    with zipfile.ZipFile(page.sample.zip_of(drawn)) as opened:
-        assert opened.namelist() == ["tiny-7.png", "tiny-8.png", "tiny-9.png"]
-
-
-def test_pictures_that_were_tidied_up_are_to_be_drawn_again(page):
-    _, drawn, _ = page.sample.draw("tiny", 7, 1, 1, "none")
-    Path(drawn[1][0]).unlink()
-    for gone in (drawn, None):
-        with pytest.raises(DataError, match=r"no longer kept here\. Draw them again"):
-            page.sample.zip_of(gone)
-
-
-def test_a_locked_seed_stays(page):
-    assert page.sample.next_seed(5, True) == 5
-    assert 0 <= page.sample.next_seed(5, False) < 1_000_000
-
-
 # Interpolate
 
 
@@ -441,7 +412,7 @@ def test_a_bad_picture_is_told(page, tmp_path):
     bad = tmp_path / "bad<i>.png"
     bad.write_bytes(b"nothing")
     with pytest.raises(gr.Error, match=r"bad&lt;i&gt;\.png"):
-        event(page, "slide")("", 0.5, "tiny", 1, str(bad), 2, None)
+        event(page, "InterpolateTab.slide")("", 0.5, "tiny", 1, str(bad), 2, None)
 
 
 # The process
@@ -662,44 +633,47 @@ arguments, sys.argv = sys.argv, ["app.py"]
 with contextlib.suppress(SystemExit):
     runpy.run_path("app.py", run_name="__main__")
 sys.argv = arguments
+from mind2mind.explore import View
 from mind2mind.ui.transfer import Example
 
 (demo,) = demos
-call = {f.fn.__name__: f.fn for f in demo.fns.values() if f.fn}
-studio = call["known_models"].__wrapped__.__self__.studio
+call = {f.fn.__qualname__: f.fn for f in demo.fns.values() if f.fn}
+studio = call["Page.known_models"].__wrapped__.__self__.studio
 assert studio.public
 pictures, bad = sys.argv[2:], sys.argv[1]
 
-call["draw"]("tiny", 0, 2, 1, "random")
+call["ExploreTab.draw"]("tiny", 0, 2, "random", View())
+call["ExploreTab.slide"]({"held": "", "values": [1, 0.5]}, "tiny", View())
+call["ExploreTab.from_photo"]("tiny", pictures[0]), call["ExploreTab.mix"]("tiny", View(), 1, 2)
+call["ExploreTab.more_like_this"]("tiny", View()), call["ExploreTab.more_cells"]([[0, 1]], "tiny", ("tiny", View()))
 ends = ("tiny", 1, pictures[0], 2, None)
-call["show"](0.5, *ends), call["slide"]("", 0.5, *ends), call["clip_of"](12, "WebP", True, *ends)
+call["InterpolateTab.show"](0.5, *ends), call["InterpolateTab.slide"]("", 0.5, *ends), call["InterpolateTab.clip_of"](12, "WebP", True, *ends)
 
-tab, (*_, ready) = inspect.unwrap(call["look_at"]).__self__, call["add"]({"agreed": True}, pictures, "tiny", "centre")
+tab, (*_, ready) = inspect.unwrap(call["TransferTab.look_at"]).__self__, call["Pictures.add"]({"agreed": True}, pictures, "tiny", "centre")
 stored = ready[tab.steps.visit]
 token = stored["token"]
-assert len(ready[tab.pictures.compared].value) == 8
-assert len(call["arrive"](stored, type("R", (), {"query_params": {}}))[tab.pictures.compared].value) == 8
-example = type("Chosen", (), {"index": 0})
-tab.pictures.examples = [Example(tuple(map(str, pictures)), "E", "")]
-*_, other = call["add_example"](None, "tiny", "centre", None, example)
+assert ready[tab.pictures.compared].count("<img") == 8
+assert len(call["TransferTab.arrive"](stored, type("R", (), {"query_params": {}}))[tab.pictures.compared].split("<img")) == 9
+tab.pictures.examples = [Example(tuple(map(str, pictures)), "E", "", None)]
+*_, other = call["Pictures.add_example"](0, None, "tiny", "centre", None)
 studio.runs.launcher.ensure = lambda run: None
 studio.runs.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
 spaces.inside += 1  # the worker's
 carry_out(studio, token)
 spaces.inside -= 1
-assert len(call["show_preview"](call["show_run"](stored)[tab.training.previewed])) == 16
-result = call["finish"](stored)
+assert call["Training.show_preview"](call["Training.show_run"](stored)[tab.training.previewed]).count("<img") == 16
+result = call["Result.finish"](stored)
 assert result[tab.result.made].visible
-call["look_at"](stored, token), call["use"](stored), call["known_models"](stored | {"models": [token]})
-call["draw"](token, 0, 1, 1, "none")
-call["open"](None, result[tab.result.download].value["path"])
+call["TransferTab.look_at"](stored, token), call["Page.use"](stored), call["Page.known_models"](stored | {"models": [token]})
+call["ExploreTab.draw"](token, 0, 1, "none", View())
+call["Page.open"](None, result[tab.result.download].value["path"])
 
-call["sample"]("tiny", 0, 1, 1.0, "none"), call["encode"](pictures, "tiny", "centre", True)
-call["interpolate"]("tiny", 0, 1, 12, "WebP")
-submit = lambda paths: list(call["submit"](type("R", (), {"client": None, "headers": {}}), paths, "tiny", 30, 0, "default", "centre", 0, "", True))
+call["Api.sample"]("tiny", 0, 1, 1.0, "none"), call["Api.encode"](pictures, "tiny", "centre", True)
+call["Api.interpolate"]("tiny", 0, 1, 12, "WebP")
+submit = lambda paths: list(call["Api.submit"](type("R", (), {"client": None, "headers": {}}), paths, "tiny", 30, 0, "default", "centre", 0, "", True))
 assert submit(pictures)[-1]["used"] == len(pictures)
-assert len(call["result"](token)[0]) == 64
-for attempt in (lambda: submit([bad]), lambda: list(call["add"]({"agreed": True}, [bad], "tiny", "centre"))):
+assert len(call["Api.result"](token)[0]) == 64
+for attempt in (lambda: submit([bad]), lambda: list(call["Pictures.add"]({"agreed": True}, [bad], "tiny", "centre"))):
     try:
         attempt()
     except gr.Error as error:
@@ -745,11 +719,3 @@ def test_decorated_handlers_still_stream(monkeypatch):
         yield 1
 
     assert list(shared.gpu(stream)()) == [1]
-
-
-def test_pictures_for_eyes_only_are_of_one_size():
-    from mind2mind.ui.shared import pairs
-
-    ((pair, said),) = pairs([(Image.new("RGB", (16, 16)), Image.new("RGB", (8, 8)))], "Pair")
-    assert said == "Pair 1"
-    assert pair.width == 16 and pair.height >= 32

@@ -46,22 +46,36 @@ def choices(component):
     return [value for _, value in component.choices]
 
 
+def button(ref):
+    return f'data-ref="{ref}"'
+
+
 def test_a_download_from_the_first_press_to_the_lists(page, web):
     tab = page.models
-    row, button = tab.rows["small"]
-    first, *updates = tab.get("small", PAGE)
-    assert first[tab.stop].visible and not first[button].interactive and not first[tab.from_hub].interactive
+    first, *updates = tab.get({"ref": "small"}, PAGE)
+    assert first[tab.stop].visible and not first[tab.from_hub].interactive
+    assert first[tab.offers].count("disabled") == first[tab.offers].count("<button") > 0
     told = [update[tab.status] for update in updates]
     assert "Downloading ALAE FFHQ" in told[0] and 'aria-valuenow="100"' in "".join(told)
     assert "small is here" in told[-1] and not tab.stops
-    after = tab.look(PAGE)
-    assert not after[row].visible and after[button].interactive and not after[tab.stop].visible
+    after = tab.look(None, PAGE)
+    assert after[tab.from_hub].interactive and not after[tab.stop].visible
+    assert button("small") not in after[tab.offers] and button("ffhq") in after[tab.offers]
+    assert "disabled" not in after[tab.offers]
     assert "ALAE FFHQ" in after[tab.here] and 'alt="Samples of ALAE FFHQ"' in after[tab.here]
-    assert choices(after[tab.removable]) == ["small"]
+    assert after[tab.here].count('data-sure="Remove ') == 1  # what came with the program stays
     known = page.known_models(None)
-    assert [choices(dropdown) for dropdown in known] == [["tiny", "small"]] * 3 and known[2].visible
-    assert "small is gone" in tab.delete("small")[tab.status]
-    assert tab.look(PAGE)[row].visible
+    assert [choices(dropdown) for dropdown in known] == [["tiny", "small"]] * 2 and known[1].visible
+    assert "small is gone" in tab.delete({"ref": "small"})
+    assert button("small") in tab.look(None, PAGE)[tab.offers]
+
+
+def test_a_card_leads_to_a_tab_with_its_model(page):
+    model, tabs = page.show_model({"ref": "tiny", "tab": "interpolate"}, None)
+    assert (model.value, tabs.selected) == ("tiny", "interpolate")
+    for told in ({"ref": "gone", "tab": "explore"}, {"ref": "tiny", "tab": "x"}, {}):
+        with pytest.raises(Mind2MindError, match="There is no"):
+            page.show_model(told, None)
 
 
 def test_stop_keeps_the_part(page, web):
@@ -70,7 +84,7 @@ def test_stop_keeps_the_part(page, web):
     next(updates)
     next(updates)
     assert tab.halt(PAGE).interactive is False
-    assert set(tab.look(PAGE)) == {tab.here}  # the buttons wait
+    assert set(tab.look(None, PAGE)) == {tab.here}  # the buttons wait
     *_, last = updates
     assert "What is there is kept" in last[tab.status] and not tab.stops
     assert (page.studio.home / "downloads/.parts/small/file.pth.part").exists()
@@ -99,7 +113,7 @@ def test_what_goes_wrong_is_told_escaped_and_stays(page, web):
         *_, last = tab.get(f" {ref} ", PAGE)
         assert words in last[tab.status] and "m2m-poor" in last[tab.status] and not tab.stops
     with pytest.raises(Mind2MindError, match="was not downloaded"):
-        tab.delete(None)
+        tab.delete({"ref": ""})
 
 
 def test_a_card_escapes_what_a_stranger_wrote(page, web, tmp_path):
@@ -109,12 +123,14 @@ def test_a_card_escapes_what_a_stranger_wrote(page, web, tmp_path):
     (folder / "config.json").write_text(config.replace("Tiny", evil).replace('"noise"', f'"{evil}"'))
     put_on_hub(web, "me/toys", folder)
     list(page.models.get("me/toys", PAGE))
-    shown = page.models.look(PAGE)[page.models.here]
+    shown = page.models.look(None, PAGE)[page.models.here]
     assert "me/toys" in shown and "<script" not in shown and "&lt;script" in shown
 
 
 def test_visitors_see_the_list_and_no_buttons(web, tmp_path):
     page = Page(make_studio(tmp_path, PUBLIC))
-    assert page.models.everything == [page.models.here] and set(page.models.look(PAGE)) == {page.models.here}
+    assert page.models.everything == [page.models.here] and set(page.models.look(None, PAGE)) == {
+        page.models.here
+    }
     texts = [str(c.get("props", {}).get("value")) for c in page.demo.get_config_file()["components"]]
     assert any("ALAE CelebA" in text for text in texts) and "Download" not in texts
