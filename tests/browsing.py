@@ -1,5 +1,6 @@
 """Fixtures of the tests in Chromium: the app, the browser, visitors. Without Chromium skipped, except in CI."""
 
+import base64
 import contextlib
 import io
 import os
@@ -83,7 +84,7 @@ def visitor(app, chromium):
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(error) if GONE not in error.message else None)
         page.goto(f"{app.url}?__theme={theme}{query}")
-        expect(page.locator("#sample-gallery img")).to_have_count(16)
+        expect(page.locator("#explore-wall img")).to_have_count(16)
         return page
 
     yield open_page
@@ -134,5 +135,9 @@ def images_of(page, images):
 
 
 def shown_by(page, image):
-    data = page.request.get(image.get_attribute("src")).body()
+    source = image.get_attribute("src")
+    if source.startswith("data:"):
+        data = base64.b64decode(source.partition(",")[2])
+    else:
+        data = page.request.get(source).body()
     return Image.open(io.BytesIO(data)).convert("RGB")

@@ -1,10 +1,8 @@
 """The app in a real browser: draw, drag, upload, train, use."""
 
 import contextlib
-import os
 import re
 import shutil
-import time
 import zipfile
 
 import numpy as np
@@ -13,62 +11,11 @@ from browsing import SOME_STEPS, expect, fits, pixels, tab, until
 from gradio_client import Client
 from live import ROOT, free_port, live_app
 from PIL import Image, ImageSequence
-from tiny import make_pictures, make_weights, png_meta
+from tiny import make_pictures, make_weights
 from web import forwarding
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest_plugins = ["browsing"]
-
-
-def test_the_first_screen(visitor, app, shots):
-    took = []
-    for _ in range(3):
-        begun = time.monotonic()
-        page = visitor()
-        took.append(round(time.monotonic() - begun, 1))
-    print(f"first samples after {took} s, load {os.getloadavg()}")
-    assert max(took) < 30, "5 s on an idle machine with two cores; this bound is for busy ones"
-    expect(page.locator(".m2m-hero")).to_contain_text("knows")
-    expect(page.locator(".m2m-foot")).to_contain_text("trained on the art of others")
-    page.screenshot(path=shots / "sample.png", full_page=True)
-    assert app.connections == ""
-
-
-def test_samples_of_a_kept_seed_are_downloaded_with_their_provenance(visitor, tmp_path):
-    page = visitor()
-    page.locator("#sample-seed input").fill("42")
-    page.locator("#sample-seed input").press("Enter")
-    expect(page.locator("#sample-lock input")).to_be_checked()
-    expect(page.locator("#sample-about")).to_contain_text("seeds 42 to 57")
-    page.locator("#sample-go").click()
-    expect(page.locator("#sample-seed input")).to_have_value("42")
-    for button, ending in (("#sample-zip", ".zip"), ("#sample-sheet", ".png")):
-        with page.expect_download() as download:
-            page.locator(button).click()
-        download.value.save_as(tmp_path / f"file{ending}")
-    with zipfile.ZipFile(tmp_path / "file.zip") as archive:
-        assert len(archive.namelist()) == 16
-        archive.extract(archive.namelist()[0], tmp_path)
-        assert png_meta(tmp_path / archive.namelist()[0])["seed"] == "42"
-    assert png_meta(tmp_path / "file.png")["model"]
-
-
-def test_a_roll_of_the_dice_draws_others(visitor):
-    page = visitor()
-    before = pixels(page, "#sample-gallery img")
-    page.locator("#sample-dice").click()
-    expect(page.locator("#sample-about")).not_to_contain_text("seeds 0 to")
-    until(page, lambda: pixels(page, "#sample-gallery img") == before and "the same pictures")
-
-
-def test_many_rolls_end_with_the_pictures_of_the_last(visitor):
-    page = visitor()
-    for _ in range(6):  # faster than it draws
-        page.locator("#sample-dice").click()
-    seed, about = page.locator("#sample-seed input"), page.locator("#sample-about")
-    until(page, lambda: f"seeds {seed.input_value()} to" not in about.inner_text() and about.inner_text())
-    page.wait_for_timeout(500)  # and so it stays
-    assert f"seeds {seed.input_value()} to" in about.inner_text()
 
 
 def test_the_slider_ends_on_its_last_value(visitor, shots):
@@ -175,17 +122,14 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         assert any(name.endswith("model.safetensors") for name in archive.namelist())
 
-    before = pixels(page, "#sample-gallery img") if page.locator("#sample-gallery img").count() else None
+    before = pixels(page, "#explore-wall img")
     page.locator("#transfer-use").click()
-    expect(page.locator("#sample-go")).to_be_visible()
-    expect(page.get_by_text("A model you trained")).to_be_visible()
-    page.locator("#sample-go").click()
-    expect(page.locator("#sample-about")).not_to_contain_text("seeds 0 to")
-    until(page, lambda: pixels(page, "#sample-gallery img") == before and "the same pictures")
+    expect(page.locator("#explore-go")).to_be_visible()
+    until(page, lambda: pixels(page, "#explore-wall img") == before and "the same pictures")
     page.screenshot(path=shots / "sample-of-the-result.png", full_page=True)
 
     other.reload()  # somebody else sees nothing of it
-    other.locator("#sample-model input").click()
+    other.locator("#model input").click()
     assert other.get_by_role("option").count() == len(list_of_models(page)) - 1
     tab(other, "Transfer")
     expect(other.locator("#transfer-files")).to_be_visible()
@@ -230,14 +174,14 @@ def test_a_folder_and_a_zip_are_taken(visitor, tmp_path):
 
 
 def list_of_models(page):
-    page.locator("#sample-model input").click()
+    page.locator("#model input").click()
     return page.get_by_role("option").all_inner_texts()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_phone_needs_no_sideways_scrolling(visitor, shots, theme):
     page = visitor(width=390, theme=theme)
-    for name in ("Sample", "Interpolate", "Transfer"):
+    for name in ("Explore", "Interpolate", "Transfer", "Models"):
         tab(page, name)
         expect(page.get_by_role("tabpanel").locator("visible=true").first).to_be_visible()
         fits(page)
@@ -259,8 +203,8 @@ def test_the_page_works_under_a_path_of_a_proxy(chromium, tmp_path, whole):
         page.on("request", lambda r: None if r.url.startswith(inside) else strays.append(r.url))
         page.on("response", lambda r: None if r.ok else strays.append(f"{r.status} {r.url}"))
         page.goto(url)
-        expect(page.locator("#sample-gallery img")).to_have_count(16)
-        pixels(page, "#sample-gallery img")
+        expect(page.locator("#explore-wall img")).to_have_count(16)
+        pixels(page, "#explore-wall img")
         tab(page, "Transfer")
         page.locator("#transfer-files input[type=file]").set_input_files(
             sorted(make_pictures(tmp_path / "pictures", 4).iterdir())

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from browsing import PATIENCE, expect, fits, tab
+from browsing import PATIENCE, expect, fits, pixels, tab, until
 from live import live_app
 from tiny import make_weights
 from web import COMMIT, put_on_hub, serving
@@ -28,6 +28,7 @@ def test_a_visitor_downloads_stops_goes_on_and_draws(tmp_path, monkeypatch, chro
             page.goto(app.url)
             tab(page, "Models")
             expect(page.locator("#models-here")).to_contain_text("Tiny")
+            page.get_by_role("button", name="Download more models").click()
             page.locator("#models-repository input, #models-repository textarea").fill("me/toys")
             page.locator("#models-from-hub").click()
             expect(page.locator("#models-status")).to_contain_text("Downloading model.safetensors")
@@ -37,13 +38,20 @@ def test_a_visitor_downloads_stops_goes_on_and_draws(tmp_path, monkeypatch, chro
             weights.gate.set()
             page.locator("#models-from-hub").click()
             expect(page.locator("#models-here")).to_contain_text("Toys")
-            expect(page.locator("#models-here img")).to_have_attribute("alt", "Samples of Toys")
-            tab(page, "Sample")
-            page.locator("#sample-model input").click()
-            page.get_by_role("option", name="Toys").click()
-            expect(page.locator("#sample-about")).to_contain_text("16 pictures")
+            theirs = page.locator(".m2m-card", has_text="Toys")
+            expect(theirs.locator("img")).to_have_attribute("alt", "Samples of Toys")
+            tab(page, "Explore")
+            before = pixels(page, "#explore-wall img")
+            tab(page, "Models")
+            theirs.get_by_role("button", name="Explore").click()
+            until(page, lambda: pixels(page, "#explore-wall img") == before and "the same pictures")
+            assert page.locator("#model input").input_value() == "Toys"
             tab(page, "Models")
             page.set_viewport_size({"width": 390, "height": 900})
             fits(page)
+            for sure in (False, True):
+                page.once("dialog", lambda dialog, sure=sure: dialog.accept() if sure else dialog.dismiss())
+                theirs.get_by_role("button", name="Remove").click()
+                expect(theirs).to_have_count(0 if sure else 1)
             page.close()
             assert app.connections == ""
