@@ -117,6 +117,7 @@ GREY32 = Architecture(
     layer_count=4, latent_size=128, start_channels=16, max_channels=128, mapping_layers=4, image_channels=1
 )
 TOON64 = Architecture(layer_count=5, latent_size=128, start_channels=16, max_channels=128, mapping_layers=8)
+TOON128 = replace(TOON64, layer_count=6, start_channels=8)  # its inner widths are those of toon64
 
 ARCHITECTURES = {
     "ffhq": FFHQ,
@@ -125,6 +126,7 @@ ARCHITECTURES = {
     "celeba": CELEBA,
     "mnist": MNIST,
     "toon64": TOON64,
+    "toon128": TOON128,
     "grey32": GREY32,
 }
 
