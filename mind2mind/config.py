@@ -97,6 +97,13 @@ class Architecture(_Checked):
         return [min(self.max_channels, self.start_channels * 2**i) for i in range(self.layer_count + 1)]
 
     @property
+    def inner(self) -> "Architecture | None":
+        """What this one grows from, of half the size: all of it but the outermost level; None if that is all."""
+        if self.layer_count == 1:
+            return None
+        return replace(self, layer_count=self.layer_count - 1, start_channels=self.widths[1])
+
+    @property
     def style_count(self) -> int:
         """Style inputs of the decoder, two a block."""
         return 2 * self.layer_count
@@ -117,7 +124,7 @@ GREY32 = Architecture(
     layer_count=4, latent_size=128, start_channels=16, max_channels=128, mapping_layers=4, image_channels=1
 )
 TOON64 = Architecture(layer_count=5, latent_size=128, start_channels=16, max_channels=128, mapping_layers=8)
-TOON128 = replace(TOON64, layer_count=6, start_channels=8)  # its inner widths are those of toon64
+TOON128 = replace(TOON64, layer_count=6, start_channels=8)  # toon64 grows into it
 
 ARCHITECTURES = {
     "ffhq": FFHQ,
@@ -224,6 +231,9 @@ class Recipe(_Checked):
         )
 
 
+BLEND_KIMG = 36.0  # toon128 from toon64: not blended in, it had forgotten all after 10 kimg
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainRecipe(_Checked):
     """How an ALAE is trained on a folder of pictures by the pixel term.
@@ -248,6 +258,12 @@ class PretrainRecipe(_Checked):
     distorted: float = _number(0.0, 0, 1)  # share of each batch that is, to know more than the pictures given
     refinements: int = _number(2, 0)  # of each sample's code by E(G(w)), when the finished model draws
     ema_kimg: float = _number(2.0, TINY)  # thousands of pictures in which the weights' average forgets half
+    blend_kimg: float = _number(0.0, 0)  # thousands of pictures over which the outermost level is blended in
+
+    @property
+    def growing(self) -> "PretrainRecipe":
+        """The recipe for a network whose outermost level is new."""
+        return replace(self, blend_kimg=BLEND_KIMG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +305,11 @@ class PaperRecipe(_Checked):
     ema_kimg: float = _number(10.0, TINY)  # thousands of pictures in which the weights' average forgets half
     flip: bool = False  # half of the pictures mirrored (FLIP_IMAGES, a matter of the data)
     growth: Growth | None = None  # None is the architecture's
+
+    @property
+    def growing(self) -> "PaperRecipe":
+        """See `PretrainRecipe.growing`; each level is blended in anyway."""
+        return self
 
     def growth_of(self, architecture: Architecture) -> Growth:
         """The recipe's own, else the published one, else that of celeba.yaml."""

@@ -12,6 +12,8 @@ from mind2mind.config import (
     LOCAL,
     PUBLIC,
     RECIPES,
+    TOON64,
+    TOON128,
     Architecture,
     MindGANSizes,
     Recipe,
@@ -37,6 +39,14 @@ def test_architectures_are_the_published_ones(name):
     assert (*sizes, a.image_channels, a.resolution) == PUBLISHED[name]
     assert a.style_count == 2 * a.layer_count
     assert (a.truncation_psi, a.truncation_cutoff) == (0.7, 8)
+
+
+def test_an_architecture_grows_from_the_one_of_half_its_size():
+    assert TOON128.inner == TOON64
+    assert TOON128.widths[1:] == TOON64.widths
+    for a in ARCHITECTURES.values():
+        assert a.inner.resolution == a.resolution / 2 and a.inner.widths == a.widths[1:]
+    assert replace(TOON64, layer_count=1).inner is None
 
 
 def test_a_bad_number_is_refused_with_all_complaints():

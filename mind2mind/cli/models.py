@@ -39,7 +39,10 @@ def pretrain(
     seed: Annotated[int, Option(min=0, help="Of the training.")] = 0,
     resume: Annotated[bool, Option("--resume", help="Go on with the training in --out.")] = False,
     start: Annotated[
-        Path | None, Option(help="The folder of a source to begin with.", show_default="none")
+        Path | None,
+        Option(
+            help="The folder of a source to begin with; one of half the size is grown.", show_default="none"
+        ),
     ] = None,
     prior_steps: Annotated[int, Option(min=1, help="Of the MindGAN, where F is not trained.")] = PRIOR_STEPS,
     title: Annotated[str | None, Option(help="Of the model.", show_default="the folder's name")] = None,
@@ -52,6 +55,7 @@ def pretrain(
     Examples:
         pretrain photos/ --architecture toon64 --minutes 60 --out my-source
         pretrain photos/ --architecture toon64 --kimg 500 --out my-source --resume
+        pretrain photos/ --architecture toon128 --start my-source --kimg 400 --out my-larger-source
     """
     sizes = ARCHITECTURES[one_of("architecture", architecture, ARCHITECTURES)]
     chosen = PRETRAIN_RECIPES[one_of("recipe", recipe, PRETRAIN_RECIPES)]

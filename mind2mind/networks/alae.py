@@ -206,7 +206,7 @@ class Encoder(nn.Module):
         h, w = self.encode_block[first](self.from_rgb[first](x))
         if blend != 1:
             w = w * blend
-            h = torch.lerp(self.from_rgb[first + 1](F.avg_pool2d(x, 2)), h, blend)
+            h = h * blend + self.from_rgb[first + 1](F.avg_pool2d(x, 2)) * (1 - blend)
         for block in self.encode_block[first + 1 :]:
             h, w_block = block(h)
             w = w + w_block
@@ -276,7 +276,7 @@ class Decoder(nn.Module):
         rgb: Tensor = self.to_rgb[lod](x)
         if blend != 1:
             rgb_below = F.interpolate(self.to_rgb[lod - 1](below), scale_factor=2, mode="nearest")
-            rgb = rgb_below.lerp(rgb, blend)
+            rgb = rgb * blend + rgb_below * (1 - blend)
         return rgb
 
 
@@ -330,6 +330,22 @@ class ALAE(nn.Module):
         self.mapping_f = MappingF(a.latent_size, a.mapping_layers)
         self.mapping_d = MappingD(a.latent_size)
         self.register_buffer("w_avg", torch.zeros(a.style_count, a.latent_size))
+
+    @torch.no_grad()
+    def grow(self, inner: "ALAE") -> None:
+        """Takes the weights of an ALAE of `architecture.inner`; of F and D those that it has.
+
+        The outermost level stays as it was initialised, but adds nothing to w.
+        """
+        encoder = self.encoder
+        encoder.from_rgb[1:].load_state_dict(inner.encoder.from_rgb.state_dict())
+        encoder.encode_block[1:].load_state_dict(inner.encoder.encode_block.state_dict())
+        for style in ("style_1.weight", "style_2.weight"):
+            nn.init.zeros_(encoder.encode_block[0].get_parameter(style))
+        elsewhere = inner.state_dict().items()
+        same = {name: value for name, value in elsewhere if not name.startswith(("encoder", "w_avg"))}
+        self.load_state_dict(same, strict=False)
+        self.w_avg.copy_(torch.cat([inner.w_avg, inner.w_avg[-2:]]))
 
     def encode(self, x: Tensor, lod: int | None = None, blend: float = 1.0) -> Tensor:
         """E: pictures of side 4 * 2**lod (full size when None) -> w (B, latent_size)."""

@@ -6,7 +6,8 @@ depend on the pictures seen alone: what is saved is all that a resumed training 
 
 By the pixel term alone F and D keep their initial weights. The steps run compiled where there is a compiler, in
 bfloat16, at full size from the start, without noise in the decoder. Noise on w makes the decoder forgive codes that
-are a little off, as samples' codes are.
+are a little off, as samples' codes are. An outermost level that is new is blended in as ALAE blends its levels, or
+the network would forget what the others know.
 """
 
 import json
@@ -146,8 +147,8 @@ class Trainee(ABC):
         """
         tensors, meta = load_tensors(path)
         now = json.loads(json.dumps(self.meta()))
-        if isinstance(meta.get("recipe"), str):  # earlier versions kept its name
-            now["recipe"] = self.recipe.name
+        kept = meta.get("recipe", {})  # earlier versions kept less of it, the first ones its name
+        meta["recipe"] = now["recipe"] | ({"name": kept} if isinstance(kept, str) else kept)
         if changed := [name for name in self.fixed if meta.get(name, now[name]) != now[name]]:
             raise TrainingError(
                 f"{path} was begun with another {' and another '.join(changed)}.",
@@ -167,7 +168,7 @@ class Trainee(ABC):
         return meta
 
 
-Step = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[[Tensor, Tensor, float], Tensor]
 DETAIL = 5  # px: the blur that fine detail is what it takes away
 WORST = 0.02  # share of a picture's pixels: small parts, such as a mouth, are lost in a mean over all
 
@@ -183,10 +184,21 @@ class PixelTrainee(Trainee):
         super().__init__(alae, recipe, seed, total)
         self._loss_of = compiled(self._pixel_loss)
 
-    def _pixel_loss(self, x: Tensor, noise: Tensor) -> Tensor:
-        w = self.alae.encode(x)
+    @property
+    def blend(self) -> float:
+        """Of the outermost level with the one below; it is in after half of the pictures at the latest."""
+        over = min(1000 * self.recipe.blend_kimg, self.total / 2)
+        return min(1.0, self.seen / over) if over else 1.0
+
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Trainee.look`."""
+        w = self.alae.encode(x, blend=self.blend)
+        return x, self.alae.decode(self.alae.styles(w), blend=self.blend)
+
+    def _pixel_loss(self, x: Tensor, noise: Tensor, blend: float) -> Tensor:
+        w = self.alae.encode(x, blend=blend)
         w = w + noise * w.detach().std(dim=0)
-        return pixel_term(self.alae.decode(self.alae.styles(w)), x, self.recipe)
+        return pixel_term(self.alae.decode(self.alae.styles(w), blend=blend), x, self.recipe)
 
     def advance(self, pictures: Tensor) -> Tensor:
         """One step; the loss, (1,)."""
@@ -201,7 +213,7 @@ class PixelTrainee(Trainee):
         noise = self.recipe.latent_noise * torch.randn(len(x), latent_size, generator=draw).to(self.device)
         self.set_rate(self.recipe.learning_rate * self._schedule())
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss = self._loss_of(x, noise)
+            loss = self._loss_of(x, noise, self.blend)
         (optimiser,) = self.optimisers
         optimiser.zero_grad()
         loss.backward()
@@ -256,15 +268,15 @@ def compiled(function: Step) -> Step:
     """The function through torch.compile where this machine can, else as it is."""
     fast: Step = torch.compile(function)
 
-    def call(x: Tensor, noise: Tensor) -> Tensor:
+    def call(x: Tensor, noise: Tensor, blend: float) -> Tensor:
         nonlocal fast
         try:
-            return fast(x, noise)
+            return fast(x, noise, blend)
         except Exception as error:  # no compiler, an unsupported platform: slower, not wrong
             if fast is function:
                 raise
             log.warning("torch.compile is of no use here (%s); going on without it.", type(error).__name__)
             fast = function
-            return function(x, noise)
+            return function(x, noise, blend)
 
     return call

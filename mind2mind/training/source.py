@@ -121,12 +121,13 @@ def make_source(
     Args:
         kimg, minutes: how long, exactly one of them; minutes become thousands of pictures in a warm-up, once: a
             training that is resumed keeps them.
-        start: the bundle of a source of this architecture whose weights the training begins with.
+        start: the bundle of a source whose weights the training begins with. It is of this architecture, or of
+            its `inner` one: then the outermost level is new and blended in.
         card: what to tell of the model; its numbers are added.
         prior_steps: generator steps of the MindGAN that stands in for F where the recipe does not train it.
 
     Raises:
-        ConfigError: not exactly one of kimg and minutes, or `start` is of another architecture.
+        ConfigError: not exactly one of kimg and minutes, or `start` does not fit the architecture.
         DataError: too few usable pictures, or more than fit into memory.
         RunError: `out` holds a training or a bundle, and it is not to be resumed.
         TrainingError: see `pretrain`.
@@ -142,12 +143,16 @@ def make_source(
     alae, numbers = new_alae(architecture, seed), dict[str, Any]()
     if start:
         begun = load_source(start)
-        if begun.alae.architecture != architecture:
+        if begun.alae.architecture == architecture:
+            alae.load_state_dict(begun.alae.state_dict(), strict=False)  # it may lack F and D
+        elif begun.alae.architecture == architecture.inner:
+            alae.grow(begun.alae)
+            recipe = recipe.growing
+        else:
             raise ConfigError(
-                f"'{begun.card.id}' is of another architecture than the model to be.",
-                f"Give the architecture of {start}, or leave it out.",
+                f"'{begun.card.id}' is of another architecture than the model to be, and does not grow into it.",
+                f"Give the architecture of {start} or the one of twice its size, or leave it out.",
             )
-        alae.load_state_dict(begun.alae.state_dict(), strict=False)  # it may lack F and D
         numbers["started_from"] = f"{begun.card.id} ({begun.card.numbers.get('kimg', 'unknown')} kimg)"
     alae.to(device)
     pictures = Pictures(sources, resolution=architecture.resolution, channels=architecture.image_channels)

@@ -19,7 +19,7 @@ from reference import (
     truncated,
 )
 
-from mind2mind.config import ARCHITECTURES, TOON64
+from mind2mind.config import ARCHITECTURES, TOON64, TOON128
 from mind2mind.networks.alae import ALAE, mix, no_noise, random_noise
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -58,6 +58,31 @@ def test_generate_with_mixing_and_moving_average(case):
     x = alae.decode(mix(styles, second, crossover), noise=random_noise(draw))
     same_picture(x, expected, "gen/mixed_seeded")
     close(alae.w_avg, expected["gen/mixed_seeded/dlatent_avg_after"])
+
+
+def test_a_grown_network_begins_as_the_one_that_it_grew_from():
+    inner, grown = ALAE(TOON64), ALAE(TOON128)
+    inner.w_avg.normal_()
+    grown.grow(inner)
+    with torch.no_grad():
+        x = torch.randn(2, 3, 128, 128)
+        w = inner.encode(F.avg_pool2d(x, 2))
+        assert torch.equal(grown.encode(x, blend=0.0), w)
+        enlarged = F.interpolate(inner.decode(inner.styles(w)), scale_factor=2, mode="nearest")
+        assert torch.equal(grown.decode(grown.styles(w), blend=0.0), enlarged)
+        assert torch.equal(grown.map(w), inner.map(w)) and torch.equal(grown.realness(w), inner.realness(w))
+        assert torch.equal(
+            grown.encoder.encode_block[0](grown.encoder.from_rgb[0](x))[1], torch.zeros(2, 128)
+        )
+    assert torch.equal(grown.w_avg[:10], inner.w_avg) and torch.equal(grown.w_avg[11], inner.w_avg[9])
+
+
+def test_what_a_network_that_grows_lacks_stays():
+    inner, grown = ALAE(TOON64), ALAE(TOON128)
+    del inner.mapping_f, inner.mapping_d
+    before = grown.mapping_f.state_dict()["map_blocks.0.fc.weight"].clone()
+    grown.grow(inner)
+    assert torch.equal(grown.mapping_f.state_dict()["map_blocks.0.fc.weight"], before)
 
 
 @pytest.mark.parametrize("case", ["lc3", "lc6f"], indirect=True)  # unfused, fused

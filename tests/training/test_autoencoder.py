@@ -86,12 +86,12 @@ def test_noise_on_the_codes_is_in_their_own_deviations(monkeypatch):
     trainee = PixelTrainee(new_alae(TINY, 0), PRETRAIN_DEFAULT, 0, 1000)
     x = torch.rand(16, 3, 16, 16) * 2 - 1
     seen = []
-    monkeypatch.setattr(trainee.alae, "decode", lambda styles: seen.append(styles[:, 0]) or x)
+    monkeypatch.setattr(trainee.alae, "decode", lambda styles, blend: seen.append(styles[:, 0]) or x)
     with torch.no_grad():
         w = trainee.alae.encode(x)
         noise = torch.randn(16, 16)
-        trainee._pixel_loss(x, noise)
-        trainee._pixel_loss(x, 0 * noise)
+        trainee._pixel_loss(x, noise, 1.0)
+        trainee._pixel_loss(x, 0 * noise, 1.0)
     assert torch.allclose((seen[0] - w) / w.std(dim=0), noise, atol=1e-4)
     assert torch.equal(seen[1], w)
 

@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 
 from mind2mind import config
-from mind2mind.config import PRETRAIN_DEFAULT, Architecture
+from mind2mind.config import BLEND_KIMG, PRETRAIN_DEFAULT, Architecture
 from mind2mind.errors import ConfigError, DataError, TrainingError
-from mind2mind.files import load_tensors, save_tensors
+from mind2mind.files import load_tensors, read_meta, save_tensors
 from mind2mind.models.bundle import Card, load_source
 from mind2mind.networks.alae import ALAE
 from mind2mind.training.autoencoder import PixelTrainee
@@ -51,9 +51,9 @@ def discs(count, seed=0):
     return torch.stack(pictures)
 
 
-def run(alae, out, **options):
+def run(alae, out, recipe=RECIPE, **options):
     settings = {"total_kimg": 0.8, "out": out, "log_every": 0.2, "seed": 1} | options
-    return list(pretrain(alae, discs(64), discs(8, seed=9), RECIPE, **settings))
+    return list(pretrain(alae, discs(64), discs(8, seed=9), recipe, **settings))
 
 
 def test_it_learns_and_its_events_tell(tmp_path):
@@ -68,13 +68,14 @@ def test_it_learns_and_its_events_tell(tmp_path):
     assert (-10 * mse.log10()).mean().item() == pytest.approx(events[-1].held_out_psnr, abs=0.05)
 
 
-def test_a_resumed_training_equals_an_unkilled_one(tmp_path):
-    run(new_alae(TINY, 0), tmp_path / "whole", total_kimg=0.3)
+@pytest.mark.parametrize("recipe", [RECIPE, RECIPE.growing])
+def test_a_resumed_training_equals_an_unkilled_one(tmp_path, recipe):
+    run(new_alae(TINY, 0), tmp_path / "whole", recipe, total_kimg=0.3)
     calls = iter(range(1000))
     stop = {"should_stop": lambda: next(calls) >= 15}
-    run(new_alae(TINY, 0), tmp_path / "parts", total_kimg=0.3, **stop)
+    run(new_alae(TINY, 0), tmp_path / "parts", recipe, total_kimg=0.3, **stop)
     assert kept_kimg(tmp_path / "parts") == 0.12
-    run(new_alae(TINY, 5), tmp_path / "parts", total_kimg=0.3, resume=True)
+    run(new_alae(TINY, 5), tmp_path / "parts", recipe, total_kimg=0.3, resume=True)
     one, _ = load_tensors(tmp_path / "whole" / CHECKPOINT)
     two, _ = load_tensors(tmp_path / "parts" / CHECKPOINT)
     assert one.keys() == two.keys()
@@ -105,6 +106,7 @@ def test_too_few_pictures_are_refused(tmp_path):
         ({"sizes": replace(TINY, latent_size=8)}, "architecture"),
         ({"recipe": replace(RECIPE, name="broad")}, "recipe"),
         ({"recipe": replace(RECIPE, learning_rate=0.1)}, "recipe"),
+        ({"recipe": RECIPE.growing}, "recipe"),
         ({"seed": 2}, "seed"),
         ({"total_kimg": 0.8}, "length"),
         ({"seed": 2, "total_kimg": 0.8}, "seed and another length"),
@@ -119,9 +121,12 @@ def test_other_settings_are_not_resumed(tmp_path, change, named):
 
 
 def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path):
-    """It kept the recipe's name alone, and neither architecture nor length."""
+    """It kept a recipe without its later fields, or its name alone, and neither architecture nor length."""
     run(new_alae(TINY, 0), tmp_path, total_kimg=0.02)
     tensors, meta = load_tensors(tmp_path / CHECKPOINT)
+    del meta["recipe"]["blend_kimg"]
+    save_tensors(tmp_path / CHECKPOINT, tensors, meta)
+    assert run(new_alae(TINY, 0), tmp_path, total_kimg=0.02, resume=True) == []
     old = {name: meta[name] for name in ("step", "seed", "kimg")} | {"losses": ["pixel"], "recipe": "default"}
     save_tensors(tmp_path / CHECKPOINT, tensors, old)
     assert run(new_alae(TINY, 0), tmp_path, total_kimg=0.04, resume=True)[-1].kimg == 0.04
@@ -172,22 +177,67 @@ def test_from_a_folder_to_a_bundle(tmp_path):
         make_source([folder], TINY, RECIPE, tmp_path / "new", kimg=1, resume=True, card=CARD)
 
 
-def test_a_training_may_begin_with_a_source(tmp_path):
-    folder, first, second = tmp_path / "pictures", tmp_path / "first", tmp_path / "second"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A folder of pictures, and the bundle of a source that was trained on them."""
+    folder, bundle = (tmp_path_factory.mktemp(name) for name in ("pictures", "first"))
     for i, picture in enumerate(discs(40)):
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{i:03d}.png")
-    list(make_source([folder], TINY, RECIPE, first, kimg=1.6, prior_steps=20, card=CARD))
-    # one step at a rate of nothing: what comes out is what went in
-    still = replace(RECIPE, learning_rate=1e-12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mind2mind.training.autoencoder.compiled", lambda function: function)
+        list(make_source([folder], TINY, RECIPE, bundle, kimg=1.6, prior_steps=20, card=CARD))
+    return folder, bundle
+
+
+STILL = replace(RECIPE, learning_rate=1e-12)  # what comes out is what went in
+
+
+def test_a_training_may_begin_with_a_source(tmp_path, begun):
+    folder, first = begun
     *_, made = make_source(
-        [folder], TINY, still, second, kimg=0.008, prior_steps=20, start=first, seed=5, card=CARD
+        [folder], TINY, STILL, tmp_path, kimg=0.008, prior_steps=20, start=first, seed=5, card=CARD
     )
-    before, after = (load_source(path).alae.encoder.state_dict() for path in (first, second))
+    before, after = (load_source(path).alae.encoder.state_dict() for path in (first, tmp_path))
     for name, value in before.items():
         assert torch.allclose(after[name], value, atol=1e-4), name
     assert made.card.numbers["started_from"] == "discs (1.6 kimg)"
-    with pytest.raises(ConfigError, match="another architecture"):
+
+
+def test_a_source_of_half_the_size_is_grown(tmp_path, begun):
+    folder, first = begun
+    larger = replace(TINY, layer_count=4, start_channels=4)
+    *_, made = make_source(
+        [folder], larger, STILL, tmp_path, kimg=0.008, prior_steps=20, start=first, card=CARD
+    )
+    inner, grown = (load_source(path).alae for path in (first, tmp_path))
+    w = torch.randn(2, 16)
+    small, large = inner.decode(inner.styles(w)), grown.decode(grown.styles(w), lod=2)
+    assert torch.allclose(small, large, atol=1e-3)
+    assert torch.allclose(inner.encode(small), grown.encode(small, lod=2), atol=1e-3)
+    assert made.card.numbers["started_from"] == "discs (1.6 kimg)"
+    assert read_meta(tmp_path / CHECKPOINT)["recipe"]["blend_kimg"] == BLEND_KIMG
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"latent_size": 8}, {"layer_count": 5, "start_channels": 2}, {"layer_count": 4}, {"layer_count": 1}],
+)
+def test_a_source_that_does_not_fit_is_refused(tmp_path, begun, change):
+    folder, first = begun
+    with pytest.raises(ConfigError, match="does not grow into it"):
         make_source(
-            [folder], replace(TINY, latent_size=8), still, tmp_path / "third", kimg=1, start=first, card=CARD
+            [folder], replace(TINY, **change), RECIPE, tmp_path / "out", kimg=1, start=first, card=CARD
         )
+
+
+def test_the_outermost_level_is_blended_in():
+    """Evenly, over as many pictures as the recipe says or half of all."""
+
+    def blends(total, seen):
+        trainee = PixelTrainee(new_alae(TINY, 0), RECIPE.growing, 0, total)
+        for trainee.seen in seen:
+            yield trainee.blend
+
+    assert [*blends(100_000, (0, 9_000, 36_000, 100_000))] == [0, 0.25, 1, 1]
+    assert [*blends(1_000, (0, 100, 500, 1_000))] == [0, 0.2, 1, 1]
+    assert PixelTrainee(new_alae(TINY, 0), RECIPE, 0, 1_000).blend == 1
