@@ -52,6 +52,7 @@ from mind2mind.ui.shared import (
 )
 
 NOISES = [("new with each seed", "random"), ("the same for all", "fixed"), ("none", "none")]
+FIRST_SEED = 7  # a friendly face, with toon64
 TOLD_BYTES = 5e8
 TRUNCATIONS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 ALIKE = 16  # pictures of "More like this", itself among them
@@ -152,7 +153,8 @@ def sliders(view: View, directions: Sequence[Direction]) -> str:
     parts = [row.format(name="Truncation ψ", least=0, most=1.5, step=0.05, default=1, at=view.psi, **blank)]
     moves = [*view.moves, *[0.0] * len(directions)]
     for number, (direction, at) in enumerate(zip(directions, moves, strict=False), 1):
-        name = html.escape(direction.name or f"Direction {number}")
+        told = direction.name or f"direction {number}"
+        name = html.escape(told[:1].upper() + told[1:])
         ends = {"low": end(direction.low, f"less: {name}"), "high": end(direction.high, f"more: {name}")}
         parts.append(row.format(name=name, least=-END, most=END, step=STEP, default=0, at=at, **ends))
     return f'<div class="m2m-sliders">{"".join(parts)}</div><button type="button" class="m2m-reset">Reset</button>'
@@ -201,7 +203,7 @@ class ExploreTab:
         self.wall = wall("explore-wall", "m2m-follows", picks=True)
         self.takes = gr.HTML(elem_id="explore-takes")
         with gr.Row():
-            self.seed = seed_field("Seed", 0, "explore-seed")
+            self.seed = seed_field("Seed", FIRST_SEED, "explore-seed")
             self.count = gr.Number(
                 MANY, label="Pictures", precision=0, minimum=1, maximum=MOST_PICTURES, elem_id="explore-count"
             )
