@@ -49,6 +49,7 @@ from mind2mind.ui.shared import (
     save_pictures,
     seed_field,
     wanted,
+    whole,
 )
 
 NOISES = [("new with each seed", "random"), ("the same for all", "fixed"), ("none", "none")]
@@ -374,7 +375,8 @@ class ExploreTab:
         self, model: str, seed: float, count: float, noise: str, psi: float, link: View | None = None
     ) -> tuple[Any, ...]:
         ref, first = known_ref(self.studio, model), checked_seed(seed)
-        views = [View(seed=s, psi=psi, noise=noise) for s in range(first, first + int(count))]
+        number = whole("The number of pictures", count, 1, MOST_PICTURES)
+        views = [View(seed=s, psi=psi, noise=noise) for s in range(first, first + number)]
         if link:
             views[0] = link
         images = self.studio.explore.draw(ref, views)

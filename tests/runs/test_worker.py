@@ -303,15 +303,21 @@ def test_a_run_deleted_at_work_leaves_nothing(studio, template, monkeypatch):
 
 def test_the_queue_is_served_in_order_by_one_worker(studio, template, monkeypatch):
     tokens, order = [started(studio, template, steps=2) for _ in range(3)], []
-    monkeypatch.setattr(
-        worker, "carry_out", lambda run, _: order.append(run.token) or run.update(state="done")
-    )
+    other = threading.Event()  # has come and gone
+
+    def carry_out(run, _):
+        assert other.wait(60)
+        order.append(run.token)
+        run.update(state="done")
+
+    monkeypatch.setattr(worker, "carry_out", carry_out)
     monkeypatch.setattr(worker, "LOOK_SECONDS", 0.01)
     server = threading.Thread(target=worker.serve, args=(studio.home, 0.5))
     server.start()
     while not is_held(studio.home / "worker.lock") and server.is_alive():
         time.sleep(0.01)
-    worker.serve(studio.home, 60)  # another one ends at once
+    worker.serve(studio.home, 60)  # it ends at once
+    other.set()
     server.join()
     assert order == tokens
 

@@ -63,6 +63,12 @@ def test_what_is_drawn_next_is_truncated_as_the_picked_one(tab):
     assert [v.psi for v in views] == [0.25, 0.25]
 
 
+@pytest.mark.parametrize("count", [0, 65, 10**9, 1.5, None, "many"])
+def test_as_many_pictures_as_nobody_draws_are_refused(tab, count):
+    with pytest.raises(ConfigError, match="number of pictures"):
+        tab.draw("tiny", 0, count, "none", View())
+
+
 def test_a_click_picks_and_what_is_no_place_is_refused(tab):
     views = [View(seed=3, noise="none"), View(seed=4, noise="none")]
     view, large, *_ = tab.pick(1, "tiny", views)
