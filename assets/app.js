@@ -141,6 +141,8 @@ window.m2m = {
         if (!cells.has(at.join())) wanted.push(at);
       }
       if (!wanted.length) return;
+      const far = ([x, y]) => Math.hypot(x - centre[0], y - centre[1]);
+      wanted.sort((a, b) => far(a) - far(b));
       waits = true;
       m2m.tell(element, trigger, "input", wanted);
     };

@@ -194,8 +194,8 @@ class Direction:
 
     name: str  # what changes along it, "" where nobody knows
     share: float  # of the variance of its codes
-    low: Image.Image  # the mean code, REACH standard deviations down
-    high: Image.Image  # and up
+    low: Image.Image | None  # the mean code, REACH standard deviations down; None where drawing takes long
+    high: Image.Image | None  # and up
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +259,7 @@ class Explore:
 
     def directions(self, ref: str) -> list[Direction]:
         """The directions that `View.moves` are along, by falling share."""
-        return self._directions(self._models.load(ref))
+        return self._directions(self._models.load(ref), self._draw.cost(ref).live)
 
     def mix(
         self, ref: str, sources: Sequence[View], styles: Sequence[View], crossover: int
@@ -338,10 +338,12 @@ class Explore:
         """A view's photo, if it has one; another stop once its file is another."""
         return self._draw.stop(model, view.photo, view.psi, through=False) if view.photo else None
 
-    def _draw_directions(self, model: Model) -> list[Direction]:
+    def _draw_directions(self, model: Model, pictures: bool) -> list[Direction]:
         steps, shares = self._steps(model)
+        mean = model.w_avg.mean(dim=0).cpu()
         low, high = (
-            draw(model, model.refined(model.w_avg.mean(dim=0).cpu() + end * steps)) for end in (-REACH, REACH)
+            draw(model, model.refined(mean + end * steps)) if pictures else [None] * len(steps)
+            for end in (-REACH, REACH)
         )
         names = (*model.card.directions, *[""] * len(steps))
         return [Direction(*each) for each in zip(names, shares.tolist(), low, high, strict=False)]

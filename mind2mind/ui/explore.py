@@ -392,8 +392,9 @@ class ExploreTab:
 
     def more_like_this(self, model: str, view: View) -> tuple[str, list[View]]:
         """The picked picture among its neighbours."""
-        views = [view, *self.studio.explore.neighbours(view, ALIKE - 1)]
-        images = self.studio.explore.draw(known_ref(self.studio, model), views)
+        ref = known_ref(self.studio, model)
+        views = [view, *self.studio.explore.neighbours(view, self._at_once(ref, ALIKE) - 1)]
+        images = self.studio.explore.draw(ref, views)
         return tiles([Tile(i, named(v)) for i, v in zip(images, views, strict=True)], chosen=0), views
 
     def sheet_of(self, model: str, views: Sequence[View]) -> str:
@@ -416,6 +417,11 @@ class ExploreTab:
                 archive.write(file, Path(file).name)
         return str(path)
 
+    def _at_once(self, ref: str, many: int) -> int:
+        """How many pictures to draw at a time: fewer with a slow model."""
+        cost = cost_of(self.studio, ref)
+        return many if cost.live else min(many, cost.count)
+
     # The picture that is picked
 
     def _picked(self, model: str, view: View, said: str = "") -> tuple[Any, ...]:
@@ -425,13 +431,14 @@ class ExploreTab:
         return view, *self._settled(ref, view), sliders(view, directions), said
 
     def _settled(self, ref: str, view: View) -> tuple[str, str, str]:
-        truncated = [replace(view, psi=psi) for psi in TRUNCATIONS]
+        truncations = TRUNCATIONS if cost_of(self.studio, ref).live else ()
+        truncated = [replace(view, psi=psi) for psi in truncations]
         image, *images = self.studio.explore.draw(ref, [view, *truncated])
-        strip = [
-            Tile(i, f"Truncation {psi:g}", f"{psi:g}") for i, psi in zip(images, TRUNCATIONS, strict=True)
-        ]
+        shown = zip(images, truncations, strict=True)
+        strip = [Tile(image, f"Truncation {psi:g}", f"{psi:g}") for image, psi in shown]
         chosen = TRUNCATIONS.index(view.psi) if view.psi in TRUNCATIONS else None
-        return picture(image, named(view)), self._told(ref, view), tiles(strip, chosen, CELL)
+        wall = tiles(strip, chosen, CELL) if strip else ""
+        return picture(image, named(view)), self._told(ref, view), wall
 
     def _told(self, ref: str, view: View) -> str:
         link = f'<a href="?{html.escape(to_query(ref, view))}">Link to it</a>'
@@ -491,7 +498,7 @@ class ExploreTab:
         return self._cells(drawn_with, middle, wanted)
 
     def _cells(self, model: str, middle: View, cells: Any) -> str:
-        asked = [(int(x), int(y)) for x, y in cells][:CELLS]
+        asked = [(int(x), int(y)) for x, y in cells][: self._at_once(model, CELLS)]
         views = [replace(middle, place=cell) for cell in asked]
         images = self.studio.explore.draw(known_ref(self.studio, model), views) if views else []
         parts = (
@@ -509,19 +516,18 @@ class ExploreTab:
     def mix(self, model: str, view: View, seed: int, crossover: float) -> str:
         """Pictures down, styles across: the coarse layers of the one with the others of the other."""
         ref = known_ref(self.studio, model)
-        down = [view, *(View(seed=seed + i, psi=view.psi) for i in range(1, MIXED))]
-        across = [View(seed=seed + MIXED + i, psi=view.psi) for i in range(MIXED)]
+        side = math.isqrt(self._at_once(ref, MIXED**2))
+        down = [view, *(View(seed=seed + i, psi=view.psi) for i in range(1, side))]
+        across = [View(seed=seed + side + i, psi=view.psi) for i in range(side)]
         edges = self.studio.explore.draw(ref, [*down, *across])
         grid = self.studio.explore.mix(ref, down, across, int(crossover))
         rows: list[Tile | None] = [None]
-        rows += [
-            Tile(image, f"Styles of: {named(v)}") for image, v in zip(edges[MIXED:], across, strict=True)
-        ]
+        rows += [Tile(image, f"Styles of: {named(v)}") for image, v in zip(edges[side:], across, strict=True)]
         for i, (v, row) in enumerate(zip(down, grid, strict=True)):
             rows.append(Tile(edges[i], named(v)))
             mixed = zip(row, across, strict=True)
             rows += [Tile(image, f"{named(v)} with styles of: {named(style)}") for image, style in mixed]
-        return tiles(rows, columns=MIXED + 1)
+        return tiles(rows, columns=side + 1)
 
     # What the browser keeps
 
@@ -543,7 +549,7 @@ class ExploreTab:
         return kept, KEPT if link in kept["favourites"] else KEEP
 
     def _kept(self, stored: Any, name: str, ref: str) -> str:
-        views = kept_views(stored, name, ref)
+        views = kept_views(stored, name, ref)[: self._at_once(ref, REMEMBERED)]
         if not views:
             empty = (
                 "Keep adds the picked picture here; this browser remembers it."
