@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "mind2mind"
 ORDER = """
     errors config files
     networks.alae networks.mindgan
-    data.faces data.images data.dataset data.codes data.make
+    data.faces data.images data.dataset data.codes data.toon data.cats data.make
     judge.metrics judge.verdict judge.result
     models.bundle models.official models.fetch models.hub models.catalogue
     draw explore

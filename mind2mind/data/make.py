@@ -1,14 +1,12 @@
 """What `make-data` writes: folders of pictures whose attributes are known, with the attributes as JSON lines.
 
-Toon heads are drawn here; MNIST's digits, Fashion-MNIST's clothes and Kuzushiji-MNIST's letters are real pictures
-with labels. These come from the internet by torchvision, which knows the places and checksums, or from files that
-the user has.
+Toon heads and cats are drawn; MNIST's digits, Fashion-MNIST's clothes and Kuzushiji-MNIST's letters are real
+pictures with labels. These come from the internet by torchvision, which knows the places and checksums, or from
+files that the user has.
 """
 
 import gzip
-import io
 import json
-import random
 import re
 import socket
 import tarfile
@@ -17,9 +15,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from http.client import HTTPException
-from importlib.resources import files
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +25,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mind2mind.errors import PIP, ConfigError, DataError
+from mind2mind.data import cats, toon
+from mind2mind.errors import ConfigError, DataError
 from mind2mind.files import write_json
 
 ATTRIBUTES = "attributes.jsonl"
@@ -49,167 +47,39 @@ def _written(out: Path, rows: Iterable[dict[str, Any]], count: int) -> Iterator[
             yield done, count
 
 
-# --- Toon heads, the domain of a bundled model.
-# The art is DiceBear's `toon-head` style: "Remix of ToonHead
-# (https://www.figma.com/community/file/1589627891082866389) by Johan Melin, CC BY 4.0". Attributes are drawn
-# here, one independent draw each, and handed to the style as the only choice, so that what a picture shows
-# is known and not guessed. The rendering packages are the extra `data`: pip install -e ".[data]".
+# --- Pictures that are drawn here, each from its seed.
 
-CREDIT = (
-    "Remix of ToonHead (https://www.figma.com/community/file/1589627891082866389) by Johan Melin, CC BY 4.0"
-)
-
-NATURAL_SKIN = ("5c3829", "f1c3a5", "a36b4f", "c68e7a", "b98e6a")  # the style's own palette
-ALIEN_SKIN = ("8fd694", "5bb98c", "7ab8e0", "b79ad9")
-NATURAL_HAIR = ("2c1b18", "d6b370", "724133", "a55728", "b58143")  # the style's own palette
-NEON_HAIR = ("ff4fa3", "27c4f5", "7bd943", "8c5bff")
-CLOTHES_COLOURS = (  # the style's own palette
-    "151613", "0b3286", "545454", "147f3c", "f97316", "ec4899", "731ac3", "b11f1f", "e8e9e6", "eab308",
-)  # fmt: skip
-BACKGROUNDS = ("b6e3f4", "c0aede", "d1d4f9", "ffd5dc", "ffdfbf", "c8e6c9")
-
-HAIR = ("bun", "sideComed", "spiky", "undercut")
-REAR_HAIR = ("longStraight", "longWavy", "neckHigh", "shoulderHigh")
-BEARDS = ("chin", "chinMoustache", "fullBeard", "longBeard", "moustacheTwirl")
-EYEBROWS = ("angry", "happy", "neutral", "raised", "sad")
-EYES = ("bow", "happy", "humble", "wide", "wink")
-MOUTHS = ("agape", "angry", "laugh", "sad", "smile")
-CLOTHES = ("dress", "openJacket", "shirt", "tShirt", "turtleNeck")
+DRAWN = {"toon": toon, "cats": cats}  # what has DOMAINS, `draw`, `render` and CREDIT
 
 
-@dataclass(frozen=True)
-class ToonFace:
-    """What one picture shows. Colours are hex without '#'; None means that the part is absent."""
-
-    skin: str
-    hair_colour: str
-    hair: str
-    rear_hair: str | None
-    beard: str | None
-    eyebrows: str
-    eyes: str
-    mouth: str
-    clothes: str
-    clothes_colour: str
-    background: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToonDomain:
-    """How often the attributes occur; everything not named here is uniform over the style's variants."""
-
-    alien_skin: float = 0.0
-    neon_hair: float = 0.0
-    beard: float = 0.25
-    beards: tuple[str, ...] = BEARDS
-    hair: tuple[str, ...] = HAIR
-    rear_hair: float = 0.5
-
-
-DOMAINS = {
-    # broad, since the frozen autoencoder can only rebuild what it has seen
-    "source": ToonDomain(alien_skin=0.15, neon_hair=0.15),
-    "bearded": ToonDomain(
-        beard=1.0,
-        beards=("fullBeard", "longBeard", "chinMoustache"),
-        hair=("sideComed", "spiky", "undercut"),
-        rear_hair=0.0,
-    ),
-    "aliens": ToonDomain(alien_skin=1.0),
-    "neonhair": ToonDomain(neon_hair=1.0),
-}
-
-
-def draw(domain: str, seed: int) -> ToonFace:
-    """The face number `seed` of a domain, the same on every machine.
-
-    Raises:
-        ConfigError: there is no such domain.
-    """
-    if domain not in DOMAINS:
-        raise ConfigError(f"There is no toon domain {domain!r}.", f"Choose one of {', '.join(DOMAINS)}.")
-    d = DOMAINS[domain]
-    rng = random.Random(f"toon/{domain}/{seed}")
-    return ToonFace(
-        skin=rng.choice(ALIEN_SKIN if rng.random() < d.alien_skin else NATURAL_SKIN),
-        hair_colour=rng.choice(NEON_HAIR if rng.random() < d.neon_hair else NATURAL_HAIR),
-        hair=rng.choice(d.hair),
-        rear_hair=rng.choice(REAR_HAIR) if rng.random() < d.rear_hair else None,
-        beard=rng.choice(d.beards) if rng.random() < d.beard else None,
-        eyebrows=rng.choice(EYEBROWS),
-        eyes=rng.choice(EYES),
-        mouth=rng.choice(MOUTHS),
-        clothes=rng.choice(CLOTHES),
-        clothes_colour=rng.choice(CLOTHES_COLOURS),
-        background=rng.choice(BACKGROUNDS),
-    )
-
-
-def render(face: ToonFace, size: int = 64) -> Image.Image:
-    """The picture of a face: RGB, `size` pixels a side, framed like FFHQ.
-
-    Raises:
-        DataError: the rendering packages are not installed.
-    """
-    *_, svg_to_bytes = _renderer()
-    png = bytes(svg_to_bytes(svg_string=svg_of(face, size), width=size, height=size))
-    return Image.open(io.BytesIO(png)).convert("RGB")
-
-
-def svg_of(face: ToonFace, size: int = 64) -> str:
-    """The drawing of a face, as an SVG of `size` pixels a side.
-
-    Raises:
-        DataError: the rendering packages are not installed.
-    """
-    avatar, style, _ = _renderer()
-    options: dict[str, Any] = {"seed": "0", "size": size, "scale": 1.25, "translateY": 4}
-    for part in ("hair", "rearHair", "beard", "eyebrows", "eyes", "mouth", "clothes"):
-        variant = face.rear_hair if part == "rearHair" else getattr(face, part)
-        options[f"{part}Probability"] = 100 if variant else 0
-        options[f"{part}Variant"] = [variant] if variant else []
-    colours = {"skin": face.skin, "hair": face.hair_colour, "clothes": face.clothes_colour}
-    options |= {f"{part}Color": [colour] for part, colour in colours.items()}
-    return str(avatar(style, options | {"backgroundColor": [face.background]}).to_string())
-
-
-@cache
-def _renderer() -> tuple[Any, Any, Any]:
-    """What draws an avatar, its style, and what makes an SVG a PNG."""
-    try:
-        from dicebear import Avatar, Style
-        from resvg_py import svg_to_bytes
-    except ImportError as error:
-        problem = f"Drawing toon heads needs the package {error.name!r}."
-        raise DataError(problem, f'Run: {PIP} -e ".[data]"') from error
-    style = files("dicebear_styles").joinpath("toon-head.json")
-    return Avatar, Style(json.loads(style.read_text())), svg_to_bytes
-
-
-def toon(domain: str, count: int, size: int, seed: int, out: Path) -> Iterator[tuple[int, int]]:
+def draw_set(
+    collection: str, domain: str, count: int, size: int, seed: int, out: Path
+) -> Iterator[tuple[int, int]]:
     """Writes `count` PNGs and `attributes.jsonl` (one JSON object a picture) into `out`; yields (done, of how many).
 
-    Picture i is face number seed + i of the domain.
+    Picture i is number seed + i of the domain, `size` pixels a side.
 
     Raises:
         ConfigError: there is no such domain.
-        DataError: `out` already holds PNGs or attributes, or the rendering packages are not installed.
+        DataError: `out` already holds PNGs or attributes, or what it is drawn with is not installed.
     """
-    render(draw(domain, seed), size)
+    art = DRAWN[collection]
+    art.render(art.draw(domain, seed), size)
     check_empty(out)
 
     def drawn() -> Iterator[dict[str, Any]]:
         with ProcessPoolExecutor(2) as pool:
             seeds = range(seed, seed + count)
-            yield from pool.map(partial(_draw_one, out, domain, size), seeds, chunksize=32)
+            yield from pool.map(partial(_draw_one, out, collection, domain, size), seeds, chunksize=32)
 
     return _written(out, drawn(), count)
 
 
-def _draw_one(out: Path, domain: str, size: int, seed: int) -> dict[str, Any]:
-    face, name = draw(domain, seed), f"{domain}-{seed:07d}.png"
-    render(face, size).save(out / name)
-    return {"file": name, "seed": seed, "domain": domain} | asdict(face)
+def _draw_one(out: Path, collection: str, domain: str, size: int, seed: int) -> dict[str, Any]:
+    art, name = DRAWN[collection], f"{domain}-{seed:07d}.png"
+    shown = art.draw(domain, seed)
+    art.render(shown, size).save(out / name)
+    return {"file": name, "seed": seed, "domain": domain} | asdict(shown)
 
 
 # --- Grey pictures with labels, as MNIST and the sets shaped like it are handed round: untrusted files -> arrays.

@@ -860,13 +860,15 @@ def test_models(cli):
     assert "tiny" in cli("models").stdout
 
 
-def test_make_data(cli):
+@pytest.mark.parametrize(("collection", "domain"), [("toon", "bearded"), ("cats", "leopards")])
+def test_make_data(cli, collection, domain):
     pytest.importorskip("resvg_py")
-    arguments = ("make-data", "toon", "--domain", "bearded", "--count", "3", "--size", "16", "--seed", "5")
+    pytest.importorskip("robohash")
+    arguments = ("make-data", collection, "--domain", domain, "--count", "3", "--size", "16", "--seed", "5")
     told = document(cli(*arguments, "--out", "faces", "--json"))
     rows = [json.loads(line) for line in Path(told["attributes"]).read_text().splitlines()]
     assert [row["seed"] for row in rows] == [5, 6, 7]
-    assert all(Path("faces", row["file"]).is_file() and row["beard"] for row in rows)
+    assert all(Path("faces", row["file"]).is_file() and (row.get("beard") or row["fur"]) for row in rows)
     again = cli(*arguments, "--out", "faces")
     assert again.exit_code == 2 and "already holds" in again.stderr
 
@@ -894,6 +896,8 @@ def test_make_data_of_real_pictures(cli):
         ("cartoons", "--out", "x"),
         ("toon", "--out", "x", "--domain", "x"),
         ("toon", "--out", "x", "--split", "test"),
+        ("cats", "--out", "x", "--domain", "bearded"),
+        ("cats", "--out", "x", "--classes", "7"),
         ("mnist", "--out", "x", "--from", ".", "--seed", "0"),
         ("mnist", "--out", "x", "--from", ".", "--classes", "hat"),
         ("mnist", "--out", "x", "--from", "."),

@@ -17,7 +17,7 @@ from mind2mind.data import codes
 from mind2mind.data.codes import BESIDE, EncodeProgress, load, near_duplicates, save, thumbnails
 from mind2mind.data.dataset import Picture, Pictures
 from mind2mind.data.images import from_uint8, to_tensor
-from mind2mind.data.make import draw, render
+from mind2mind.data.toon import draw, render
 from mind2mind.errors import DataError, WeightsError
 from mind2mind.files import read_meta, save_tensors
 from mind2mind.networks.alae import ALAE

@@ -271,7 +271,7 @@ def budgets(studio: Studio, model: str, sets: Sequence[Path], seconds: Mapping[s
 
 def _others(studio: Studio, domain: str, model: str) -> Tensor:
     with TemporaryDirectory() as folder:
-        for _ in make_data.toon(domain, TEST_PICTURES, TEST_SIZE, TEST_SEED, Path(folder)):
+        for _ in make_data.draw_set("toon", domain, TEST_PICTURES, TEST_SIZE, TEST_SEED, Path(folder)):
             pass
         return _codes(studio, Path(folder), model)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from mind2mind.data import make as make_data
+from mind2mind.data import toon
 from mind2mind.data.images import from_uint8
-from mind2mind.data.make import ToonFace, draw
+from mind2mind.data.toon import ToonFace, draw
 from mind2mind.studio import Studio
 
 pytest.importorskip("resvg_py")
@@ -17,13 +17,13 @@ pytest.importorskip("dicebear")
 from tools import toon_reading as reading
 from tools.toon_reading import lay, rgb
 
-FACES = [draw(domain, 70_000_000 + i) for i in range(6) for domain in make_data.DOMAINS]
+FACES = [draw(domain, 70_000_000 + i) for i in range(6) for domain in toon.DOMAINS]
 
 
 @pytest.fixture(scope="module")
 def pictures():
     """As rendered, (24, 3, 64, 64) in [-1, 1]."""
-    images = [make_data.render(face) for face in FACES]
+    images = [toon.render(face) for face in FACES]
     return reading.as_tensor(images)
 
 

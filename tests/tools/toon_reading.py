@@ -37,10 +37,10 @@ from PIL import Image
 from torch import Tensor
 
 from mind2mind.config import LOCAL
-from mind2mind.data import make as make_data
+from mind2mind.data import toon
 from mind2mind.data.codes import of_pixels
 from mind2mind.data.images import from_uint8, open_picture, to_image, to_tensor
-from mind2mind.data.make import ToonFace, draw, svg_of
+from mind2mind.data.toon import ToonFace, draw, svg_of
 from mind2mind.explore import steps_of
 from mind2mind.files import write_json
 from mind2mind.judge.metrics import psnr
@@ -49,7 +49,7 @@ from mind2mind.models.bundle import Model
 from mind2mind.studio import Studio
 
 # --- Toon heads in a fraction of a millisecond: each layer is rendered once, and pictures are laid together.
-# `make_data.render` draws a face anew each time, some 80 a second. To ask which of the faces a picture
+# `toon.render` draws a face anew each time, some 80 a second. To ask which of the faces a picture
 # shows, thousands are needed: here every part (a hair style in one colour, a mouth ...) is rendered by the
 # same renderer alone, on nothing, and kept; a face is its nine layers laid over its background. That equals
 # the rendered face to within a few levels of 255 (tests/tools/test_toon_reading.py). Needs the extra `data`.
@@ -112,10 +112,10 @@ def _only(part: str, svg: str) -> str:
 
 SIZE = 64  # of the pixels named below
 COLOURS = {
-    "skin": (*make_data.NATURAL_SKIN, *make_data.ALIEN_SKIN),
-    "hair_colour": (*make_data.NATURAL_HAIR, *make_data.NEON_HAIR),
-    "background": make_data.BACKGROUNDS,
-    "clothes_colour": tuple(make_data.CLOTHES_COLOURS),
+    "skin": (*toon.NATURAL_SKIN, *toon.ALIEN_SKIN),
+    "hair_colour": (*toon.NATURAL_HAIR, *toon.NEON_HAIR),
+    "background": toon.BACKGROUNDS,
+    "clothes_colour": tuple(toon.CLOTHES_COLOURS),
 }
 # Rows and columns that show the colour in every face, whatever the parts are (found on 1,000 of them)
 PATCHES: dict[str, tuple[Any, Any]] = {
@@ -125,13 +125,13 @@ PATCHES: dict[str, tuple[Any, Any]] = {
     "clothes_colour": ([62, 63, 63, 63, 63], [21, 20, 21, 42, 43]),
 }
 SHAPES: dict[str, tuple[Any, ...]] = {  # each variant a name, or None where the part may be absent
-    "hair": make_data.HAIR,
-    "rear_hair": (None, *make_data.REAR_HAIR),
-    "beard": (None, *make_data.BEARDS),
-    "eyebrows": make_data.EYEBROWS,
-    "eyes": make_data.EYES,
-    "mouth": make_data.MOUTHS,
-    "clothes": make_data.CLOTHES,
+    "hair": toon.HAIR,
+    "rear_hair": (None, *toon.REAR_HAIR),
+    "beard": (None, *toon.BEARDS),
+    "eyebrows": toon.EYEBROWS,
+    "eyes": toon.EYES,
+    "mouth": toon.MOUTHS,
+    "clothes": toon.CLOTHES,
 }
 OVERLAPPING = (("hair", "rear_hair"), ("beard", "mouth"), ("eyes", "eyebrows"), ("clothes",))
 # The seven that a source model must keep; the others are reported beside them
@@ -180,7 +180,7 @@ def error(x: Tensor, face: ToonFace) -> float:
 def read(x: Tensor) -> Reading:
     """The face whose rendering is nearest to a picture (3, 64, 64) in [-1, 1]; see this module's docstring."""
     classes, apart = read_colours(x)
-    face = replace(make_data.draw("source", 0), **classes)
+    face = replace(toon.draw("source", 0), **classes)
     least, before = error(x, face), float("inf")
     while least < before:
         before = least
@@ -232,7 +232,7 @@ def sample_numbers(readings: Sequence[Reading], domain: str, crisp_from: float) 
     """What samples show, against the faces of a domain; crisp ones are as near to a face as `crisp_from` dB."""
     limits = {name: colour_distance(name) for name in COLOURS}
     certain = {name: [r.apart[name] <= limits[name] for r in readings] for name in COLOURS}
-    data = frequencies([make_data.draw(domain, seed) for seed in range(DATA_SEEDS)])
+    data = frequencies([toon.draw(domain, seed) for seed in range(DATA_SEEDS)])
     own = frequencies([r.face for r in readings])
     off = {key: own[key] - data[key] for key in data}
     worst = max(off, key=lambda key: abs(off[key]))
@@ -268,8 +268,8 @@ def faces_of(folder: Path) -> tuple[list[ToonFace], Tensor]:
 def held_out(domain: str) -> tuple[list[ToonFace], Tensor]:
     """The faces of HELD_OUT and their pictures as uint8 (N, 3, 64, 64)."""
     first, count = HELD_OUT[domain]
-    faces = [make_data.draw(domain, seed) for seed in range(first, first + count)]
-    return faces, torch.stack([to_tensor(make_data.render(face, SIZE), SIZE, 3) for face in faces])
+    faces = [toon.draw(domain, seed) for seed in range(first, first + count)]
+    return faces, torch.stack([to_tensor(toon.render(face, SIZE), SIZE, 3) for face in faces])
 
 
 def rebuilt(model: Model, pixels: Tensor) -> Tensor:
