@@ -33,6 +33,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -110,13 +111,13 @@ def _only(part: str, svg: str) -> str:
     return re.sub(rf'<use [^>]*href="#(?!{name}-)[^>]*/>', "", svg)
 
 
-SIZE = 64  # of the pixels named below
 COLOURS = {
     "skin": (*toon.NATURAL_SKIN, *toon.ALIEN_SKIN),
     "hair_colour": (*toon.NATURAL_HAIR, *toon.NEON_HAIR),
     "background": toon.BACKGROUNDS,
     "clothes_colour": tuple(toon.CLOTHES_COLOURS),
 }
+PATCHES_SIZE = 64  # px a side, of the pictures that these are places in
 # Rows and columns that show the colour in every face, whatever the parts are (found on 1,000 of them)
 PATCHES: dict[str, tuple[Any, Any]] = {
     "skin": (slice(41, 43), slice(22, 28)),
@@ -161,8 +162,9 @@ def colour_distance(attribute: str) -> float:
 
 
 def read_colours(x: Tensor) -> tuple[dict[str, str], dict[str, float]]:
-    """The class of each colour of a picture (3, 64, 64) in [-1, 1], and its distance in levels of 255."""
+    """The class of each colour of a picture (3, size, size) in [-1, 1], and its distance in levels of 255."""
     classes, apart = {}, {}
+    x = F.avg_pool2d(x, x.shape[-1] // PATCHES_SIZE)
     for attribute, palette in COLOURS.items():
         rows, columns = PATCHES[attribute]
         seen = x[:, rows, columns].flatten(1).mean(dim=1)
@@ -173,12 +175,12 @@ def read_colours(x: Tensor) -> tuple[dict[str, str], dict[str, float]]:
 
 
 def error(x: Tensor, face: ToonFace) -> float:
-    """Mean squared error between a picture (3, 64, 64) in [-1, 1] and the rendering of a face."""
-    return float((x - lay(face, SIZE)).square().mean())
+    """Mean squared error between a picture (3, size, size) in [-1, 1] and the rendering of a face."""
+    return float((x - lay(face, x.shape[-1])).square().mean())
 
 
 def read(x: Tensor) -> Reading:
-    """The face whose rendering is nearest to a picture (3, 64, 64) in [-1, 1]; see this module's docstring."""
+    """The face whose rendering is nearest to a picture (3, size, size) in [-1, 1]; see this module's docstring."""
     classes, apart = read_colours(x)
     face = replace(toon.draw("source", 0), **classes)
     least, before = error(x, face), float("inf")
@@ -189,11 +191,11 @@ def read(x: Tensor) -> Reading:
                 other = replace(face, **dict(zip(group, variants, strict=True)))
                 if (e := error(x, other)) < least:
                     face, least = other, e
-    return Reading(face, apart, float(psnr(x[None], lay(face, SIZE)[None])))
+    return Reading(face, apart, float(psnr(x[None], lay(face, x.shape[-1])[None])))
 
 
 def shown(face: ToonFace, y: Tensor) -> dict[str, str | None]:
-    """What the reconstruction y (3, 64, 64) in [-1, 1] of a face shows: the class of each attribute."""
+    """What the reconstruction y (3, size, size) in [-1, 1] of a face shows: the class of each attribute."""
     found: dict[str, str | None] = {**read_colours(y)[0]}
     for attribute, variants in SHAPES.items():
         errors = {v: error(y, replace(face, **{attribute: v})) for v in variants}
@@ -203,7 +205,7 @@ def shown(face: ToonFace, y: Tensor) -> dict[str, str | None]:
 
 
 def kept_rates(faces: Sequence[ToonFace], pictures: Tensor) -> dict[str, Any]:
-    """What pictures (N, 3, 64, 64) keep of each attribute of their faces, in per cent, and what they mistake.
+    """What pictures (N, 3, size, size) keep of each attribute of their faces, in per cent, and what they mistake.
 
     `mean` and `least` are over the NAMED attributes; `mistaken` are the most frequent confusions, in per cent of
     the pictures.
@@ -258,28 +260,28 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     return {"mean": statistics.fmean(values), "least": min(values), "p5": q5, "p10": q10, "p50": q50}
 
 
-def faces_of(folder: Path) -> tuple[list[ToonFace], Tensor]:
-    """What `make-data toon` wrote: the faces, and their pictures as uint8 (N, 3, 64, 64)."""
+def faces_of(folder: Path, size: int) -> tuple[list[ToonFace], Tensor]:
+    """What `make-data toon` wrote: the faces, and their pictures as uint8 (N, 3, size, size)."""
     rows = [json.loads(line) for line in (folder / "attributes.jsonl").read_text().splitlines()]
     faces = [ToonFace(**{field.name: row[field.name] for field in fields(ToonFace)}) for row in rows]
-    return faces, torch.stack([to_tensor(open_picture(folder / row["file"], LOCAL), SIZE, 3) for row in rows])
+    return faces, torch.stack([to_tensor(open_picture(folder / row["file"], LOCAL), size, 3) for row in rows])
 
 
-def held_out(domain: str) -> tuple[list[ToonFace], Tensor]:
-    """The faces of HELD_OUT and their pictures as uint8 (N, 3, 64, 64)."""
+def held_out(domain: str, size: int) -> tuple[list[ToonFace], Tensor]:
+    """The faces of HELD_OUT and their pictures as uint8 (N, 3, size, size)."""
     first, count = HELD_OUT[domain]
     faces = [toon.draw(domain, seed) for seed in range(first, first + count)]
-    return faces, torch.stack([to_tensor(toon.render(face, SIZE), SIZE, 3) for face in faces])
+    return faces, torch.stack([to_tensor(toon.render(face, size), size, 3) for face in faces])
 
 
 def rebuilt(model: Model, pixels: Tensor) -> Tensor:
-    """G(E(x)) of uint8 pictures (N, 3, 64, 64), as users see it: rounded to 255 levels, in [-1, 1]."""
+    """G(E(x)) of uint8 pictures (N, 3, size, size), as users see it: rounded to 255 levels, in [-1, 1]."""
     return as_tensor([to_image(y) for some in pixels.split(64) for y in reconstruct(model.alae, some)[0]])
 
 
 def as_tensor(images: Sequence[Image.Image]) -> Tensor:
-    """Pictures of 64 px -> (N, 3, 64, 64) in [-1, 1]."""
-    return from_uint8(torch.stack([to_tensor(image, SIZE, 3) for image in images]))
+    """Square pictures of one size -> (N, 3, size, size) in [-1, 1]."""
+    return from_uint8(torch.stack([to_tensor(image, image.width, 3) for image in images]))
 
 
 def measure(studio: Studio, ref: str, sets: Iterator[tuple[str, list[ToonFace], Tensor]]) -> dict[str, Any]:
@@ -295,7 +297,7 @@ def measure(studio: Studio, ref: str, sets: Iterator[tuple[str, list[ToonFace], 
 def measure_samples(studio: Studio, ref: str, count: int, domain: str) -> dict[str, Any]:
     """Samples of a model at psi 1, noise as users get it, beside reconstructions of the source's held-out."""
     source = studio.models.load(studio.models.source_ref(ref))
-    _, pixels = held_out("source")
+    _, pixels = held_out("source", source.alae.architecture.resolution)
     real = [read(y) for y in rebuilt(source, pixels[: min(count, len(pixels))])]
     measured = quantiles([reading.psnr for reading in real])
     made = [read(y) for y in as_tensor(studio.draw.sample(ref, range(count)))]
@@ -314,7 +316,7 @@ def explained(values: Tensor, faces: Sequence[ToonFace]) -> list[dict[str, float
 
 def measure_directions(model: Model) -> list[dict[str, Any]]:
     """What each direction of a model tells of the source's held-out faces: an attribute, and the next one."""
-    faces, pixels = held_out("source")
+    faces, pixels = held_out("source", model.alae.architecture.resolution)
     w, (steps, _) = of_pixels(model.alae, pixels), steps_of(model)
     told = explained((w - w.mean(dim=0)) @ torch.linalg.pinv(steps), faces)
     return [dict(sorted(shares.items(), key=lambda item: -item[1])[:2]) for shares in told]
@@ -330,10 +332,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the JSON there")
     options = parser.parse_args()
     studio = Studio()
+    size = studio.models.load(options.model).alae.architecture.resolution
     if options.pictures:
-        sets = ((folder.name, *faces_of(folder)) for folder in options.pictures)
+        sets = ((folder.name, *faces_of(folder, size)) for folder in options.pictures)
     else:
-        sets = ((domain, *held_out(domain)) for domain in HELD_OUT)
+        sets = ((domain, *held_out(domain, size)) for domain in HELD_OUT)
     document: dict[str, Any] = {
         "model": options.model,
         "reconstructions": measure(studio, options.model, sets),
