@@ -12,13 +12,8 @@ window.m2m = {
     trigger(event, detail);
   },
 
-  // What happens to a slider: it is moved while the pointer holds it, set by us if the focus is elsewhere, else
-  // nothing: a key moved it, or its number was typed.
-  held(id, all) {
-    const box = document.getElementById(id);
-    const held = box.querySelector("input[type=range]:active") ? "moving"
-      : box.contains(document.activeElement) ? "" : "set";
-    return [held, ...all];
+  isSeen(id) {
+    return Boolean(document.getElementById(id)?.offsetParent);
   },
 
   // A wall of pictures: a click, or Enter, picks one or enlarges it; one of them is a tab stop, arrows lead on.
@@ -117,6 +112,61 @@ window.m2m = {
       element.querySelectorAll("input[type=range]").forEach((one) => { one.value = one.dataset.default; });
       send("input", "");
     });
+  },
+
+  // A way from picture to picture: a slider, which a click on a stop or on a frame of the strip moves, and Play, which
+  // runs to and fro over the frames of the film, or of the strip until the film has come: `play` asks for it.
+  way(element, trigger, watch) {
+    const [film, strip, stops] = ["film", "strip", "stops"].map((id) => document.getElementById(`interpolate-${id}`));
+    const bar = () => element.querySelector("input"), button = () => element.querySelector("button");
+    let rolling = 0, moves = false;
+    const seen = () => {  // the number, and the frame that is nearest
+      element.querySelector("output").textContent = Number(bar().value).toFixed(2);
+      const frames = [...strip.querySelectorAll(".m2m-tile")], nearest = Math.round(bar().value * (frames.length - 1));
+      frames.forEach((frame, i) => frame.setAttribute("aria-pressed", i === nearest));
+    };
+    const stop = () => {
+      cancelAnimationFrame(rolling);
+      rolling = 0;
+      button().textContent = "Play";
+    };
+    const send = (held) => {
+      stop();
+      seen();
+      m2m.tell(element, trigger, "input", { held, t: Number(bar().value) });
+    };
+    const roll = () => {
+      const lasts = 1000 * bar().dataset.seconds, begun = performance.now() - bar().value * lasts;
+      const step = (now) => {
+        const past = Math.max(0, now - begun) / lasts % 2, t = past < 1 ? past : 2 - past;
+        const image = document.querySelector("#interpolate-picture img");
+        if (!element.offsetParent || !image) return stop();
+        const drawn = film.querySelectorAll("img"), frames = drawn.length ? drawn : strip.querySelectorAll("img");
+        const frame = frames[Math.round(t * (frames.length - 1))];
+        if (image.src !== frame.src) image.src = frame.src;
+        bar().value = t;
+        seen();
+        rolling = requestAnimationFrame(step);
+      };
+      rolling = requestAnimationFrame(step);
+      button().textContent = "Stop";
+      if (!film.querySelector("img")) trigger("play");
+    };
+    element.addEventListener("input", (event) => {
+      moves = event.target.matches(":active");
+      send(moves ? "moving" : "");
+    });
+    element.addEventListener("change", () => { if (moves) send(""); });  // it is let go
+    element.addEventListener("click", (event) => {
+      if (event.target === button()) rolling ? send("") : roll();  // in the end the very picture of the place
+    });
+    for (const wall of [stops, strip]) wall.addEventListener("click", (event) => {
+      const tiles = [...wall.querySelectorAll(".m2m-tile")], at = tiles.indexOf(event.target.closest(".m2m-tile"));
+      if (at < 0) return;
+      bar().value = at / (tiles.length - 1);
+      send("");
+    });
+    watch("value", () => { if (bar()) { stop(); seen(); } });  // it is another one
   },
 
   // A map of cells to wander over: it asks for those that are in sight and not there, and keeps what comes.

@@ -7,7 +7,6 @@ import threading
 from types import SimpleNamespace
 
 import gradio as gr
-import numpy as np
 import pytest
 import torch
 from official_size import ROOT
@@ -18,10 +17,11 @@ from mind2mind import draw as memory
 from mind2mind.config import FEW, LOCAL, MANY
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.draw import PATHS, Cost, Draw
+from mind2mind.explore import View
 from mind2mind.models.bundle import load_source
-from mind2mind.ui import interpolate, sample, transfer
+from mind2mind.ui import explore, interpolate, transfer
 from mind2mind.ui.page import Page
-from mind2mind.ui.shared import LET_GO, MOVING, SET_BY_US, wanted
+from mind2mind.ui.shared import MOVING, wanted
 
 QUICK, SLOW = Cost(0.01, 0.01, 10_000_000), Cost(1.1, 1.3, 900_000_000)
 
@@ -96,19 +96,17 @@ def test_freed_memory_is_used_again():
 
 
 def test_a_slow_model_starts_with_four_pictures_and_says_why(slow):
-    assert slow.sample.count.value == FEW
-    assert "1.1 s and 0.9 GB of memory here, 4 of them about 4 s" in slow.sample.takes.value
+    *shown, count = slow.explore.with_another("tiny", 0, MANY, "none", View(), None)
+    assert count == FEW == len(shown[1])
+    assert "1.1 s and 0.9 GB of memory here, 4 of them about 4 s" in shown[3]
 
 
-def test_a_number_that_the_visitor_chose_stays(slow, studio, monkeypatch):
-    assert slow.sample.describe("tiny", MANY)[2] == FEW
-    assert slow.sample.describe("tiny", 9)[2] == gr.skip()
-    monkeypatch.setattr(studio.draw, "cost", lambda ref: QUICK)
-    assert slow.sample.describe("tiny", FEW)[1:] == ("", MANY)
+def test_a_number_that_the_visitor_chose_stays(slow):
+    assert slow.explore.with_another("tiny", 0, 9, "none", View(), None)[-1] == 9
 
 
 def test_what_is_quick_is_not_talked_of():
-    for said in (sample.drawing(QUICK), interpolate.sliding(QUICK), transfer.encoding(QUICK)):
+    for said in (explore.drawing(QUICK), interpolate.sliding(QUICK), transfer.encoding(QUICK)):
         assert said == ""
     assert interpolate.filming(QUICK, 60) == ""
 
@@ -125,14 +123,10 @@ def test_what_is_slow_is_told_before():
     ("held", "live", "draws"),
     [
         (MOVING, True, True),
-        (LET_GO, True, False),  # drawn already
         ("", True, True),
         (MOVING, False, False),
-        (LET_GO, False, True),
-        ("", False, True),  # an arrow key, which is never let go
+        ("", False, True),  # it was let go, or a key moved it
         (None, False, True),
-        (SET_BY_US, True, False),
-        (SET_BY_US, False, False),
     ],
 )
 def test_when_a_slider_draws(studio, monkeypatch, held, live, draws):
@@ -140,22 +134,21 @@ def test_when_a_slider_draws(studio, monkeypatch, held, live, draws):
     assert wanted(studio, held, "tiny") == draws
 
 
-def test_a_slow_models_slider_draws_once_it_is_let_go(slow, studio, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(studio.draw, "blend", lambda *ends, hurry: drawn.append(ends[-1]))
-    for t, held in ((0.1, MOVING), (0.2, MOVING), (0.3, LET_GO), (0.4, "")):
-        slow.interpolate.slide(held, t, "tiny", 1, None, 2, None)
-    assert drawn == [0.3, 0.4]
-    drawn = []
-    monkeypatch.setattr(studio.draw, "sample", lambda *a, **k: drawn.append(a) or pytest.fail("drawn"))
-    assert slow.sample.draw_slid(MOVING, "tiny", 0, 4, 1.0, "none") == gr.skip()
+def test_a_slow_models_slider_draws_once_it_is_let_go(slow, studio):
+    route = interpolate.Route("tiny")
+    moves = ((0.1, MOVING), (0.2, MOVING), (0.3, ""), (0.4, ""))
+    slid = [slow.interpolate.slide({"t": t, "held": held}, route) for t, held in moves]
+    assert [t for t, _ in slid] == [0.1, 0.2, 0.3, 0.4]
+    assert [picture != gr.skip() for _, picture in slid] == [False, False, True, True]
+    told = {"values": [1.0], "held": MOVING}
+    assert slow.explore.slide(told, "tiny", View()) == gr.skip()
 
 
-def test_the_way_of_a_slow_model_has_few_pictures(slow, studio):
-    first, last, _, strip = slow.interpolate.show(0.5, "tiny", 1, None, 2, None)
-    assert strip.width == 3 * (first.width + 2) - 2
-    for end, t in ((first, 0.0), (last, 1.0)):
-        assert np.abs(np.int16(end) - np.int16(studio.draw.blend("tiny", 1, 2, t))).max() <= 1
+def test_the_way_of_a_slow_model_has_few_pictures(slow):
+    for stops, frames in ((2, 3), (3, 3), (6, 6)):
+        many = interpolate.Route("tiny", (View(1), View(2), View(3), View(4), View(5), View(6))[:stops])
+        _, strip, *_ = slow.interpolate.show(many, 0, 0.5)
+        assert strip.count("<img") == slow.interpolate.frames_of(many).count("<img") == frames
 
 
 # Interpolation

@@ -12,16 +12,18 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from mind2mind.config import BUDGETS, RECIPES
 from mind2mind.data.codes import EncodeProgress
+from mind2mind.draw import Draw
 from mind2mind.errors import Mind2MindError, RunError, one_of
 from mind2mind.runs.prepared import Encoding
 from mind2mind.studio import Studio
-from mind2mind.ui.interpolate import KINDS, InterpolateTab, endpoints
+from mind2mind.ui.interpolate import KINDS
 from mind2mind.ui.shared import (
     MODEL_WORK,
     MOST_PICTURES,
@@ -63,8 +65,8 @@ class Api:
     Their arguments may be anything, whatever their types say. Another default of `model` is the first of the list.
     """
 
-    def __init__(self, studio: Studio, interpolate: InterpolateTab) -> None:
-        self.studio, self.save_clip = studio, interpolate.save
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
         self.read, self.harvest = reader(studio), gpu(self._harvest)
         with gr.Column(visible=False):
             report, gallery, file = gr.JSON(), gr.Gallery(format="png"), gr.File()
@@ -126,7 +128,7 @@ class Api:
             seed_a: the seed of A.
             seed_b: the seed of B.
             frames: 2 to 240, at 24 a second.
-            kind: WebP or MP4.
+            kind: WebP, MP4 or GIF.
             picture_a: a picture to use for A instead of the seed.
             picture_b: a picture to use for B instead of the seed.
             agreed: true says that you may use the pictures, and that everybody who can be recognised in them
@@ -140,8 +142,14 @@ class Api:
         one_of("kind", kind, KINDS)
         if picture_a or picture_b:
             check_consent(self.studio, agreed, AGREE)
-        ends = endpoints(seed_a, picture_a, seed_b, picture_b)
-        return self.save_clip(model, ends, whole("frames", frames, 2, MOST_FRAMES), kind, False, path or None)
+        ends = [
+            Path(picture) if picture else checked_seed(seed)
+            for picture, seed in ((picture_a, seed_a), (picture_b, seed_b))
+        ]
+        ref, count = known_ref(self.studio, model), whole("frames", frames, 2, MOST_FRAMES)
+        clip = fresh(f"interpolation.{kind.lower()}", ref)
+        Draw.save_clip(self.studio.draw.interpolate(ref, ends, frames=count, path=path or None), clip)
+        return str(clip)
 
     def encode(
         self, pictures: list[str], model: str, crop: str = "", agreed: bool = False

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL.Image import Image
 
 from mind2mind.config import FEW, MANY, TOLD_SECONDS
 from mind2mind.draw import Cost, Draw
@@ -125,8 +126,11 @@ def drawing(cost: Cost) -> str:
     )
 
 
-def rebuilt(found: Rebuilt) -> str:
-    """A picture of the user's beside what the model gets back of it, and what that means."""
+def rebuilt(found: Rebuilt, aligned: tuple[Image, Image] | None = None) -> str:
+    """A picture of the user's beside what the model gets back of it, and what that means.
+
+    Where its face was `aligned`, it is first seen as it was before.
+    """
     kind, said = {
         Verdict.GOOD: ("good", "This model knows such pictures."),
         Verdict.USABLE: ("fair", "This model knows such pictures by half: expect a likeness."),
@@ -135,9 +139,10 @@ def rebuilt(found: Rebuilt) -> str:
             "This model does not know such pictures: what it draws is its nearest guess.",
         ),
     }.get(found.verdict, ("fair", "This model's card has no numbers to compare with: judge by eye."))
-    pair = [Tile(found.original, "Your picture", "Yours")]
-    pair.append(Tile(found.rebuilt, "As the model draws it", "Drawn"))
-    return tiles(pair) + boxed(kind, said, f"{found.psnr:.1f} dB; more is better.")
+    shown = [Tile(aligned[0], "Before its face was aligned", "Before")] if aligned else []
+    shown.append(Tile(found.original, "Your picture", "Yours"))
+    shown.append(Tile(found.rebuilt, "As the model draws it", "Drawn"))
+    return tiles(shown) + boxed(kind, said, f"{found.psnr:.1f} dB; more is better.")
 
 
 def sliders(view: View, directions: Sequence[Direction]) -> str:
@@ -333,7 +338,7 @@ class ExploreTab:
         """A wall of what the browser keeps under this name: those of the chosen model."""
 
         def pictures(stored: Any, ref: str) -> str:
-            return self._kept(stored, name, ref)
+            return self.kept_tiles(stored, name, ref)
 
         def pick(at: Any, stored: Any, ref: str) -> tuple[Any, ...]:
             views = kept_views(stored, name, ref)
@@ -403,15 +408,15 @@ class ExploreTab:
         images = self.studio.explore.draw(ref, views)
         sheet = Draw.grid(images)
         sheet.info = images[0].info | {"count": str(len(images))}
-        path = fresh(f"{_stem(model, views[0])}-sheet.png", model)
+        path = fresh(f"{stem(model, views[0])}-sheet.png", model)
         Draw.save_png(sheet, path)
         return str(path)
 
     def zip_of(self, model: str, views: Sequence[View]) -> str:
         """The pictures of the wall in one zip, stored: PNGs do not get smaller."""
         images = self.studio.explore.draw(known_ref(self.studio, model), views)
-        files = save_pictures(images, _stem(model), model)
-        path = fresh(f"{_stem(model, views[0])}.zip", model)
+        files = save_pictures(images, stem(model), model)
+        path = fresh(f"{stem(model, views[0])}.zip", model)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for file in files:
                 archive.write(file, Path(file).name)
@@ -469,7 +474,7 @@ class ExploreTab:
     def file_of(self, model: str, view: View) -> str:
         """The picked picture as a PNG of its own size."""
         (image,) = self.studio.explore.draw(known_ref(self.studio, model), [view])
-        path = fresh(f"{_stem(model, view)}.png", model)
+        path = fresh(f"{stem(model, view)}.png", model)
         Draw.save_png(image, path)
         return str(path)
 
@@ -548,15 +553,12 @@ class ExploreTab:
             kept["history"] = [link, *(other for other in kept["history"] if other != link)][:REMEMBERED]
         return kept, KEPT if link in kept["favourites"] else KEEP
 
-    def _kept(self, stored: Any, name: str, ref: str) -> str:
+    def kept_tiles(self, stored: Any, name: str, ref: str) -> str:
+        """What the browser keeps under this name, drawn: those of the chosen model."""
         views = kept_views(stored, name, ref)[: self._at_once(ref, REMEMBERED)]
         if not views:
-            empty = (
-                "Keep adds the picked picture here; this browser remembers it."
-                if name == "favourites"
-                else ""
-            )
-            return note(empty) if empty else ""
+            empty = "Keep, in Explore, adds the picked picture here; this browser remembers it."
+            return note(empty) if name == "favourites" else ""
         images = self.studio.explore.draw(known_ref(self.studio, ref), views)
         return tiles([Tile(image, named(view)) for image, view in zip(images, views, strict=True)])
 
@@ -590,7 +592,7 @@ def _moved(view: View, detail: Any) -> View:
     return replace(view, psi=psi, moves=tuple(moves))
 
 
-def _stem(model: str, view: View | None = None) -> str:
+def stem(model: str, view: View | None = None) -> str:
     """What a file is called: by its model and seed."""
     name = "mine" if is_key(model) else model.replace("/", "-")
     return name if view is None else f"{name}-{'photo' if view.photo else view.seed}"

@@ -1,7 +1,10 @@
-"""The tab Interpolate: on the way from one picture to another, each a seed or a picture of the user's."""
+"""The tab Interpolate: on the way through two to six pictures, each of a seed, of Explore, or of the user's.
 
-from collections.abc import Sequence
-from contextlib import suppress
+The route is changed in small steps that draw nothing; whatever shows it hangs on its change, so the last one counts.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +12,19 @@ import gradio as gr
 from PIL.Image import Image
 
 from mind2mind.config import TOLD_SECONDS
-from mind2mind.draw import Cost, Draw
-from mind2mind.errors import Mind2MindError
+from mind2mind.draw import Cost, Draw, Stop
+from mind2mind.errors import DataError
+from mind2mind.explore import View
 from mind2mind.studio import Studio
+from mind2mind.ui.explore import ExploreTab, kept_views, named, rebuilt, stem
+from mind2mind.ui.pictures import Tile, enlarged, inline, picture, tiles, wall
 from mind2mind.ui.shared import (
     MODEL_WORK,
     MOVING,
     PASSING,
     PICTURES,
     Consent,
+    OnDemand,
     Visit,
     brief,
     check_consent,
@@ -26,21 +33,59 @@ from mind2mind.ui.shared import (
     cost_of,
     fresh,
     gpu,
+    index,
     known_ref,
     new_seed,
     note,
     on,
-    on_slide,
+    on_detail,
     seed_field,
     wanted,
 )
 
-STRIP, SLOW_STRIP = 7, 3  # pictures; the few where each takes long
-KINDS = ("WebP", "MP4")
+LETTERS = "ABCDEF"
+STEPS, SLOW_STEPS = 8, 2  # of the strip, about; the few where each picture takes long
+FINE = 12  # steps of the slider in one of the strip
+FPS = 24
+PLAYED, MOST_PLAYED = 36, 108  # frames from one stop to the next while it plays, and in all
+KINDS = ("MP4", "WebP", "GIF")
+CLIP = 512  # px that the frames of a clip are enlarged to at most
+SIZES = [("Enlarged", True), ("Original", False)]
+WAYS = [("Through the mind", "mind"), ("Straight", "straight")]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where the way leads."""
+
+    ref: str = ""  # the model
+    stops: tuple[View, ...] = (View(1), View(2))
+    path: str = "mind"  # one of PATHS
+
+    @property
+    def legs(self) -> int:
+        """Ways from a stop to the next."""
+        return len(self.stops) - 1
+
+    def of(self, ref: str) -> "Route":
+        """The same with this model: moves are along the directions of the one they were made with."""
+        if ref == self.ref:
+            return self
+        return replace(self, ref=ref, stops=tuple(replace(view, moves=()) for view in self.stops))
+
+    def put(self, at: int, view: View) -> "Route":
+        """With another stop in this place."""
+        stops = [*self.stops]
+        stops[at] = view
+        return replace(self, stops=tuple(stops))
+
+    def frames(self, steps: int) -> int:
+        """Of a strip: about so many steps, with each stop among them."""
+        return self.legs * max(1, round(steps / self.legs)) + 1
 
 
 def sliding(cost: Cost) -> str:
-    """Under a choice of models: when a slow one draws."""
+    """Below the slider: when a slow model draws."""
     if cost.live:
         return ""
     return note(
@@ -55,152 +100,322 @@ def filming(cost: Cost, frames: int) -> str:
     return note(f"{frames} frames take about {clock(seconds)} here.") if seconds > TOLD_SECONDS else ""
 
 
-def endpoints(
-    a: float | None, a_path: str | None, b: float | None, b_path: str | None
-) -> tuple[int | Path, int | Path]:
-    """A and B: of each a picture of the user's where there is one, else the seed."""
-    return Path(a_path) if a_path else checked_seed(a), Path(b_path) if b_path else checked_seed(b)
+def slider(route: Route, t: float) -> str:
+    """From the first stop to the last, all of them and the frames of the strip in its steps; and Play."""
+    marks = "".join(f"<span>{letter}</span>" for letter in LETTERS[: route.legs + 1])
+    step = 1 / (FINE * (route.frames(STEPS) - 1))
+    return (
+        f'<div class="m2m-way" data-route="{hash(route)}"><button type="button">Play</button>'
+        f'<div><input type="range" min="0" max="1" step="{step}" value="{t}" '
+        f'data-seconds="{route.legs * PLAYED / FPS}" aria-label="From A to {LETTERS[route.legs]}">'
+        f'<p aria-hidden="true">{marks}</p></div><output>{t:.2f}</output></div>'
+    )
 
 
 class InterpolateTab:
-    """Builds the tab; its methods are the handlers. Their `ends` are seed and picture of A, and those of B."""
+    """Builds the tab; its methods are the handlers."""
 
     def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-        self.look, self.saved = gpu(studio.draw.aligned), gpu(self.save)
+        self.studio, self.saved = studio, gpu(self.save)
 
-    def build(self, model: gr.Dropdown, opening: Any, visit: gr.BrowserState) -> None:
+    def build(self, model: gr.Dropdown, opening: Any, visit: gr.BrowserState, explore: ExploreTab) -> None:
         """The components and their events; inside a gr.Tab, whose opening is an event."""
-        self.model = model
-        self.takes = gr.HTML(elem_id="interpolate-takes")
-        self.consent = Consent(self.studio, "interpolate", lambda: note(PASSING))
-        with gr.Row():
-            self.a = _End("A", 1, self.consent)
-            with gr.Column(scale=2, min_width=300):
-                self.picture = _picture("Between A and B", "interpolate-picture", 380)
-                self.t = gr.Slider(
-                    0, 1, 0.5, step=0.01, label="From A to B", info="Drag it, or use the arrow keys.",
-                    elem_id="interpolate-t",
-                )  # fmt: skip
-            self.b = _End("B", 2, self.consent)
-        self.strip = _picture("The way from A to B", "interpolate-strip", None)
+        self.model, self.explore = model, explore
+        self.route: gr.State = gr.State(Route())
+        self.at: gr.State = gr.State(0)  # the stop that is picked
+        self.t: gr.State = gr.State(0.5)
+        with gr.Column(elem_classes="m2m-route"):
+            self.stops = wall("interpolate-stops", picks=True)
+            with gr.Column(elem_classes="m2m-between", min_width=0):
+                self.picture = gr.HTML(elem_id="interpolate-picture", elem_classes="m2m-pictures")
+                self.slider = gr.HTML(js_on_load="m2m.way(element, trigger, watch)", elem_id="interpolate-t")
+                self.film = gr.HTML(visible="hidden", elem_id="interpolate-film")
+                self.takes = gr.HTML(elem_id="interpolate-takes")
+            with gr.Column(elem_classes="m2m-tools", min_width=0):
+                self._build_tools()
+            self.strip = wall("interpolate-strip", "m2m-row", picks=True)
         with gr.Accordion("Make a clip", open=False, elem_id="interpolate-clip"):
             self._build_clip()
         self._wire(opening, visit)
 
+    def _build_tools(self) -> None:
+        small: dict[str, Any] = {"size": "sm", "min_width": 110}
+        self.consent = Consent(self.studio, "interpolate", lambda: note(PASSING))
+        with gr.Row(elem_classes="m2m-seed"):
+            self.seed = seed_field("Seed of A", 1, "stop-seed")
+            self.another = gr.Button("Another", elem_id="stop-another", **small)
+            self.upload = gr.UploadButton(
+                "Your picture …", file_types=PICTURES, visible=not self.consent.needed, elem_id="stop-upload",
+                **small,
+            )  # fmt: skip
+            self.not_mine = gr.Button("✕ Your picture", visible=False, elem_id="stop-not-mine", **small)
+        self.consent.opens.append(self.upload)
+        self.path: gr.State = gr.State(None)
+        with gr.Row():
+            self.back = gr.Button("◀ Earlier", interactive=False, elem_id="stop-back", **small)
+            self.forth = gr.Button("Later ▶", elem_id="stop-forth", **small)
+            self.delete = gr.Button("Delete", interactive=False, elem_id="stop-delete", **small)
+            self.add = gr.Button("Add a stop", elem_id="stop-add", **small)
+            self.save_one = OnDemand("Save the picture", "interpolate-save", **small)
+        self.rebuilt = wall("stop-rebuilt", "m2m-many")
+        with gr.Accordion("Take a favourite", open=False, elem_id="stop-favourites-fold") as self.fold:
+            self.favourites = wall("stop-favourites", "m2m-small", picks=True)
+        with gr.Accordion("More", open=False, elem_id="interpolate-more"):
+            self.way = gr.Radio(
+                WAYS,
+                value="mind",
+                label="Way",
+                info="Through the mind, the model might draw each step by itself.",
+                elem_id="interpolate-path",
+            )
+
     def _build_clip(self) -> None:
         with gr.Row():
-            self.frames = gr.Slider(12, 240, 60, step=1, label="Frames, 24 a second", elem_id="clip-frames")
-            self.kind = gr.Radio(KINDS, value="WebP", label="Kind", elem_id="clip-kind")
+            self.seconds = gr.Slider(1, 10, 3, step=0.5, label="Seconds", elem_id="clip-seconds")
+            self.kind = gr.Radio(KINDS, value=KINDS[0], label="Kind", elem_id="clip-kind")
+            self.enlarge = gr.Radio(SIZES, value=True, label="Size", elem_id="clip-size")
             self.loop = gr.Checkbox(True, label="And back again, so that it loops", elem_id="clip-loop")
         self.clip_takes = gr.HTML(elem_id="clip-takes")
         self.make = gr.Button("Make the clip", variant="primary", elem_id="clip-make")
-        player: dict[str, Any] = {"label": "Clip", "interactive": False, "visible": False, "height": 300}
-        self.clip = gr.Image(type="filepath", alt_text="The clip from A to B", elem_id="clip-webp", **player)
-        self.video = gr.Video(autoplay=True, loop=True, elem_id="clip-mp4", **player)
-        self.download = gr.DownloadButton("Download the clip", visible=False, elem_id="clip-download")
+        player: dict[str, Any] = {"show_label": False, "visible": False, "height": 320, "buttons": []}
+        self.clip = gr.Image(type="filepath", alt_text="The clip", elem_id="clip-image", **player)
+        self.video = gr.Video(autoplay=True, loop=True, elem_id="clip-video", **player)
+        self.download = gr.DownloadButton(visible=False, elem_id="clip-download")
 
     def _wire(self, opening: Any, visit: gr.BrowserState) -> None:
         self.consent.wire(visit, opening)
-        ends = [self.model, *self.a.inputs, *self.b.inputs]
-        pictures = [self.a.picture, self.b.picture, self.picture, self.strip]
-        show: dict[str, Any] = {"do": self.show, "inputs": [self.t, *ends], "outputs": pictures}
-        show |= {"network": True, "live": True}
-        on([opening, self.model.change], **show)
-        for end in (self.a, self.b):
-            taken = on(end.upload.upload, self.taken, [visit, end.upload], end.path)
-            on(taken.success, **show)
-            on(on(end.dice.click, lambda: (new_seed(), None), None, end.inputs).then, **show)
-            on(on(end.seed.input, lambda: None, None, end.path, live=True).then, **show)
-            looks = [end.path.change, self.model.change]
-            on(looks, self.aligned, [self.model, end.path], end.aligned, **MODEL_WORK)
-        on_slide(self.t, self.slide, [self.t, *ends], self.picture)
-        takes, priced = [self.takes, self.clip_takes], [self.frames.release, self.frames.input]
-        on([opening, self.model.change, *priced], self.price, [self.model, self.frames], takes, live=True)
-        chosen, shown = [self.frames, self.kind, self.loop, *ends], [self.clip, self.video, self.download]
-        on(self.make.click, self.clip_of, chosen, shown, show_progress="full", **MODEL_WORK)
+        chosen = [self.route, self.at, self.t]
 
-    def taken(self, stored: Any, path: str) -> str:
-        """A visitor's picture, if it may be used."""
+        def edits(event: Any, do: Callable[..., Any], *given: Any) -> Any:
+            return on(event, do, [*given, *chosen], chosen)
+
+        seen = gr.JSON(visible=False)
+        is_seen = "(_, ...all) => [m2m.isSeen('interpolate-stops'), ...all]"
+        on(self.model.change, self.follow, [seen, self.model, self.route], self.route, js=is_seen)
+        on(opening, self.with_model, [self.model, self.route], self.route)
+        shown = [self.stops, self.strip, self.slider, self.picture, self.film]
+        show: dict[str, Any] = {"network": True, "live": True, "show_progress": "minimal"}
+        on(self.route.change, self.show, chosen, shown, show_progress_on=self.strip, **show)
+        fields = [self.seed, self.not_mine, self.back, self.forth, self.delete, self.add]
+        on([self.route.change, self.at.change], self.fields_of, chosen, fields, live=True)
+        on([self.route.change, self.at.change], self.rebuild, chosen, self.rebuilt, network=True, live=True)
+        on_detail(self.stops.select, self.pick, [self.route], self.at, live=True)
+        slid = [self.t, self.picture]
+        on_detail(self.slider.input, self.slide, [self.route], slid, network=True, live=True)
+        on(self.slider.play, self.frames_of, self.route, self.film, network=True)
+        edits([self.seed.submit, self.seed.blur], self.of_seed, self.seed)
+        edits(self.another.click, self.redraw)
+        edits(self.not_mine.click, self.without_picture)
+        edits(self.back.click, self.swap_back)
+        edits(self.forth.click, self.swap_forth)
+        edits(self.delete.click, self.delete_stop)
+        edits(self.add.click, self.add_stop)
+        edits(self.way.input, self.with_path, self.way)
+        taken = on(self.upload.upload, self.taken, [visit, self.upload, self.route], self.path, network=True)
+        edits(taken.success, self.with_picture, self.path)
+        edits(self.explore.to_a.click, self.first_is, self.model, self.explore.view)
+        edits(self.explore.to_b.click, self.last_is, self.model, self.explore.view)
+        kept = [self.explore.stored, self.route]
+        on(self.fold.expand, self.favourites_of, kept, self.favourites, network=True)
+        on(self.model.change, lambda: (gr.Accordion(open=False), ""), None, [self.fold, self.favourites])
+        on_detail(self.favourites.select, self.with_favourite, [self.explore.stored, *chosen], chosen)
+        self.save_one.wire(self.file_of, [self.route, self.t], **MODEL_WORK)
+        priced, takes = [self.route, self.seconds], [self.takes, self.clip_takes]
+        on(
+            [self.route.change, self.seconds.release, self.seconds.input],
+            self.price,
+            priced,
+            takes,
+            live=True,
+        )
+        asked = [self.route, self.seconds, self.kind, self.enlarge, self.loop]
+        clip = [self.clip, self.video, self.download]
+        on(self.make.click, self.clip_of, asked, clip, show_progress="full", **MODEL_WORK)
+
+    # The route: each takes and gives it, the stop that is picked, and the place on the way
+
+    def with_model(self, model: str, route: Route) -> Route:
+        """The route with the page's model."""
+        return route.of(known_ref(self.studio, model))
+
+    def follow(self, seen: Any, model: str, route: Route) -> Route:
+        """The same at once if the tab is seen; else once it is opened."""
+        return self.with_model(model, route) if seen else route
+
+    def of_seed(self, seed: Any, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """The picked stop becomes the picture of this seed, unless it is one of it."""
+        view = route.stops[at]
+        same = seed is None if view.photo else seed == view.seed
+        return (route if same else route.put(at, View(checked_seed(seed)))), at, t
+
+    def redraw(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """The picked stop becomes the picture of another seed."""
+        return route.put(at, View(new_seed())), at, t
+
+    def with_picture(self, path: str, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """The picked stop becomes a picture of the user's; its seed is remembered."""
+        return route.put(at, View(route.stops[at].seed, photo=Path(path))), at, t
+
+    def without_picture(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """And becomes that of its seed again."""
+        return route.put(at, View(route.stops[at].seed)), at, t
+
+    def with_favourite(
+        self, number: Any, stored: Any, route: Route, at: int, t: float
+    ) -> tuple[Route, int, float]:
+        """The picked stop becomes this favourite of Explore."""
+        views = kept_views(stored, "favourites", route.ref)
+        return route.put(at, views[index(number, views)]), at, t
+
+    def with_path(self, path: str, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """Straight, or through the mind."""
+        return replace(route, path=path), at, t
+
+    def add_stop(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """One more at the end; it is picked."""
+        if len(route.stops) == len(LETTERS):
+            raise DataError(f"There are {len(LETTERS)} stops already.", "Delete one first.")
+        last = len(route.stops)
+        return replace(route, stops=(*route.stops, View(new_seed()))), last, 1.0
+
+    def delete_stop(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """Without the picked stop; the one before it is picked."""
+        if len(route.stops) == 2:
+            raise DataError("A way has two ends at least.", "Add a stop first.")
+        route, at = replace(route, stops=route.stops[:at] + route.stops[at + 1 :]), max(0, at - 1)
+        return route, at, at / route.legs
+
+    def swap_back(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """The picked stop changes places with the one before it."""
+        return self._swapped(route, at, at - 1)
+
+    def swap_forth(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """The picked stop changes places with the one after it."""
+        return self._swapped(route, at, at + 1)
+
+    def _swapped(self, route: Route, at: int, to: int) -> tuple[Route, int, float]:
+        to = min(max(to, 0), route.legs)
+        return route.put(at, route.stops[to]).put(to, route.stops[at]), to, to / route.legs
+
+    def first_is(self, model: str, view: View, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """Explore's picture becomes the first stop, and is picked."""
+        return self.with_model(model, route).put(0, view), 0, 0.0
+
+    def last_is(self, model: str, view: View, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+        """Explore's picture becomes the last stop, and is picked."""
+        return self.with_model(model, route).put(-1, view), route.legs, 1.0
+
+    def taken(self, stored: Any, path: str, route: Route) -> str:
+        """A visitor's picture, if it may be used and the model can: else nothing changes."""
         check_consent(self.studio, Visit.of(stored).agreed)
+        self.studio.explore.stop(route.ref, View(photo=Path(path)))
         return path
 
-    def show(self, t: float, model: str, *ends: Any) -> tuple[Image, Image, Image, Image]:
-        """A, B, the picture between them, and the film strip."""
-        ref, stops = known_ref(self.studio, model), endpoints(*ends)
-        columns = STRIP if cost_of(self.studio, ref).live else SLOW_STRIP
-        strip = list(self.studio.draw.interpolate(ref, stops, frames=columns))
-        return strip[0], strip[-1], self.studio.draw.blend(ref, *stops, t), Draw.grid(strip, columns=columns)
+    # What is shown of it
 
-    def slide(self, held: str | None, t: float, model: str, *ends: Any) -> Any:
-        """The picture at t, from A at 0 to B at 1; of a slow model only once the slider is let go."""
-        if not wanted(self.studio, held, model):
-            return gr.skip()
-        ref, (a, b) = known_ref(self.studio, model), endpoints(*ends)
-        return self.studio.draw.blend(ref, a, b, t, hurry=held == MOVING)
+    def fields_of(self, route: Route, at: int, t: float) -> tuple[Any, ...]:
+        """What can be done with the picked stop."""
+        view = route.stops[at]
+        return (
+            gr.Number(None if view.photo else view.seed, label=f"Seed of {LETTERS[at]}"),
+            gr.Button(visible=view.photo is not None),
+            gr.Button(interactive=at > 0),
+            gr.Button(interactive=at < route.legs),
+            gr.Button(interactive=route.legs > 1),
+            gr.Button(interactive=len(route.stops) < len(LETTERS)),
+        )
 
-    def aligned(self, model: str, path: str | None) -> Any:
-        """A picture of the visitor's before and after its face is aligned, where the model needs that."""
-        couple = None
-        with suppress(Mind2MindError):  # `show` says what is wrong
-            couple = self.look(known_ref(self.studio, model), Path(path)) if path else None
-        return gr.Image(Draw.grid(couple, columns=2) if couple else None, visible=couple is not None)
+    def show(self, route: Route, at: int, t: float) -> tuple[str, ...]:
+        """The stops, the strip, the slider and the picture; the film is no longer its."""
+        count = route.frames(STEPS if cost_of(self.studio, route.ref).live else SLOW_STEPS)
+        frames = list(self._frames(route, count))
+        strip = [Tile(frame, f"{i / (count - 1):.2f} of the way") for i, frame in enumerate(frames)]
+        stops = [
+            Tile(frame, f"{letter}: {named(view)}", letter, more=named(view))
+            for frame, view, letter in zip(
+                frames[:: (count - 1) // route.legs], route.stops, LETTERS, strict=False
+            )
+        ]
+        nearest = round(t * (count - 1))
+        return tiles(stops, at), tiles(strip, nearest), slider(route, t), self._picture(route, t), ""
 
-    def price(self, model: str, frames: float) -> tuple[str, str]:
-        """What the chosen model costs, at the slider and for the clip."""
-        cost = cost_of(self.studio, model)
-        return sliding(cost), filming(cost, int(frames))
+    def rebuild(self, route: Route, at: int, t: float) -> str:
+        """A picture of the user's beside what the model makes of it, if one is picked."""
+        photo = route.stops[at].photo
+        if not photo:
+            return ""
+        aligned = self.studio.draw.aligned(route.ref, photo)
+        return rebuilt(self.studio.explore.rebuild(route.ref, photo), aligned)
 
-    def clip_of(self, frames: float, kind: str, loop: bool, model: str, *ends: Any) -> tuple[Any, ...]:
+    def pick(self, number: Any, route: Route) -> int:
+        """The stop that was clicked; the slider moves to it."""
+        return index(number, route.stops)
+
+    def slide(self, detail: Any, route: Route) -> tuple[float, Any]:
+        """The picture where the slider is; of a slow model only once it is let go."""
+        t, held = float(detail["t"]), detail["held"]
+        drawn = wanted(self.studio, held, route.ref)
+        return t, self._picture(route, t, hurry=held == MOVING) if drawn else gr.skip()
+
+    def _picture(self, route: Route, t: float, hurry: bool = False) -> str:
+        return picture(self._at(route, t, hurry), f"{t:.2f} of the way from A to {LETTERS[route.legs]}")
+
+    def frames_of(self, route: Route) -> str:
+        """The frames that play."""
+        live = cost_of(self.studio, route.ref).live
+        frames = self._frames(
+            route, route.frames(min(PLAYED * route.legs, MOST_PLAYED) if live else SLOW_STEPS)
+        )
+        return "".join(f'<img src="{inline(frame)}" alt="">' for frame in frames)
+
+    def price(self, route: Route, seconds: float) -> tuple[str, str]:
+        """What the model costs, at the slider and for the clip."""
+        cost = cost_of(self.studio, route.ref)
+        return sliding(cost), filming(cost, round(seconds * FPS))
+
+    def favourites_of(self, stored: Any, route: Route) -> str:
+        """What Explore keeps of this model."""
+        return self.explore.kept_tiles(stored, "favourites", route.ref)
+
+    # Drawing and saving
+
+    def _ends(self, route: Route) -> list[Stop]:
+        return [self.studio.explore.stop(route.ref, view) for view in route.stops]
+
+    def _frames(self, route: Route, count: int, loop: bool = False) -> Iterator[Image]:
+        ends = self._ends(route)
+        return self.studio.draw.interpolate(route.ref, ends, frames=count, path=route.path, loop=loop)
+
+    def _at(self, route: Route, t: float, hurry: bool = False) -> Image:
+        place = round(min(max(t, 0), 1) * route.legs, 6)  # a stop is met exactly
+        leg = min(int(place), route.legs - 1)
+        a, b = self._ends(route)[leg : leg + 2]
+        return self.studio.draw.blend(route.ref, a, b, place - leg, path=route.path, hurry=hurry)
+
+    def file_of(self, route: Route, t: float) -> str:
+        """The picture as a PNG of its own size."""
+        path = fresh(f"{_name(route)}-{t:.2f}.png", route.ref)
+        Draw.save_png(self._at(route, t), path)
+        return str(path)
+
+    def clip_of(self, route: Route, seconds: float, kind: str, enlarge: bool, loop: bool) -> tuple[Any, ...]:
         """The clip in its player, and as a file."""
-        path, film = self.saved(model, endpoints(*ends), int(frames), kind, loop), kind == "MP4"
+        path, film = self.saved(route, round(seconds * FPS), kind, enlarge, loop), kind == "MP4"
         return (
             gr.Image(None if film else path, visible=not film),
             gr.Video(path if film else None, visible=film),
-            gr.DownloadButton(value=path, visible=True),
+            gr.DownloadButton(f"Download {Path(path).name}", value=path, visible=True),
         )
 
-    def save(
-        self,
-        model: str,
-        ends: Sequence[int | Path],
-        frames: int,
-        kind: str,
-        loop: bool,
-        path: str | None = None,
-    ) -> str:
-        """The file of a new clip; `path` as in Draw.interpolate."""
-        ref = known_ref(self.studio, model)
-        file = fresh(f"interpolation.{kind.lower()}", ref)
-        Draw.save_clip(self.studio.draw.interpolate(ref, ends, frames=frames, path=path, loop=loop), file)
+    def save(self, route: Route, frames: int, kind: str, enlarge: bool, loop: bool) -> str:
+        """The file of a new clip."""
+        file, film = fresh(f"{_name(route)}.{kind.lower()}", route.ref), self._frames(route, frames, loop)
+        grown = (enlarged(frame, max(CLIP, *frame.size)) for frame in film)
+        Draw.save_clip(grown if enlarge else film, file, FPS)
         return str(file)
 
 
-class _End:
-    """One end of the way: its picture, its seed, or a picture of the user's, once that is agreed to."""
-
-    def __init__(self, name: str, seed: int, consent: Consent) -> None:
-        key = name.lower()
-        button: dict[str, Any] = {"size": "sm", "min_width": 100}
-        with gr.Column(scale=1, min_width=200):
-            self.picture = _picture(name, f"end-{key}", 200, show_label=True)
-            self.seed = seed_field(f"Seed of {name}", seed, f"seed-{key}")
-            with gr.Row():
-                self.dice = gr.Button("Roll the dice", elem_id=f"dice-{key}", **button)
-                self.upload = gr.UploadButton(
-                    "Your picture …", file_types=PICTURES, visible=not consent.needed,
-                    elem_id=f"upload-{key}", **button,
-                )  # fmt: skip
-            aligned = "Your picture, and its face aligned"
-            self.aligned = _picture(aligned, f"aligned-{key}", None, visible=False)
-            self.path: gr.State = gr.State(None)
-        self.inputs = [self.seed, self.path]  # what `endpoints` takes of this end
-        consent.opens.append(self.upload)
-
-
-def _picture(label: str, elem_id: str, height: int | None, **settings: Any) -> gr.Image:
-    """One that is drawn; as high as the page's width makes it where there is no height."""
-    buttons, looks = (["download", "fullscreen"], "m2m-picture") if height else ([], "m2m-strip")
-    shown: dict[str, Any] = {"show_label": False, "buttons": buttons, "elem_classes": looks, **settings}
-    drawn: dict[str, Any] = {"type": "pil", "format": "png", "interactive": False}
-    return gr.Image(label=label, alt_text=label, height=height, elem_id=elem_id, **drawn, **shown)
+def _name(route: Route) -> str:
+    """What its files are called: by the model and the stops."""
+    stops = ("photo" if view.photo else str(view.seed) for view in route.stops)
+    return "-".join((stem(route.ref), *stops))

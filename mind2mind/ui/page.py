@@ -119,13 +119,13 @@ class Page:
                 with gr.Tab("Explore", id="explore"):
                     self.explore.build(self.model, self.visit, self.demo.load)
                 with gr.Tab("Interpolate", id="interpolate") as tab:
-                    self.interpolate.build(self.model, tab.select, self.visit)
+                    self.interpolate.build(self.model, tab.select, self.visit, self.explore)
                 with gr.Tab("Transfer", id="transfer") as transfer_tab:
                     self.transfer.build(self.visit)
                 with gr.Tab("Models", id="models") as tab:
                     changes = self.models.build(tab.select, self.visit)
             gr.HTML(footer(models))
-            Api(studio, self.interpolate)
+            Api(studio)
             self.transfer.wire(transfer_tab, self.demo.load)
             self._wire(changes)
         process = self.demo.process_api
@@ -141,6 +141,8 @@ class Page:
         for event in (self.demo.load, *(change.then for change in changes)):
             on(event, self.known_models, self.visit, [self.model, self.transfer.pictures.source])
         on(self.demo.load, self.first_tab, None, self.tabs)
+        for button in (self.explore.to_a, self.explore.to_b):
+            on(button.click, lambda: gr.Tabs(selected="interpolate"), None, self.tabs)
         shown = [self.visit, self.model, self.tabs]
         on(self.transfer.result.use.click, self.use, self.visit, shown, show_progress="full")
         on_detail(self.models.here.select, self.show_model, [self.visit], [self.model, self.tabs])

@@ -311,7 +311,7 @@ class OnDemand:
 
 # --- Drawing takes long with a large model: it is said before, and sliders draw live with a quick model only.
 
-MOVING, LET_GO, SET_BY_US = "moving", "let go", "set"  # what happens to a slider; see assets/app.js
+MOVING = "moving"  # what happens to a slider while it is held; see assets/app.js
 
 
 def cost_of(studio: Studio, ref: str) -> Cost:
@@ -322,23 +322,9 @@ def cost_of(studio: Studio, ref: str) -> Cost:
     return Cost(draw_seconds=0.0, encode_seconds=0.0, memory=0)
 
 
-def on_slide(
-    slider: gr.Slider, do: Callable[..., Any], inputs: Sequence[Any], outputs: Any, changed: Any = None
-) -> None:
-    """`do` at each move of a slider and when it is let go; its first argument says which: see `wanted`."""
-    held = gr.Textbox(visible=False)
-    moved, released = f"(_, ...all) => m2m.held('{slider.elem_id}', all)", "(_, ...all) => ['let go', ...all]"
-    for event, js in ((changed or slider.input, moved), (slider.release, released)):
-        on(event, do, [held, *inputs], outputs, network=True, live=True, js=js)
-
-
 def wanted(studio: Studio, held: str | None, ref: str) -> bool:
-    """Whether a slider's event is one to draw on: slow models wait until it is let go, others do not.
-
-    Those that are drawn less well while it moves are drawn again then.
-    """
-    cost = cost_of(studio, ref)
-    return held != SET_BY_US and (held != LET_GO or not cost.smooth) and (held != MOVING or cost.live)
+    """Whether a slider's event is one to draw on: slow models wait until it is let go."""
+    return held != MOVING or cost_of(studio, ref).live
 
 
 # --- Files to hand out: made in folders that Gradio may serve, and forgotten with what they were made of.

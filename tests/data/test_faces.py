@@ -328,12 +328,16 @@ def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
     assert len(again[pictures.aligned].value) == 1 and not again[pictures.align].visible
 
 
-def test_the_app_shows_an_end_before_and_after(studio, photos):
-    from mind2mind.ui.interpolate import InterpolateTab
+def test_the_app_shows_a_stop_before_and_after(studio, photos):
+    from mind2mind.explore import View
+    from mind2mind.ui.interpolate import InterpolateTab, Route
 
     tab = InterpolateTab(studio)
-    shown = [tab.aligned("people", path and str(photos / path)) for path in ("a.png", "b.png", None)]
-    assert [image.visible for image in shown] == [True, False, False]
+    shown = [
+        tab.rebuild(Route("people", (View(photo=path and photos / path), View(2))), 0, 0.0).count("<img")
+        for path in ("a.png", "b.png", None)
+    ]
+    assert shown == [3, 2, 0]  # before, aligned and drawn; one that is aligned already
 
 
 def test_official_files_of_faces_ask_for_alignment(tmp_path):

@@ -124,8 +124,10 @@ def test_wrong_use_is_told_in_words(client, wrong, words):
 
 def test_interpolate_between_a_seed_and_a_picture(client, tmp_path):
     picture = pictures(tmp_path / "in", 1)[0]
-    clip = client.predict(seed_a=3, picture_b=picture, frames=12, kind="WebP", api_name="/interpolate")
-    assert Image.open(clip).n_frames == 12
+    for kind in ("WebP", "GIF"):
+        clip = client.predict(seed_a=3, picture_b=picture, frames=12, kind=kind, api_name="/interpolate")
+        with Image.open(clip) as film:
+            assert (film.format, film.n_frames) == (kind.upper(), 12)
 
 
 def test_encode(client, app, tmp_path):

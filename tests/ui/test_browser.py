@@ -5,77 +5,15 @@ import re
 import shutil
 import zipfile
 
-import numpy as np
 import pytest
 from browsing import SOME_STEPS, expect, fits, pixels, tab, until
 from gradio_client import Client
 from live import ROOT, free_port, live_app
-from PIL import Image, ImageSequence
 from tiny import make_pictures, make_weights
 from web import forwarding
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest_plugins = ["browsing"]
-
-
-def test_the_slider_ends_on_its_last_value(visitor, shots):
-    page = visitor()
-    tab(page, "Interpolate")
-    expect(page.locator("#interpolate-strip img")).to_be_visible()
-    middle = pixels(page, "#interpolate-picture img")
-    bar = page.locator("#interpolate-t input[type=range]")
-    box = bar.bounding_box()
-    y = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] / 2, y)
-    page.mouse.down()
-    for i in range(40):
-        page.mouse.move(box["x"] + box["width"] * (0.5 + 0.5 * (i + 1) / 40) - 1, y)
-    page.mouse.up()
-    ends_as(page, "#end-b img")
-    page.screenshot(path=shots / "interpolate.png", full_page=True)
-    bar.press("Home")  # the keyboard too
-    ends_as(page, "#end-a img")
-    assert pixels(page, "#interpolate-picture img") != middle
-
-
-def ends_as(page, image):
-    """A picture drawn alone may differ from one drawn among others by a level of 255."""
-
-    def apart():
-        a, b = (
-            np.frombuffer(pixels(page, i), np.uint8).astype(int) for i in ("#interpolate-picture img", image)
-        )
-        return np.abs(a - b).max() > 1 and f"not {image}"
-
-    until(page, apart)
-
-
-def test_a_picture_of_ones_own_is_an_end_and_a_bad_one_is_told(visitor, tmp_path):
-    page = visitor()
-    tab(page, "Interpolate")
-    expect(page.locator("#interpolate-strip img")).to_be_visible()
-    before = pixels(page, "#end-a img")
-    (tmp_path / "bad.png").write_bytes(b"no picture at all")
-    for file in (tmp_path / "bad.png", next(make_pictures(tmp_path / "good", 1).iterdir())):
-        with page.expect_file_chooser() as chooser:
-            page.locator("#upload-a").click()
-        chooser.value.set_files(file)
-        if file.name == "bad.png":
-            expect(page.get_by_text(re.compile("bad.png.*Not a picture"))).to_be_visible()
-    until(page, lambda: pixels(page, "#end-a img") == before and "the same picture")
-
-
-def test_a_clip_is_made(visitor, tmp_path):
-    page = visitor()
-    tab(page, "Interpolate")
-    page.get_by_role("button", name="Make a clip").click()
-    page.locator("#clip-make").click()
-    with page.expect_download() as download:
-        page.locator("#clip-download").click()
-    download.value.save_as(tmp_path / "clip.webp")
-    with Image.open(tmp_path / "clip.webp") as clip:  # equal frames in a row are one that stays
-        frames = [frame.copy().info["duration"] for frame in ImageSequence.Iterator(clip)]
-    assert len(frames) > 40 and sum(frames) == pytest.approx(2500, rel=0.02)  # milliseconds
 
 
 def pictures_to_learn(folder):

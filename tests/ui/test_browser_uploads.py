@@ -29,7 +29,7 @@ def test_uploads_add_up_after_one_tick_for_all_tabs(visitor, tmp_path):
     page = visitor()
     tab(page, "Interpolate")
     expect(page.locator("#interpolate-clock")).to_contain_text("deleted within the hour")
-    expect(page.locator("#upload-a")).to_be_hidden()
+    expect(page.locator("#stop-upload")).to_be_hidden()
     tab(page, "Transfer")
     expect(page.locator("#transfer-files")).to_be_hidden()
     page.locator("#transfer-consent input").check()
@@ -41,11 +41,11 @@ def test_uploads_add_up_after_one_tick_for_all_tabs(visitor, tmp_path):
     expect(summary).not_to_contain_text("cannot")  # the first four were not sent again
     tab(page, "Interpolate")
     expect(page.locator("#interpolate-consent input")).to_be_checked()
-    before = page.locator("#end-a img").get_attribute("src")
+    before = page.locator("#interpolate-stops img").first.get_attribute("src")
     with page.expect_file_chooser() as chooser:
-        page.locator("#upload-a").click()
+        page.locator("#stop-upload").click()
     chooser.value.set_files(tmp_path / "a/000.png")
-    expect(page.locator("#end-a img")).not_to_have_attribute("src", before)
+    expect(page.locator("#interpolate-stops img").first).not_to_have_attribute("src", before)
 
 
 @pytest.fixture

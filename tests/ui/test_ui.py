@@ -387,34 +387,6 @@ def test_no_files_are_told_of():
             uploaded(nothing)
 
 
-# Sample
-
-
-# Interpolate
-
-
-def test_the_ends_of_the_slider_are_a_and_b(page, tmp_path):
-    picture = uploads(tmp_path, 1)[0]
-    ends = ("tiny", 1, None, 2, picture)
-    a, b, middle, strip = page.interpolate.show(0.5, *ends)
-    assert page.interpolate.slide("", 0, *ends).tobytes() == a.tobytes()
-    assert page.interpolate.slide("", 1, *ends).tobytes() == b.tobytes() != middle.tobytes()
-    assert strip.width > 6 * a.width
-
-
-@pytest.mark.parametrize("kind", ["WebP", "MP4"])
-def test_a_clip_is_a_file(page, kind):
-    _, _, button = page.interpolate.clip_of(12, kind, True, "tiny", 1, None, 2, None)
-    assert Path(button.value["path"] if isinstance(button.value, dict) else button.value).stat().st_size > 100
-
-
-def test_a_bad_picture_is_told(page, tmp_path):
-    bad = tmp_path / "bad<i>.png"
-    bad.write_bytes(b"nothing")
-    with pytest.raises(gr.Error, match=r"bad&lt;i&gt;\.png"):
-        event(page, "InterpolateTab.slide")("", 0.5, "tiny", 1, str(bad), 2, None)
-
-
 # The process
 
 
@@ -633,7 +605,9 @@ arguments, sys.argv = sys.argv, ["app.py"]
 with contextlib.suppress(SystemExit):
     runpy.run_path("app.py", run_name="__main__")
 sys.argv = arguments
+from pathlib import Path
 from mind2mind.explore import View
+from mind2mind.ui.interpolate import Route
 from mind2mind.ui.transfer import Example
 
 (demo,) = demos
@@ -646,8 +620,10 @@ call["ExploreTab.draw"]("tiny", 0, 2, "random", View())
 call["ExploreTab.slide"]({"held": "", "values": [1, 0.5]}, "tiny", View())
 call["ExploreTab.from_photo"]("tiny", pictures[0]), call["ExploreTab.mix"]("tiny", View(), 1, 2)
 call["ExploreTab.more_like_this"]("tiny", View()), call["ExploreTab.more_cells"]([[0, 1]], "tiny", ("tiny", View()))
-ends = ("tiny", 1, pictures[0], 2, None)
-call["InterpolateTab.show"](0.5, *ends), call["InterpolateTab.slide"]("", 0.5, *ends), call["InterpolateTab.clip_of"](12, "WebP", True, *ends)
+route = Route("tiny", (View(1, photo=Path(pictures[0])), View(2, moves=(1.0,))))
+call["InterpolateTab.taken"]({"agreed": True}, pictures[0], route), call["InterpolateTab.show"](route, 0, 0.5)
+call["InterpolateTab.slide"]({"t": 0.5, "held": ""}, route), call["InterpolateTab.rebuild"](route, 0, 0.5)
+call["InterpolateTab.frames_of"](route), call["InterpolateTab.clip_of"](route, 1, "WebP", True, True)
 
 tab, (*_, ready) = inspect.unwrap(call["TransferTab.look_at"]).__self__, call["Pictures.add"]({"agreed": True}, pictures, "tiny", "centre")
 stored = ready[tab.steps.visit]

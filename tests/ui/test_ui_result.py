@@ -21,6 +21,7 @@ from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
 from mind2mind.runs.run import State
 from mind2mind.ui import result as keep
 from mind2mind.ui import transfer
+from mind2mind.ui.interpolate import Route
 from mind2mind.ui.page import Page
 from mind2mind.ui.shared import Visit, note
 
@@ -280,14 +281,12 @@ def test_nothing_can_be_uploaded_without_the_tick(public, pictures):
 def test_the_tick_holds_for_the_other_tab_and_for_callers(public, pictures):
     tab, file = public.interpolate, str(min(pictures.iterdir()))
     fresh, agreed = Visit.of(None).stored(), replace(Visit.of(None), agreed=True).stored()
-    uploads = [end.upload for end in (tab.a, tab.b)]
     for stored, seen in ((fresh, False), (agreed, True)):
         shown = tab.consent.known(Visit.of(stored))
-        assert [shown[upload]["visible"] for upload in uploads] == [seen, seen]
-        assert shown[tab.consent.tick] is seen
+        assert shown[tab.upload]["visible"] is shown[tab.consent.tick] is seen
     with pytest.raises(DataError, match="tick"):
-        tab.taken(fresh, file)
-    assert tab.taken(agreed, file) == file
+        tab.taken(fresh, file, Route("tiny"))
+    assert tab.taken(agreed, file, Route("tiny")) == file
     call = {f.api_name: f.fn for f in public.demo.fns.values() if f.api_visibility == "public"}
     way = ("tiny", 1, 2, 4, "WebP")
     calls = (
