@@ -249,6 +249,28 @@ window.m2m = {
     });
   },
 
+  // The steps of a way: a click leads to one, and the one that is come to is brought into sight.
+  steps(element, watch, trigger) {
+    let now = null;
+    element.addEventListener("click", (event) => {
+      const to = event.target.closest("[data-step]");
+      if (to) m2m.tell(element, trigger, "select", to.dataset.step);
+    });
+    watch("value", () => {
+      const before = now;
+      now = element.querySelector("[aria-current]")?.dataset.step;
+      if (now !== before && element.offsetParent) element.scrollIntoView({ block: "start" });
+    });
+  },
+
+  // A run that goes on, in the head of the page and in the title of the browser's tab.
+  chip(element, watch, trigger) {
+    element.addEventListener("click", () => m2m.tell(element, trigger, "select", "live"));
+    watch("value", () => {
+      document.title = element.querySelector("[data-title]")?.dataset.title || "Mind2Mind";
+    });
+  },
+
   // Saves a file that was made for it.
   save(file) {
     if (!file) return;

@@ -124,6 +124,14 @@ def tab(page, name):
     page.get_by_role("tab", name=name).click()
 
 
+def give(page, *files):
+    """Uploads pictures on the tab Transfer, at whichever step it is."""
+    back = page.locator("#transfer-steps p [data-step=pictures]")
+    if back.count():
+        back.click()
+    page.locator("#transfer-files input[type=file]").set_input_files([str(file) for file in files])
+
+
 def pixels(page, image):
     """What the first such <img> shows."""
     return shown_by(page, page.locator(image).first).tobytes()

@@ -210,7 +210,8 @@ def test_preparing_tells_of_every_file(studio, place, tmp_path):
     assert (status.state, status.title, status.usable) == ("prepared", "five", False)
     couples = studio.runs.comparison(last.token, count=3)
     assert len(couples) == 3
-    assert same(couples[0][0], Image.open(mixed / "000.png"))
+    worst = min(last.scores, key=lambda name: last.scores[name][1])
+    assert same(couples[0][0], Image.open(mixed / worst))
     with pytest.raises(RunError, match="no model yet"):
         studio.draw.sample(last.token, [1])
 
@@ -277,7 +278,7 @@ def test_the_nearest_original_of_a_copy_is_itself(studio, done, monkeypatch):
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds, psi=1.0: made.w[[7] * len(seeds)])
     found = studio.runs.result(done, [1])
     assert found.distance == [pytest.approx(0, abs=1e-3)]
-    assert same(found.originals[0], studio.runs.comparison(done, 120)[7][0])
+    assert same(found.originals[0], studio.runs.thumbnails(done)[7][1])
 
 
 @pytest.mark.parametrize(

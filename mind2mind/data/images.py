@@ -454,7 +454,7 @@ def grid(images: Sequence[Image.Image], columns: int | None = None, gap: int = 2
     return sheet
 
 
-def collage(paths: Sequence[Path]) -> Image.Image:
+def collage(paths: Sequence[Path], columns: int | None = None) -> Image.Image:
     """Pictures side by side, as large as the first; those that cannot be read are left out, with a warning.
 
     Raises:
@@ -470,7 +470,7 @@ def collage(paths: Sequence[Path]) -> Image.Image:
         raise refused[0]
     for why in refused:
         log.warning("Left out: %s", why)
-    return grid([image.resize(images[0].size) for image in images])
+    return grid([image.resize(images[0].size) for image in images], columns)
 
 
 def save_png(image: Image.Image, path: Path) -> None:

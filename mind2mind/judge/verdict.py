@@ -65,6 +65,9 @@ class Judgement(NamedTuple):
     verdict: Verdict
     reason: str  # one sentence, or "" where there is nothing to compare with
     score: float  # dB
+    strangers: tuple[
+        int, ...
+    ] = ()  # numbers of the pictures that hardly come back, if the set itself is known
 
 
 def scores(pixels: Tensor, ratios: Tensor) -> Tensor:
@@ -118,10 +121,10 @@ def judge(
     reason = (
         f"Of their contrast {share(score)} comes back; of this model's own pictures it is {share(known)}."
     )
-    strangers = int((place < STRANGER_BELOW).sum())
-    if strangers and verdict is not Verdict.UNKNOWN:
-        reason += f" {strangers} of the {len(values)} looked at hardly come back at all."
-    return Judgement(verdict, reason, score)
+    strangers = (place < STRANGER_BELOW) & (verdict is not Verdict.UNKNOWN)
+    if strangers.any():
+        reason += f" {int(strangers.sum())} of the {len(values)} looked at hardly come back at all."
+    return Judgement(verdict, reason, score, tuple(strangers.nonzero().flatten().tolist()))
 
 
 def share(score: float) -> str:

@@ -276,8 +276,8 @@ def _merged(
 
 def _judged(models: Catalogue, source: str, found: Found) -> Found:
     """With the verdict on the pictures that are left, and the models that know them better, the best first."""
-    left = [both for name, both in found.scores.items() if name not in found.excluded]
-    ratios, values = torch.tensor(left or list(found.scores.values()), dtype=torch.float32).T
+    left = [name for name in found.scores if name not in found.excluded] or list(found.scores)
+    ratios, values = torch.tensor([found.scores[name] for name in left], dtype=torch.float32).T
     own = verdict.judge(values, models.load(source).card.numbers)
     better = []
     for info in _others(models, source, LARGEST):
@@ -290,7 +290,14 @@ def _judged(models: Catalogue, source: str, found: Found) -> Found:
     better.sort(key=lambda each: each[:2], reverse=True)
     others = tuple(other for *_, other in better)
     mean = ratios.mean().item()
-    return replace(found, psnr_mean=mean, verdict=own.verdict, reason=own.reason, others=others)
+    return replace(
+        found,
+        psnr_mean=mean,
+        verdict=own.verdict,
+        reason=own.reason,
+        others=others,
+        strangers=tuple(left[i] for i in own.strangers),
+    )
 
 
 def _survey(models: Catalogue, source: str, pictures: Pictures, made: Found) -> Surveyed:

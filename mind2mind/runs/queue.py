@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -283,11 +284,16 @@ class Runs:
         return list(zip([known[row] for row in rows], small, strict=True))
 
     def comparison(self, token: str, count: int = 8) -> builtins.list[tuple[Image.Image, Image.Image]]:
-        """Some of a run's pictures (thumbnails), spread over all of them, each with its reconstruction."""
+        """Some of a run's pictures (thumbnails), each with its reconstruction.
+
+        Those that were looked at come first, the ones of which the least comes back before the others.
+        """
         run = self.find(token)
         model, (made, rows) = self.models.load(run.info.model), codes_of(run)
-        count = min(count, len(made))
-        some = [i * len(made) // count for i in range(count)]
+        scores = run.info.found.scores
+        known = sorted((scores[name][1], i) for i, name in enumerate(made.names) if name in scores)
+        others = [i for i, name in enumerate(made.names) if name not in scores]
+        some = [*(i for _, i in known), *others][:count]
         originals = map(to_image, codes.thumbnails(run.codes, [rows[i] for i in some]))
         return list(zip(originals, draw.draw(model, made.w[some]), strict=True))
 
@@ -376,7 +382,12 @@ class Runs:
         run = self.find(token)
         if run.state == State.QUEUED:
             self.launcher.ensure(run)
-        return status_of(run, waiting(self.home) if run.home else [], self.limits.keep_hours)
+        status = status_of(run, waiting(self.home) if run.home else [], self.limits.keep_hours)
+        if status.place_in_queue is None:
+            return status
+        mine, usual = run.info.queued_at, BUDGETS["Standard"].seconds
+        ahead = (info for other, info in in_hand(self.home) if info.queued_at < mine and other.state.alive)
+        return replace(status, wait=sum(info.seconds or usual for info in ahead))
 
     def list(self, visitor: str | None = None) -> builtins.list[RunStatus]:
         """The home's runs, the newest first: a visitor's, or on a server that is not public everybody's."""

@@ -101,6 +101,7 @@ class Found:
     scores: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name: PSNR, score; dB
     surveyed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by other models: name: score
     others: tuple[Better, ...] = ()  # models that know them better
+    strangers: tuple[str, ...] = ()  # names of those that hardly come back, among the ones that have a score
     seconds: float = 0.0  # reading and encoding took
 
     @property
@@ -521,6 +522,7 @@ class RunStatus:
     metrics: list[dict[str, Any]]  # the fields of transfer.Progress, oldest first, at most METRICS_SHOWN
     preview_steps: list[int]
     place_in_queue: int | None  # 1 is next
+    wait: float | None = None  # seconds until its turn, about
     reason: str | None  # why it ended: see Ending.explained
     error: str | None  # problem and advice
     fault: bool = False  # whether the error is ours: no user can mend it

@@ -65,8 +65,10 @@ THEME = gr.themes.Soft(
     checkbox_border_color="*neutral_400",
     button_primary_background_fill="*primary_600",  # white on it has a contrast of 6
     button_primary_background_fill_hover="*primary_700",
-    button_cancel_background_fill="*red_700",
-    button_cancel_background_fill_hover="*red_800",
+    button_cancel_background_fill="#b91c1c",
+    button_cancel_background_fill_dark="#b91c1c",
+    button_cancel_background_fill_hover="#991b1b",
+    button_cancel_background_fill_hover_dark="#991b1b",
     button_cancel_text_color="white",
 )
 # In the browser. The key is fixed, or nothing would survive a restart; it hides nothing
@@ -111,10 +113,10 @@ class Page:
         self.transfer, self.models = TransferTab(studio), ModelsTab(studio)
         cache = (int(TIDY_EVERY), int(KEPT_IN_PUBLIC)) if studio.public else None
         with gr.Blocks(title="Mind2Mind", analytics_enabled=False, delete_cache=cache) as self.demo:
-            Api(studio)  # first: the names of endpoints are taken by whoever comes first
             self.visit = gr.BrowserState(None, storage_key=STORED_AS, secret=STORED_AS)
             with gr.Row(elem_classes="m2m-top"):
-                gr.HTML(HERO, min_width=320)
+                gr.HTML(HERO, min_width=200)
+                self.transfer.steps.build_chip()
                 self.model = model_field(studio, "model")
             with gr.Tabs(elem_id="tabs") as self.tabs:
                 with gr.Tab("Explore", id="explore"):
@@ -122,11 +124,12 @@ class Page:
                 with gr.Tab("Interpolate", id="interpolate") as tab:
                     self.interpolate.build(self.model, tab.select, self.visit, self.explore)
                 with gr.Tab("Transfer", id="transfer") as transfer_tab:
-                    self.transfer.build(self.visit)
+                    self.transfer.build(self.model, self.visit)
                 with gr.Tab("Models", id="models") as tab:
                     changes = self.models.build(tab.select, self.visit)
             gr.HTML(footer(models))
-            self.transfer.wire(transfer_tab, self.demo.load)
+            Api(studio)
+            self.transfer.wire(transfer_tab, self.demo.load, self.explore.try_it)
             self._wire(changes)
         process = self.demo.process_api
 
@@ -146,6 +149,8 @@ class Page:
         shown = [self.visit, self.model, self.tabs]
         on(self.transfer.result.use.click, self.use, self.visit, shown, show_progress="full")
         on_detail(self.models.here.select, self.show_model, [self.visit], [self.model, self.tabs])
+        for event in (self.explore.try_it.click, self.transfer.steps.chip.select):
+            on(event, lambda: gr.Tabs(selected="transfer"), None, self.tabs, queue=False)
         given = [self.visit, self.models.open]
         on(self.models.open.upload, self.open, given, shown, show_progress="full", **MODEL_WORK)
 
@@ -300,9 +305,7 @@ def end_runs(studio: Studio) -> None:
 
 
 @contextlib.contextmanager
-def served(
-    host: str, port: int | None, public: bool, device: str, root_path: str, mcp: bool
-) -> Iterator[Studio]:
+def served(host: str, port: int | None, public: bool, device: str, root_path: str) -> Iterator[Studio]:
     """The app is served within the block; arguments and errors are those of `mind2mind.ui.launch`."""
     studio = Studio(device, limits=PUBLIC if public else LOCAL)
     with studio.scratch() as folder:
@@ -329,7 +332,6 @@ def served(
                 enable_monitoring=False,
                 quiet=True,
                 ssr_mode=False,
-                mcp_server=mcp,
                 max_file_size=studio.limits.total_bytes if public else None,  # a zip may hold all
                 prevent_thread_lock=True,
             )
@@ -338,10 +340,6 @@ def served(
             fix = "Choose another --host or --port, or end what listens there."
             raise ConfigError(problem, fix) from error
         log.info("Mind2Mind is at %s (Ctrl+C ends it)", str(demo.local_url).replace("[::]", "[::1]"))
-        if demo.mcp_error:
-            raise ConfigError(
-                f"{demo.mcp_error}.", "Install the packages of requirements.txt and gradio[mcp]."
-            )
         try:
             yield studio
         finally:

@@ -1,12 +1,18 @@
 """Step 4 of the tab Transfer: what came of a run and how, taking it along, and the list of all runs."""
 
+import html
 import importlib.util
 import os
+import shutil
 import time
+import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import pandas as pd
 
 from mind2mind.config import size_text
 from mind2mind.errors import RunError
@@ -15,18 +21,30 @@ from mind2mind.runs.run import RunStatus, State
 from mind2mind.ui.pictures import numbered, pairs, tiles, wall
 from mind2mind.ui.shared import (
     MODEL_WORK,
+    Asked,
     OnDemand,
     Visit,
+    bar,
     boxed,
-    delete_run,
     forget_made,
     gpu,
     note,
     on,
     once,
     plural,
+    save_pictures,
 )
-from mind2mind.ui.training import MORE_STEPS, Steps, Training, Updates, deleted, heading, named
+from mind2mind.ui.training import (
+    MORE_STEPS,
+    UNITS,
+    Steps,
+    Training,
+    Updates,
+    deleted,
+    distance_chart,
+    loss_chart,
+    named,
+)
 
 # --- Your runs: a list to open, rename and delete from. Whoever's browser began a run sees it, nobody else.
 
@@ -50,7 +68,8 @@ class Shelf:
             self.runs = gr.Radio([], label="Choose one", elem_id="transfer-runs")
             with gr.Row():
                 self.open = gr.Button("Open", elem_id="transfer-run-open")
-                self.drop = gr.Button("Delete", variant="stop", elem_id="transfer-run-delete")
+                self.drop = Asked("Delete …", "Yes, delete this run", "transfer-run-delete")
+            self.drop.build_question()
             with gr.Row():
                 one_line: dict[str, Any] = {"max_lines": 1, "max_length": 200, "scale": 3}
                 self.title = gr.Textbox(label="Another title", elem_id="transfer-run-title", **one_line)
@@ -67,7 +86,7 @@ class Shelf:
         """The events of the list alone. Opening is the tab's."""
         steps, runs = self.steps, self.runs
         steps.on(runs.input, self.chosen, runs, outputs=self.title)
-        steps.on(self.drop.click, self.delete, runs)
+        steps.on(self.drop.yes.click, self.delete, runs)
         steps.on([self.rename.click, self.title.submit], self.renamed, runs, self.title)
         steps.on(self.all.click, self.ask, outputs=[self.sure, self.question])
         on(self.no.click, lambda: gr.Column(visible=False), None, self.sure)
@@ -84,6 +103,11 @@ class Shelf:
             self.title: titles[chosen] if chosen else "",
             self.sure: gr.Column(visible=False),
         }
+
+    def models_beside(self, visit: Visit) -> list[tuple[str, str]]:
+        """The visitor's other runs that have a model."""
+        others = (e for e in self.studio.runs.list(visit.visitor) if e.usable and e.token != visit.token)
+        return [(entry_line(entry), entry.token) for entry in others]
 
     def own(self, visit: Visit, token: str | None) -> RunStatus:
         """The chosen run, which must be the visitor's.
@@ -115,10 +139,13 @@ class Shelf:
 
     def _delete(self, visit: Visit, token: str) -> Updates:
         """At once and with everything in it; a page that shows it turns away."""
-        delete_run(self.studio, token)
+        looks = self.studio.runs.status(token).look
+        self.studio.runs.delete(token)
+        for ref in filter(None, (token, looks)):  # the film that a guest has made goes, too
+            forget_made(ref)
         seen, left = {}, visit.forgetting(token)
         if token == visit.token:
-            seen, left = self.steps.only() | {self.steps.message: deleted(self.studio.public)}, left.at(None)
+            seen, left = self.steps.begin() | {self.steps.message: deleted(self.studio.public)}, left.at(None)
         return seen | {self.steps.visit: left.stored(), **self.known(left)}
 
     def ask(self, visit: Visit) -> tuple[Any, str]:
@@ -139,11 +166,13 @@ class Shelf:
         said = deleted(self.studio.public, what if count else "There was nothing to delete.")
         left = Visit(visit.visitor, agreed=visit.agreed)
         here = {self.steps.visit: left.stored(), self.steps.message: said}
-        return self.steps.only() | here | self.known(left)
+        return self.steps.begin() | here | self.known(left)
 
 
 # --- The result of one run.
 
+PAIRS = 16  # of new pictures and the nearest of the user's
+BESIDE = 16  # pictures of each of two runs
 RULE = (
     "A near copy is nearer to one of your pictures than 99 % of your pictures are to the one most like them, "
     "or than half of that usual distance, and at most half as far from it as from your fifth nearest. "
@@ -152,9 +181,23 @@ RULE = (
 
 
 def at_a_glance(found: Outcome) -> str:
-    """Quality, variety and originality at a glance."""
+    """Quality, variety and originality: a word, a number and a bar each; what they mean is behind a fold."""
     title = f"{plural(len(found.samples), 'new picture')} by your model"
-    return boxed(found.worth.worst.value if found.worth else "fair", title, *found.told)
+    if (worth := found.worth) is None:
+        return boxed("fair", title, *found.told)
+    original = 1 - worth.copies / worth.samples
+    measured = {
+        "quality": (worth.quality, worth.quality / max(worth.usual, worth.quality, 0.01)),
+        "variety": (min(1.0, worth.variety),) * 2,
+        "originality": (original, original),
+    }
+    rows = "".join(
+        f'<div class="m2m-gauge m2m-{grade.value}"><b>{name.capitalize()}</b> {grade.value}, '
+        f"{measured[name][0]:.0%}{bar(measured[name][1], name)}</div>"
+        for name, grade in worth.grades.items()
+    )
+    means = f'<details class="m2m-log"><summary>What this means</summary>{note(*found.told)}</details>'
+    return f'<div class="m2m-gauges" role="status"><h3>{html.escape(title)}</h3>{rows}{means}</div>'
 
 
 def copies(found: Outcome) -> str:
@@ -179,44 +222,67 @@ class Result:
         self.steps, self.studio, self.shelf, self.hub = steps, steps.studio, shelf, hub_login()
         runs = self.studio.runs
         self.harvest, self.pack = gpu(self._harvest), gpu(runs.pack)
-        self.preview, self.film = gpu(runs.preview), gpu(runs.film)
+        self.preview, self.film, self.sample = gpu(runs.preview), gpu(runs.film), gpu(self.studio.draw.sample)
 
     def build(self) -> None:
         """Inside its part of the page."""
         self.drawn = gr.State()  # the run whose result is in the components
-        gr.HTML(heading(4, "The result"))
         with gr.Column(elem_id="transfer-made") as self.made:
-            self.verdict = gr.HTML(elem_id="transfer-verdict")
-            self.samples = wall("transfer-samples", "m2m-many")
-            use = "Use it in Sample and Interpolate"
-            self.use = gr.Button(use, variant="primary", elem_id="transfer-use")
-            self._build_keep()
-            with gr.Accordion("Are they copies? Each beside the nearest of your pictures", open=True):
+            with gr.Row(elem_classes="m2m-beside"):
+                with gr.Column(scale=3, min_width=320):
+                    self.samples = wall("transfer-samples", "m2m-eight")
+                with gr.Column(scale=2, min_width=320):
+                    self.verdict = gr.HTML(elem_id="transfer-verdict")
+                    self.use = gr.Button("Use it", variant="primary", elem_id="transfer-use")
+                    self.download = gr.DownloadButton("Download the model", elem_id="transfer-download")
+                    self._build_keep()
+            with gr.Accordion("Are they copies?", open=False):
                 self.copies = gr.HTML(elem_id="transfer-copies")
-                self.nearest = wall("transfer-nearest", "m2m-small")
-            with gr.Accordion("How it learnt", open=False, elem_id="transfer-story") as self.story:
-                how = "The same random inputs as the training went on. Move the slider, or see a film of it."
-                gr.HTML(note(how))
-                self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
-                self.at_step = gr.HTML(elem_id="transfer-at-step")
-                self.moments = wall("transfer-moments", "m2m-small")
-                self.make_film = gr.Button("Make a film of it (MP4)", size="sm", elem_id="transfer-make-film")
-                self.clip = gr.Video(
-                    label="The training as a film", interactive=False, visible=False, autoplay=True, loop=True,
-                    elem_id="transfer-film", buttons=["download"], height=420,
-                )  # fmt: skip
+                self.nearest = wall("transfer-nearest", "m2m-eight")
+            with gr.Accordion("How it learnt", open=False, elem_id="transfer-story"):
+                self.curves = gr.HTML(elem_id="transfer-curves")
+                with gr.Column(elem_id="transfer-previews-then") as self.story:
+                    self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
+                    self.at_step = gr.HTML(elem_id="transfer-at-step")
+                    self.moments = wall("transfer-moments", "m2m-eight")
+                    self.make_film = gr.Button(
+                        "Make a film of it (MP4)", size="sm", elem_id="transfer-make-film"
+                    )
+                    self.clip = gr.Video(
+                        label="The training as a film", interactive=False, visible=False, autoplay=True,
+                        loop=True, elem_id="transfer-film", buttons=["download"], height=420,
+                    )  # fmt: skip
+            with gr.Accordion(
+                "Compare with another run", open=False, visible=False, elem_id="transfer-compare"
+            ) as self.comparing:
+                self.other = gr.Dropdown([], value=None, label="The other run", elem_id="transfer-other-run")
+                self.side_by_side = wall("transfer-side-by-side")
             with gr.Accordion("What the source model draws by itself", open=False):
                 self.source_note = gr.HTML(elem_id="transfer-source-note")
                 self.of_source = wall("transfer-of-source", "m2m-small")
-        with gr.Row():
+        with gr.Row(elem_classes="m2m-line"):
+            with gr.Row(elem_id="transfer-more-time", elem_classes="m2m-line") as self.more:
+                self.amount = gr.Number(
+                    MORE_STEPS, label="Train on for", precision=0, minimum=1, elem_id="transfer-more-amount"
+                )
+                self.unit = gr.Radio(
+                    UNITS,
+                    value=UNITS[1],
+                    label="Seconds or steps",
+                    container=False,
+                    elem_id="transfer-more-unit",
+                )
             self.go_on = gr.Button("Go on training", elem_id="transfer-go-on")
-            delete = "Delete this run and its pictures"
-            self.delete = gr.Button(delete, variant="stop", elem_id="transfer-delete")
+            self.delete = Asked("Delete …", "Yes, delete this run and its pictures", "transfer-delete")
+        self.delete.build_question()
 
     def _build_keep(self) -> None:
-        with gr.Row():
-            self.download = gr.DownloadButton("Download the model", elem_id="transfer-download")
-            self.everything = OnDemand("Download everything", "transfer-pack")
+        with gr.Accordion("More to take along", open=False, elem_id="transfer-downloads"):
+            self.files = {
+                name: gr.DownloadButton(name, size="sm", elem_id=f"transfer-file-{name}")
+                for name in self.made_of
+            }
+            self.everything = OnDemand("Everything, film included", "transfer-pack", size="sm")
         text: dict[str, Any] = {"interactive": False, "lines": 2, "buttons": ["copy"]}
         with gr.Accordion("Use it in Python, or make it again", open=False):
             beside = "In Python, beside the unzipped folder of the model"
@@ -247,10 +313,11 @@ class Result:
         steps = self.steps
         shown = [steps.clock, steps.message, *named(steps.parts["result"])]
         drawn = steps.on(training.ended.change, self.finish, outputs=shown, live=True, **MODEL_WORK)
-        steps.on(drawn.success, self.reveal, self.drawn, queue=False)
-        steps.on(self.delete.click, self.shelf.delete_shown)
-        steps.on(training.discard_all.click, self.shelf.delete_shown, queue=False)
-        steps.on(self.go_on.click, training.train_on)
+        steps.on(drawn.success, self.reveal, self.drawn, steps.now, queue=False)
+        steps.on(self.delete.yes.click, self.shelf.delete_shown)
+        steps.on(training.discard.yes.click, self.shelf.delete_shown, queue=False)
+        steps.on(self.go_on.click, training.train_on, self.amount, self.unit)
+        steps.on(self.other.input, self.beside, self.other, outputs=self.side_by_side, **MODEL_WORK)
         shown = [self.moments, self.at_step]
         steps.on(self.moment.input, self.at, self.moment, outputs=shown, live=True, **MODEL_WORK)
         full: dict[str, Any] = {"show_progress": "full"}
@@ -269,43 +336,77 @@ class Result:
         status = self.steps.status(visit.token)
         if status is None or status.state.alive:  # the page has turned to another run: that one is looked at
             return {self.drawn: None, self.steps.clock: gr.Timer(active=status is not None)}
-        more = f"Train {MORE_STEPS:,} steps more" if status.state == State.DONE else "Go on training"
+        done = status.state == State.DONE
         updates = {
             self.drawn: status.token,
             self.made: gr.Column(visible=status.usable),
-            self.go_on: gr.Button(more, visible=status.owned),
-            self.delete: gr.Button(visible=status.owned),
+            self.more: gr.Row(visible=done and status.owned),
+            self.go_on: gr.Button("Train on" if done else "Go on training", visible=status.owned),
+            self.delete.button: gr.Button(visible=status.owned),
+            self.delete.question: gr.Row(visible=False),
             self.everything.button: gr.Button(visible=status.owned),
+            self.curves: distance_chart(status) + loss_chart(status),
         }
         return updates | (self._shown(*self.harvest(status.token)) if status.usable else {})
 
-    def reveal(self, visit: Visit, drawn: str | None) -> Updates:
-        """Shows what was drawn, if the page has not turned to another run meanwhile."""
-        seen = drawn and drawn == visit.token
-        shown = {self.steps.parts["result"]: gr.Column(visible=True)} if seen else {}
-        return shown | self.shelf.known(visit)
+    def reveal(self, visit: Visit, drawn: str | None, now: str) -> Updates:
+        """Shows what was drawn, if the page has not turned to another run, or another step, meanwhile."""
+        known, status = self.shelf.known(visit), self.steps.status(visit.token)
+        if status is None or drawn != visit.token:
+            return known
+        choices = self.shelf.models_beside(visit)
+        known |= {
+            self.comparing: gr.Accordion(visible=bool(choices)),
+            self.other: gr.Dropdown(choices=choices, value=None),
+            self.side_by_side: "",
+        }
+        if now in ("live", "result"):
+            return known | self.steps.to("result", status) | {self.steps.message: ""}
+        return known | self.steps.passed(now, status)
 
-    def _harvest(self, token: str) -> tuple[Outcome, str | None]:
-        """The result, and the model as a zip: one file for a run as it stands, however often it is looked at.
+    @property
+    def made_of(self) -> dict[str, Callable[[Outcome, str, Path], Any]]:
+        """What can be taken along of a result beside the model, and how a file is made of it."""
 
-        Who only looks at the run gets no model.
+        def pictures(found: Outcome, token: str, path: Path) -> None:
+            files = save_pictures(found.samples, found.status.name, token)
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+                for file in files:
+                    archive.write(file, Path(file).name)
+
+        def codes(_: Outcome, token: str, path: Path) -> None:
+            shutil.copyfile(self.studio.runs.find(token).codes, path)
+
+        def curves(found: Outcome, _: str, path: Path) -> None:
+            pd.DataFrame(found.status.metrics).to_csv(path, index=False)
+
+        return {"pictures.zip": pictures, "codes.safetensors": codes, "curves.csv": curves}
+
+    def _harvest(self, token: str) -> tuple[Outcome, dict[str, str]]:
+        """The result, and its files: one each for a run as it stands, however often it is looked at.
+
+        Who only looks at the run gets none.
         """
-        found, export = self.studio.runs.result(token), self.studio.models.export
-        return found, once("{}.zip", found.status, export) if found.status.owned else None
+        found, files = self.studio.runs.result(token), {}
+        if found.status.owned:
+            files["model"] = once("{}.zip", found.status, self.studio.models.export)
+            for name, make in self.made_of.items():
+                files[name] = once(f"{{}}-{name}", found.status, partial(make, found))
+        return found, files
 
-    def _shown(self, found: Outcome, bundle: str | None) -> Updates:
-        order = sorted(range(len(found.samples)), key=found.distance.__getitem__)
+    def _shown(self, found: Outcome, files: dict[str, str]) -> Updates:
+        order = sorted(range(len(found.samples)), key=found.distance.__getitem__)[:PAIRS]
         couples = [(found.samples[i], found.originals[i]) for i in order]
         steps = found.status.preview_steps
         moments, at_step = self._moment(found.status, len(steps))
         updates = {
             self.verdict: at_a_glance(found),
-            self.samples: tiles(numbered(found.samples, "New picture")),
+            self.samples: tiles(numbered(found.samples, "New picture"), columns=8),
             self.copies: copies(found),
             self.nearest: tiles(
                 pairs(couples, "A new picture above the nearest of yours, the most alike first:")
             ),
-            self.story: gr.Accordion(visible=len(steps) > 1),
+            self.story: gr.Column(visible=len(steps) > 1),
             self.moment: gr.Slider(maximum=max(2, len(steps)), value=len(steps)),
             self.moments: moments,
             self.at_step: at_step,
@@ -315,7 +416,8 @@ class Result:
                 "each has random inputs of its own kind, so the same seed is another picture."
             ),
             self.of_source: tiles(numbered(found.of_source, "A picture of the source model")),
-            self.download: gr.DownloadButton(value=bundle, visible=bundle is not None),
+            self.download: _offer("Download the model", files.get("model")),
+            **{button: _offer(name, files.get(name)) for name, button in self.files.items()},
             self.everything.file: gr.DownloadButton(visible=False),
             self.python: found.python,
             self.command: found.command,
@@ -324,6 +426,19 @@ class Result:
             hidden = {self.card: gr.Textbox(visible=False), self.send: gr.Button(visible=False)}
             updates |= {self.name: found.status.name, self.sent: "", **hidden}
         return updates
+
+    def beside(self, visit: Visit, token: str) -> str:
+        """Pictures of the same seeds by this run and by another one of the visitor's."""
+        columns = ""
+        for status in (self.studio.runs.status(visit.needed_token), self.shelf.own(visit, token)):
+            images = self.sample(status.token, range(BESIDE))
+            grades = status.worth.grades.items() if status.worth else ()
+            said = ", ".join(f"{name} {grade.value}" for name, grade in grades)
+            name = html.escape(status.title)
+            columns += (
+                f"<div><h3>{name}</h3>{note(said)}{tiles(numbered(images, status.title), columns=4)}</div>"
+            )
+        return f'<div class="m2m-two">{columns}</div>'
 
     def at(self, visit: Visit, number: float) -> tuple[Any, str]:
         """The preview of this number, the first being 1."""
@@ -345,8 +460,7 @@ class Result:
         """Everything of the run in one zip, made when it is asked for."""
         status = self.studio.runs.status(visit.needed_token)
         path = once("{}-everything.zip", status, self.pack)
-        label = f"Save the zip ({size_text(Path(path).stat().st_size)})"
-        return gr.DownloadButton(label, value=path, visible=True)
+        return _offer("Save the zip", path)
 
     # The Hub, with the visitor's own login, without which Gradio refuses the call
 
@@ -363,6 +477,12 @@ class Result:
         url = self.studio.models.publish(visit.needed_token, repository, token.token, private=secret)
         who = "Only you see it there." if secret else "Everybody sees it there."
         return gr.Button(visible=False), boxed("good", "It is on the Hugging Face Hub", who, url)
+
+
+def _offer(label: str, path: str | None) -> gr.DownloadButton:
+    """A file that is there, with its size, or no button."""
+    size = f" ({size_text(Path(path).stat().st_size)})" if path else ""
+    return gr.DownloadButton(f"{label}{size}", value=path, visible=path is not None)
 
 
 def _repository(name: str, profile: gr.OAuthProfile) -> str:

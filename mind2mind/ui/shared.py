@@ -309,6 +309,22 @@ class OnDemand:
         on(made.success, None, self.file, js="m2m.save")
 
 
+class Asked:
+    """A red button that asks before it acts: `yes` does."""
+
+    def __init__(self, label: str, sure: str, elem_id: str, **looks: Any) -> None:
+        self.sure, self.elem_id = sure, elem_id
+        self.button = gr.Button(label, variant="stop", elem_id=elem_id, **looks)
+
+    def build_question(self) -> None:
+        """Where the question is to be seen."""
+        with gr.Row(visible=False, elem_id=f"{self.elem_id}-sure") as self.question:
+            self.yes = gr.Button(self.sure, variant="stop", elem_id=f"{self.elem_id}-yes")
+            no = gr.Button("No", elem_id=f"{self.elem_id}-no")
+        on(self.button.click, lambda: gr.Row(visible=True), None, self.question, queue=False)
+        on([self.yes.click, no.click], lambda: gr.Row(visible=False), None, self.question, queue=False)
+
+
 # --- Drawing takes long with a large model: it is said before, and sliders draw live with a quick model only.
 
 MOVING = "moving"  # what happens to a slider while it is held; see assets/app.js
@@ -359,14 +375,6 @@ def forget_made(ref: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def delete_run(studio: Studio, token: str) -> None:
-    """Deletes a run, at work or not, and what was made of it, by guests too, for download."""
-    look = studio.runs.status(token).look
-    studio.runs.delete(token)
-    for ref in filter(None, (token, look)):
-        forget_made(ref)
-
-
 def _mark(ref: str) -> str:
     return hashlib.sha256(ref.encode()).hexdigest()[:16] + "-"  # a token opens a run: it is in no address
 
@@ -392,9 +400,9 @@ def note(*sentences: str) -> str:
     return '<div class="m2m-note">' + "".join(f"<p>{text}</p>" for text in texts) + "</div>"
 
 
-def boxed(kind: str, title: str, *sentences: str) -> str:
-    """A box of kind good, fair or poor."""
-    return f'<div class="m2m-{kind}" role="status"><b>{html.escape(title)}</b>{note(*sentences)}</div>'
+def boxed(kind: str, title: str, *sentences: str, more: str = "") -> str:
+    """A box of kind good, fair or poor; `more` is HTML."""
+    return f'<div class="m2m-{kind}" role="status"><b>{html.escape(title)}</b>{note(*sentences)}{more}</div>'
 
 
 def bar(share: float, label: str) -> str:
@@ -438,6 +446,7 @@ def plural(count: int, noun: str) -> str:
 
 # --- On a public server: when everything is deleted, and a tick, without which no picture can be uploaded.
 
+CLOSED = "m2m-closed"  # the class of what waits for the tick
 CONSENT = "I may use these pictures, and everybody who can be recognised in them agrees."
 
 
@@ -460,19 +469,22 @@ class Consent:
     def __init__(self, studio: Studio, tab: str, told: Callable[[], str]) -> None:
         self.told, self.needed = told, studio.public
         self.opens: list[Any] = []  # what the tick opens
+        self.greys: list[Any] = []  # what is seen before, but greyed
         self.clock = gr.HTML(visible=self.needed, elem_id=f"{tab}-clock")
         self.tick = gr.Checkbox(False, label=CONSENT, visible=self.needed, elem_id=f"{tab}-consent")
 
     def wire(self, visit: gr.BrowserState, *shows: Any) -> None:
         """The events; `shows` are those at which the tick of another tab is to be seen here."""
-        self.visit, shown = visit, [self.clock, self.tick, *self.opens]
+        self.visit, shown = visit, [self.clock, self.tick, *self.opens, *self.greys]
         if self.needed:
             on(self.tick.input, self.ticked, [visit, self.tick], [visit, *shown])
             on([visit.change, *shows], lambda stored: self.known(Visit.of(stored)), visit, shown)
 
     def known(self, visit: Visit) -> dict[Any, Any]:
         """The clock as it stands now, the tick as this browser remembers it, and what it opens."""
-        opened = {part: gr.update(visible=visit.agreed or not self.needed) for part in self.opens}
+        free = visit.agreed or not self.needed
+        opened = {part: gr.update(visible=free) for part in self.opens}
+        opened |= {part: gr.update(elem_classes=[] if free else [CLOSED]) for part in self.greys}
         return {self.clock: self.told(), self.tick: visit.agreed, **opened}
 
     def ticked(self, stored: Any, yes: Any) -> dict[Any, Any]:

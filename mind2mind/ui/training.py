@@ -1,4 +1,4 @@
-"""Step 3 of the tab Transfer: how to train, the start, and the run as it goes.
+"""Steps 2 and 3 of the tab Transfer: how to train, the start, and the run as it goes.
 
 The run lives in the worker and in its folder; a page that shows it asks once a second where it stands. That question
 (`look`) is short and updates nothing. Only if the answer is another than before, further events draw what is new.
@@ -6,6 +6,7 @@ The run lives in the worker and in its folder; a page that shows it asks once a 
 
 import functools
 import html
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -14,14 +15,25 @@ import gradio as gr
 import pandas as pd
 from gradio.blocks import BlockContext
 
-from mind2mind.config import BUDGETS, DEFAULT, RECIPES, SETTINGS, Setting, as_text, changed, shortfall
-from mind2mind.errors import RunError
+from mind2mind.config import (
+    BUDGETS,
+    DEFAULT,
+    RECIPES,
+    SETTINGS,
+    Setting,
+    as_text,
+    changed,
+    differences,
+    shortfall,
+)
+from mind2mind.errors import ConfigError, RunError
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
 from mind2mind.ui.pictures import numbered, tiles, wall
 from mind2mind.ui.shared import (
     MODEL_WORK,
+    Asked,
     Visit,
     bar,
     boxed,
@@ -31,20 +43,18 @@ from mind2mind.ui.shared import (
     note,
     on,
     on_detail,
+    plural,
+    seed_field,
+    whole,
 )
 
-# --- What the steps of the tab share: the visit, the line that says what goes on, which parts are seen.
+# --- What the steps of the tab share: the visit, the line of steps, the line that says what goes on, the chip.
 
 Updates = dict[Any, Any]  # by component: what a handler gives
-Part = Literal["check", "train", "live", "result"]  # of the page: each is shown when its turn has come
-
-JUMP = '<div class="m2m-note"><a href="#transfer-status">To your run, below</a></div>'  # it is a long way
-
-
-def heading(number: int, title: str, text: str = "") -> str:
-    """The heading of a step."""
-    said = note(text) if text else ""
-    return f'<div class="m2m-step"><h2>{number} · {html.escape(title)}</h2></div>{said}'
+Step = Literal["pictures", "check", "live", "result"]  # one at a time is in front
+# Of the page: the order is a part of the check, the status stands above the live run and above its result
+Part = Step | Literal["order", "status", "link"]
+STEPS: dict[Step, str] = {"pictures": "Pictures", "check": "Check", "live": "Train", "result": "Result"}
 
 
 class Steps:
@@ -54,16 +64,24 @@ class Steps:
         self.studio = studio
         self.parts: dict[Part, gr.Column] = {}
         self.outputs: list[Any] = []
+        self.models = {m.id: m.title for m in studio.models.list()}
+
+    def build_chip(self) -> None:
+        """In the head of the page: a run that goes on, and the clock of the looks at it, on all tabs."""
+        self.clock = gr.Timer(1, active=False)
+        chip = "m2m.chip(element, watch, trigger)"
+        self.chip = gr.HTML(elem_id="run-chip", js_on_load=chip, min_width=80)
 
     def build(self, visit: gr.BrowserState) -> None:
-        """At the top: the browser's memory, the clock of the looks at a run, a way down to it."""
-        self.visit, self.clock = visit, gr.Timer(1, active=False)
-        self.jump = gr.HTML(elem_id="transfer-jump")
-        self.message = gr.HTML(elem_id="transfer-message", render=False)  # its place is below the pictures
+        """At the top of the tab."""
+        self.visit, self.now = visit, gr.State("pictures")
+        way = "m2m.steps(element, watch, trigger)"
+        self.way = gr.HTML(self._way("pictures", None), js_on_load=way, elem_id="transfer-steps")
+        self.message = gr.HTML(elem_id="transfer-message")
 
-    def part(self, name: Part, build: Callable[[], None]) -> None:
-        """Builds a part of the page that is hidden until its turn comes."""
-        with gr.Column(visible=False, elem_id=f"transfer-part-{name}") as self.parts[name]:
+    def part(self, name: Part, build: Callable[[], None], **looks: Any) -> None:
+        """Builds a part of the page, which is seen when its turn has come."""
+        with gr.Column(**{"visible": False} | looks, elem_id=f"transfer-part-{name}") as self.parts[name]:
             build()
 
     def on(
@@ -91,15 +109,47 @@ class Steps:
         declare, handler = (on_detail, call_with) if detail else (on, call)
         return declare(event, handler, [self.visit, *inputs], outputs or self.outputs, **more)
 
-    def only(self, *names: Part) -> Updates:
-        """Shows these parts and hides the others; a run is looked at as long as its part is seen."""
-        live = "live" in names
-        seen = {part: gr.Column(visible=name in names) for name, part in self.parts.items()}
-        return seen | {self.jump: JUMP if live else "", self.clock: gr.Timer(active=live)}
+    def at(self, step: Step, *parts: Part, of: RunStatus | None = None) -> Updates:
+        """Comes to a step: shows these parts and no others, and what lies behind of the run that it is about."""
+        seen: Updates = {part: gr.Column(visible=name in parts) for name, part in self.parts.items()}
+        alive = of is not None and of.state.alive
+        return seen | {self.now: step, self.way: self._way(step, of), self.clock: gr.Timer(active=alive)}
 
-    def ready(self, owned: bool) -> Updates:
-        """Shows a set that waits for its start; whoever only looks at it cannot start it."""
-        return self.only("check", "train") if owned else self.only("check")
+    def passed(self, now: Any, of: RunStatus) -> Updates:
+        """Stays at a step while the run that it is not about has come to its end."""
+        return {self.way: self._way(now, of)}
+
+    def begin(self) -> Updates:
+        """Comes to the first step, without any pictures."""
+        return self.at("pictures", "pictures") | {self.chip: ""}
+
+    def to(self, step: Step, of: RunStatus) -> Updates:
+        """Comes to a step of a run, with all that it has to show; who only looks at a set cannot start it."""
+        waits = of.state == State.PREPARED and of.owned
+        parts: tuple[Part, ...] = (step,)
+        if step == "check" and waits:
+            parts = ("check", "order")
+        elif step in ("live", "result"):
+            parts = ("status", step, "link")
+        return self.at(step, *parts, of=of)
+
+    def _way(self, now: Step, of: RunStatus | None) -> str:
+        """The steps, of which those can be gone to that have something to show, and what is done, in a line."""
+        there: list[Step] = ["pictures"]
+        if of is not None:
+            ended: list[Step] = [] if of.state == State.PREPARED else ["result"]
+            there += ["check", "live"] if of.state.alive else ["check", *ended]
+        items = "".join(
+            f'<li><button type="button" data-step="{step}"{"" if step in there else " disabled"}'
+            f"{' aria-current=step' if step == now else ''}><b>{number}</b> {name}</button></li>"
+            for number, (step, name) in enumerate(STEPS.items(), 1)
+        )
+        done = ""
+        if of is not None and now != "pictures":
+            said = [plural(of.pictures, "picture"), of.title, self.models.get(of.model, of.model)]
+            change = '<button type="button" data-step="pictures">Change</button>'
+            done = f"<p>{html.escape(' · '.join(filter(None, said)))} {change}</p>"
+        return f'<nav class="m2m-steps" aria-label="Steps"><ol>{items}</ol>{done}</nav>'
 
     @property
     def unchanged(self) -> Updates:
@@ -124,35 +174,51 @@ def named(block: BlockContext) -> list[Any]:
 
 
 def standing(status: RunStatus) -> str:
-    """Where a run stands, in a box with a bar."""
+    """Where a run stands, in a line with a bar."""
     reached = f"Step {status.step:,} of {status.total_steps:,}"
     at = reached if status.total_steps else "Measuring how fast this is"
     left = f": about {clock(status.seconds_left)} left" if status.seconds_left is not None else ""
-    stay = "You may close this page: the run goes on, and you find it here again."
+    stay = "You may close this page and find the run here again."
     place = status.place_in_queue or 1
-    turn = f"Place {place} in the queue." if place > 1 else "Next in line: it starts as soon as it can."
+    wait = f", about {clock(60 * math.ceil(status.wait / 60))}" if status.wait else ""
+    turn = f"Place {place} in the queue{wait}." if place > 1 or wait else "Next in line: it starts at once."
     kind, title, *sentences = {
         State.PREPARED: ("good", "Ready to train"),
         State.QUEUED: ("fair", "Waiting", turn, stay),
-        State.RUNNING: ("good", f"Training{left}", f"{at}.", stay),
+        State.RUNNING: ("good", f"Training{left}", f"{at}. {stay}"),
         State.STOPPING: ("fair", "Stopping", "The work so far is being saved."),
         State.STOPPED: ("good", "Stopped", f"{at}. The work so far is kept."),
-        State.DONE: ("good", f"Done in {clock(status.seconds)}", f"{at}.", Ending.explained(status.reason)),
+        State.DONE: ("good", f"Done in {clock(status.seconds)}", f"{at}. {Ending.explained(status.reason)}"),
         State.FAILED: ("poor", "The run failed", status.error or "The cause is not known."),
         State.INTERRUPTED: ("fair", "The run was interrupted", f"{at}. Nothing is lost: go on from there."),
     }[status.state]
     recipe = f"Recipe: {status.recipe}." if status.recipe not in ("", *RECIPES) else ""
-    share = 1.0 if status.state == State.DONE else min(1.0, status.step / max(1, status.total_steps))
     log = f"<summary>The end of its log</summary><pre>{html.escape(status.log)}</pre>"
     log = f'<details class="m2m-log">{log}</details>' if status.log else ""
-    return boxed(kind, title, *sentences, recipe) + bar(share, "Training") + log
+    going = bar(share(status), "Training") if status.state.alive else ""
+    return boxed(kind, title, *sentences, recipe) + going + log
+
+
+def share(status: RunStatus) -> float:
+    """How much of its steps a run has made, 0 to 1."""
+    return min(1.0, status.step / max(1, status.total_steps))
+
+
+def chip(status: RunStatus) -> str:
+    """A run that goes on, in few words; the title of the page tells the same."""
+    if not status.state.alive:
+        return ""
+    said = f"{100 * share(status):.0f} %" if status.total_steps else str(status.state)
+    name = html.escape(status.title or "Run")
+    title = f'data-title="{said} · Mind2Mind" aria-label="Go to the run {name}"'
+    return f'<button type="button" class="m2m-chip" {title}>{name} · {said}</button>'
 
 
 def explained(status: RunStatus) -> str:
     """How far the new pictures are by now, and from what."""
     first = next((m["distance"] for m in status.metrics if m.get("distance") is not None), None)
     if first is None or status.distance is None:
-        return "With fewer than 20 pictures no distance is measured: judge by eye."
+        return "With fewer than 20 pictures no distance is measured: judge by eye." if status.step else ""
     kept = (status.metrics[-1].get("held_out") or 0) > 0
     yours = "those of your pictures that were kept aside" if kept else "your pictures"
     return (
@@ -170,22 +236,13 @@ def deleted(public: bool, what: str = "The run is deleted, and its copies of you
     return note(what, left)
 
 
-# --- The curves of a run as tables for `gr.LinePlot`, which redraws in place and never went blank.
+# --- The curves of a run.
 
 WINDOW = 0.05  # share of a curve that a point of the smoothed one is the mean of, half of it on each side
 EDGE = 0.02  # share of the values at each end that is cut off: a wild start would flatten the rest
 LOSSES = {"critic_loss": "critic", "generator_loss": "generator", "gap": "critic's gap"}
 DISTANCE = {"distance": "new pictures", "floor": "new real pictures"}
-COLOURS = {"critic": "#6366f1", "generator": "#d97706", "critic's gap": "#16a34a"}
-COLOURS |= {"new pictures": "#6366f1", "new real pictures": "#16a34a"}
-
-
-def _plot(elem_id: str, names: dict[str, str]) -> gr.LinePlot:
-    return gr.LinePlot(
-        x="step", y="value", color="curve", y_title=" ", color_title=" ", height=260, buttons=[], elem_id=elem_id,
-        color_map={name: COLOURS[name] for name in names.values()}, colors_in_legend=list(names.values()),
-        x_label_angle=-45,  # or the steps of a long run lie on each other
-    )  # fmt: skip
+DRAWN = 200  # points of a curve; more cannot be seen
 
 
 def curves(metrics: Sequence[dict[str, Any]], names: dict[str, str], smooth: bool = False) -> pd.DataFrame:
@@ -199,11 +256,50 @@ def curves(metrics: Sequence[dict[str, Any]], names: dict[str, str], smooth: boo
     return table.reset_index().melt("step", var_name="curve").dropna(ignore_index=True)
 
 
-# --- The step itself.
+def chart(table: pd.DataFrame, last: int, title: str) -> str:
+    """Curves up to the step `last` as a drawing; on a logarithmic axis if all values are positive."""
+    if table.empty:
+        return ""
+    low, high = table["value"].min(), table["value"].max()
+    scale: Callable[[float], float] = math.log10 if low > 0 else float
+    bottom, height = scale(low), scale(high) - scale(low) or 1.0
+    lines, names = "", ""
+    for number, (name, rows) in enumerate(table.groupby("curve", sort=False)):
+        thinned = rows.iloc[:: -(-len(rows) // DRAWN)]
+        points = " ".join(
+            f"{100 * step / max(1, last):.2f},{40 * (1 - (scale(value) - bottom) / height):.2f}"
+            for step, value in zip(thinned["step"], thinned["value"], strict=True)
+        )
+        lines += f'<polyline class="m2m-curve-{number}" points="{points}"/>'
+        names += f'<b class="m2m-curve-{number}">{html.escape(str(name))} {rows["value"].iloc[-1]:.3g}</b>'
+    return (
+        f'<figure class="m2m-chart"><figcaption>{title} {names}</figcaption><div>'
+        f'<svg viewBox="0 -1 100 42" preserveAspectRatio="none" aria-hidden="true">{lines}</svg>'
+        f"<span>{high:.3g}</span><span>{low:.3g}</span></div>"
+        f"<small><span>step 0</span><span>{last:,}</span></small></figure>"
+    )
+
+
+def distance_chart(status: RunStatus) -> str:
+    """How far the new pictures are from the user's; the floor is drawn once there is a distance."""
+    measured = [m for m in status.metrics if m.get("distance") is not None]
+    return chart(curves(measured, DISTANCE), status.total_steps, "Distance, lower is better:")
+
+
+def loss_chart(status: RunStatus) -> str:
+    """The losses, smoothed."""
+    return chart(curves(status.metrics, LOSSES, smooth=True), status.total_steps, "Losses:")
+
+
+# --- The steps themselves.
 
 TITLES = {"default": "ours: begins with what the model knows", "paper": "the paper's, as published"}
+OTHER = 0  # in the place of a budget's seconds: a number of the user's
+UNITS = ["seconds", "steps"]
+MOST = 10_000_000  # of either
 MORE_STEPS = 1000
 TRIED = 8  # pictures of "Try it now"
+PALE = 16  # of the user's pictures where the first new ones will be
 STOP, STOPPING = "Stop and keep the work", "Stopping …"
 
 
@@ -214,76 +310,93 @@ class Training:
         self.steps, self.studio = steps, steps.studio
         self.preview, self.trial = gpu(self.studio.runs.preview), gpu(self.studio.runs.trial)
 
-    def build_train(self) -> None:
-        """What is chosen before the start, inside its part of the page."""
-        gr.HTML(heading(3, "Train"))
-        budgets = [(b.help, b.seconds) for b in BUDGETS.values()]
+    def build_start(self) -> None:
+        """What is chosen before the start, and the start."""
+        budgets = [*((b.help, b.seconds) for b in BUDGETS.values()), ("Other …", OTHER)]
         self.seconds = gr.Radio(budgets, value=budgets[1][1], label="Time", elem_id="transfer-seconds")
-        gr.HTML(note(*(f"{budget.name}: {budget.measured}" for budget in BUDGETS.values())))
+        with gr.Row(visible=False, elem_id="transfer-other") as self.other:
+            self.amount = gr.Number(
+                120, label="Train for", precision=0, min_width=80, elem_id="transfer-amount"
+            )
+            self.unit = gr.Radio(UNITS, value=UNITS[0], label="In", min_width=80, elem_id="transfer-unit")
+        self.short = gr.HTML(elem_id="transfer-short")
+        self.start = gr.Button("Start", variant="primary", size="lg", elem_id="transfer-start")
+        self.differs = gr.HTML(elem_id="transfer-differs")
+
+    def build_advanced(self) -> None:
+        """The recipe."""
         with gr.Accordion("Advanced", open=False, elem_id="transfer-advanced"):
-            self.recipe = gr.Radio(
-                [(TITLES.get(name, name), name) for name in RECIPES], value=DEFAULT.name, label="Recipe",
-                info="Sets all that is below.", elem_id="transfer-recipe",
-            )  # fmt: skip
+            gr.HTML(note(*(f"{budget.name}: {budget.measured}" for budget in BUDGETS.values())))
+            with gr.Row():
+                self.recipe = gr.Radio(
+                    [(TITLES.get(name, name), name) for name in RECIPES], value=DEFAULT.name, label="Recipe",
+                    info="Sets all that is below.", elem_id="transfer-recipe",
+                )  # fmt: skip
+                self.seed = seed_field("Training seed", 0, "transfer-seed")
+            self.reset = gr.Button("Reset", size="sm", visible=False, elem_id="transfer-reset")
             with gr.Row(elem_classes="m2m-settings"):
                 self.fields = list(map(_field, SETTINGS.values(), self.values(DEFAULT.name)))
-        self.short = gr.HTML(elem_id="transfer-short")
-        self.start = gr.Button("Start", variant="primary", elem_id="transfer-start")
+
+    def build_status(self) -> None:
+        """Where the run stands."""
+        self.status = gr.HTML(elem_id="transfer-status")
 
     def build_live(self) -> None:
         """The run as it goes, inside its part of the page."""
         # where the run stood at the last look; the preview that is shown; when it was seen to have ended
         self.glance, self.previewed, self.ended = gr.State(), gr.State(), gr.State()
-        gr.HTML(heading(3, "Training"))
-        self.status = gr.HTML(elem_id="transfer-status")
-        with gr.Row():
-            self.stop = gr.Button(STOP, variant="primary", elem_id="transfer-stop")
-            self.discard = gr.Button("Discard …", variant="stop", elem_id="transfer-discard")
-        with gr.Row(visible=False, elem_id="transfer-discard-sure") as self.sure:
-            sure = "Yes, delete the run and its pictures"
-            self.discard_all = gr.Button(sure, variant="stop", elem_id="transfer-discard-all")
-            self.keep = gr.Button("No, let it train", elem_id="transfer-discard-not")
-        with gr.Row():
-            with gr.Column(min_width=280):
-                what = "Losses and the critic's gap: they may go up and down; what counts is the distance."
-                gr.HTML(note(what))
-                self.losses = _plot("transfer-losses", LOSSES)
-            with gr.Column(min_width=280):
-                gr.HTML(note("Distance of the new pictures from yours: lower is better."))
-                self.distances = _plot("transfer-distances", DISTANCE)
-                self.distance = gr.HTML(elem_id="transfer-distance")
-        gr.HTML(note("The same 16 random inputs as training goes on:"))
-        self.previews = wall("transfer-previews")
-        with gr.Accordion("Try it now", open=False, elem_id="transfer-try"):
-            gr.HTML(note("Pictures of any seed, by the run as it stands. The training goes on meanwhile."))
-            with gr.Row():
-                self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="transfer-try-seed")
-                self.draw = gr.Button("Draw", elem_id="transfer-try-go")
-            self.tried = wall("transfer-tried")
-            self.tried_about = gr.HTML(elem_id="transfer-tried-about")
+        with gr.Row(elem_classes="m2m-beside"):
+            with gr.Column(scale=3, min_width=320):
+                self.previews = wall("transfer-previews", "m2m-four")
+            with gr.Column(scale=2, min_width=320):
+                with gr.Row():
+                    self.stop = gr.Button(STOP, variant="primary", elem_id="transfer-stop")
+                    self.discard = Asked(
+                        "Discard …", "Yes, delete the run and its pictures", "transfer-discard"
+                    )
+                self.discard.build_question()
+                self.distances = gr.HTML(elem_id="transfer-distances")
+                with gr.Accordion("More about the curves", open=False, elem_id="transfer-curves-more"):
+                    self.distance = gr.HTML(elem_id="transfer-distance")
+                    gr.HTML(note("Losses may go up and down; what counts is the distance."))
+                    self.losses = gr.HTML(elem_id="transfer-losses")
+                with gr.Accordion("Try it now", open=False, elem_id="transfer-try"):
+                    with gr.Row():
+                        self.first = seed_field("Seed", 0, "transfer-try-seed")
+                        self.draw = gr.Button("Draw", elem_id="transfer-try-go")
+                    self.tried = wall("transfer-tried", "m2m-four")
+                    self.tried_about = gr.HTML(elem_id="transfer-tried-about")
+
+    def build_link(self) -> None:
+        """Below the live run and below its result."""
         with gr.Accordion("See this run on another device", open=False, elem_id="transfer-elsewhere"):
             info = "Whoever has it sees the run with its pictures and its result, and can change nothing."
             shown: dict[str, Any] = {"interactive": False, "buttons": ["copy"], "elem_id": "transfer-link"}
             self.link = gr.Textbox(label="Link", info=info, **shown)
 
-    def wire(self) -> None:
+    def wire(self, name: gr.Textbox) -> None:
         """The events."""
         steps = self.steps
-        on(self.recipe.change, self.values, self.recipe, self.fields)
-        chosen: list[Any] = [self.recipe.change, self.seconds.change]
-        steps.on(chosen, self.told_short, self.seconds, self.recipe, outputs=self.short)
-        steps.on(self.start.click, self.begin, self.seconds, self.recipe, *self.fields)
+        chosen: list[Any] = [self.recipe, self.seed, *self.fields]
+        on(self.recipe.input, self.values, self.recipe, self.fields)
+        on(self.reset.click, lambda recipe: [0, *self.values(recipe)], self.recipe, chosen[1:])
+        told = [self.differs, self.reset, self.start, *self.fields]
+        on([each.change for each in chosen], self.judged, chosen, told, live=True)
+        on(self.seconds.change, lambda seconds: gr.Row(visible=seconds == OTHER), self.seconds, self.other)
+        time_of: list[Any] = [self.seconds, self.amount, self.unit]
+        planned = [self.recipe.change, *(each.change for each in time_of)]
+        steps.on(planned, self.told_short, *time_of, self.recipe, outputs=self.short, live=True)
+        steps.on(self.start.click, self.begin, name, *time_of, *chosen)
         steps.on(self.stop.click, self.halt, outputs=self.stop, queue=False)
-        on(self.discard.click, lambda: gr.Row(visible=True), None, self.sure, queue=False)
-        on(self.keep.click, lambda: gr.Row(visible=False), None, self.sure, queue=False)
         drawn = [self.tried, self.tried_about]
-        steps.on(self.draw.click, self.try_now, self.seed, outputs=drawn, **MODEL_WORK)
+        steps.on(self.draw.click, self.try_now, self.first, outputs=drawn, **MODEL_WORK)
         on(steps.visit.change, None, steps.visit, self.link, js="m2m.linkTo")
         looked = steps.on(steps.clock.tick, self.look, outputs=self.glance, concurrency_limit=None)
         on(looked.failure, lambda: gr.Timer(active=False), None, steps.clock)  # told once, not each second
         shown = [
-            steps.clock, steps.message, steps.jump, *steps.parts.values(), self.status, self.stop, self.discard,
-            self.sure, self.losses, self.distances, self.distance, self.previewed, self.ended,
+            steps.clock, steps.chip, steps.message, steps.now, steps.way, *steps.parts.values(), self.status,
+            self.stop, self.discard.button, self.discard.question, self.losses, self.distances, self.distance,
+            self.previewed, self.ended,
         ]  # fmt: skip
         steps.on(self.glance.change, self.show_run, self.ended, outputs=shown, concurrency_limit=None)
         on(self.previewed.change, self.show_preview, self.previewed, self.previews, **MODEL_WORK)
@@ -295,30 +408,77 @@ class Training:
         values = [getattr(RECIPES[recipe], name) for name in SETTINGS]
         return [as_text(value) if isinstance(value, tuple) else value for value in values]
 
-    def told_short(self, visit: Visit, seconds: int, recipe: str) -> str:
+    def judged(self, recipe: str, seed: Any, *values: Any) -> list[Any]:
+        """What differs from the recipe, in a line; what is wrong is said at its field, and nothing starts."""
+        wrong = dict(
+            filter(all, ((name, _wrong(name, value)) for name, value in zip(SETTINGS, values, strict=True)))
+        )
+        fields = [
+            gr.update(info=wrong.get(name, setting.explained), elem_classes=["m2m-wrong"] * (name in wrong))
+            for name, setting in SETTINGS.items()
+        ]
+        chosen = {} if wrong else dict(zip(SETTINGS, values, strict=True))
+        differ = differences(changed(RECIPES[recipe], chosen))
+        said = [recipe] * (recipe != DEFAULT.name) + [f"{name} {as_text(v)}" for name, v in differ.items()]
+        said += [f"seed {seed}"] * bool(seed)
+        told = note(f"Other than the default: {', '.join(said)}.") if said else ""
+        if wrong:
+            told = boxed("poor", "Under Advanced something is wrong", *wrong.values())
+        return [
+            told,
+            gr.Button(visible=bool(differ or wrong or seed)),
+            gr.Button(interactive=not wrong),
+            *fields,
+        ]
+
+    def told_short(self, visit: Visit, seconds: int, amount: float, unit: str, recipe: str) -> str:
         """Says so where a recipe cannot finish in the time."""
         if recipe == DEFAULT.name or visit.token is None:
             return ""
-        short = shortfall(RECIPES[recipe], seconds * self.studio.runs.pace(visit.token, recipe))
+        time = budget(seconds, amount, unit)
+        steps = time.get("steps") or time["seconds"] * self.studio.runs.pace(visit.token, recipe)
+        short = shortfall(RECIPES[recipe], steps)
         return boxed("fair", "Too little time for this recipe", short) if short else ""
 
-    def begin(self, visit: Visit, seconds: int, recipe: str, *values: Any) -> Updates:
-        """Queues the run, by the recipe with what was changed in it."""
+    def begin(
+        self,
+        visit: Visit,
+        name: str,
+        seconds: int,
+        amount: float = 0,
+        unit: str = "seconds",
+        recipe: str = DEFAULT.name,
+        seed: float = 0,
+        *values: Any,
+    ) -> Updates:
+        """Queues the run under this name, by the recipe with what was changed in it."""
         known, settings = RECIPES.get(recipe), dict(zip(SETTINGS, values, strict=False))
         chosen = changed(known, settings) if known else recipe  # which the studio refuses
-        return self.watch(visit, self.studio.runs.start(visit.needed_token, seconds=seconds, recipe=chosen))
+        order = {**budget(seconds, amount, unit), "recipe": chosen, "seed": checked_seed(seed)}
+        if name != self.studio.runs.status(visit.needed_token).title:
+            self.studio.runs.rename(visit.needed_token, name)
+        return self.watch(visit, self.studio.runs.start(visit.needed_token, **order))
 
-    def train_on(self, visit: Visit) -> Updates:
-        """Goes on with a run that was stopped or interrupted; a finished one trains some steps more."""
+    def train_on(self, visit: Visit, amount: float = MORE_STEPS, unit: str = "steps") -> Updates:
+        """Goes on with a run that was stopped or interrupted; a finished one trains so much more."""
         status = self.studio.runs.status(visit.needed_token)
-        more = MORE_STEPS if status.state == State.DONE else 0
+        more = 0
+        if status.state == State.DONE:
+            more = whole("What it is to train", amount, 1, MOST)
+            more = more if unit == "steps" else max(1, round(more * status.step / max(1e-3, status.seconds)))
         return self.watch(visit, self.studio.runs.resume(status.token, extra_steps=more))
 
     def watch(self, visit: Visit, status: RunStatus) -> Updates:
         """Shows a run, now and at each look, and nothing that another run has left."""
-        emptied = {self.tried: "", self.tried_about: "", self.sure: gr.Row(visible=False)}
-        here = {self.steps.visit: visit.at(status.token, status.look).stored(), self.steps.message: ""}
-        return self.steps.only("check", "live") | emptied | here | self._shown(status)
+        live = status.state.alive
+        here: Updates = {self.steps.visit: visit.at(status.token, status.look).stored()}
+        here[self.steps.message] = "" if live else note("Drawing what it has learnt …")
+        if status.preview_step is None:
+            yours = [image for _, image in self.studio.runs.thumbnails(status.token, 0, PALE)]
+            here[self.previews] = tiles(numbered(yours, "Yours; the new ones take their places:", pale=True))
+        emptied = {self.tried: "", self.tried_about: "", self.discard.question: gr.Row(visible=False)}
+        seen = self.steps.to("live", status) if live else self.steps.at("result", "status", of=status)
+        return seen | emptied | here | self._shown(status)
 
     def look(self, visit: Visit) -> tuple[Any, ...]:
         """Where the run stands, as something to compare; of one that is gone each time something else."""
@@ -332,10 +492,10 @@ class Training:
             return self.steps.unchanged
         status = self.steps.status(visit.token)
         if status is None:  # deleted, here or on another page
-            return self.steps.only() | {self.steps.message: deleted(self.studio.public)}
+            return self.steps.begin() | {self.steps.message: deleted(self.studio.public)}
         # one that was taken out of the queue can be started again
         if status.state == State.PREPARED:
-            return self.steps.ready(status.owned)
+            return self.steps.to("check", status) | {self.steps.chip: ""}
         shown = self._shown(status)
         if ended and self.ended in shown and shown[self.ended][:-1] == tuple(ended)[:-1]:
             del shown[self.ended]
@@ -344,29 +504,22 @@ class Training:
     def _shown(self, status: RunStatus) -> Updates:
         stoppable, asked = status.state.alive and status.owned, status.state == State.STOPPING
         preview = status.preview_step
-        # a plot gives no colour to a curve that it was first drawn without: the floor comes with the quality
-        measured = [m for m in status.metrics if m.get("distance") is not None]
-
-        def plot(table: pd.DataFrame) -> gr.LinePlot:
-            return gr.LinePlot(table, x_lim=[0, max(1, status.total_steps)], visible=len(table) > 0)
-
         end = (status.token, status.state, status.step, time.time())  # shown again when it is opened again
-        ended = {self.steps.clock: gr.Timer(active=False), self.ended: end}
-        ended[self.sure] = gr.Row(visible=False)
         return {
             self.status: standing(status),
+            self.steps.chip: chip(status),
             self.stop: gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=stoppable),
-            self.discard: gr.Button(visible=stoppable),
-            self.losses: plot(curves(status.metrics, LOSSES, smooth=True)),
-            self.distances: plot(curves(measured, DISTANCE)),
-            self.distance: note(explained(status)) if status.step else "",
+            self.discard.button: gr.Button(visible=stoppable),
+            self.losses: loss_chart(status),
+            self.distances: distance_chart(status) or loss_chart(status),
+            self.distance: note(explained(status)),
             self.previewed: None if preview is None else (status.token, preview),
-        } | ({} if status.state.alive else ended)
+        } | ({} if status.state.alive else {self.steps.clock: gr.Timer(active=False), self.ended: end})
 
     def show_preview(self, previewed: tuple[str, int] | None) -> Any:
-        """The newest preview; a run that has none shows none."""
+        """The newest preview; where there is none yet, what stands there stays."""
         if previewed is None:
-            return ""
+            return gr.skip()
         return tiles(numbered(self.preview(*previewed), f"Step {previewed[1]}, input"))
 
     def halt(self, visit: Visit) -> gr.Button:
@@ -382,6 +535,26 @@ class Training:
         images, step = self.trial(token, range(first, first + TRIED))
         about = note(f"Seeds {first} to {first + TRIED - 1}, as the run drew them at step {step:,}.")
         return tiles(numbered(images, f"Step {step}, seed")), about
+
+
+def budget(seconds: Any, amount: Any, unit: Any) -> dict[str, Any]:
+    """How long to train, as the studio takes it.
+
+    Raises:
+        ConfigError: neither a budget was chosen nor a number given.
+    """
+    if seconds != OTHER:
+        return {"seconds": seconds}
+    return {unit if unit in UNITS else UNITS[0]: whole("What it is to train", amount, 1, MOST)}
+
+
+def _wrong(name: str, value: Any) -> str:
+    """What is wrong with a setting's value; "" if nothing is."""
+    try:
+        changed(DEFAULT, {name: value})
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _field(setting: Setting, value: Any) -> Any:

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from mind2mind.data.faces import Remark
 from mind2mind.draw import Cost, Draw
 from mind2mind.errors import DataError
 from mind2mind.judge.verdict import Verdict
+from mind2mind.models.bundle import ModelInfo
 from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import State
 from mind2mind.studio import Studio
@@ -31,9 +32,11 @@ from mind2mind.ui.pictures import Tile, numbered, pairs, tiles, wall
 from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
     ASSETS,
+    CLOSED,
     MODEL_WORK,
     Consent,
     Visit,
+    bar,
     boxed,
     brief,
     check_consent,
@@ -45,12 +48,11 @@ from mind2mind.ui.shared import (
     known_ref,
     note,
     on,
-    on_zerogpu,
     plural,
     reader,
     uploaded,
 )
-from mind2mind.ui.training import Steps, Training, Updates, heading, named
+from mind2mind.ui.training import STEPS, Steps, Training, Updates, named
 
 log = logging.getLogger(__name__)
 
@@ -99,18 +101,25 @@ def limits(most: Limits) -> str:
     """What may be uploaded, before it is."""
     return note(
         f"At most {most.files:,} pictures, each at most {most.file_bytes / 1e6:,.0f} MB and "
-        f"{most.pixels / 1e6:,.0f} megapixels, all together {most.total_bytes / 1e6:,.0f} MB. What you add counts "
-        "with what is there."
+        f"{most.pixels / 1e6:,.0f} megapixels, all together {most.total_bytes / 1e6:,.0f} MB."
     )
 
 
-def deletion_clock(hours: int) -> str:
-    """When what a visitor leaves here now will be deleted."""
-    then = time.strftime("%d %B, %H:%M UTC", time.gmtime(time.time() + hours * 3600)).lstrip("0")
+def deletion(hours: int) -> str:
+    """When what a visitor leaves here will be deleted."""
     return note(
-        "What you upload is read and then deleted within the hour. What is made of it (the model, codes, small "
-        f"copies of your pictures) is deleted on {then}, or at once when you say so under Your runs."
+        "What you upload is read and deleted within the hour. What is made of it (the model, codes, small copies) "
+        f"is deleted in {hours} hours, or at once when you say so under Your runs."
     )
+
+
+def credits_of(sets: Sequence[Example]) -> str:
+    """Whose the examples' pictures are, in a fold."""
+    rows: dict[str, list[str]] = {}
+    for each in sets:
+        rows.setdefault(each.credit, []).append(each.title)
+    said = note(*(f"{', '.join(titles)}: {credit}" for credit, titles in rows.items()))
+    return f'<details class="m2m-log"><summary>Whose pictures these are</summary>{said}</details>'
 
 
 def encoding(cost: Cost) -> str:
@@ -129,33 +138,54 @@ def read_so_far(progress: EncodeProgress, cost: Cost) -> str:
         return note(f"Read {plural(progress.done, 'picture')} …")
     left = (progress.total - progress.done) * cost.encode_seconds
     more = f", about {clock(left)} left" if left > TOLD_SECONDS else ""
-    return note(f"Read {progress.done:,} of {plural(progress.total, 'picture')}{more} …")
+    told = note(f"Read {progress.done:,} of {plural(progress.total, 'picture')}{more} …")
+    return told + bar(progress.done / max(1, progress.total), "Reading")
 
 
-def checked(prepared: Prepared) -> str:
-    """What came out of the check."""
+KNOWN = {
+    Verdict.GOOD: ("good", "{} knows such pictures."),
+    Verdict.USABLE: ("fair", "{} knows such pictures by half: expect a likeness."),
+    Verdict.UNKNOWN: ("poor", "{} does not know such pictures."),
+}
+
+
+def checked(prepared: Prepared, model: str) -> str:
+    """The verdict in a sentence, what cannot be used, and behind a fold the numbers."""
     report, count, verdict = prepared.report, prepared.count, prepared.verdict
     skipped, excluded = len(report.skipped), len(prepared.excluded)
     counts = [*report.reasons().most_common(), *report.flags().most_common()]
     reasons = "; ".join(f"{number} x {why}" for why, number in counts)
-    none_left = "All pictures are left out: take some in again under All pictures."
-    hope = none_left if excluded and not count else report.advice(excluded)
+    kind, said = KNOWN.get(verdict, ("fair", "Whether {} knows such pictures cannot be told: judge by eye."))
+    used = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
+    used += f", {excluded} left out" if excluded else ""
+    hope = report.advice(excluded)
+    if excluded and not count:
+        hope = "All pictures are left out: take some in again under All pictures."
     psnr = prepared.psnr_mean  # it may be NaN
-    measured = f" ({psnr:.1f} dB; more is better)" if psnr == psnr else ""
-    rebuilt = f"What the model can rebuild of them: {verdict}{measured}."
-    judged = f"Judged by {plural(prepared.judged, 'picture')} of them." if prepared.judged else ""
-    kind = "fair" if count < 50 or verdict is Verdict.USABLE else "good"
-    kind = "poor" if verdict is Verdict.UNKNOWN else kind
-    title = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
-    title += f", {excluded} left out" if excluded else ""
-    said = f"{reasons}." if reasons else "", hope, report.missing(), rebuilt, prepared.reason, judged
-    return boxed(kind, title, *said)
+    measured = f"{psnr:.1f} dB; more is better." if psnr == psnr else ""
+    judged = f"Judged by {plural(prepared.judged, 'picture')}." if prepared.judged else ""
+    read = f"Reading them took {brief(prepared.seconds)}." if prepared.seconds else ""
+    numbers = note(prepared.reason, measured, judged, hope if count >= FEW_PICTURES else "", read)
+    more = f'<details class="m2m-log"><summary>The numbers</summary>{numbers}</details>'
+    few = hope if count < FEW_PICTURES else ""
+    return boxed(
+        kind if count >= FEW_PICTURES or kind == "poor" else "fair",
+        said.format(model),
+        f"{used}{f': {reasons}' if reasons else ''}.",
+        few,
+        report.missing(),
+        more=more,
+    )
 
 
-def ways(prepared: Prepared) -> str:
-    """What to do if another model, or none, knows such pictures."""
-    found = prepared.ways_out
-    return boxed("fair", "What you can do", *found) if found else ""
+def ways(prepared: Prepared, public: bool) -> str:
+    """What to do here if the model does not know such pictures."""
+    if prepared.verdict is not Verdict.UNKNOWN:
+        return ""
+    return note(
+        "" if public else "For photographs of faces, download the official FFHQ model under Models.",
+        "Or go on all the same: new pictures will look like the lower ones.",
+    )
 
 
 def of_faces(report: Report) -> str:
@@ -173,24 +203,6 @@ def of_faces(report: Report) -> str:
         "Above your pictures, below what aligning makes of them: press the button below, "
         "or choose the face under More and add the pictures again.",
     )
-
-
-def costs(prepared: Prepared, pace: float | None) -> str:
-    """What reading took, and what a budget buys; `pace` in steps a second."""
-    read = f"Reading them took {brief(prepared.seconds)}." if prepared.seconds else ""
-    if not pace:
-        return note(read)
-    bought = ", ".join(f"{clock(b.seconds)} are about {pace * b.seconds:,.0f}" for b in BUDGETS.values())
-    return note(f"{read} Training makes about {pace:,.0f} steps a second here: {bought} steps.")
-
-
-def near(left: Sequence[tuple[str, str]]) -> str:
-    """How many near duplicates there are; they are only proposed."""
-    said = (
-        "These look like others of your pictures: saved again, made smaller, or hardly changed. They are in "
-        "the set until you leave them out: of each pair below the lower one."
-    )
-    return boxed("fair", plural(len(left), "near duplicate"), said) if left else ""
 
 
 def sizes(counts: dict[str, int]) -> str:
@@ -215,7 +227,7 @@ def table(report: Report, most: int = 500) -> str:
     return f'<div class="m2m-table"><table>{head}<tbody>{rows}</tbody></table>{more}</div>'
 
 
-# --- Steps 1 and 2. Several uploads add up to one set; another source or crop reads all of it anew.
+# --- Steps 1 and 2. Several uploads add up to one set; an example, another source or crop make a new one of it.
 # As long as nothing has been trained on it, a set that another takes the place of is deleted.
 
 CROPS = {
@@ -223,13 +235,13 @@ CROPS = {
     "fit": "the whole picture, with bars",
     "face": "the face, aligned and cropped",
 }
-COMPARED = 8  # pictures beside their reconstructions
+COMPARED = 12  # pictures beside their reconstructions
 PAGE = 60  # thumbnails at a time
 PAIRS = 16  # near duplicates shown
-COMPARISON = (
-    "Above your pictures, below what the model can rebuild of them. New pictures are drawn the same way: they can "
-    "only be as good as the lower ones. Click one to see it larger."
-)
+FEW_PICTURES = 50  # below them it is said what they lack
+LEAVE = "Leave them out"
+CARD = 512  # px a side of an example's card, at most
+READING = 5  # seconds that an example takes before its training, about
 REBUILT = "Your picture, below it what the model makes of it:"
 
 
@@ -238,104 +250,126 @@ class Pictures:
 
     def __init__(self, steps: Steps) -> None:
         self.steps, self.studio = steps, steps.studio
-        self.sources = {m.id: m for m in self.studio.models.list() if m.kind == "source"}
-        self.examples = examples(models=self.sources)
+        self.examples = examples(models=self._sources())
         self.read, self.comparison = reader(self.studio), gpu(self.studio.runs.comparison)
 
-    def build(self) -> None:
-        """Step 1."""
-        good = "20 are a beginning, 200 are good. They should show one kind of thing."
-        gr.HTML(heading(1, "Your pictures", good))
-        first = next(iter(self.sources.values()))
-        self.source = gr.Dropdown(
-            [(m.title, m.id) for m in self.sources.values()], value=first.id, label="Source model",
-            visible=len(self.sources) > 1, elem_id="transfer-source",
-            info="The model that already knows pictures like yours.",
-        )  # fmt: skip
-        self.takes = gr.HTML(elem_id="transfer-takes")
-        with gr.Row():
-            with gr.Column(scale=1, min_width=280):
-                hours = self.studio.limits.keep_hours
-                self.consent = Consent(
-                    self.studio, "transfer", lambda: deletion_clock(hours) if hours else ""
-                )
-                free = not self.consent.needed
-                with gr.Column(visible=free, min_width=280, elem_id="transfer-uploads") as self.uploads:
-                    gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
+    def _sources(self) -> dict[str, ModelInfo]:
+        return {m.id: m for m in self.studio.models.list() if m.kind == "source"}
+
+    def build(self, model: gr.Dropdown) -> None:
+        """Step 1; a set is read with the `model` of the page, unless another one knows such pictures better."""
+        self.model, hours = model, self.studio.limits.keep_hours
+        with gr.Row(elem_classes="m2m-choose"):
+            with gr.Column(scale=1, min_width=260):
+                self.consent = Consent(self.studio, "transfer", lambda: deletion(hours) if hours else "")
+                closed = [CLOSED] if self.consent.needed else []
+                with gr.Column(elem_id="transfer-uploads", elem_classes=closed) as self.uploads:
                     self.files = gr.File(
-                        file_count="multiple", label="Drop pictures, or one zip", height=150,
-                        elem_id="transfer-files",
+                        file_count="multiple", label="Your pictures, or a zip", elem_id="transfer-files"
+                    )
+                    self.folder = gr.UploadButton(
+                        "Choose a folder …", file_count="directory", variant="primary",
+                        elem_id="transfer-folder",
                     )  # fmt: skip
-                    folder = "Choose a folder …"
-                    self.folder = gr.UploadButton(folder, file_count="directory", elem_id="transfer-folder")
-                self.consent.opens.append(self.uploads)
-            with gr.Column(scale=1, min_width=280, visible=bool(self.examples)):
-                gr.HTML(note("Or try an example:"))
+                self.consent.greys.append(self.uploads)
+                gr.HTML(note("20 of one kind are a beginning, 200 are good."))
+                gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
+                self.takes = gr.HTML(elem_id="transfer-takes")
+                self.over = gr.Button(
+                    "Start over with an empty set", size="sm", visible=False, elem_id="transfer-over"
+                )
+            with gr.Column(scale=4, min_width=320, visible=bool(self.examples)):
                 cards = [
-                    Tile(e.collage, e.title, e.title, more=f"{len(e.files)} pictures") for e in self.examples
+                    Tile(e.collage, f"{e.title}, an example", e.title, more=plural(len(e.files), "picture"))
+                    for e in self.examples
                 ]
-                self.sets = wall("transfer-sets", value=tiles(cards), picks=True)
-        with gr.Accordion("More", open=False):
-            crops = [(said, crop) for crop, said in CROPS.items()]
-            use, info = "Use of each picture", "Another choice reads all pictures of the set again."
-            self.crop = gr.Radio(crops, value=first.crop, label=use, info=info, elem_id="transfer-crop")
-        self.over = gr.Button("Start over with an empty set", visible=False, elem_id="transfer-over")
+                if cards:  # the first one is twice as wide
+                    wide = Draw.collage(self.examples[0].files[: 2 * 9], columns=6)
+                    cards[0] = replace(cards[0], image=wide)
+                self.sets = wall("transfer-sets", "m2m-four", tiles(cards, side=CARD), picks=True)
+                gr.HTML(credits_of(self.examples))
         self.added = gr.State(None)  # the paths of all uploads of the set; None after a reload of the page
 
     def build_check(self) -> None:
-        """Step 2, inside its part of the page."""
-        gr.HTML(heading(2, "What the model makes of them"))
+        """Step 2: what the model makes of them."""
         self.summary = gr.HTML(elem_id="transfer-summary")
         self.ways = gr.HTML(elem_id="transfer-ways")
         self.take = gr.Button(visible=False, variant="primary", elem_id="transfer-take")
-        self.faces = gr.HTML(elem_id="transfer-faces")
-        self.aligned = wall("transfer-aligned", "m2m-small")
-        self.align = gr.Button("Align and crop the faces", visible=False, elem_id="transfer-align")
-        gr.HTML(note(COMPARISON))
-        self.compared = wall("transfer-compared")
-        self.costs = gr.HTML(elem_id="transfer-costs")
-        self.near = gr.HTML(elem_id="transfer-near")
-        self.near_pairs = wall("transfer-near-pairs", "m2m-small")
-        self.drop = gr.Button("Leave the near duplicates out", visible=False, elem_id="transfer-drop-near")
+        with gr.Row(elem_classes="m2m-line"):
+            self.strange = gr.HTML(elem_id="transfer-strange")
+            self.drop_strange = gr.Button(LEAVE, size="sm", visible=False, elem_id="transfer-drop-strange")
+        with gr.Row(elem_classes="m2m-line"):
+            self.near = gr.HTML(elem_id="transfer-near")
+            self.drop_near = gr.Button(LEAVE, size="sm", visible=False, elem_id="transfer-drop-near")
+        gr.HTML(note("Above your pictures, below what the model can rebuild of them, the worst first:"))
+        self.compared = wall("transfer-compared", "m2m-six")
+
+    def build_name(self) -> None:
+        """What the run and its model will be called."""
+        self.name = gr.Textbox(label="Name", max_lines=1, max_length=200, elem_id="transfer-name")
+
+    def build_folds(self) -> None:
+        """What is behind the check."""
         with gr.Accordion("All pictures", open=False, elem_id="transfer-all"):
             self.picking = gr.HTML(elem_id="transfer-picking")
             self.page = gr.Slider(1, 2, 1, step=1, label="Page", visible=False, elem_id="transfer-page")
             self.thumbnails = wall("transfer-thumbnails", "m2m-small", picks=True)
             self.all = gr.Button("Take all in again", visible=False, elem_id="transfer-take-all")
+            self.near_told = gr.HTML(elem_id="transfer-near-told")
+            self.near_pairs = wall("transfer-near-pairs", "m2m-small")
         with gr.Accordion("Every file", open=False):
             self.sizes = gr.HTML(elem_id="transfer-sizes")
             self.report = gr.HTML(elem_id="transfer-report")
+        with gr.Accordion("More", open=False, elem_id="transfer-more"):
+            sources = self._sources()
+            choices = [(m.title, m.id) for m in sources.values()]
+            with gr.Row():
+                self.source = gr.Dropdown(
+                    choices, value=choices[0][1], label="Source model", visible=len(choices) > 1,
+                    info="Another one reads all pictures of the set again.", elem_id="transfer-source",
+                )  # fmt: skip
+                crops = [(said, crop) for crop, said in CROPS.items()]
+                use, info = "Use of each picture", "Another choice reads all pictures of the set again."
+                crop = next(iter(sources.values())).crop
+                self.crop = gr.Radio(crops, value=crop, label=use, info=info, elem_id="transfer-crop")
+            self.faces = gr.HTML(elem_id="transfer-faces")
+            self.aligned = wall("transfer-aligned", "m2m-small")
+            self.align = gr.Button("Align and crop the faces", visible=False, elem_id="transfer-align")
 
     def wire(self, opened: Any) -> None:
-        """The events; at `opened` the chosen source says what it costs."""
+        """The events; at `opened` the chosen model says what it costs."""
         steps, chosen = self.steps, [self.source, self.crop, self.added]
         self.consent.wire(steps.visit)
-        priced = [self.source.change, opened]
-        on(priced, lambda ref: encoding(cost_of(self.studio, ref)), self.source, self.takes, live=True)
+        priced = [self.model.change, opened]
+        on(priced, lambda ref: encoding(cost_of(self.studio, ref)), self.model, self.takes, live=True)
         turned = on(self.source.input, self.crop_of, self.source, self.crop, live=True)
         aligned = on(self.align.click, lambda: "face", None, self.crop)
         taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
-        reads: list[tuple[Any, ...]] = [(box.upload, self.add, box) for box in (self.files, self.folder)]
-        reads += [(e, self.again) for e in (turned.then, aligned.then, taken.then, self.crop.input)]
-        for event, read, *inputs in reads:
-            reading = steps.on(event, read, *inputs, *chosen, **MODEL_WORK)
+        new = [self.model, self.added]
+        readings = [
+            steps.on(box.upload, self.add, box, *new, **MODEL_WORK) for box in (self.files, self.folder)
+        ]
+        readings.append(steps.on(self.sets.select, self.add_example, *new[:1], detail=True, **MODEL_WORK))
+        again = [e.then for e in (turned, aligned, taken)] + [self.crop.input]
+        readings += [steps.on(event, self.again, *chosen, **MODEL_WORK) for event in again]
+        for reading in readings:
             steps.on(reading.failure, self.as_before)
-        reading = steps.on(self.sets.select, self.add_example, *chosen, detail=True, **MODEL_WORK)
-        steps.on(reading.failure, self.as_before)
         steps.on(self.over.click, self.start_over)
         steps.on(self.thumbnails.select, self.toggle, self.page, detail=True, **MODEL_WORK)
         steps.on(self.page.input, self.turn, self.page, outputs=self.thumbnails, live=True)
-        steps.on(self.drop.click, self.drop_near, self.page, **MODEL_WORK)
-        steps.on(self.all.click, self.take_all, self.page, **MODEL_WORK)
+        left_out = ((self.drop_near, self.without_near), (self.drop_strange, self.without_strangers))
+        for button, do in (*left_out, (self.all, self.take_all)):
+            steps.on(button.click, do, self.page, **MODEL_WORK)
 
     # Pictures in
 
     def crop_of(self, source: str) -> str:
         """How this source's card says that pictures become square."""
-        return next((m.crop for m in self.studio.models.list() if m.id == source), "centre")
+        sources = self._sources()
+        return sources[source].crop if source in sources else "centre"
 
     def add(
-        self, visit: Visit, files: list[str] | None, source: str, crop: Any, added: list[str] | None = None
+        self, visit: Visit, files: list[str] | None, model: str, added: list[str] | None = None
     ) -> Iterator[Updates]:
         """Uploaded files: reads, checks and encodes them, and shows what can be rebuilt.
 
@@ -343,19 +377,18 @@ class Pictures:
         """
         yield {self.files: None}
         check_consent(self.studio, visit.agreed)
-        paths = uploaded(files)
-        title = paths[0].stem if len(paths) == 1 else f"{len(paths)} files of {time.strftime('%d %b, %H:%M')}"
-        yield from self._read(visit, paths, source, crop, title, added)
+        paths, present = uploaded(files), self.waiting(visit)
+        if present:
+            yield from self._read(visit, paths, present.model, present.crop, added=added, token=present.token)
+            return
+        many = f"{plural(len(paths), 'picture')} of {time.strftime('%d %b, %H:%M')}"
+        title = paths[0].stem if len(paths) == 1 else many
+        yield from self._read(visit, paths, self._source(model), title=title)
 
-    def add_example(
-        self, visit: Visit, at: Any, source: str, crop: Any, added: list[str] | None
-    ) -> Iterator[Updates]:
+    def add_example(self, visit: Visit, at: Any, model: str) -> Iterator[Updates]:
         """An example set; it brings its source model along if the chosen one does not suit it."""
         example = self.examples[index(at, self.examples)]
-        if (suited := example.source(source)) != source:
-            source, crop = suited, self.crop_of(suited)
-        yield {self.source: source}
-        yield from self._read(visit, example.files, source, crop, example.title, added)
+        yield from self._read(visit, example.files, example.source(self._source(model)), title=example.title)
 
     def again(self, visit: Visit, source: str, crop: Any, added: list[str] | None) -> Iterator[Updates]:
         """Reads the whole set once more, with another source or crop."""
@@ -366,7 +399,7 @@ class Pictures:
             yield {self.steps.message: note("Add your pictures again to have them read this way.")}
         else:
             title = self.studio.runs.status(prepared.token).title
-            yield from self._read(visit, paths, source, crop, title, None)
+            yield from self._read(visit, paths, source, crop, title=title, chosen=True)
 
     def other(self, visit: Visit, source: str, crop: str) -> tuple[str, str]:
         """The model that knows the pictures better, and how it is to take them."""
@@ -378,7 +411,7 @@ class Pictures:
         """Empties the set."""
         self._drop(visit)
         emptied = {self.added: None, self.over: gr.Button(visible=False), self.steps.message: ""}
-        return self.steps.only() | emptied | {self.steps.visit: visit.at(None).stored()}
+        return self.steps.begin() | emptied | {self.steps.visit: visit.at(None).stored()}
 
     def waiting(self, visit: Visit) -> Prepared | None:
         """The visitor's set that is there, if it has not been trained on."""
@@ -386,36 +419,64 @@ class Pictures:
         waits = status is not None and status.owned and status.state == State.PREPARED
         return self.studio.runs.prepared(visit.needed_token) if waits else None
 
+    def _source(self, model: str) -> str:
+        """The model of the page if a transfer can be made on it, else the first such."""
+        return model if model in self._sources() else next(iter(self._sources()))
+
     def _drop(self, visit: Visit) -> None:
         """Pictures that were only looked at need not be kept."""
         if waiting := self.waiting(visit):
             self.studio.runs.delete(waiting.token)
 
     def _read(
-        self, visit: Visit, paths: Sequence[Path], source: str, crop: Any, title: str, added: list[str] | None
+        self,
+        visit: Visit,
+        paths: Sequence[Path],
+        source: str,
+        crop: Any = None,
+        *,
+        title: str = "",
+        added: list[str] | None = None,
+        token: str | None = None,
+        chosen: bool = False,
     ) -> Iterator[Updates]:
-        """Adds to the set that is there, if it is read the same way; else makes a new one in its place."""
-        message, cost, ref = self.steps.message, cost_of(self.studio, source), known_ref(self.studio, source)
-        present = self.waiting(visit)
-        token = present.token if present and (present.model, present.crop) == (source, crop) else None
-        before = added if token else []
-        yield {message: note("Reading the pictures …"), **self.steps.only()}
-        new = {"crop": crop, "visitor": visit.visitor, "title": title}
-        for event in self.read(paths, ref, token=token, **new):
-            if isinstance(event, EncodeProgress):
-                yield {message: read_so_far(event, cost)}
-                continue
-            here: Updates = {message: "", self.steps.visit: visit.at(event.token).stored()}
-            here[self.added] = None if before is None else [*before, *map(str, paths)]
-            yield self.shown(event) | self.steps.only("check", "train") | here
-            if event.token != token:
-                self._drop(visit)
+        """Adds to the set of `token`, or makes a new one in the place of what is there.
+
+        A new one that the source does not know is read by the model that does, unless the source was `chosen`.
+        """
+        message, said = self.steps.message, ""
+        tried: list[str] = []
+        while True:
+            cost, ref = cost_of(self.studio, source), known_ref(self.studio, source)
+            yield {message: note(said or "Reading the pictures …"), **self.steps.at("check")}
+            new = {"crop": crop or self.crop_of(ref), "visitor": visit.visitor, "title": title}
+            for event in self.read(paths, ref, token=token, **new):
+                if isinstance(event, EncodeProgress):
+                    yield {message: read_so_far(event, cost)}
+            better = event.others[0] if event.verdict is Verdict.UNKNOWN and event.others else None
+            if better is None or token or chosen or tried:
+                break
+            said = f"{self.steps.models.get(ref, ref)} does not know such pictures; {better.title} does."
+            tried.append(event.token)
+            source, crop = better.id, None
+        here: Updates = {
+            message: note(said) if said else "",
+            self.steps.visit: visit.at(event.token).stored(),
+        }
+        known = added if token else []
+        here[self.added] = None if known is None else [*known, *map(str, paths)]
+        status = self.studio.runs.status(event.token)
+        yield self.shown(event) | self.steps.to("check", status) | here
+        for old in tried:
+            self.studio.runs.delete(old)
+        if event.token != token:
+            self._drop(visit)
 
     def as_before(self, visit: Visit) -> Updates:
         """What was there before a reading that failed is there still."""
-        return self.steps.only(*(("check", "train") if self.waiting(visit) else ())) | {
-            self.steps.message: ""
-        }
+        waits = self.waiting(visit)
+        back = self.steps.to("check", self.studio.runs.status(waits.token)) if waits else self.steps.begin()
+        return back | {self.steps.message: ""}
 
     # What the model makes of them
 
@@ -424,10 +485,9 @@ class Pictures:
         couples = self.comparison(prepared.token, count=COMPARED)
         aligned, faces = self.studio.runs.alignment(prepared.token), of_faces(prepared.report)
         told = "Your picture, below it what the model gets of it:"
-        gets = f"below what the model gets: {CROPS[prepared.crop]}"
-        cropped = note(f"Above your pictures as they are, {gets}. Change it under More.")
-        trainable = ready and prepared.count > 1 and not on_zerogpu()  # there another process trains
+        cropped = note(f"Above your pictures as they are, below what the model gets: {CROPS[prepared.crop]}.")
         return {
+            self.name: self.studio.runs.status(prepared.token).title,
             self.source: prepared.model,
             self.crop: prepared.crop,
             self.over: gr.Button(visible=ready),
@@ -435,7 +495,6 @@ class Pictures:
             self.aligned: tiles(numbered(aligned, told)) if aligned else "",
             self.align: gr.Button(visible=ready and prepared.report.faces()[Remark.NOT_ALIGNED] > 0),
             self.compared: tiles(pairs(couples, REBUILT)),
-            self.costs: costs(prepared, self.studio.runs.pace(prepared.token) if trainable else None),
             self.sizes: sizes(prepared.report.sizes()),
             self.report: table(prepared.report),
             **self._picked(prepared, 1, ready),
@@ -445,18 +504,24 @@ class Pictures:
 
     def _picked(self, prepared: Prepared, page: int, ready: bool = True) -> Updates:
         """The verdict on those that are in, and a page of all; when the run is started none can be left out."""
-        left = [pair for pair in prepared.near if pair[0] not in prepared.excluded] if ready else []
-        better = f"Read them with {prepared.others[0].title} instead" if prepared.others else ""
+        near = [pair for pair in prepared.near if pair[0] not in prepared.excluded] if ready else []
+        strange = prepared.strangers if ready else ()
+        better = f"Read them with {prepared.others[0].title} instead" if prepared.others and ready else ""
         pages = -(-(prepared.count + len(prepared.excluded)) // PAGE)
         out = f" {plural(len(prepared.excluded), 'picture')} left out." if prepared.excluded else ""
         told = note(f"Click a picture to leave it out of the training, and again to take it in.{out}")
+        hardly = f"{len(strange)} of {prepared.judged} looked at hardly come back."
+        alike = "Near duplicates: the lower one of each pair is nearly the upper one."
         return {
-            self.summary: checked(prepared),
-            self.ways: ways(prepared),
+            self.summary: checked(prepared, self.steps.models.get(prepared.model, prepared.model)),
+            self.ways: ways(prepared, self.studio.public),
             self.take: gr.Button(better, visible=bool(better)),
-            self.near: near(left),
-            self.near_pairs: self._couples(prepared, left[:PAIRS]),
-            self.drop: gr.Button(visible=bool(left)),
+            self.strange: note(hardly) if strange else "",
+            self.drop_strange: gr.Button(visible=bool(strange)),
+            self.near: note(f"{plural(len(near), 'near duplicate')}.") if near else "",
+            self.drop_near: gr.Button(visible=bool(near)),
+            self.near_told: note(alike) if near else "",
+            self.near_pairs: self._couples(prepared, near[:PAIRS]),
             self.picking: told if ready else "",
             self.page: gr.Slider(maximum=max(2, pages), value=page, visible=pages > 1),
             self.thumbnails: self._thumbnails(prepared, page),
@@ -486,10 +551,15 @@ class Pictures:
             raise DataError("There is no such picture on this page.", "Turn the page.")
         return self._exclude(prepared.token, {*prepared.excluded} ^ {clicked[0][0]}, page)
 
-    def drop_near(self, visit: Visit, page: float) -> Updates:
+    def without_near(self, visit: Visit, page: float) -> Updates:
         """Leaves all near duplicates out."""
         prepared = self.studio.runs.prepared(visit.needed_token)
         return self._exclude(prepared.token, {*prepared.excluded, *(name for name, _ in prepared.near)}, page)
+
+    def without_strangers(self, visit: Visit, page: float) -> Updates:
+        """Leaves those out of which hardly anything comes back."""
+        prepared = self.studio.runs.prepared(visit.needed_token)
+        return self._exclude(prepared.token, {*prepared.excluded, *prepared.strangers}, page)
 
     def take_all(self, visit: Visit, page: float) -> Updates:
         """Takes everything in again."""
@@ -513,7 +583,7 @@ def linked_run(request: gr.Request) -> str | None:
 
 
 class TransferTab:
-    """The steps below each other, each shown when its turn has come."""
+    """The steps, one at a time, and below them the list of runs."""
 
     def __init__(self, studio: Studio) -> None:
         self.studio, self.steps = studio, Steps(studio)
@@ -521,28 +591,70 @@ class TransferTab:
         self.shelf = Shelf(self.steps)
         self.result = Result(self.steps, self.shelf)
 
-    def build(self, visit: gr.BrowserState) -> None:
+    def build(self, model: gr.Dropdown, visit: gr.BrowserState) -> None:
         """The components; inside a gr.Tab."""
+        part = self.steps.part
         self.steps.build(visit)
-        self.pictures.build()
-        self.steps.message.render()  # type: ignore[no-untyped-call]
-        self.steps.part("check", self.pictures.build_check)
-        self.steps.part("train", self.training.build_train)
-        self.steps.part("live", self.training.build_live)
-        self.steps.part("result", self.result.build)
+        part("pictures", lambda: self.pictures.build(model), visible=True)
+        part("check", self._build_check)
+        part("status", self.training.build_status)
+        part("live", self.training.build_live)
+        part("result", self.result.build)
+        part("link", self.training.build_link)
         self.shelf.build()
 
-    def wire(self, tab: gr.Tab, opening: Any) -> None:
+    def _build_check(self) -> None:
+        with gr.Row(elem_classes="m2m-beside"):
+            with gr.Column(scale=3, min_width=320):
+                self.pictures.build_check()
+            self.steps.part("order", self._build_order, scale=2, min_width=320)
+        self.pictures.build_folds()
+        self.training.build_advanced()
+
+    def _build_order(self) -> None:
+        self.pictures.build_name()
+        self.training.build_start()
+
+    def wire(self, tab: gr.Tab, opening: Any, try_it: gr.Button) -> None:
         """The events: each step's own, and those that open a run; the page's own may, `opening`."""
-        self.steps.outputs = [self.steps.visit, *named(tab)]
+        steps = self.steps
+        steps.outputs = [steps.visit, steps.chip, steps.clock, *named(tab)]
         self.pictures.wire(tab.select)
-        self.training.wire()
+        self.training.wire(self.pictures.name)
         self.result.wire(self.training)
         self.shelf.wire()
-        self.steps.on(self.shelf.open.click, self.look_at, self.shelf.runs)
-        self.steps.on(opening, self.arrive)
+        steps.on(steps.way.select, self.go, detail=True)
+        steps.on(steps.chip.select, self.go, detail=True)
+        steps.on(self.shelf.open.click, self.look_at, self.shelf.runs)
+        steps.on(opening, self.arrive)
+        try_it.value, try_it.visible = self.first, self.first is not None
+        tried = steps.on(try_it.click, self.try_first, self.pictures.model, **MODEL_WORK)
+        steps.on(tried.failure, self.pictures.as_before)
 
     # Handlers
+
+    def go(self, visit: Visit, step: Any) -> Updates:
+        """To one of the steps that have something to show."""
+        status = self.steps.status(visit.token)
+        if status is None:
+            return self.steps.begin()
+        ended = step == "live" and not status.state.alive
+        return self.steps.to("result" if ended else step if step in STEPS else "pictures", status)
+
+    @property
+    def first(self) -> str | None:
+        """What the button says that takes the first example and starts at once, if there is one."""
+        quick = BUDGETS["Quick"].seconds + READING
+        sets = self.pictures.examples
+        return f"Try it: {sets[0].title.lower()} in about {quick} s" if sets else None
+
+    def try_first(self, visit: Visit, model: str) -> Iterator[Updates]:
+        """The first example, read and started."""
+        shown: Updates = {}
+        for shown in self.pictures.add_example(visit, 0, model):
+            yield shown
+        name = self.pictures.examples[0].title
+        yield self.training.begin(Visit.of(shown[self.steps.visit]), name, BUDGETS["Quick"].seconds)
 
     def arrive(self, visit: Visit, request: gr.Request) -> Updates:
         """The page as it was, or with the run of the link that led here."""
@@ -566,6 +678,4 @@ class TransferTab:
             return known
         prepared, waiting = self.studio.runs.prepared(status.token), status.state == State.PREPARED
         known |= self.pictures.shown(prepared, waiting and status.owned)
-        if not waiting:
-            return known | self.training.watch(visit, status)
-        return known | self.steps.ready(status.owned)
+        return known | (self.steps.to("check", status) if waiting else self.training.watch(visit, status))

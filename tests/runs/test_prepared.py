@@ -272,6 +272,21 @@ def test_only_small_models_are_tried_where_the_present_one_is_good(studio, rival
     assert rival == [4] and proposed(studio.runs.prepared(token)) == []
 
 
+def test_those_that_hardly_come_back_are_named_as_long_as_they_are_in(studio, tmp_path, monkeypatch):
+    """Of bright pictures all comes back, of dark ones nothing."""
+    numbers, judge = {verdict.KNOWN: 9.0, verdict.SWAPPED: 1.0}, verdict.judge
+    monkeypatch.setattr(verdict, "judge", lambda values, _: judge(values, numbers))
+    levels = "scores", lambda pixels, _: 1.0 + 8.0 * (pixels.float().mean(dim=(1, 2, 3)) > 127)
+    monkeypatch.setattr(verdict, *levels)
+    token = prepared(studio, plain(tmp_path / "bright", 9, 200))
+    assert studio.runs.prepared(token).strangers == ()
+    found = added(studio, token, plain(tmp_path / "dark", 2, 20))
+    assert sorted(found.strangers) == ["dark00.png", "dark01.png"]
+    assert studio.runs.exclude(token, found.strangers).strangers == ()
+    few = studio.runs.exclude(token, [f"bright{i:02}.png" for i in range(8)])
+    assert (few.verdict, few.strangers) == (Verdict.UNKNOWN, ())  # then all are strangers
+
+
 def test_a_good_model_needs_no_way_out(tmp_path):
     found = Prepared(
         token="t", folder=tmp_path, report=Report(), count=9, psnr_mean=30.0, verdict=Verdict.GOOD, reason=""

@@ -6,7 +6,7 @@ import shutil
 import zipfile
 
 import pytest
-from browsing import SOME_STEPS, expect, fits, pixels, tab, until
+from browsing import SOME_STEPS, expect, fits, give, pixels, tab, until
 from gradio_client import Client
 from live import ROOT, free_port, live_app
 from tiny import make_pictures, make_weights
@@ -28,15 +28,20 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     """Upload, check, train, lose the tab, find the run again, stop it, and sample the result."""
     page, other = visitor(), visitor()
     tab(page, "Transfer")
-    page.locator("#transfer-files input[type=file]").set_input_files(pictures_to_learn(tmp_path))
+    give(page, *pictures_to_learn(tmp_path))
     expect(page.locator("#transfer-summary")).to_contain_text("30 pictures can be used, 1 cannot")
-    expect(page.locator("#transfer-compared img")).to_have_count(8)
+    expect(page.locator("#transfer-compared img")).to_have_count(12)
     page.screenshot(path=shots / "transfer-check.png", full_page=True)
     page.get_by_label("5 minutes").check()
     page.locator("#transfer-start").click()
     expect(page.locator("#transfer-status")).to_contain_text("Training")
     expect(page.locator("#transfer-previews img")).to_have_count(16)
-    expect(page.locator("#transfer-losses path[stroke='#6366f1']").first).to_be_visible()
+    expect(page.locator("#transfer-distances polyline").first).to_be_visible()
+    expect(page.locator("#run-chip")).to_contain_text("%")
+    tab(page, "Models")
+    until(page, lambda: None if re.match(r"\d+ % · Mind2Mind", page.title()) else page.title())
+    page.locator("#run-chip button").click()
+    expect(page.locator("#transfer-stop")).to_be_in_viewport()
     page.screenshot(path=shots / "transfer-live.png", full_page=True)
 
     page.reload()
@@ -48,7 +53,7 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     expect(phone.locator("#transfer-previews img")).to_have_count(16)
     stranger = visitor(query=f"&run={'x' * 22}")
     expect(stranger.locator("#transfer-message")).to_contain_text("no run under this link")
-    assert stranger.locator("#transfer-status").count() == 0
+    expect(stranger.locator("#transfer-status")).to_be_hidden()
     expect(page.locator("#transfer-status")).to_contain_text(SOME_STEPS)
     page.locator("#transfer-stop").click()
     expect(page.locator("#transfer-status")).to_contain_text("Stopped")
@@ -71,7 +76,7 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     assert other.get_by_role("option").count() == len(list_of_models(page)) - 1
     tab(other, "Transfer")
     expect(other.locator("#transfer-files")).to_be_visible()
-    assert other.locator("#transfer-status").count() == 0
+    expect(other.locator("#transfer-status")).to_be_hidden()
 
 
 def test_two_visitors_train_at_once_and_each_sees_its_own(visitor, tmp_path):
@@ -79,7 +84,7 @@ def test_two_visitors_train_at_once_and_each_sees_its_own(visitor, tmp_path):
     for i, page in enumerate(pages):
         tab(page, "Transfer")
         files = sorted(make_pictures(tmp_path / str(i), 12 + i).iterdir())
-        page.locator("#transfer-files input[type=file]").set_input_files(files)
+        give(page, *files)
         expect(page.locator("#transfer-summary")).to_contain_text(f"{12 + i} pictures can be used")
         page.get_by_label("5 minutes").check()  # so that none is done before it is stopped
     for page in pages:
@@ -92,10 +97,10 @@ def test_two_visitors_train_at_once_and_each_sees_its_own(visitor, tmp_path):
         expect(page.locator("#transfer-status")).to_contain_text("Stopped")
         page.reload()
         tab(page, "Transfer")
-        expect(page.locator("#transfer-summary")).to_contain_text(f"{12 + i} pictures can be used")
+        expect(page.locator("#transfer-steps")).to_contain_text(f"{12 + i} pictures")
         page.get_by_role("button", name="Your runs").click()
         expect(page.locator("#transfer-runs label")).to_have_count(1)
-        expect(page.locator("#transfer-runs label")).to_contain_text(f"{12 + i} files")
+        expect(page.locator("#transfer-runs label")).to_contain_text(f"{12 + i} pictures of")
 
 
 def test_a_folder_and_a_zip_are_taken(visitor, tmp_path):
@@ -107,7 +112,7 @@ def test_a_folder_and_a_zip_are_taken(visitor, tmp_path):
     chooser.value.set_files(folder)
     expect(page.locator("#transfer-summary")).to_contain_text("6 pictures can be used")
     shutil.make_archive(str(tmp_path / "set"), "zip", make_pictures(folder / "deeper", 3, seed=1).parent)
-    page.locator("#transfer-files input[type=file]").set_input_files(tmp_path / "set.zip")
+    give(page, tmp_path / "set.zip")
     expect(page.locator("#transfer-summary")).to_contain_text("9 pictures can be used")
 
 
@@ -144,9 +149,7 @@ def test_the_page_works_under_a_path_of_a_proxy(chromium, tmp_path, whole):
         expect(page.locator("#explore-wall img")).to_have_count(16)
         pixels(page, "#explore-wall img")
         tab(page, "Transfer")
-        page.locator("#transfer-files input[type=file]").set_input_files(
-            sorted(make_pictures(tmp_path / "pictures", 4).iterdir())
-        )
+        give(page, *sorted(make_pictures(tmp_path / "pictures", 4).iterdir()))
         expect(page.locator("#transfer-summary")).to_contain_text("4 pictures can be used")
         assert not strays
         assert Client(url, verbose=False).predict(seed=1, count=1, api_name="/sample")

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from browsing import expect, fits, tab, until
+from browsing import expect, fits, give, tab
 from live import live_app
 from tiny import RECIPE, carry_out, make_pictures, make_weights, prepared
 
@@ -18,10 +18,7 @@ from mind2mind.studio import Studio
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest_plugins = ["browsing"]
 
-ALT = """() => [...document.querySelectorAll(
-    '#transfer-samples img, #transfer-nearest img, #transfer-moments img, #transfer-of-source img')]
-    .map(i => i.alt.trim())"""
-CURVE = "document.querySelector('#transfer-losses svg.marks')?.getBoundingClientRect().right ?? Infinity"
+WALLS = "#transfer-samples", "#transfer-nearest", "#transfer-moments", "#transfer-of-source"
 
 HOME = pytest.mark.parametrize("app", [pytest.param((), id="home")], indirect=True)
 PUBLIC = pytest.mark.parametrize("app", [pytest.param(("--public",), id="public")], indirect=True)
@@ -50,7 +47,6 @@ def opened(page, app, token, theme="light"):
     page.goto(f"{app.url}?run={token}&__theme={theme}")
     tab(page, "Transfer")
     expect(page.locator("#transfer-samples img")).to_have_count(64)
-    expect(page.locator("#transfer-nearest img")).to_have_count(64)
 
 
 def unfold(page, *names):
@@ -63,7 +59,9 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
     page = visitor()
     opened(page, app, token)
     expect(page.locator("#transfer-verdict")).to_contain_text("64 new pictures by your model")
-    unfold(page, "How it learnt", "What the source model draws", "Use it in Python")
+    unfold(page, "Are they copies", "How it learnt", "What the source model draws", "Use it in Python")
+    unfold(page, "More to take along")
+    expect(page.locator("#transfer-nearest img")).to_have_count(16)
     expect(page.locator("#transfer-of-source img")).to_have_count(16)
     expect(page.locator("#transfer-at-step")).to_contain_text(
         "Step 40 of 40"
@@ -77,8 +75,10 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
     expect(page.locator("#transfer-at-step")).to_contain_text("Step 40 of 40")
     page.locator("#transfer-make-film").click()
     expect(page.locator("#transfer-film video")).to_be_visible()
-    alts = page.evaluate(ALT)
-    assert len(alts) == 64 + 64 + 16 + 16 and all(alts), alts
+    names = [
+        tile.get_attribute("aria-label") for wall in WALLS for tile in page.locator(f"{wall} button").all()
+    ]
+    assert len(names) == 64 + 16 + 16 + 16 and all(names), names
     page.screenshot(path=shots / "result.png", full_page=True)
     command = page.locator("#transfer-command textarea").input_value()
     assert "-m mind2mind transfer PICTURES --model tiny" in command and "--steps 40" in command
@@ -109,12 +109,11 @@ def test_a_result_fits_a_phone(visitor, app, token, shots, theme):
     """Held upright from the beginning, turned, and turned back: what was drawn wide becomes narrow again."""
     page = visitor(width=390, theme=theme)
     opened(page, app, token, theme)
-    expect(page.locator("#transfer-losses svg.marks")).to_be_visible()
     unfold(page, "How it learnt", "Use it in Python")
+    expect(page.locator("#transfer-curves svg").first).to_be_visible()
     for width in (390, 844, 390):
         page.set_viewport_size({"width": width, "height": 900})
         fits(page)
-        until(page, lambda: page.evaluate(CURVE) > page.viewport_size["width"] and "the curve is cut off")
     page.screenshot(path=shots / f"phone-result-{theme}.png", full_page=True)
 
 
@@ -123,16 +122,17 @@ def test_in_public_a_tick_opens_the_upload_and_everything_can_be_deleted(visitor
     page, other = visitor(), visitor()
     files = sorted(make_pictures(tmp_path / "set", 8).iterdir())
     tab(page, "Transfer")
-    expect(page.locator("#transfer-clock")).to_contain_text("UTC")
-    expect(page.locator("#transfer-files")).to_have_count(0)
+    expect(page.locator("#transfer-clock")).to_contain_text("24 hours")
+    expect(page.locator("#transfer-uploads.m2m-closed")).to_be_visible()
     page.screenshot(path=shots / "public-closed.png", full_page=True)
     page.locator("#transfer-consent input").focus()
     page.keyboard.press("Space")
-    expect(page.locator("#transfer-files")).to_be_visible()
+    expect(page.locator("#transfer-uploads.m2m-closed")).to_have_count(0)
     page.reload()
     tab(page, "Transfer")
-    expect(page.locator("#transfer-files")).to_be_visible()  # the browser remembers it
-    page.locator("#transfer-files input[type=file]").set_input_files(files)
+    expect(page.locator("#transfer-uploads")).to_be_visible()
+    expect(page.locator("#transfer-uploads.m2m-closed")).to_have_count(0)  # the browser remembers it
+    give(page, *files)
     expect(page.locator("#transfer-summary")).to_contain_text("8 pictures can be used")
     page.locator("#transfer-seconds label").first.click()
     page.locator("#transfer-start").click()
@@ -158,4 +158,4 @@ def test_in_public_a_tick_opens_the_upload_and_everything_can_be_deleted(visitor
     assert not list((app.home / "runs").iterdir())
     tab(other, "Transfer")
     expect(other.locator("#transfer-clock")).to_be_visible()
-    expect(other.locator("#transfer-files")).to_have_count(0)  # one visitor's tick is no other's
+    expect(other.locator("#transfer-uploads.m2m-closed")).to_be_visible()  # one visitor's tick is no other's

@@ -10,14 +10,15 @@ import zipfile
 import zlib
 
 import pytest
-from browsing import SOME_STEPS, expect, fits, tab, until
+from browsing import SOME_STEPS, expect, fits, give, tab, until
 from PIL import Image
 from tiny import make_pictures
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest_plugins = ["browsing"]
 
-ALT = "() => [...document.images].filter(i => !i.alt.trim()).map(i => i.outerHTML.slice(0, 200))"
+ALT = """() => [...document.images].filter(i => !(i.alt || i.closest("button")?.ariaLabel || "").trim())
+    .map(i => i.outerHTML.slice(0, 200))"""
 
 
 class Clicks:
@@ -31,14 +32,10 @@ class Clicks:
         locator.click()
 
 
-def upload(page, *files):
-    page.locator("#transfer-files input[type=file]").set_input_files([str(file) for file in files])
-
-
 def added(page, *files, said):
     """Uploads them and waits for what the page says of them."""
     tab(page, "Transfer")
-    upload(page, *files)
+    give(page, *files)
     expect(page.locator("#transfer-summary")).to_contain_text(said)
 
 
@@ -47,21 +44,41 @@ def quickest(page):
 
 
 def test_from_an_example_set_to_pictures_of_ones_own_in_four_clicks(visitor, shots):
+    """And each click shows what is new: the next step is in the viewport, the one before is a line."""
     page, click, begun = visitor(), Clicks(), time.monotonic()
     click(page.get_by_role("tab", name="Transfer"))
-    click(page.locator("#transfer-sets button.thumbnail-item, #transfer-sets .thumbnail-lg").first)
+    assert page.locator("#transfer-sets img").first.bounding_box()["y"] < 400
+    click(page.locator("#transfer-sets .m2m-tile").first)
+    expect(page.locator("#transfer-steps [aria-current]")).to_contain_text("Check")
+    expect(page.locator("#transfer-sets")).to_be_hidden()
     expect(page.locator("#transfer-summary")).to_contain_text("pictures can be used")
+    expect(page.locator("#transfer-steps")).to_contain_text("200 pictures · Aliens")
+    expect(page.locator("#transfer-start")).to_be_in_viewport()
     click(quickest(page))
     click(page.locator("#transfer-start"))
+    expect(page.locator("#transfer-steps [aria-current]")).to_contain_text("Train")
+    expect(page.locator("#transfer-previews img").first).to_be_in_viewport()
     expect(page.locator("#transfer-status")).to_contain_text("Done", timeout=600_000)
-    expect(page.locator("#transfer-samples img").nth(15)).to_be_visible()
+    expect(page.locator("#transfer-samples img").nth(15)).to_be_in_viewport()
     took = time.monotonic() - begun
     print(f"{click.count} clicks, {took:.0f} s, {page.locator('#transfer-samples img').count()} pictures")
     assert click.count <= 4
+    expect(page.locator("#transfer-previews")).to_be_hidden()
+    until(page, lambda: page.title() != "Mind2Mind" and page.title())
     assert page.evaluate(ALT) == []
     page.screenshot(path=shots / "transfer-four-clicks.png", full_page=True)
     page.set_viewport_size({"width": 390, "height": 900})
     fits(page)
+
+
+def test_one_click_in_the_first_tab_trains_the_first_example(visitor):
+    page = visitor()
+    expect(page.locator("#explore-try")).to_contain_text("aliens in about 20 s")
+    page.locator("#explore-try").click()
+    expect(page.locator("#transfer-status")).to_contain_text(re.compile("Training|Waiting"))
+    expect(page.locator("#transfer-steps")).to_contain_text("Aliens")
+    page.locator("#transfer-stop").click()
+    expect(page.locator("#transfer-status")).to_contain_text(re.compile("Stopped|Ready"))
 
 
 def test_from_a_folder_of_ones_own_in_six_clicks(visitor, tmp_path):
@@ -90,10 +107,10 @@ def test_the_keyboard_alone_starts_a_run(visitor):
     to(page, "#transfer-sets button")
     page.keyboard.press("Enter")
     expect(page.locator("#transfer-summary")).to_contain_text("pictures can be used")
-    to(page, "#transfer-seconds input")
+    stops = to(page, "#transfer-seconds input")
     page.keyboard.press("ArrowUp")
-    page.keyboard.press("ArrowUp")
-    to(page, "#transfer-start")
+    stops += to(page, "#transfer-start")
+    assert stops <= 8
     page.keyboard.press("Enter")
     expect(page.locator("#transfer-status")).to_contain_text(re.compile("Training|Waiting"))
     to(page, "#transfer-stop")
@@ -102,14 +119,14 @@ def test_the_keyboard_alone_starts_a_run(visitor):
 
 
 def to(page, selector, text=""):
-    """Presses Tab until what is focused is this."""
-    for _ in range(120):
+    """Presses Tab until what is focused is this; tells how often."""
+    for count in range(1, 120):
         page.keyboard.press("Tab")
         focused = (
             "([s, t]) => { const e = document.activeElement; return e.matches(s) && e.innerText.includes(t) }"
         )
         if page.evaluate(focused, [selector, text]):
-            return
+            return count
     raise AssertionError(f"The keyboard does not reach {selector}.")
 
 
@@ -126,7 +143,7 @@ def test_a_foreign_token_shows_nothing(visitor, tmp_path):
     for token in ("A" * 22, "../../etc/passwd", "x"):
         theirs.goto(re.sub(r"\?.*", f"?token={token}&run={token}", theirs.url))
         tab(theirs, "Transfer")
-        expect(theirs.locator("#transfer-files")).to_be_visible()
+        expect(theirs.locator("#transfer-summary")).to_contain_text("7 pictures can be used")
         assert "9 pictures" not in theirs.locator("body").inner_text()
     kept = mine.evaluate("JSON.stringify(localStorage)")
     assert not re.search(r'token\\?":\\?"[A-Za-z0-9_-]{22}', kept)  # it is encrypted
@@ -139,7 +156,7 @@ def images(page, selector):
 def test_a_tab_closed_in_the_middle_of_a_run_finds_it_again(visitor, tmp_path):
     page = visitor()
     added(page, *sorted(make_pictures(tmp_path, 20).iterdir()), said="20 pictures can be used")
-    page.locator("#transfer-seconds label").last.click()
+    page.locator("#transfer-seconds label").nth(2).click()
     page.locator("#transfer-start").click()
     expect(page.locator("#transfer-status")).to_contain_text("Training")
     url, context = page.url, page.context
@@ -165,7 +182,7 @@ def test_a_tab_closed_in_the_middle_of_a_run_finds_it_again(visitor, tmp_path):
 def test_a_run_discarded_on_one_page_is_told_of_on_the_other(visitor, tmp_path):
     page = visitor()
     added(page, *sorted(make_pictures(tmp_path, 12).iterdir()), said="12 pictures can be used")
-    page.locator("#transfer-seconds label").last.click()
+    page.locator("#transfer-seconds label").nth(2).click()
     page.locator("#transfer-start").click()
     expect(page.locator("#transfer-status")).to_contain_text(SOME_STEPS)
     other = page.context.new_page()
@@ -173,10 +190,11 @@ def test_a_run_discarded_on_one_page_is_told_of_on_the_other(visitor, tmp_path):
     tab(other, "Transfer")
     expect(other.locator("#transfer-status")).to_contain_text(SOME_STEPS)
     other.locator("#transfer-discard").click()
-    other.locator("#transfer-discard-all").click()
+    other.locator("#transfer-discard-yes").click()
     for each in (page, other):
         expect(each.locator("#transfer-message")).to_contain_text("The run is deleted")
-        expect(each.locator("#transfer-status")).to_have_count(0)
+        expect(each.locator("#transfer-status")).to_be_hidden()
+        expect(each.locator("#transfer-sets")).to_be_visible()
     added(other, *sorted(make_pictures(tmp_path / "next", 9).iterdir()), said="9 pictures can be used")
 
 
@@ -267,7 +285,7 @@ def test_an_ill_zip_is_told_of_and_writes_nowhere(visitor, app, tmp_path):
     assert "a/b/c/d/deep.png" in report and "tief ü.png" in report
     assert not list(app.home.rglob("climbs.png")) and not list(app.home.parent.rglob("absolute.png"))
     (tmp_path / "no.zip").write_bytes(b"PK\x03\x04 no zip at all")
-    upload(page, tmp_path / "no.zip")
+    give(page, tmp_path / "no.zip")
     expect(page.get_by_text(re.compile("no.zip is no whole zip", re.IGNORECASE)).first).to_be_visible()
     added(page, *sorted((tmp_path / "more").iterdir()), said="pictures can be used")
 

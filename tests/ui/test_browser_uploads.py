@@ -4,13 +4,13 @@ import errno
 import re
 import shutil
 
-import gradio as gr
 import pytest
-from browsing import PATIENCE, expect, tab
+from browsing import PATIENCE, expect, give, tab
 from live import free_port, live_app
 from tiny import make_pictures, make_weights
 
 from mind2mind.data.codes import EncodeProgress
+from mind2mind.ui import transfer
 from mind2mind.ui.page import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -31,12 +31,13 @@ def test_uploads_add_up_after_one_tick_for_all_tabs(visitor, tmp_path):
     expect(page.locator("#interpolate-clock")).to_contain_text("deleted within the hour")
     expect(page.locator("#stop-upload")).to_be_hidden()
     tab(page, "Transfer")
-    expect(page.locator("#transfer-files")).to_be_hidden()
+    expect(page.locator("#transfer-uploads.m2m-closed")).to_be_visible()
     page.locator("#transfer-consent input").check()
-    box, summary = page.locator("#transfer-files input[type=file]"), page.locator("#transfer-summary")
-    box.set_input_files(sorted(make_pictures(tmp_path / "a", 4).iterdir()))
+    expect(page.locator("#transfer-uploads.m2m-closed")).to_have_count(0)
+    summary = page.locator("#transfer-summary")
+    give(page, *sorted(make_pictures(tmp_path / "a", 4).iterdir()))
     expect(summary).to_contain_text("4 pictures can be used")
-    box.set_input_files(sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir()))
+    give(page, *sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir()))
     expect(summary).to_contain_text("7 pictures can be used")
     expect(summary).not_to_contain_text("cannot")  # the first four were not sent again
     tab(page, "Interpolate")
@@ -56,7 +57,7 @@ def serving(small_disk, tmp_path, monkeypatch):
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
         monkeypatch.setenv(name, "False")  # so that they are put back
     port = free_port()
-    with served("127.0.0.1", port, False, "cpu", "", False) as studio:
+    with served("127.0.0.1", port, False, "cpu", "") as studio:
         yield f"http://127.0.0.1:{port}/", studio
 
 
@@ -69,11 +70,11 @@ def test_whatever_goes_wrong_with_pictures_the_page_says_so_and_goes_on(
     page.set_default_timeout(PATIENCE)
     page.goto(url)
     tab(page, "Transfer")
-    box, summary = page.locator("#transfer-files input[type=file]"), page.locator("#transfer-summary")
+    summary = page.locator("#transfer-summary")
     toast, more = page.locator(".toast-body"), sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())
 
     def refused(*words):
-        box.set_input_files(more)
+        give(page, *more)
         for word in words:
             expect(toast).to_contain_text(word)
         toast.get_by_test_id("toast-close").click()
@@ -82,7 +83,7 @@ def test_whatever_goes_wrong_with_pictures_the_page_says_so_and_goes_on(
         expect(page.locator("#transfer-start")).to_be_visible()
         expect(summary).to_contain_text("4 pictures can be used")
 
-    box.set_input_files(sorted(make_pictures(tmp_path / "a", 4).iterdir()))
+    give(page, *sorted(make_pictures(tmp_path / "a", 4).iterdir()))
     expect(summary).to_contain_text("4 pictures can be used")
 
     def broken(token, paths):
@@ -98,7 +99,7 @@ def test_whatever_goes_wrong_with_pictures_the_page_says_so_and_goes_on(
     for name, where, does, words in (
         ("add", studio.runs, broken, ("ZeroDivisionError: odd", "fault of the program")),
         ("add", studio.runs, unplugged, ("Input/output error", "still there")),
-        ("postprocess", gr.Gallery, nowhere, ("Read-only file system", "may write to")),
+        ("pairs", transfer, nowhere, ("Read-only file system", "may write to")),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(where, name, does)
@@ -107,7 +108,7 @@ def test_whatever_goes_wrong_with_pictures_the_page_says_so_and_goes_on(
         filler.write(bytes(shutil.disk_usage(small_disk).free))
     refused("disk is full", "Make room")
     (small_disk / "filler").unlink()
-    box.set_input_files(sorted(make_pictures(tmp_path / "c", 3, seed=2).iterdir()))
+    give(page, *sorted(make_pictures(tmp_path / "c", 3, seed=2).iterdir()))
     expect(summary).to_contain_text(
         re.compile("(7|10) pictures can be used")
     )  # those that were only not shown

@@ -71,7 +71,7 @@ def event(page, name):
 
 
 def checked(page, files, stored=None):
-    *_, last = page.transfer.pictures.add(Visit.of(stored), files, "tiny", "centre")
+    *_, last = page.transfer.pictures.add(Visit.of(stored), files, "tiny")
     return last
 
 
@@ -80,17 +80,7 @@ def checked(page, files, stored=None):
 
 def test_only_the_endpoints_for_programs_are_public(page):
     public = {e.api_name for e in page.demo.fns.values() if e.api_visibility == "public"}
-    assert public == {
-        "sample",
-        "interpolate",
-        "encode",
-        "submit",
-        "status",
-        "stop",
-        "result",
-        "runs",
-        "delete",
-    }
+    assert public == {"sample", "interpolate", "encode", "submit", "status", "stop", "result"}
 
 
 def test_what_a_browser_keeps_can_be_read_after_a_restart(page, tmp_path):
@@ -128,11 +118,10 @@ def test_what_visitors_wrote_is_escaped():
         others=(other,),
     )
     texts += [
-        transfer.checked(prepared),
-        transfer.ways(prepared),
-        transfer.near(prepared.near),
+        transfer.checked(prepared, evil),
+        transfer.ways(prepared, False),
     ]
-    texts += [training.standing(status), shared.linked(evil)]
+    texts += [training.standing(status), training.chip(replace(STATUS, title=evil)), shared.linked(evil)]
     assert not any("<img" in text for text in texts)
     assert "<code>&lt;b&gt;</code>" in shared.note("Run `<b>`.")
 
@@ -436,8 +425,8 @@ def interrupt(_):
 def launched(page, tmp_path, monkeypatch):
     """What `launch` gives Gradio, which then ends at once."""
     seen = {}
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(name, "before")  # so that they are put back
+    for name, value in (("GRADIO_TEMP_DIR", "before"), ("GRADIO_ANALYTICS_ENABLED", "before")):
+        monkeypatch.setenv(name, value)  # so that they are put back
     monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MIND2MIND_WEIGHTS", str(page.studio.weights))
     monkeypatch.setattr(gr.Blocks, "launch", lambda demo, **options: seen.update(options))
@@ -635,13 +624,13 @@ call["InterpolateTab.taken"]({"agreed": True}, pictures[0], route), call["Interp
 call["InterpolateTab.slide"]({"t": 0.5, "held": ""}, route), call["InterpolateTab.rebuild"](route, 0, 0.5)
 call["InterpolateTab.frames_of"](route), call["InterpolateTab.clip_of"](route, 1, "WebP", True, True)
 
-tab, (*_, ready) = inspect.unwrap(call["TransferTab.look_at"]).__self__, call["Pictures.add"]({"agreed": True}, pictures, "tiny", "centre")
+tab, (*_, ready) = inspect.unwrap(call["TransferTab.look_at"]).__self__, call["Pictures.add"]({"agreed": True}, pictures, "tiny")
 stored = ready[tab.steps.visit]
 token = stored["token"]
-assert ready[tab.pictures.compared].count("<img") == 8
-assert len(call["TransferTab.arrive"](stored, type("R", (), {"query_params": {}}))[tab.pictures.compared].split("<img")) == 9
+assert ready[tab.pictures.compared].count("<img") == 12
+assert len(call["TransferTab.arrive"](stored, type("R", (), {"query_params": {}}))[tab.pictures.compared].split("<img")) == 13
 tab.pictures.examples = [Example(tuple(map(str, pictures)), "E", "", None)]
-*_, other = call["Pictures.add_example"](0, None, "tiny", "centre", None)
+*_, other = call["Pictures.add_example"](0, None, "tiny")
 studio.runs.launcher.ensure = lambda run: None
 studio.runs.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
 spaces.inside += 1  # the worker's
@@ -659,7 +648,7 @@ call["Api.interpolate"]("tiny", 0, 1, 12, "WebP")
 submit = lambda paths: list(call["Api.submit"](type("R", (), {"client": None, "headers": {}}), paths, "tiny", 30, 0, "default", "centre", 0, "", True))
 assert submit(pictures)[-1]["used"] == len(pictures)
 assert len(call["Api.result"](token)[0]) == 64
-for attempt in (lambda: submit([bad]), lambda: list(call["Pictures.add"]({"agreed": True}, [bad], "tiny", "centre"))):
+for attempt in (lambda: submit([bad]), lambda: list(call["Pictures.add"]({"agreed": True}, [bad], "tiny"))):
     try:
         attempt()
     except gr.Error as error:

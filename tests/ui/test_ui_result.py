@@ -2,14 +2,12 @@
 
 import os
 import re
-import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
-import numpy as np
 import pytest
 from gradio.helpers import special_args
 from tiny import RECIPE, carry_out, make_pictures, make_studio
@@ -23,7 +21,8 @@ from mind2mind.ui import result as keep
 from mind2mind.ui import transfer
 from mind2mind.ui.interpolate import Route
 from mind2mind.ui.page import Page
-from mind2mind.ui.shared import Visit, note
+from mind2mind.ui.pictures import inline, pairs, tiles
+from mind2mind.ui.shared import CLOSED, Visit, note
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,8 +66,8 @@ def made(page):
 def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
     step = page.transfer.result
     shown = step.finish(visit)
-    assert shown[step.made].visible and len(shown[step.samples]) == len(shown[step.nearest]) == 64
-    assert len(shown[step.of_source]) == 16
+    assert shown[step.made].visible and shown[step.samples].count("<img") == 64
+    assert shown[step.nearest].count("<img") == shown[step.of_source].count("<img") == 16
     assert (
         "64 new pictures by your model" in shown[step.verdict]
         and "by your own pictures" in shown[step.verdict]
@@ -77,17 +76,24 @@ def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
     assert "do not pair" in shown[step.source_note]
     assert shown[step.command].startswith(f"{COMMAND} transfer PICTURES --model tiny")
     assert 'sample("my-ducks"' in shown[step.python]
-    alts = [caption for _, caption in (*shown[step.samples], *shown[step.nearest], *shown[step.of_source])]
-    assert all(alts) and len(set(alts)) == len(alts)
+    names = re.findall(
+        'aria-label="([^"]*)"', shown[step.samples] + shown[step.nearest] + shown[step.of_source]
+    )
+    assert all(names) and len(set(names)) == len(names)
+    words = re.findall(r"<b>(\w+)</b> (\w+), (\d+)%", shown[step.verdict])
+    assert [word for word, _, _ in words] == ["Quality", "Variety", "Originality"]
+    worth = page.studio.runs.status(visit.token).worth
+    assert [grade for _, grade, _ in words] == [grade.value for grade in worth.grades.values()]
+    assert int(words[0][2]) == round(100 * worth.quality)
 
 
 def test_the_most_alike_come_first(page, visit):
     found = page.studio.runs.result(visit.token)
-    step = page.transfer.result
-    shown = step.finish(visit)[step.nearest]
-    nearest = found.distance.index(min(found.distance))
-    top = np.asarray(shown[0][0].convert("RGB"))[: found.samples[0].height]
-    assert np.array_equal(top, np.asarray(found.samples[nearest].convert("RGB")))
+    order = sorted(range(64), key=found.distance.__getitem__)[:16]
+    couples = [(found.samples[i], found.originals[i]) for i in order]
+    told = "A new picture above the nearest of yours, the most alike first:"
+    shown = page.transfer.result.finish(visit)[page.transfer.result.nearest]
+    assert shown == tiles(pairs(couples, told))
 
 
 def test_a_model_that_repeats_is_warned_of(page, visit, monkeypatch):
@@ -98,7 +104,7 @@ def test_a_model_that_repeats_is_warned_of(page, visit, monkeypatch):
     monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count, seed: by_heart[:count])
     step = page.transfer.result
     shown = step.finish(visit)
-    assert "m2m-poor" in shown[step.verdict] and "repeats" in shown[step.verdict]
+    assert "m2m-gauge m2m-poor" in shown[step.verdict] and "repeats" in shown[step.verdict]
     assert "first 64 are near copies" in shown[step.copies]
 
 
@@ -120,7 +126,7 @@ def test_the_slider_goes_through_the_previews(page, visit):
     first, said = step.at(visit, 1)
     last, end = step.at(visit, len(steps))
     assert said == note(f"Step 0 of {steps[-1]:,}") and end == note(f"Step {steps[-1]:,} of {steps[-1]:,}")
-    assert len(first) == len(last) == 16 and first[0][0].tobytes() != last[0][0].tobytes()
+    assert first.count("<img") == last.count("<img") == 16 and first != last
     assert step.at(visit, 99)[1] == end and step.at(visit, -3)[1] == said
     film = step.filmed(visit)
     assert (
@@ -146,6 +152,7 @@ def test_a_run_without_a_model_has_no_result_but_can_go_on(page, pictures):
     step = page.transfer.result
     shown = step.finish(Visit("v" * 22, ready.token))
     assert not shown[step.made].visible and shown[step.go_on].value == "Go on training"
+    assert not shown[step.more].visible
     page.studio.runs.delete(ready.token)
 
 
@@ -159,9 +166,10 @@ def test_whoever_has_the_link_of_the_page_sees_the_run_and_can_change_nothing(pa
     assert guest.token == guest.look == look and visit.token not in str(opened[tab.steps.visit])
     assert "Done" in opened[tab.training.status]
     shown = tab.result.finish(guest)
-    assert len(shown[tab.result.samples]) == 64
-    assert not (opened[tab.training.stop].visible or opened[tab.training.discard].visible)
-    for button in (tab.result.go_on, tab.result.delete, tab.result.download, tab.result.everything.button):
+    assert shown[tab.result.samples].count("<img") == 64
+    assert not (opened[tab.training.stop].visible or opened[tab.training.discard.button].visible)
+    result, files = tab.result, tab.result.files.values()
+    for button in (result.go_on, result.delete.button, result.download, result.everything.button, *files):
         assert not shown[button].visible and tab.result.finish(visit)[button].visible
     for touch in (tab.training.halt, tab.training.train_on, tab.result.packed, tab.shelf.delete_shown):
         with pytest.raises(RunError, match="only shows the run"):
@@ -181,6 +189,38 @@ def test_what_a_guest_has_made_of_a_run_goes_with_it(page, pictures):
         assert len(made(page)) == len(before) + 1
         delete(visit)
         assert made(page) == before
+
+
+def test_what_is_taken_along_is_named_and_whole(page, visit):
+    step = page.transfer.result
+    shown = step.finish(visit)
+    files = {name: shown[button] for name, button in step.files.items()}
+    paths = {name: Path(button.value["path"]) for name, button in files.items()}
+    assert {path.name for path in paths.values()} == {
+        "my-ducks-pictures.zip", "my-ducks-codes.safetensors", "my-ducks-curves.csv"
+    }  # fmt: skip
+    with zipfile.ZipFile(paths["pictures.zip"]) as archive:
+        assert len(archive.namelist()) == 64 and archive.testzip() is None
+    assert len(codes.load(paths["codes.safetensors"])) == 120
+    head, *rows = paths["curves.csv"].read_text().splitlines()
+    assert head.startswith("step,") and len(rows) == len(page.studio.runs.status(visit.token).metrics)
+    assert all(re.search(r"\([\d.]+ [kM]B\)$", button.label) for button in files.values())
+
+
+def test_two_runs_are_seen_side_by_side(page, pictures):
+    step = page.transfer.result
+    first = trained(page, pictures, Visit.of(None), "First", 3)
+    second = trained(page, pictures, first, "Second", 9)
+    revealed = step.reveal(second, second.token, "live")
+    assert revealed[step.comparing].visible
+    assert [token for _, token in revealed[step.other].choices] == [first.token]
+    shown = step.beside(second, first.token)
+    assert shown.count("<img") == 32 and shown.index("Second") < shown.index("First")
+    images = [page.studio.draw.sample(each.token, range(16)) for each in (second, first)]
+    assert [inline(image) in shown for both in images for image in (both[0], both[-1])] == [True] * 4
+    with pytest.raises(RunError, match="No run is chosen"):
+        step.beside(Visit.of(None).at(second.token), first.token)
+    page.transfer.shelf.delete_all(second)
 
 
 # The list
@@ -265,17 +305,18 @@ def test_nothing_can_be_uploaded_without_the_tick(public, pictures):
     step = public.transfer.pictures
     consent, files = step.consent, [str(path) for path in sorted(pictures.iterdir())[:5]]
     fresh = Visit.of(None)
-    assert not consent.known(fresh)[step.uploads]["visible"] and consent.tick.visible
+    assert consent.known(fresh)[step.uploads]["elem_classes"] == [CLOSED] and consent.tick.visible
     with pytest.raises(Mind2MindError, match="tick"):
-        list(step.add(fresh, files, "tiny", "centre"))
+        list(step.add(fresh, files, "tiny"))
     ticked = consent.ticked(fresh.stored(), True)
     stored = ticked[public.visit]
-    assert ticked[step.uploads]["visible"] and Visit.of(stored).agreed
-    *_, last = step.add(Visit.of(stored), files, "tiny", "centre")
+    assert not ticked[step.uploads]["elem_classes"] and Visit.of(stored).agreed
+    *_, last = step.add(Visit.of(stored), files, "tiny")
     assert last[public.transfer.steps.visit]["agreed"]  # and stays so
-    assert public.transfer.arrive(Visit.of(stored), SimpleNamespace(query_params={}))[step.uploads]["visible"]
+    again = public.transfer.arrive(Visit.of(stored), SimpleNamespace(query_params={}))
+    assert not again[step.uploads]["elem_classes"]
     for no in (False, None, "yes"):
-        assert not consent.ticked(stored, no)[step.uploads]["visible"]
+        assert consent.ticked(stored, no)[step.uploads]["elem_classes"] == [CLOSED]
 
 
 def test_the_tick_holds_for_the_other_tab_and_for_callers(public, pictures):
@@ -304,12 +345,11 @@ def test_the_tick_holds_for_the_other_tab_and_for_callers(public, pictures):
 def test_at_home_there_is_no_tick(page):
     consent, uploads = page.transfer.pictures.consent, page.transfer.pictures.uploads
     known = consent.known(Visit.of(None))
-    assert known[consent.clock] == "" and known[uploads]["visible"] and not consent.tick.visible
+    assert known[consent.clock] == "" and not known[uploads]["elem_classes"] and not consent.tick.visible
 
 
-def test_the_clock_tells_when_everything_is_deleted(monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: 1_700_000_000)  # 14 November 2023, 22:13 UTC
-    assert "15 November, 22:13 UTC" in transfer.deletion_clock(24)
+def test_it_is_told_when_everything_is_deleted():
+    assert "is deleted in 24 hours" in transfer.deletion(24)
 
 
 # The Hub

@@ -4,8 +4,8 @@
 import errno
 import inspect
 import os
+import re
 import time
-import types
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from tiny import RECIPE, carry_out, make_pictures
 
 from mind2mind.config import PAPER, PUBLIC, RECIPES, SETTINGS, changed
 from mind2mind.errors import Mind2MindError
+from mind2mind.explore import View
 from mind2mind.files import new_token, read_json
 from mind2mind.runs.run import State
 from mind2mind.training import transfer as learner
@@ -64,7 +65,9 @@ def test_the_whole_way_of_a_run(page, tmp_path):
         "12 pictures can be used, 1 cannot" in ready[tab.pictures.summary]
         and "notes.txt" in ready[tab.pictures.report]
     )
-    assert len(ready[tab.pictures.compared].value) == 8 and ready[tab.steps.parts["train"]].visible
+    assert ready[tab.pictures.compared].count("<img") == 12 and ready[tab.steps.parts["order"]].visible
+    assert [step for step, part in tab.steps.parts.items() if ready[part].visible] == ["check", "order"]
+    assert "12 pictures · " in ready[tab.steps.way] and ready[tab.steps.now] == "check"
 
     page.studio.runs.start(token, recipe=RECIPE, seconds=None, steps=20, seed=0)
     assert "Waiting" in tab.training.show_run(Visit.of(stored))[tab.training.status]
@@ -72,43 +75,48 @@ def test_the_whole_way_of_a_run(page, tmp_path):
     last = tab.training.show_run(Visit.of(stored))
     assert (
         "Done" in last[tab.training.status]
-        and len(last[tab.training.losses].value["data"]) > 20
+        and last[tab.training.losses].count("<polyline") == 3
         and not last[tab.training.stop].visible
     )
-    assert len(tab.training.show_preview(last[tab.training.previewed])) == 16
-    assert tab.training.show_preview(None) == []
+    assert tab.training.show_preview(last[tab.training.previewed]).count("<img") == 16
+    assert "value" not in tab.training.show_preview(None)  # what stands there stays
 
     result = tab.result.finish(Visit.of(stored))
     assert result[tab.result.made].visible
-    assert tab.result.reveal(Visit.of(stored), result[tab.result.drawn])[tab.steps.parts["result"]].visible
+    revealed = tab.result.reveal(Visit.of(stored), result[tab.result.drawn], "live")
+    assert revealed[tab.steps.parts["result"]].visible and not revealed[tab.steps.parts["live"]].visible
     assert tab.arrive(Visit.of(stored), request())[tab.steps.visit]["token"] == token  # a reload finds it
     used, sample_model, *_ = page.use(stored)
     assert (sample_model.value, used["models"]) == (token, [token])
-    assert len(page.sample.draw(token, 0, 2, 1, "none")[0]) == 2
+    assert len(page.studio.draw.sample(token, [0])) == 1
 
     again, *_ = page.open(None, result[tab.result.download].value["path"])
-    assert len(page.sample.draw(again["models"][0], 0, 2, 1, "none")[0]) == 2
+    assert len(page.studio.draw.sample(again["models"][0], [0])) == 1
 
-    files = [Path(page.sample.zip_of(page.sample.draw(ref, 0, 1, 1, "none")[1])) for ref in (token, "tiny")]
+    files = [Path(page.explore.zip_of(ref, [View()])) for ref in (token, "tiny")]
     forgotten = tab.shelf.delete_shown(Visit.of(used))
     left = [path.exists() for path in (*files, Path(result[tab.result.download].value["path"]))]
     assert left == [False, True, False]  # what was made for the run goes with it
     assert forgotten[tab.steps.visit]["token"] is None and forgotten[tab.steps.visit]["models"] == []
     with pytest.raises(Mind2MindError, match="no such run"):
-        page.sample.draw(token, 0, 2, 1, "none")
+        page.studio.draw.sample(token, [0])
 
 
 def test_start_and_stop(page, tmp_path):
     tab = page.transfer
     stored = checked(page, uploads(tmp_path))[tab.steps.visit]
-    assert tab.training.begin(Visit.of(stored), 30, "default")[tab.steps.parts["live"]].visible
+    begun = tab.training.begin(Visit.of(stored), "Noise", 30)
+    assert (
+        begun[tab.steps.parts["live"]].visible and page.studio.runs.status(stored["token"]).title == "Noise"
+    )
+    assert begun[tab.training.previews].count("m2m-pale") == 12  # one's own, until there are new ones
     assert page.studio.runs.status(stored["token"]).state == "queued"
     tab.training.halt(Visit.of(stored))
     assert page.studio.runs.status(stored["token"]).state == "prepared"
     again = tab.training.show_run(Visit.of(stored))  # it can be started once more
-    assert again[tab.steps.parts["train"]].visible and not again[tab.steps.clock].active
+    assert again[tab.steps.parts["order"]].visible and not again[tab.steps.clock].active
     guest = Visit.of(None).at(page.studio.runs.status(stored["token"]).look)  # but not by whoever only looks
-    assert not tab.training.show_run(guest)[tab.steps.parts["train"]].visible
+    assert not tab.training.show_run(guest)[tab.steps.parts["order"]].visible
     tab.shelf.delete_shown(Visit.of(stored))
 
 
@@ -129,14 +137,14 @@ def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     first = checked(page, uploads(tmp_path / "a"))
     stored, added = first[tab.steps.visit], first[tab.pictures.added]
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())]
-    *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", "centre", added)
+    *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", added)
     assert last[tab.steps.visit] == stored and "15 pictures can be used" in last[tab.pictures.summary]
     assert len(last[tab.pictures.added]) == 15
 
     with pytest.raises(Mind2MindError, match="3 x Duplicate"):  # the set stays as it was, and is seen
-        list(tab.pictures.add(Visit.of(stored), more, "tiny", "centre", added))
+        list(tab.pictures.add(Visit.of(stored), more, "tiny", added))
     last = tab.pictures.as_before(Visit.of(stored))
-    assert last[tab.steps.parts["train"]].visible and page.studio.runs.prepared(stored["token"]).count == 15
+    assert last[tab.steps.parts["order"]].visible and page.studio.runs.prepared(stored["token"]).count == 15
 
     *_, fitted = tab.pictures.again(Visit.of(stored), "tiny", "fit", [*uploads(tmp_path / "a"), *more])
     assert fitted[tab.steps.visit]["token"] != stored["token"] and fitted[tab.pictures.crop] == "fit"
@@ -155,7 +163,7 @@ def test_after_a_reload_a_set_grows_but_cannot_be_read_anew(page, tmp_path):
     (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", None)
     assert "Add your pictures again" in told_of[tab.steps.message]
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 2, seed=1).iterdir())]
-    *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", "centre", None)
+    *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", None)
     assert "14 pictures can be used" in last[tab.pictures.summary]
     (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", last[tab.pictures.added])
     assert "Add your pictures again" in told_of[tab.steps.message]  # the 12 would be lost
@@ -171,24 +179,23 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
         image.save(tmp_path / "a/copy.png")
     ready = checked(page, [*files, str(tmp_path / "a/copy.png")])
     stored = ready[tab.steps.visit]
-    assert "1 near duplicate" in ready[picking.near] and ready[picking.drop].visible
+    assert "1 near duplicate" in ready[picking.near] and ready[picking.drop_near].visible
     assert "13 pictures can be used" in ready[tab.pictures.summary]
 
-    chosen = types.SimpleNamespace(index=2)
-    after = picking.toggle(Visit.of(stored), 1, chosen)
+    after = picking.toggle(Visit.of(stored), 2, 1)
     assert "12 pictures can be used, 1 left out" in after[tab.pictures.summary]
-    captions = [item["caption"] for item in after[picking.thumbnails].value]
-    assert [c.endswith("left out") for c in captions] == [i == 2 for i in range(13)]
-    assert "left out" not in picking.toggle(Visit.of(stored), 1, chosen)[tab.pictures.summary]
+    names = re.findall(r'aria-label="([^"]*)"', after[picking.thumbnails])
+    assert [name.endswith("left out") for name in names] == [i == 2 for i in range(13)]
+    assert "left out" not in picking.toggle(Visit.of(stored), 2, 1)[tab.pictures.summary]
 
-    dropped = picking.drop_near(Visit.of(stored), 1)
+    dropped = picking.without_near(Visit.of(stored), 1)
     assert dropped[picking.near] == "" and page.studio.runs.prepared(stored["token"]).excluded == (
         "copy.png",
     )
     assert page.studio.runs.prepared(stored["token"]).count == 12
     assert not picking.take_all(Visit.of(stored), 1)[picking.all].visible
     with pytest.raises(Mind2MindError, match="no such picture"):
-        picking.toggle(Visit.of(stored), 1, types.SimpleNamespace(index=99))
+        picking.toggle(Visit.of(stored), 99, 1)
     tab.shelf.delete_shown(Visit.of(stored))
 
 
@@ -197,14 +204,14 @@ def test_leaving_all_out_says_what_to_do(page, tmp_path):
     stored = checked(page, uploads(tmp_path, 2))[tab.steps.visit]
     prepared = page.studio.runs.prepared(stored["token"])
     none = page.studio.runs.exclude(prepared.token, [v.name for v in prepared.report.used])
-    assert "take some in again" in transfer.checked(none)
+    assert "take some in again" in transfer.checked(none, "Tiny")
     with pytest.raises(Mind2MindError, match="No picture is left"):
-        tab.training.begin(Visit.of(stored), 30, "default")
+        tab.training.begin(Visit.of(stored), "Noise", 30)
     tab.shelf.delete_shown(Visit.of(stored))
 
 
 def test_the_box_is_emptied_or_it_would_send_its_files_again(page, tmp_path):
-    events = page.transfer.pictures.add(Visit.of(None), uploads(tmp_path, 2), "tiny", "centre")
+    events = page.transfer.pictures.add(Visit.of(None), uploads(tmp_path, 2), "tiny")
     assert next(events) == {page.transfer.pictures.files: None}
     events.close()
 
@@ -221,7 +228,7 @@ def test_a_run_that_is_gone_leaves_an_empty_page(page):
     shown = tab.training.show_run(Visit.of(stored))
     assert "The run is deleted" in shown[tab.steps.message] and not shown[tab.steps.clock].active
     with pytest.raises(Mind2MindError, match="no such run"):
-        tab.training.begin(Visit.of(stored), 30, "default")
+        tab.training.begin(Visit.of(stored), "Noise", 30)
 
 
 def test_too_many_files_are_refused_with_the_numbers(page, tmp_path, monkeypatch):
@@ -273,7 +280,8 @@ def test_the_panel_is_made_from_the_recipe(page):
 def test_what_is_changed_in_the_panel_is_trained_by(page, run):
     tab = page.transfer
     values = dict.fromkeys(SETTINGS) | {"jitter": 0.4, "generator_widths": "32, 16"}
-    tab.training.begin(Visit.of(run), 30, "paper", *values.values())
+    tab.training.begin(Visit.of(run), "Noise", 30, 0, "", "paper", 7, *values.values())
+    assert page.studio.runs.find(run["token"]).info.seed == 7
     kept = read_json(page.studio.runs.find(run["token"]).folder / "run.json")["recipe"]
     assert (kept["jitter"], kept["generator_widths"], kept["learning_rate"]) == (0.4, [32, 16], 1e-3)
     shown = standing(page.studio.runs.status(run["token"]))
@@ -285,9 +293,9 @@ def test_what_is_changed_in_the_panel_is_trained_by(page, run):
 def test_a_setting_out_of_range_is_told(page, run, name, value):
     values = dict.fromkeys(SETTINGS) | {name: value}
     with pytest.raises(Mind2MindError, match=name):
-        page.transfer.training.begin(Visit.of(run), 30, "default", *values.values())
+        page.transfer.training.begin(Visit.of(run), "Noise", 30, 0, "", "default", 0, *values.values())
     with pytest.raises(Mind2MindError, match="no recipe"):
-        page.transfer.training.begin(Visit.of(run), 30, "cake")
+        page.transfer.training.begin(Visit.of(run), "Noise", 30, 0, "", "cake")
     assert page.studio.runs.status(run["token"]).state == "prepared"
 
 
@@ -326,9 +334,7 @@ def test_a_look_at_a_run_updates_nothing_but_what_is_compared(page, run):
     carry_out(page.studio, run["token"])
     assert training.look(Visit.of(run)) != waiting
     ended = training.show_run(Visit.of(run))
-    assert not (
-        ended[training.stop].visible or ended[training.discard].visible or ended[training.sure].visible
-    )
+    assert not (ended[training.stop].visible or ended[training.discard.button].visible)
     assert not ended[tab.steps.clock].active and ended[training.ended]
 
 
@@ -383,10 +389,10 @@ def test_a_hundred_pages_that_follow_a_run_leave_the_queue_free(page, run):
 
 def test_a_result_that_comes_late_is_not_shown_beside_another_run(page, run):
     result, part = page.transfer.result, page.transfer.steps.parts["result"]
-    assert part not in result.reveal(Visit.of(run), new_token()) and part not in result.reveal(
-        Visit.of(run), None
-    )
-    assert part not in result.reveal(Visit.of(None), None)
+    for visit, drawn in ((Visit.of(run), new_token()), (Visit.of(run), None), (Visit.of(None), None)):
+        assert part not in result.reveal(visit, drawn, "live")
+    elsewhere = result.reveal(Visit.of(run), run["token"], "pictures")  # whoever looks elsewhere stays there
+    assert part not in elsewhere and page.transfer.steps.now not in elsewhere
     page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     late = result.finish(
         Visit.of(run)
@@ -403,7 +409,7 @@ def test_any_seed_can_be_tried_while_it_trains(page, run, monkeypatch):
         training.try_now(Visit.of(run), 5)
     carry_out(page.studio, run["token"])
     pictures, about = training.try_now(Visit.of(run), 5)
-    assert len(pictures) == 8 and "Seeds 5 to 12, as the run drew them at step 20" in about
+    assert pictures.count("<img") == 8 and "Seeds 5 to 12, as the run drew them at step 20" in about
     with pytest.raises(Mind2MindError, match="seed"):
         training.try_now(Visit.of(run), -1)
 
@@ -412,10 +418,11 @@ def test_more_steps_after_the_end(page, run, monkeypatch):
     monkeypatch.setattr(learner, "DISTANCE_SAMPLES", 64)
     page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     carry_out(page.studio, run["token"])
-    assert (
-        page.transfer.result.finish(Visit.of(run))[page.transfer.result.go_on].value
-        == "Train 1,000 steps more"
-    )
+    shown = page.transfer.result.finish(Visit.of(run))
+    assert shown[page.transfer.result.go_on].value == "Train on" and shown[page.transfer.result.more].visible
+    for amount in (0, None, 1.5):
+        with pytest.raises(Mind2MindError, match="to train"):
+            page.transfer.training.train_on(Visit.of(run), amount)
     page.transfer.training.train_on(Visit.of(run))
     assert page.studio.runs.find(run["token"]).info.steps == 1020
     page.studio.runs.stop(run["token"])
@@ -423,7 +430,7 @@ def test_more_steps_after_the_end(page, run, monkeypatch):
 
 def test_nothing_that_stops_or_discards_waits_in_a_queue(page):
     training = page.transfer.training
-    for button in (training.stop, training.discard, training.discard_all):
+    for button in (training.stop, training.discard.button):
         (event,) = (
             e for e in page.demo.fns.values() if (button._id, "click") in e.targets and e.fn is not None
         )
@@ -470,14 +477,53 @@ def test_a_page_without_a_run_is_told_of_no_deletion(page):
 
 
 def test_the_floor_is_not_drawn_before_the_first_distance(page):
-    panel, known = page.transfer.training, {"step": 0, "floor": 0.01}
-    early = panel._shown(replace(STATUS, metrics=[known]))[panel.distances]
+    known = {"step": 0, "floor": 0.01}
+    assert training.distance_chart(replace(STATUS, metrics=[known])) == ""
     both = [known, {"step": 9, "distance": 0.2, "floor": 0.01}]
-    later = panel._shown(replace(STATUS, metrics=both))[panel.distances]
-    assert not early.visible and later.visible and len(later.value["data"]) == 2
+    assert training.distance_chart(replace(STATUS, metrics=both)).count("<polyline") == 2
+
+
+def test_a_curve_ends_where_its_values_do_on_a_logarithmic_axis():
+    table = training.curves([{"step": s, "distance": 10.0**-s} for s in range(5)], training.DISTANCE)
+    points = re.search(r'points="([^"]*)"', training.chart(table, 8, "Distance"))[1].split()
+    assert points == ["0.00,0.00", "12.50,10.00", "25.00,20.00", "37.50,30.00", "50.00,40.00"]
+    table["value"] -= 0.5  # no logarithm of these: a plain axis
+    points = re.search(r'points="([^"]*)"', training.chart(table, 8, "Distance"))[1].split()
+    assert points[0] == "0.00,0.00" and float(points[1].split(",")[1]) > 35
 
 
 def test_a_recipe_that_cannot_finish_says_so_before_the_start(page, run):
     panel, visit = page.transfer.training, Visit.of(run)
-    assert "is made for 68,000 steps" in panel.told_short(visit, 30, "paper")
-    assert panel.told_short(visit, 30, "default") == panel.told_short(Visit.of(None), 30, "paper") == ""
+    assert "is made for 68,000 steps" in panel.told_short(visit, 30, 0, "", "paper")
+    assert "made for 68,000 steps" in panel.told_short(visit, training.OTHER, 20_000, "steps", "paper")
+    assert panel.told_short(visit, training.OTHER, 70_000, "steps", "paper") == ""
+    assert (
+        panel.told_short(visit, 30, 0, "", "default")
+        == panel.told_short(Visit.of(None), 30, 0, "", "paper")
+        == ""
+    )
+
+
+def test_any_time_and_any_number_of_steps_can_be_set():
+    assert training.budget(15, None, None) == {"seconds": 15}
+    assert training.budget(training.OTHER, 90, "seconds") == {"seconds": 90}
+    assert training.budget(training.OTHER, 500, "steps") == {"steps": 500}
+    for wrong in (0, -1, None, 2.5, 1e9):
+        with pytest.raises(Mind2MindError, match="to train"):
+            training.budget(training.OTHER, wrong, "steps")
+
+
+def test_what_differs_is_said_and_what_is_wrong_is_said_at_its_field(page):
+    panel = page.transfer.training
+    told, reset, start, *fields = panel.judged("paper", 0, *panel.values("paper"))
+    assert (
+        "default: paper." in told and not reset.visible and start.interactive and len(fields) == len(SETTINGS)
+    )
+    values = dict(zip(SETTINGS, panel.values("paper"), strict=True))
+    told, reset, start, *_ = panel.judged("paper", 3, *(values | {"jitter": 0.4}).values())
+    assert "jitter 0.4, seed 3" in told and reset.visible and start.interactive
+    told, reset, start, *fields = panel.judged("paper", 0, *(values | {"jitter": 7}).values())
+    assert "jitter" in told and reset.visible and not start.interactive
+    wrong = dict(zip(SETTINGS, fields, strict=True))
+    assert "jitter" in wrong["jitter"]["info"] and wrong["jitter"]["elem_classes"]
+    assert wrong["batch_size"]["info"] == SETTINGS["batch_size"].explained
