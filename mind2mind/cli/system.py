@@ -41,6 +41,9 @@ def app(
     root_path: Annotated[
         str, Option(envvar="GRADIO_ROOT_PATH", help="Where a proxy shows it: /mind2mind.")
     ] = "",
+    mcp: Annotated[
+        bool, Option("--mcp", envvar="GRADIO_MCP_SERVER", help="Assistants may use it, by MCP.")
+    ] = False,
 ) -> Result:
     """Open the web app; Ctrl-C ends it, and runs at work go on. `python app.py` is the same.
 
@@ -48,6 +51,7 @@ def app(
         app
         app --port 8000
         app --host 0.0.0.0 --public
+        app --mcp
     """
     host = host or ("0.0.0.0" if "SPACE_ID" in os.environ else HERE)
     if not terminal.options.quiet:
@@ -55,8 +59,8 @@ def app(
     from mind2mind.ui import launch
 
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it; Gradio itself swallows a later one
-        launch(host, port, public, terminal.options.device, root_path)
-    return Result({"host": host, "port": port, "public": public}, code=STOPPED)
+        launch(host, port, public, terminal.options.device, root_path, mcp)
+    return Result({"host": host, "port": port, "public": public, "mcp": mcp}, code=STOPPED)
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class Outcome:
     seeds: Sequence[int]  # of the samples
     samples: list[Image.Image]
     originals: list[Image.Image]  # the nearest to each sample; thumbnails
+    nearest: list[str]  # their names
     near: list[bool]  # a sample that is a near copy of its original
     of_source: list[Image.Image]  # samples of the source model; unpaired, its prior is another
     source_title: str
@@ -110,11 +111,13 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
     seeds = SEEDS[: shown(model)] if seeds is None else seeds
     w, (made, rows) = draw.codes_of(model, seeds), codes_of(run)
     seen = likeness(w, made.w)
+    nearest = seen.nearest.tolist()
     return Outcome(
         status=status,
         seeds=seeds,
         samples=draw.sample(model, seeds, w=w),
-        originals=[*map(to_image, codes.thumbnails(run.codes, [rows[int(i)] for i in seen.nearest]))],
+        originals=[*map(to_image, codes.thumbnails(run.codes, [rows[i] for i in nearest]))],
+        nearest=[made.names[i] for i in nearest],
         near=seen.near.tolist(),
         of_source=draw.sample(source, SEEDS[: min(OF_SOURCE, shown(model))]),
         source_title=source.card.title,

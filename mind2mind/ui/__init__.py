@@ -1,6 +1,7 @@
 """The web app. The only folder that imports gradio, and not before its environment is set."""
 
 import contextlib
+import importlib.util
 import ipaddress
 import logging
 import os
@@ -8,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from mind2mind.errors import ConfigError
+from mind2mind.errors import PIP, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,7 @@ def launch(
     public: bool = False,
     device: str = "auto",
     root_path: str = "",
+    mcp: bool = False,
 ) -> None:
     """Opens the app and serves it until the process ends.
 
@@ -28,11 +30,14 @@ def launch(
         public: with the limits for visitors who do not know each other; on Spaces they always hold.
         device: auto, cpu, cuda ...
         root_path: the path under which a proxy forwards to the app (`/mind2mind`), or the whole address.
+        mcp: assistants can use the API by the Model Context Protocol, too.
 
     Raises:
-        ConfigError: nobody can listen there, or there is no such device.
+        ConfigError: nobody can listen there, there is no such device, or the package mcp is missing.
         WeightsError: there is no model.
     """
+    if mcp and not importlib.util.find_spec("mcp"):
+        raise ConfigError("The package mcp is missing.", f'Run: {PIP} "gradio[mcp]"')
     host = host.strip("[]")
     if not _is_loopback(host, port or 0):
         log.warning("The app listens on %s: everybody who reaches this computer may use it.", host)
@@ -45,7 +50,7 @@ def launch(
             from mind2mind.ui.page import served
 
             public = public or "SPACE_ID" in os.environ
-            studio = running.enter_context(served(host, port, public, device, root_path))
+            studio = running.enter_context(served(host, port, public, device, root_path, mcp))
         try:
             studio.models.check_network()
         except ConfigError as error:
@@ -63,7 +68,8 @@ def _for_itself() -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]  # what counts of them are options of ours
     before = {name: os.environ.pop(name, None) for name in ("no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")}
-    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": "*"}  # nothing calls home
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}  # nothing calls home
+    os.environ["no_proxy"] = "*"
     try:
         yield
     finally:

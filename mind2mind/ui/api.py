@@ -9,19 +9,23 @@ import hashlib
 import inspect
 import ipaddress
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import FileData
 
-from mind2mind.config import BUDGETS, RECIPES
+from mind2mind.config import BUDGETS, RECIPES, changed
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.draw import Draw
-from mind2mind.errors import Mind2MindError, RunError, one_of
+from mind2mind.errors import ConfigError, Mind2MindError, RunError, one_of
 from mind2mind.runs.prepared import Encoding
+from mind2mind.runs.run import Found
 from mind2mind.studio import Studio
 from mind2mind.ui.interpolate import KINDS
 from mind2mind.ui.shared import (
@@ -30,11 +34,13 @@ from mind2mind.ui.shared import (
     check_consent,
     check_seconds,
     checked_seed,
+    delete_run,
     fresh,
     gpu,
     is_key,
     known_ref,
     on,
+    once,
     reader,
     save_pictures,
     uploaded,
@@ -45,9 +51,10 @@ MOST_FRAMES = 240
 AGREE = "Call with agreed=True"
 MOST_SECONDS, MOST_STEPS = 86_400, 10_000_000  # of one call; a server's own limits come on top
 TOLD = (
-    "token", "state", "place_in_queue", "step", "total_steps", "seconds", "seconds_left",
+    "token", "title", "state", "place_in_queue", "step", "total_steps", "seconds", "seconds_left",
     "distance", "floor", "usable", "reason", "error",
 )  # fmt: skip
+LISTED = "token", "title", "state", "step", "total_steps", "model", "pictures"
 
 FIELDS: dict[Any, Callable[..., Any]] = {  # by the type of a parameter
     str: gr.Textbox,
@@ -56,13 +63,20 @@ FIELDS: dict[Any, Callable[..., Any]] = {  # by the type of a parameter
     bool: gr.Checkbox,
     str | None: gr.File,
     list[str]: partial(gr.File, file_count="multiple"),
+    dict[str, Any] | None: gr.JSON,
+}
+FILE = FileData.model_json_schema() | {"description": "A file."}
+SCHEMAS: dict[Any, dict[str, Any]] = {  # where Gradio's own are no valid JSON Schema
+    list[str]: {"type": "array", "items": FILE, "$defs": FILE["$defs"]},
+    dict[str, Any] | None: {"type": "object", "additionalProperties": True},
 }
 
 
 class Api:
     """Made inside the Blocks; a method without an underscore is the endpoint of its name.
 
-    Their arguments may be anything, whatever their types say. Another default of `model` is the first of the list.
+    Their docstrings are what callers read, whole and of each argument. Arguments may be anything, whatever their
+    types say. Another default of `model` is the first of the list.
     """
 
     def __init__(self, studio: Studio) -> None:
@@ -77,16 +91,26 @@ class Api:
             self._add(self.status, report, queue=False)
             self._add(self.stop, report, queue=False)
             self._add(self.result, [gallery, file, report], **MODEL_WORK)
+            self._add(self.runs, report, concurrency_limit=None)
+            self._add(self.delete, report, queue=False)
 
     def _add(self, function: Callable[..., Any], outputs: Any, **settings: Any) -> None:
+        text = re.sub(r"\n {8}", " ", inspect.getdoc(function) or "")  # each argument on one line
+        explained = dict(re.findall(r"^ {4}(\w+): (.+)", text, re.MULTILINE))
+        # Gradio's MCP server reads it there
+        getattr(function, "__func__", function).__doc__ = text
         fields = []
         for name, parameter in inspect.signature(function).parameters.items():
+            if name == "request":
+                continue
             value = self.studio.models.list()[0].id if name == "model" else parameter.default
-            if name != "request":
-                value = None if value is parameter.empty else value
-                fields.append(FIELDS[parameter.annotation](value, label=name))
+            value = None if value is parameter.empty else value
+            field = FIELDS[parameter.annotation](value, label=name)
+            schema = field.api_info_as_input() | SCHEMAS.get(parameter.annotation, {})
+            field.api_info_as_input = partial(dict, schema, additional_description=explained[name])
+            fields.append(field)
         # All of the docstring: Gradio's own choice leaves the arguments out
-        settings |= {"api_name": function.__name__, "api_description": inspect.getdoc(function)}
+        settings |= {"api_name": function.__name__, "api_description": text}
         on(gr.Button().click, function, fields, outputs, api_visibility="public", **settings)
 
     def sample(
@@ -95,11 +119,11 @@ class Api:
         """Draws new pictures.
 
         Args:
-            model: a model's id, or the token of a finished run.
-            seed: of the first picture; the next ones have the seeds after it.
-            count: how many, 1 to 64.
-            psi: truncation; 1 is none, smaller is closer to the average.
-            noise: random, fixed or none.
+            model: The id of a model, or the token of a finished run.
+            seed: The seed of the first picture; the next ones have the seeds after it.
+            count: How many pictures, 1 to 64.
+            psi: The truncation: 1 is none, smaller is closer to the average.
+            noise: The noise of models that have any: random, fixed or none.
 
         Returns:
             PNG files.
@@ -124,17 +148,17 @@ class Api:
         """Makes a clip of the way from A to B.
 
         Args:
-            model: a model's id, or the token of a finished run.
-            seed_a: the seed of A.
-            seed_b: the seed of B.
-            frames: 2 to 240, at 24 a second.
-            kind: WebP, MP4 or GIF.
-            picture_a: a picture to use for A instead of the seed.
-            picture_b: a picture to use for B instead of the seed.
-            agreed: true says that you may use the pictures, and that everybody who can be recognised in them
+            model: The id of a model, or the token of a finished run.
+            seed_a: The seed of A.
+            seed_b: The seed of B.
+            frames: How many frames, 2 to 240, at 24 a second.
+            kind: The file format: WebP, MP4 or GIF.
+            picture_a: A picture to use for A instead of the seed.
+            picture_b: A picture to use for B instead of the seed.
+            agreed: True says that you may use the pictures, and that everybody who can be recognised in them
                 agrees. A public server takes no picture without it.
-            path: mind, through codes that the model draws by itself, or straight; left empty it is mind between
-                seeds and straight where there is a picture.
+            path: The way: mind, through codes that the model draws by itself, or straight. Left empty it is mind
+                between seeds and straight where there is a picture.
 
         Returns:
             The clip.
@@ -157,10 +181,12 @@ class Api:
         """Encodes pictures into codes.
 
         Args:
-            pictures: picture files, or one zip.
-            model: the id of a source model.
-            crop: centre, fit or face (aligned as FFHQ does); empty is what the model's card says.
-            agreed: as in /interpolate.
+            pictures: The picture files, or one zip.
+            model: The id of a source model.
+            crop: How pictures become square: centre, fit (with bars) or face (aligned as FFHQ does). Left empty it
+                is what the model's card says.
+            agreed: True says that you may use the pictures, and that everybody who can be recognised in them
+                agrees. A public server takes no picture without it.
 
         Returns:
             The codes (safetensors) and the report per file.
@@ -185,50 +211,53 @@ class Api:
         seed: int = 0,
         visitor: str = "",
         agreed: bool = False,
+        name: str = "",
+        settings: dict[str, Any] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Checks pictures and trains on them. Streams how many are read; its last value holds the token.
 
         Args:
-            pictures: picture files, or one zip.
-            model: the id of a source model.
-            seconds: how long to train.
-            steps: how many steps to train instead; 0 goes by the seconds.
-            recipe: default or paper.
-            crop: centre, fit or face (aligned as FFHQ does); empty is what the model's card says.
-            seed: of the training; the same seed and steps give the same model.
-            visitor: any name of yours. A public server grants each one run at a time, and each address some
-                more: give one if you share your address with others.
-            agreed: true says that you may use the pictures, and that everybody who can be recognised in them
+            pictures: The picture files, or one zip.
+            model: The id of a source model.
+            seconds: How long to train.
+            steps: How many steps to train instead; 0 goes by the seconds.
+            recipe: What the training begins from: default or paper.
+            crop: How pictures become square: centre, fit (with bars) or face (aligned as FFHQ does). Left empty it
+                is what the model's card says.
+            seed: The seed of the training: the same seed and steps give the same model.
+            visitor: Any name of yours that others do not guess: /runs lists your runs by it. A public server grants
+                each name one run at a time, and each address some more.
+            agreed: True says that you may use the pictures, and that everybody who can be recognised in them
                 agrees. A public server takes no picture without it.
+            name: What the run and its model are called.
+            settings: What to change in the recipe, such as {"learning_rate": 0.001, "critic_widths": [128, 128]}.
+                The names are those of the app, with underscores; a wrong one is answered with all of them.
 
         Returns:
             The token; what the check found: used, skipped, verdict (good, usable ...) with its reason, psnr (dB),
             and the report per file.
         """
         check_consent(self.studio, agreed, AGREE)
-        one_of("recipe", recipe, RECIPES)
+        chosen = changed(RECIPES[one_of("recipe", recipe, RECIPES)], _object("settings", settings))
         budget = {"seconds": None if steps else whole("seconds", seconds, 1, MOST_SECONDS)}
         budget["steps"] = whole("steps", steps, 1, MOST_STEPS) if steps else None
         drawn, ref = checked_seed(seed), known_ref(self.studio, model)
         caller, address = _caller(request, visitor)
-        new = {"crop": crop or None, "visitor": caller, "address": address, "title": "By the API"}
+        title = " ".join(name.split()) or "By the API"
+        new = {"crop": crop or None, "visitor": caller, "address": address, "title": title}
         for event in self.read(uploaded(pictures), ref, **new):
             if isinstance(event, EncodeProgress):
                 yield {"state": "reading", "done": event.done, "total": event.total}
                 continue
             try:
-                self.studio.runs.start(event.token, recipe=recipe, seed=drawn, **budget)
+                self.studio.runs.start(event.token, recipe=chosen, seed=drawn, **budget)
             except Mind2MindError:
                 self.studio.runs.delete(event.token)  # nobody holds its token
                 raise
             yield {
                 "token": event.token,
                 "state": "queued",
-                "used": event.count,
-                "skipped": len(event.report.skipped),
-                "verdict": event.verdict,
-                "reason": event.reason,
-                "psnr": event.psnr_mean,
+                **_check(event),
                 "report": event.report.to_dict()["files"],
             }
 
@@ -236,11 +265,12 @@ class Api:
         """Tells where a run stands, at once: ask again as often as you like.
 
         Args:
-            token: the run's, as /submit gave it.
+            token: The token of the run, as /submit gave it.
 
         Returns:
-            The state (queued, running, stopping, stopped, done, failed, interrupted), steps, seconds left, quality
-            (the distance of new pictures to some of yours kept aside; the floor is what is possible), reason, error.
+            The title, state (queued, running, stopping, stopped, done, failed, interrupted), steps, seconds left,
+            distance (of new pictures to some of yours kept aside; the floor is what is possible), the reason of
+            the end, the error, and in the end what the pictures are worth (quality, variety, originality).
         """
         if not is_key(token):  # a path would be opened by a studio at home
             raise RunError("There is no such run.", "Give the token that /submit gave you.")
@@ -252,7 +282,7 @@ class Api:
         """Stops a run and keeps its work; nothing happens to one that has ended.
 
         Args:
-            token: the run's.
+            token: The token of the run.
 
         Returns:
             Where it stands: soon stopped, and then /result has its model.
@@ -265,21 +295,91 @@ class Api:
         """Gives what a run has made so far or in the end.
 
         Args:
-            token: the run's.
+            token: The token of the run.
 
         Returns:
-            64 new pictures (PNG), the model as a zip, and where the run stands, with `nearest`: for each picture
-            how far the nearest of yours is (0 is a copy; two of yours are about 1.4 apart).
+            New pictures (PNG, 64 if the model is quick), the model as a zip, and where the run stands with `check`
+            (what the check of your pictures found), `told` (what the new ones are worth, in sentences), `samples`
+            (of each new picture the file name, its seed, the nearest of yours, how far away that is and whether it
+            is a near copy; 0 is a copy, two of yours are about 1.4 apart) and the `command` that repeats the run.
         """
         standing = self.status(token)
-        pictures, bundle, nearest = self.harvest(token)
-        return pictures, bundle, standing | {"nearest": nearest}
+        pictures, bundle, facts = self.harvest(token)
+        return pictures, bundle, standing | facts
 
-    def _harvest(self, token: str) -> tuple[list[str], str, list[float]]:
-        found = self.studio.runs.result(token, range(MOST_PICTURES))
+    def _harvest(self, token: str) -> tuple[list[str], str, dict[str, Any]]:
+        found = self.studio.runs.result(token)
         pictures = save_pictures(found.samples, "sample", token)
-        bundle = self.studio.models.export(token, fresh("mind2mind-model.zip", token))
-        return pictures, str(bundle), [round(distance, 4) for distance in found.distance]
+        bundle = once("{}.zip", found.status, self.studio.models.export)
+        rows = zip(pictures, found.seeds, found.nearest, found.distance, found.near, strict=True)
+        facts = {
+            "check": _check(self.studio.runs.prepared(token)),
+            "worth": found.worth.facts if found.worth else None,
+            "told": found.told,
+            "samples": [
+                {
+                    "file": Path(path).name,
+                    "seed": seed,
+                    "nearest": name,
+                    "distance": round(far, 4),
+                    "copy": near,
+                }
+                for path, seed, name, far, near in rows
+            ],
+            "command": found.command,
+        }
+        return pictures, bundle, facts
+
+    def runs(self, request: gr.Request, visitor: str = "") -> list[dict[str, Any]]:
+        """Lists the runs that you submitted from this address, the newest first.
+
+        Args:
+            visitor: The name that you gave to /submit. A public server lists nothing without one.
+
+        Returns:
+            Of each run the token, title, state, steps, model, number of pictures, and when it was created (UTC).
+        """
+        if self.studio.public and not visitor:
+            raise ConfigError(
+                "Others may share your address.", "Give the name (visitor) that you submitted by."
+            )
+        listed = []
+        for run in self.studio.runs.list(_caller(request, visitor)[0]):
+            created = datetime.fromtimestamp(run.created, timezone.utc).isoformat(timespec="seconds")
+            with suppress(RunError):  # deleted meanwhile
+                known = self.studio.runs.status(run.token) if run.state.alive else run
+                listed.append({name: getattr(known, name) for name in LISTED} | {"created": created})
+        return listed
+
+    def delete(self, token: str) -> dict[str, str]:
+        """Deletes a run, also one at work, with its model, codes and small copies of your pictures.
+
+        Args:
+            token: The token of the run.
+
+        Returns:
+            The token and the state deleted.
+        """
+        self.status(token)
+        delete_run(self.studio, token)
+        return {"token": token, "state": "deleted"}
+
+
+def _check(found: Found) -> dict[str, Any]:
+    """What the check of a run's pictures found; the PSNR in dB."""
+    kept = {"used": found.count, "skipped": found.skipped}
+    return kept | {"verdict": found.verdict, "reason": found.reason, "psnr": found.psnr_mean}
+
+
+def _object(name: str, value: Any) -> Mapping[str, Any]:
+    """A JSON object as a caller gives it; none is an empty one.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(value or {}, dict):
+        raise ConfigError(f"{name} is {value!r:.80}, not an object.", 'Give one such as {"batch_size": 64}.')
+    return value or {}
 
 
 def _caller(request: gr.Request, name: str) -> tuple[str, str]:

@@ -113,6 +113,7 @@ class Page:
         self.transfer, self.models = TransferTab(studio), ModelsTab(studio)
         cache = (int(TIDY_EVERY), int(KEPT_IN_PUBLIC)) if studio.public else None
         with gr.Blocks(title="Mind2Mind", analytics_enabled=False, delete_cache=cache) as self.demo:
+            Api(studio)  # first: the names of endpoints are taken by whoever comes first
             self.visit = gr.BrowserState(None, storage_key=STORED_AS, secret=STORED_AS)
             with gr.Row(elem_classes="m2m-top"):
                 gr.HTML(HERO, min_width=200)
@@ -128,7 +129,6 @@ class Page:
                 with gr.Tab("Models", id="models") as tab:
                     changes = self.models.build(tab.select, self.visit)
             gr.HTML(footer(models))
-            Api(studio)
             self.transfer.wire(transfer_tab, self.demo.load, self.explore.try_it)
             self._wire(changes)
         process = self.demo.process_api
@@ -305,7 +305,9 @@ def end_runs(studio: Studio) -> None:
 
 
 @contextlib.contextmanager
-def served(host: str, port: int | None, public: bool, device: str, root_path: str) -> Iterator[Studio]:
+def served(
+    host: str, port: int | None, public: bool, device: str, root_path: str, mcp: bool
+) -> Iterator[Studio]:
     """The app is served within the block; arguments and errors are those of `mind2mind.ui.launch`."""
     studio = Studio(device, limits=PUBLIC if public else LOCAL)
     with studio.scratch() as folder:
@@ -332,6 +334,7 @@ def served(host: str, port: int | None, public: bool, device: str, root_path: st
                 enable_monitoring=False,
                 quiet=True,
                 ssr_mode=False,
+                mcp_server=mcp,
                 max_file_size=studio.limits.total_bytes if public else None,  # a zip may hold all
                 prevent_thread_lock=True,
             )
@@ -340,6 +343,10 @@ def served(host: str, port: int | None, public: bool, device: str, root_path: st
             fix = "Choose another --host or --port, or end what listens there."
             raise ConfigError(problem, fix) from error
         log.info("Mind2Mind is at %s (Ctrl+C ends it)", str(demo.local_url).replace("[::]", "[::1]"))
+        if demo.mcp_error:
+            raise ConfigError(
+                f"{demo.mcp_error}.", "Install the packages of requirements.txt and gradio[mcp]."
+            )
         try:
             yield studio
         finally:

@@ -26,6 +26,7 @@ from mind2mind.ui.shared import (
     Visit,
     bar,
     boxed,
+    delete_run,
     forget_made,
     gpu,
     note,
@@ -139,10 +140,7 @@ class Shelf:
 
     def _delete(self, visit: Visit, token: str) -> Updates:
         """At once and with everything in it; a page that shows it turns away."""
-        looks = self.studio.runs.status(token).look
-        self.studio.runs.delete(token)
-        for ref in filter(None, (token, looks)):  # the film that a guest has made goes, too
-            forget_made(ref)
+        delete_run(self.studio, token)
         seen, left = {}, visit.forgetting(token)
         if token == visit.token:
             seen, left = self.steps.begin() | {self.steps.message: deleted(self.studio.public)}, left.at(None)

@@ -375,6 +375,14 @@ def forget_made(ref: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def delete_run(studio: Studio, token: str) -> None:
+    """Deletes a run, at work or not, and what was made of it, by guests too, for download."""
+    look = studio.runs.status(token).look
+    studio.runs.delete(token)
+    for ref in filter(None, (token, look)):
+        forget_made(ref)
+
+
 def _mark(ref: str) -> str:
     return hashlib.sha256(ref.encode()).hexdigest()[:16] + "-"  # a token opens a run: it is in no address
 

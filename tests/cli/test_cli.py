@@ -997,16 +997,16 @@ def test_app(cli, monkeypatch):
     launched = []
     monkeypatch.setattr(ui, "launch", lambda *arguments: launched.append(arguments))
     assert cli("app", "--port", 8000, "--public", "--json").exit_code == 130
-    monkeypatch.setattr("sys.argv", ["app.py", "--port", "8001", "--device", "cpu", "--host", "::1"])
+    monkeypatch.setattr("sys.argv", ["app.py", "--port", "8001", "--device", "cpu", "--host", "::1", "--mcp"])
     with pytest.raises(SystemExit) as left:  # the other door
         runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
     assert left.value.code == 130
     monkeypatch.setenv("SPACE_ID", "me/space")
     assert cli("app").exit_code == 130
     assert launched == [
-        ("127.0.0.1", 8000, True, "auto", ""),
-        ("::1", 8001, False, "cpu", ""),
-        ("0.0.0.0", None, False, "auto", ""),
+        ("127.0.0.1", 8000, True, "auto", "", False),
+        ("::1", 8001, False, "cpu", "", True),
+        ("0.0.0.0", None, False, "auto", "", False),
     ]
 
 

@@ -1,5 +1,6 @@
 """The named endpoints, called by gradio_client against the app in a process of its own."""
 
+import asyncio
 import json
 import os
 import re
@@ -14,9 +15,11 @@ import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import psutil
 import pytest
 from gradio_client import Client, handle_file
@@ -28,9 +31,10 @@ from web import serving
 
 from mind2mind.config import PUBLIC
 from mind2mind.data import codes
-from mind2mind.errors import RunError
+from mind2mind.errors import ConfigError, RunError
 from mind2mind.runs.run import State
-from mind2mind.ui.api import _caller
+from mind2mind.ui import launch
+from mind2mind.ui.api import Api, _caller
 
 pytestmark = pytest.mark.slow
 
@@ -75,11 +79,26 @@ ENDPOINTS = {
         "path",
     ],
     "/encode": ["pictures", "model", "crop", "agreed"],
-    "/submit": ["pictures", "model", "seconds", "steps", "recipe", "crop", "seed", "visitor", "agreed"],
+    "/submit": [
+        "pictures",
+        "model",
+        "seconds",
+        "steps",
+        "recipe",
+        "crop",
+        "seed",
+        "visitor",
+        "agreed",
+        "name",
+        "settings",
+    ],
     "/status": ["token"],
     "/stop": ["token"],
     "/result": ["token"],
+    "/runs": ["visitor"],
+    "/delete": ["token"],
 }
+SENTENCES = re.compile(r"[A-Z][^\n]+\.")
 
 
 def test_the_public_endpoints_are_the_documented_ones(app, client):
@@ -91,7 +110,9 @@ def test_the_public_endpoints_are_the_documented_ones(app, client):
     for endpoint in endpoints.values():
         assert "Returns:" in endpoint["description"]
         for parameter in endpoint["parameters"]:
-            assert f"{parameter['parameter_name']}: " in endpoint["description"]
+            about = parameter["python_type"]["description"]
+            assert SENTENCES.fullmatch(about)
+            assert f"    {parameter['parameter_name']}: {about}\n" in endpoint["description"]
             assert parameter["python_type"]["type"] != "Any"
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in readme for name in ENDPOINTS)
@@ -168,8 +189,17 @@ def test_the_example_of_the_readme(app, tmp_path):
     assert app.connections == ""
 
 
-def test_a_run_is_followed_stopped_and_fetched(client, tmp_path):
-    job = client.submit(pictures(tmp_path / "in", 24), seconds=600, seed=7, api_name="/submit")
+def test_a_run_is_followed_stopped_fetched_and_deleted(app, client, tmp_path):
+    settings = {"batch_size": 8, "critic_widths": [16, 8], "from_mind": None}
+    job = client.submit(
+        pictures(tmp_path / "in", 24),
+        seconds=600,
+        seed=7,
+        visitor="me",
+        name=" Two  heads ",
+        settings=settings,
+        api_name="/submit",
+    )
     *read, told = list(job)
     assert all(value["state"] == "reading" for value in read)
     assert (told["used"], told["skipped"], len(told["report"])) == (24, 0, 24)
@@ -184,11 +214,55 @@ def test_a_run_is_followed_stopped_and_fetched(client, tmp_path):
             assert time.monotonic() - begun < 5  # the run would take 600
     assert status["state"] == "stopped" and status["usable"]
     samples, bundle, facts = client.predict(token, api_name="/result")
-    assert [png_meta(Path(item["image"]))["seed"] for item in samples] == [str(i) for i in range(64)]
-    assert Path(bundle).stat().st_size > 1000
-    assert len(facts["nearest"]) == 64 and min(facts["nearest"]) > 0
-    drawn = client.predict(model=token, seed=0, count=2, api_name="/sample")
-    assert Image.open(drawn[1]["image"]).tobytes() == Image.open(samples[1]["image"]).tobytes()
+    files = [Path(item["image"]) for item in samples]
+    told_of = facts["samples"]
+    assert [(sample["file"], str(sample["seed"])) for sample in told_of] == [
+        (file.name, png_meta(file)["seed"]) for file in files
+    ]
+    assert {sample["nearest"] for sample in told_of} <= {file["name"] for file in told["report"]}
+    assert len(files) == 64 and min(sample["distance"] for sample in told_of) > 0
+    assert facts["check"] == {name: told[name] for name in ("used", "skipped", "verdict", "reason", "psnr")}
+    assert facts["worth"]["grades"]["variety"] in facts["told"][1]
+    assert "--batch-size 8 " in facts["command"] and "--critic-widths 16,8 " in facts["command"]
+    assert facts["title"] == "Two heads" and Path(bundle).name == "two-heads.zip"
+    first = told_of[0]["seed"]
+    drawn = client.predict(model=token, seed=first, count=2, api_name="/sample")
+    assert Image.open(drawn[1]["image"]).tobytes() == Image.open(files[1]).tobytes()
+    (mine,) = client.predict("me", api_name="/runs")
+    known = {name: facts[name] for name in ("token", "title", "state", "step", "total_steps")}
+    assert known | {"model": "tiny", "pictures": 24} == {
+        name: mine[name] for name in mine if name != "created"
+    }
+    assert abs(datetime.fromisoformat(mine["created"]).timestamp() - time.time()) < 3600
+    assert token not in [run["token"] for run in client.predict("you", api_name="/runs")]
+    assert client.predict(token, api_name="/delete") == {"token": token, "state": "deleted"}
+    assert client.predict("me", api_name="/runs") == [] and not Path(app.home / "runs" / token).exists()
+
+
+def test_a_run_at_work_is_listed_and_can_be_deleted(client, tmp_path):
+    names = pictures(tmp_path / "in", 12)
+    tokens = [
+        client.predict(names, seconds=600, visitor="busy", api_name="/submit")["token"] for _ in range(2)
+    ]
+    assert [run["token"] for run in client.predict("busy", api_name="/runs")] == tokens[::-1]
+    next(status for status in polled(client, tokens[0]) if status["step"])
+    for token in tokens:
+        client.predict(token, api_name="/delete")
+    assert client.predict("busy", api_name="/runs") == []
+
+
+def test_a_public_server_lists_runs_by_name_only(tmp_path):
+    studio, folder = make_studio(tmp_path, PUBLIC), make_pictures(tmp_path / "in", 4)
+    me = request_of("192.0.2.1")
+    visitor, address = _caller(me, "me")
+    token = prepared(studio, folder, visitor=visitor, address=address)
+    prepared(studio, folder, visitor=_caller(me, "")[0], address=address)
+    with gr.Blocks():
+        api = Api(studio)
+    assert [run["token"] for run in api.runs(me, "me")] == [token]
+    assert api.runs(request_of("192.0.2.2"), "me") == []
+    with pytest.raises(ConfigError, match="share your address"):
+        api.runs(me, "")
 
 
 def begun(app, folder):
@@ -259,7 +333,7 @@ def test_the_same_seed_and_steps_give_the_same_model(client, tmp_path):
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("name", ["/status", "/stop", "/result"])
+@pytest.mark.parametrize("name", ["/status", "/stop", "/result", "/delete"])
 @pytest.mark.parametrize("token", ["", "A" * 22, "../../etc", "HOME"])
 def test_a_wrong_token_opens_nothing(client, app, name, token):
     token = str(next((app.home / "runs").iterdir())) if token == "HOME" else token  # a run by its path
@@ -285,6 +359,12 @@ def test_a_wrong_token_opens_nothing(client, app, name, token):
         ({"seed": {"a": 1}}, "seed is"),
         ({"recipe": "../paper"}, "There is no recipe"),
         ({"crop": "round"}, "round"),
+        ({"settings": {"speed": 9}}, "There is no setting .*speed"),
+        ({"settings": {"batch_size": "many"}}, "batch_size is .*many"),
+        ({"settings": {"critic_widths": {"a": 1}}}, "critic_widths is"),
+        ({"settings": {"learning_rate": 7, "jitter": -1}}, "learning_rate is 7.*jitter is -1"),
+        ({"settings": [64]}, "settings is .64., not an object"),
+        ({"settings": "fast"}, "settings is .*fast.*, not an object"),
     ],
 )
 def test_wrong_arguments_of_a_run_are_told_and_leave_nothing(app, client, tmp_path, wrong, words):
@@ -319,7 +399,7 @@ def posted(app, name, *values) -> str:
 @pytest.mark.parametrize("where", ["here", "home", "climbing", "file:", "web", "as url", "bare"])
 def test_no_path_of_the_server_is_read(app, tmp_path, where):
     """Not a picture that lies on its disk, nor one elsewhere that it would have to fetch."""
-    settings = ("tiny", 5, 0, "default", "centre", 0, "", True)
+    settings = ("tiny", 5, 0, "default", "centre", 0, "", True, "", None)
     picture = next(make_pictures(tmp_path / "private", 1).iterdir())
     mine = app.home / "runs" / "picture.png"
     shutil.copy(picture, mine)
@@ -411,6 +491,39 @@ def test_an_address_has_only_so_many_runs_whatever_its_callers_call_themselves(t
         studio.runs.start(tokens[2], steps=1)
     studio.runs.start(elsewhere, steps=1)
     studio.runs.start(prepared(studio, folder, visitor="a browser"), steps=1)  # no address: not counted
+
+
+def test_mcp_without_its_package_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(ConfigError, match=r'pip install "gradio\[mcp\]"'):
+        launch(mcp=True)
+
+
+def test_assistants_use_the_api_by_mcp(tmp_path):
+    pytest.importorskip("mcp")
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def used(url):
+        async with (
+            streamablehttp_client(f"{url}gradio_api/mcp/") as (*streams, _),
+            ClientSession(*streams) as me,
+        ):
+            await me.initialize()
+            tools = (await me.list_tools()).tools
+            drawn = await me.call_tool("sample", {"model": "tiny", "count": 2})
+            wrong = await me.call_tool("status", {"token": "A" * 22})
+        return tools, drawn, wrong
+
+    with live_app(tmp_path, make_weights(tmp_path / "weights"), "--mcp") as app:
+        tools, drawn, wrong = asyncio.run(used(app.url))
+        assert app.connections == ""
+    asked = {f"/{tool.name}": tool.inputSchema["properties"] for tool in tools}
+    assert {name: list(fields) for name, fields in asked.items()} == ENDPOINTS
+    for fields in asked.values():
+        assert all(SENTENCES.fullmatch(field["description"]) for field in fields.values())
+    assert not drawn.isError and "sample-1.png" in drawn.content[0].text
+    assert wrong.isError and "There is no such run" in wrong.content[0].text
 
 
 def test_the_page_has_no_private_endpoint(client):

@@ -57,7 +57,7 @@ def serving(small_disk, tmp_path, monkeypatch):
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
         monkeypatch.setenv(name, "False")  # so that they are put back
     port = free_port()
-    with served("127.0.0.1", port, False, "cpu", "") as studio:
+    with served("127.0.0.1", port, False, "cpu", "", False) as studio:
         yield f"http://127.0.0.1:{port}/", studio
 
 

@@ -80,7 +80,17 @@ def checked(page, files, stored=None):
 
 def test_only_the_endpoints_for_programs_are_public(page):
     public = {e.api_name for e in page.demo.fns.values() if e.api_visibility == "public"}
-    assert public == {"sample", "interpolate", "encode", "submit", "status", "stop", "result"}
+    assert public == {
+        "sample",
+        "interpolate",
+        "encode",
+        "submit",
+        "status",
+        "stop",
+        "result",
+        "runs",
+        "delete",
+    }
 
 
 def test_what_a_browser_keeps_can_be_read_after_a_restart(page, tmp_path):
@@ -425,8 +435,8 @@ def interrupt(_):
 def launched(page, tmp_path, monkeypatch):
     """What `launch` gives Gradio, which then ends at once."""
     seen = {}
-    for name, value in (("GRADIO_TEMP_DIR", "before"), ("GRADIO_ANALYTICS_ENABLED", "before")):
-        monkeypatch.setenv(name, value)  # so that they are put back
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "before")  # so that they are put back
     monkeypatch.setenv("MIND2MIND_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MIND2MIND_WEIGHTS", str(page.studio.weights))
     monkeypatch.setattr(gr.Blocks, "launch", lambda demo, **options: seen.update(options))
