@@ -385,6 +385,8 @@ def _object(name: str, value: Any) -> Mapping[str, Any]:
 def _caller(request: gr.Request, name: str) -> tuple[str, str]:
     """Who calls and from where; a name counts within its address only, so nobody can take another's."""
     address = _address(request.client.host if request.client else "")
+    if request.headers.get("x-gradio-user") == "mcp":  # it calls from here, with headers that others wrote
+        address = _address("127.0.0.1")
     if "SPACE_ID" in os.environ:  # a proxy calls; it notes at the end for whom, and callers what they like
         noted = map(_address, request.headers.get("x-forwarded-for", "").split(","))
         address = [address, *(other for other in noted if other and other.is_global)][-1]

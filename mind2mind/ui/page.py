@@ -12,10 +12,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 import httpx
 from gradio import processing_utils, route_utils, routes
+from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
@@ -239,8 +241,30 @@ def write_whole(studio: Studio) -> None:
     routes.upload_fn = take  # type: ignore[assignment, attr-defined]
 
 
+def _uploaded(url: str) -> Path | None:
+    """The file in Gradio's cache whose address this is, on whatever host: nothing is fetched."""
+    with contextlib.suppress(OSError, ValueError):
+        path = Path(unquote(urlsplit(url).path.partition(f"{API_PREFIX}/file=")[2])).resolve()
+        if path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file():
+            return path
+    return None
+
+
+def take_lists_of_files(server: gr.mcp.GradioMCPServer) -> None:
+    """From now on Gradio's MCP server takes files in lists, too, and keeps none of what it is sent for long."""
+    convert = server.convert_strings_to_filedata
+
+    def converted(values: Any, places: list[Any]) -> Any:
+        lists = [name for name, *below in places if below == ["items"]]
+        each = [[name, i] for name in lists for i in range(len(values.get(name) or ()))]
+        return convert(values, places + each)
+
+    server.convert_strings_to_filedata = converted  # type: ignore[assignment, method-assign]
+    gr.mcp.DEFAULT_TEMP_DIR = str(Path(get_upload_folder()) / "made")
+
+
 def follow_no_address() -> None:
-    """From now on a web address in the place of an uploaded file is an error, in all of Gradio.
+    """From now on a web address in the place of an uploaded file is an error, in all of Gradio, unless it is its own.
 
     It would fetch whatever a caller names, however large. Subclasses of its components would not do: it writes
     an interface file beside each when it is imported.
@@ -252,6 +276,8 @@ def follow_no_address() -> None:
 
     async def refuse(url: str, cache_dir: str) -> str:
         asked.append(url)
+        if (path := _uploaded(url)) is not None:
+            return str(path)
         raise gr.Error("This is no uploaded file: web addresses are not followed.", print_exception=False)
 
     processing_utils.async_ssrf_protected_download = refuse
@@ -347,6 +373,8 @@ def served(
             raise ConfigError(
                 f"{demo.mcp_error}.", "Install the packages of requirements.txt and gradio[mcp]."
             )
+        if demo.mcp_server_obj:
+            take_lists_of_files(demo.mcp_server_obj)
         try:
             yield studio
         finally:

@@ -1,6 +1,7 @@
 """The named endpoints, called by gradio_client against the app in a process of its own."""
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
+import httpx
 import psutil
 import pytest
 from gradio_client import Client, handle_file
@@ -402,6 +404,7 @@ def test_no_path_of_the_server_is_read(app, tmp_path, where):
     settings = ("tiny", 5, 0, "default", "centre", 0, "", True, "", None)
     picture = next(make_pictures(tmp_path / "private", 1).iterdir())
     mine = app.home / "runs" / "picture.png"
+    mine.parent.mkdir(exist_ok=True)
     shutil.copy(picture, mine)
     cache = next((app.home / "gradio").iterdir())
     with serving() as site:
@@ -442,6 +445,34 @@ def test_no_path_of_the_server_is_read(app, tmp_path, where):
         assert all("web addresses are not followed" in answer for answer in said), said
 
 
+def as_data(picture) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+
+def kept(app, picture) -> str:
+    """The address at which the app keeps an uploaded file."""
+    with picture.open("rb") as file:
+        (path,) = httpx.post(f"{app.url}gradio_api/upload", files={"files": file}).json()
+    return f"{app.url}gradio_api/file={path}"
+
+
+def test_an_address_of_the_app_is_its_own_file_and_no_other(app, tmp_path):
+    picture = next(make_pictures(tmp_path / "in", 1).iterdir())
+    address = kept(app, picture)
+    root = address.partition("=")[0]
+    private = app.home / "picture.png"
+    shutil.copy(picture, private)
+    folder = Path(address.partition("=")[2]).parent  # in the cache, which is home/gradio/TOKEN
+    wrong = [picture, private, f"{folder}/../../../picture.png", folder, f"{folder}/none.png"]
+    said = [
+        posted(app, "encode", [{"path": url, "meta": {"_type": "gradio.FileData"}}], "tiny", "", True)
+        for url in (address, *(f"{root}={path}" for path in wrong))
+    ]
+    private.unlink()
+    assert ["event: complete" in answer for answer in said] == [True, *(False for _ in wrong)], said
+    assert all("web addresses are not followed" in answer for answer in said[1:])
+
+
 def test_numbers_that_are_none(app):
     """JSON has no nan, but Python reads it."""
     for number in ("NaN", "Infinity", "-Infinity"):
@@ -458,6 +489,7 @@ def test_callers_of_one_address_are_told_apart_by_their_names():
     assert caller("192.0.2.2", "a")[0] != me  # a name holds within its address
     assert caller("2001:db8::1", "")[1] == caller("2001:db8::9:2", "")[1] != caller("2001:db8:1::1", "")[1]
     assert caller("no address", None) == _caller(request_of(None), None)
+    assert _caller(request_of("8.8.8.8", **{"x-gradio-user": "mcp"}), "") == caller("127.0.0.1", "")
 
 
 def request_of(host, **headers):
@@ -513,10 +545,13 @@ def test_assistants_use_the_api_by_mcp(tmp_path):
             tools = (await me.list_tools()).tools
             drawn = await me.call_tool("sample", {"model": "tiny", "count": 2})
             wrong = await me.call_tool("status", {"token": "A" * 22})
-        return tools, drawn, wrong
+            sent = await me.call_tool("encode", {"pictures": [as_data(photo), kept(app, photo)]})
+            web = await me.call_tool("encode", {"pictures": ["http://127.0.0.1:9/a.png"]})
+        return tools, drawn, wrong, sent, web
 
     with live_app(tmp_path, make_weights(tmp_path / "weights"), "--mcp") as app:
-        tools, drawn, wrong = asyncio.run(used(app.url))
+        photo = next(make_pictures(tmp_path / "in", 1).iterdir())
+        tools, drawn, wrong, sent, web = asyncio.run(used(app.url))
         assert app.connections == ""
     asked = {f"/{tool.name}": tool.inputSchema["properties"] for tool in tools}
     assert {name: list(fields) for name, fields in asked.items()} == ENDPOINTS
@@ -524,6 +559,8 @@ def test_assistants_use_the_api_by_mcp(tmp_path):
         assert all(SENTENCES.fullmatch(field["description"]) for field in fields.values())
     assert not drawn.isError and "sample-1.png" in drawn.content[0].text
     assert wrong.isError and "There is no such run" in wrong.content[0].text
+    assert not sent.isError and "codes.safetensors" in sent.content[0].text
+    assert web.isError and "web addresses are not followed" in web.content[0].text
 
 
 def test_the_page_has_no_private_endpoint(client):
