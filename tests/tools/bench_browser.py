@@ -185,7 +185,7 @@ def main():
         bench.opening(options.times)
         other, _ = bench.page()
         tab(other, "Interpolate")
-        expect(other.locator("#interpolate-strip img")).to_be_visible()
+        expect(other.locator("#interpolate-strip img").first).to_be_visible()
         other.evaluate(DRAG, 5)
         for i in range(options.times):
             bench.four_clicks(options.shot if i == 0 else None)
