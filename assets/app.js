@@ -120,10 +120,12 @@ window.m2m = {
     const [film, strip, stops] = ["film", "strip", "stops"].map((id) => document.getElementById(`interpolate-${id}`));
     const bar = () => element.querySelector("input"), button = () => element.querySelector("button");
     let rolling = 0, moves = false;
-    const seen = () => {  // the number, and the frame that is nearest
+    const seen = () => {  // the number, and the frame that is nearest, within sight
       element.querySelector("output").textContent = Number(bar().value).toFixed(2);
       const frames = [...strip.querySelectorAll(".m2m-tile")], nearest = Math.round(bar().value * (frames.length - 1));
       frames.forEach((frame, i) => frame.setAttribute("aria-pressed", i === nearest));
+      const wall = strip.querySelector(".m2m-wall");
+      if (wall) wall.scrollLeft = (wall.scrollWidth - wall.clientWidth) * bar().value;  // on a phone it is wider
     };
     const stop = () => {
       cancelAnimationFrame(rolling);

@@ -187,7 +187,7 @@ class InterpolateTab:
         chosen = [self.route, self.at, self.t]
 
         def edits(event: Any, do: Callable[..., Any], *given: Any) -> Any:
-            return on(event, do, [*given, *chosen], chosen)
+            return on(event, do, [*given, *chosen], chosen, trigger_mode="multiple")
 
         seen = gr.JSON(visible=False)
         is_seen = "(_, ...all) => [m2m.isSeen('interpolate-stops'), ...all]"
@@ -244,8 +244,7 @@ class InterpolateTab:
 
     def of_seed(self, seed: Any, route: Route, at: int, t: float) -> tuple[Route, int, float]:
         """The picked stop becomes the picture of this seed, unless it is one of it."""
-        view = route.stops[at]
-        same = seed is None if view.photo else seed == view.seed
+        same = seed == route.stops[at].seed
         return (route if same else route.put(at, View(checked_seed(seed)))), at, t
 
     def redraw(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
@@ -317,8 +316,8 @@ class InterpolateTab:
         """What can be done with the picked stop."""
         view = route.stops[at]
         return (
-            gr.Number(None if view.photo else view.seed, label=f"Seed of {LETTERS[at]}"),
-            gr.Button(visible=view.photo is not None),
+            gr.Number(view.seed, label=f"Seed of {LETTERS[at]}", visible=not view.photo),
+            gr.Button(visible=bool(view.photo)),
             gr.Button(interactive=at > 0),
             gr.Button(interactive=at < route.legs),
             gr.Button(interactive=route.legs > 1),
