@@ -109,8 +109,8 @@ class Api:
             schema = field.api_info_as_input() | SCHEMAS.get(parameter.annotation, {})
             field.api_info_as_input = partial(dict, schema, additional_description=explained[name])
             fields.append(field)
-        # All of the docstring: Gradio's own choice leaves the arguments out
-        settings |= {"api_name": function.__name__, "api_description": text}
+        about = re.sub(r"Args:\n( {4}.+\n)+\n", "", text)
+        settings |= {"api_name": function.__name__, "api_description": about}
         on(gr.Button().click, function, fields, outputs, api_visibility="public", **settings)
 
     def sample(
