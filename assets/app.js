@@ -261,7 +261,11 @@ window.m2m = {
     watch("value", () => {
       const before = now;
       now = element.querySelector("[aria-current]")?.dataset.step;
-      if (now !== before && element.offsetParent) element.scrollIntoView({ block: "start" });
+      if (!element.offsetParent) return;
+      if (now !== before) element.scrollIntoView({ block: "start" });
+      if (document.activeElement === document.body) {  // what had the focus is gone
+        element.querySelector("p button")?.focus({ preventScroll: true });
+      }
     });
   },
 
@@ -272,6 +276,9 @@ window.m2m = {
       document.title = element.querySelector("[data-title]")?.dataset.title || "Mind2Mind";
     });
   },
+
+  // The name of the folder that was chosen last; uploads come without it.
+  folder: "",
 
   // Saves a file that was made for it.
   save(file) {
@@ -290,3 +297,8 @@ window.m2m = {
   // The address at which the run is only looked at: the browser alone knows under which one the page is seen.
   linkTo: (visit) => visit && visit.look ? `${location.origin}${location.pathname}?run=${visit.look}` : "",
 };
+
+document.addEventListener("change", (event) => {
+  const [file] = event.target.webkitdirectory ? event.target.files : [];
+  if (file) m2m.folder = file.webkitRelativePath.split("/")[0];
+}, true);

@@ -518,8 +518,12 @@ def test_one_run_at_a_time_per_visitor(public, place):
     public.runs.start(first, recipe=RECIPE, steps=5)
     with pytest.raises(RunError, match="already have 1"):
         public.runs.start(second, recipe=RECIPE, steps=5)
-    public.runs.start(other, recipe=RECIPE, steps=5)
+    public.runs.start(other, recipe=RECIPE, seconds=30)
     assert [public.runs.status(t).place_in_queue for t in (first, other)] == [1, 2]
+    assert [public.runs.status(t).wait for t in (first, other)] == [
+        0,
+        60,
+    ]  # steps are taken for the usual minute
     carry_out(public, first)
     public.runs.start(second, recipe=RECIPE, steps=5)
 

@@ -100,16 +100,16 @@ def examples(assets: Path = ASSETS, models: Collection[str] | None = None) -> li
 def limits(most: Limits) -> str:
     """What may be uploaded, before it is."""
     return note(
-        f"At most {most.files:,} pictures, each at most {most.file_bytes / 1e6:,.0f} MB and "
-        f"{most.pixels / 1e6:,.0f} megapixels, all together {most.total_bytes / 1e6:,.0f} MB."
+        f"At most {most.files:,} pictures of {most.file_bytes / 1e6:,.0f} MB and "
+        f"{most.pixels / 1e6:,.0f} megapixels each, {most.total_bytes / 1e6:,.0f} MB together."
     )
 
 
 def deletion(hours: int) -> str:
     """When what a visitor leaves here will be deleted."""
     return note(
-        "What you upload is read and deleted within the hour. What is made of it (the model, codes, small copies) "
-        f"is deleted in {hours} hours, or at once when you say so under Your runs."
+        f"Uploads are deleted within the hour; model, codes and small copies in {hours} hours, or at once under "
+        "Your runs."
     )
 
 
@@ -345,10 +345,12 @@ class Pictures:
         turned = on(self.source.input, self.crop_of, self.source, self.crop, live=True)
         aligned = on(self.align.click, lambda: "face", None, self.crop)
         taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
-        new = [self.model, self.added]
-        readings = [
-            steps.on(box.upload, self.add, box, *new, **MODEL_WORK) for box in (self.files, self.folder)
-        ]
+        new: list[Any] = [self.model, self.added]
+        called = {"js": "(...all) => [...all.slice(0, -1), m2m.folder]", **MODEL_WORK}
+        readings = [steps.on(self.files.upload, self.add, self.files, *new, **MODEL_WORK)]
+        readings.append(
+            steps.on(self.folder.upload, self.add, self.folder, *new, gr.Textbox(visible=False), **called)
+        )
         readings.append(steps.on(self.sets.select, self.add_example, *new[:1], detail=True, **MODEL_WORK))
         again = [e.then for e in (turned, aligned, taken)] + [self.crop.input]
         readings += [steps.on(event, self.again, *chosen, **MODEL_WORK) for event in again]
@@ -369,9 +371,14 @@ class Pictures:
         return sources[source].crop if source in sources else "centre"
 
     def add(
-        self, visit: Visit, files: list[str] | None, model: str, added: list[str] | None = None
+        self,
+        visit: Visit,
+        files: list[str] | None,
+        model: str,
+        added: list[str] | None = None,
+        folder: str | None = None,
     ) -> Iterator[Updates]:
-        """Uploaded files: reads, checks and encodes them, and shows what can be rebuilt.
+        """Uploaded files, of a folder of this name: reads, checks and encodes them, and shows what can be rebuilt.
 
         The box is emptied first: what it holds it would send again with the next files.
         """
@@ -381,8 +388,8 @@ class Pictures:
         if present:
             yield from self._read(visit, paths, present.model, present.crop, added=added, token=present.token)
             return
-        many = f"{plural(len(paths), 'picture')} of {time.strftime('%d %b, %H:%M')}"
-        title = paths[0].stem if len(paths) == 1 else many
+        many = f"Set of {time.strftime('%d %b, %H:%M')}"
+        title = str(folder or (paths[0].stem if len(paths) == 1 else many))
         yield from self._read(visit, paths, self._source(model), title=title)
 
     def add_example(self, visit: Visit, at: Any, model: str) -> Iterator[Updates]:

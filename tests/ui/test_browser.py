@@ -100,7 +100,7 @@ def test_two_visitors_train_at_once_and_each_sees_its_own(visitor, tmp_path):
         expect(page.locator("#transfer-steps")).to_contain_text(f"{12 + i} pictures")
         page.get_by_role("button", name="Your runs").click()
         expect(page.locator("#transfer-runs label")).to_have_count(1)
-        expect(page.locator("#transfer-runs label")).to_contain_text(f"{12 + i} pictures of")
+        expect(page.locator("#transfer-runs label")).to_contain_text(f"{12 + i} pictures")
 
 
 def test_a_folder_and_a_zip_are_taken(visitor, tmp_path):
@@ -111,6 +111,7 @@ def test_a_folder_and_a_zip_are_taken(visitor, tmp_path):
         page.locator("#transfer-folder").click()
     chooser.value.set_files(folder)
     expect(page.locator("#transfer-summary")).to_contain_text("6 pictures can be used")
+    expect(page.locator("#transfer-name").locator("input, textarea")).to_have_value("set")  # as the folder
     shutil.make_archive(str(tmp_path / "set"), "zip", make_pictures(folder / "deeper", 3, seed=1).parent)
     give(page, tmp_path / "set.zip")
     expect(page.locator("#transfer-summary")).to_contain_text("9 pictures can be used")

@@ -23,7 +23,8 @@ from mind2mind.config import PAPER, PUBLIC, RECIPES, SETTINGS, changed
 from mind2mind.errors import Mind2MindError
 from mind2mind.explore import View
 from mind2mind.files import new_token, read_json
-from mind2mind.runs.run import State
+from mind2mind.judge.verdict import Verdict
+from mind2mind.runs.run import Better, State
 from mind2mind.training import transfer as learner
 from mind2mind.ui import training, transfer
 from mind2mind.ui.shared import Visit
@@ -208,6 +209,42 @@ def test_leaving_all_out_says_what_to_do(page, tmp_path):
     with pytest.raises(Mind2MindError, match="No picture is left"):
         tab.training.begin(Visit.of(stored), "Noise", 30)
     tab.shelf.delete_shown(Visit.of(stored))
+
+
+def test_a_set_is_read_by_the_model_that_knows_it_and_that_is_said(page, tmp_path, monkeypatch):
+    picking, read, refs = page.transfer.pictures, page.transfer.pictures.read, []
+    better = Better(id="tiny", title="Tiny toons", verdict=Verdict.GOOD)
+
+    def unknown_at_first(paths, ref, **settings):
+        refs.append(ref)
+        *progress, last = read(paths, ref, **settings)
+        strange = {"verdict": Verdict.UNKNOWN, "others": (better,)}
+        yield from [*progress, replace(last, **strange) if len(refs) == 1 else last]
+
+    monkeypatch.setattr(picking, "read", unknown_at_first)
+    shown = checked(page, uploads(tmp_path))
+    told_of = shown[page.transfer.steps.message]
+    assert refs == ["tiny", "tiny"] and "does not know such pictures; Tiny toons does" in told_of
+    visit = Visit.of(shown[page.transfer.steps.visit])
+    assert [run.token for run in page.studio.runs.list(visit.visitor)] == [
+        visit.token
+    ]  # the first is deleted
+    refs.clear()  # a model that was chosen stays
+    *_, again = picking.again(visit, "tiny", "fit", shown[picking.added])
+    assert refs == ["tiny"] and again[page.transfer.steps.message] == ""
+    page.transfer.shelf.delete_shown(Visit.of(again[page.transfer.steps.visit]))
+
+
+def test_a_set_is_named_by_its_folder_or_its_one_file(page, tmp_path):
+    picking, steps, files = page.transfer.pictures, page.transfer.steps, uploads(tmp_path, 3)
+    for given, folder, name in (
+        (files, "Ducks", "Ducks"),
+        (files[:1], None, "000"),
+        (files, None, "Set of"),
+    ):
+        *_, last = picking.add(Visit.of(None), given, "tiny", None, folder)
+        assert last[picking.name].startswith(name)
+        page.transfer.shelf.delete_shown(Visit.of(last[steps.visit]))
 
 
 def test_the_box_is_emptied_or_it_would_send_its_files_again(page, tmp_path):
