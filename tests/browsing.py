@@ -115,6 +115,35 @@ WIDER = """() => [...document.querySelectorAll('body *')].filter(e => {
     document.documentElement.scrollWidth > innerWidth ? ['the page'] : [])"""
 
 
+# What is written with less contrast than 4.5 (WCAG 2.1, 1.4.3), but for what cannot be used now.
+FAINT = """() => {
+    const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const rgba = colour => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const over = (top, below) => below.map((value, i) => (top[i] * top[3] + value * (255 - top[3])) / 255);
+    const light = colour => colour.map(c => c / 255)
+        .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const ground = e => rgba(getComputedStyle(e).backgroundColor);
+    const behind = e => e ? over(ground(e), behind(e.parentElement)) : [255, 255, 255];
+    const faint = e => {
+        const below = behind(e), [a, b] = [below, over(rgba(getComputedStyle(e).color), below)].map(light);
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+    };
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+    while (texts.nextNode()) {
+        const text = texts.currentNode.textContent.trim(), e = texts.currentNode.parentElement;
+        const seen = e.checkVisibility({opacityProperty: true, visibilityProperty: true}) && e.offsetWidth;
+        if (text && seen && !e.closest(':disabled') && faint(e)) found.push(text);
+    }
+    return found;
+}"""
+
+
 def fits(page):
     """Nothing is wider than the window, once all that follows a new width has followed."""
     until(page, lambda: page.evaluate(WIDER))

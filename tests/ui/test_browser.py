@@ -6,7 +6,7 @@ import shutil
 import zipfile
 
 import pytest
-from browsing import SOME_STEPS, expect, fits, give, pixels, tab, until
+from browsing import FAINT, SOME_STEPS, expect, fits, give, pixels, tab, until
 from gradio_client import Client
 from live import ROOT, free_port, live_app
 from tiny import make_pictures, make_weights
@@ -123,12 +123,13 @@ def list_of_models(page):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_phone_needs_no_sideways_scrolling(visitor, shots, theme):
+def test_a_phone_needs_no_sideways_scrolling_and_reads_well(visitor, shots, theme):
     page = visitor(width=390, theme=theme)
     for name in ("Explore", "Interpolate", "Transfer", "Models"):
         tab(page, name)
         expect(page.get_by_role("tabpanel").locator("visible=true").first).to_be_visible()
         fits(page)
+        until(page, lambda: page.evaluate(FAINT))
         page.screenshot(path=shots / f"phone-{name.lower()}-{theme}.png", full_page=True)
 
 
