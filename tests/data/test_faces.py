@@ -317,15 +317,18 @@ def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
     pictures = tab.pictures
     assert pictures.crop.value == "face" == pictures.crop_of("people")
     files = [str(path) for path in sorted(photos.iterdir())]
-    *_, last = pictures.add(Visit.of(None), files, "people", "centre")
+    *_, last = pictures.add(Visit.of(None), files, "people")
+    assert last[pictures.crop] == "face" and not last[pictures.align].visible
+    visit = Visit.of(last[tab.steps.visit])
+    *_, last = pictures.again(visit, "people", "centre", last[pictures.added])
     assert last[pictures.align].visible and "1 face not aligned" in last[pictures.faces]
-    assert len(last[pictures.aligned].value) == 1
+    assert last[pictures.aligned].count("<img") == 1
     visit = Visit.of(last[tab.steps.visit])
     *_, last = pictures.again(visit, "people", "face", last[pictures.added])
     assert last[pictures.crop] == "face" and not last[pictures.align].visible
     assert "1 x Face aligned" in last[pictures.faces] and "Above your pictures" in last[pictures.faces]
     again = tab.arrive(Visit.of(last[tab.steps.visit]), SimpleNamespace(query_params={}))
-    assert len(again[pictures.aligned].value) == 1 and not again[pictures.align].visible
+    assert again[pictures.aligned].count("<img") == 1 and not again[pictures.align].visible
 
 
 def test_the_app_shows_a_stop_before_and_after(studio, photos):

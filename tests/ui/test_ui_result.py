@@ -349,7 +349,7 @@ def test_at_home_there_is_no_tick(page):
 
 
 def test_it_is_told_when_everything_is_deleted():
-    assert "is deleted in 24 hours" in transfer.deletion(24)
+    assert "codes and small copies in 24 hours" in transfer.deletion(24)
 
 
 # The Hub
