@@ -73,13 +73,15 @@ def test_whatever_goes_wrong_with_pictures_the_page_says_so_and_goes_on(
     summary = page.locator("#transfer-summary")
     toast, more = page.locator(".toast-body"), sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())
 
-    def refused(*words):
+    def refused(*words, uploaded=True):
         give(page, *more)
         for word in words:
             expect(toast).to_contain_text(word)
         toast.get_by_test_id("toast-close").click()
         expect(toast).to_have_count(0)
         expect(page.locator("#transfer-message")).not_to_contain_text("Read")
+        if not uploaded:  # nothing came, and the page stayed where it was
+            page.locator("#transfer-steps [data-step=check]").click()
         expect(page.locator("#transfer-start")).to_be_visible()
         expect(summary).to_contain_text("4 pictures can be used")
 
@@ -106,7 +108,7 @@ def test_whatever_goes_wrong_with_pictures_the_page_says_so_and_goes_on(
             refused(*words)
     with (small_disk / "filler").open("wb") as filler:
         filler.write(bytes(shutil.disk_usage(small_disk).free))
-    refused("disk is full", "Make room")
+    refused("disk is full", "Make room", uploaded=False)
     (small_disk / "filler").unlink()
     give(page, *sorted(make_pictures(tmp_path / "c", 3, seed=2).iterdir()))
     expect(summary).to_contain_text(
