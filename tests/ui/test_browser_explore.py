@@ -63,10 +63,10 @@ def test_a_picked_picture_is_changed_and_found_again(visitor):
     page = visitor()
     top = page.evaluate("scrollY")
     page.locator("#explore-wall .m2m-tile").nth(3).click()
-    expect(page.locator("#explore-said")).to_contain_text("Seed 3")
+    expect(page.locator("#explore-said")).to_contain_text("Seed 10")
     assert page.evaluate("scrollY") == top
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#explore-said")).to_contain_text("Seed 4")
+    expect(page.locator("#explore-said")).to_contain_text("Seed 11")
     new = changes(page)
     page.locator("#explore-strip .m2m-tile").nth(1).click()
     new()
