@@ -324,8 +324,10 @@ class InterpolateTab:
             gr.Button(interactive=len(route.stops) < len(LETTERS)),
         )
 
-    def show(self, route: Route, at: int, t: float) -> tuple[str, ...]:
+    def show(self, route: Route, at: int, t: float) -> tuple[Any, ...]:
         """The stops, the strip, the slider and the picture; the film is no longer its."""
+        if not route.ref:  # the tab was never opened
+            return (gr.skip(),) * 5
         count = route.frames(STEPS if cost_of(self.studio, route.ref).live else SLOW_STEPS)
         frames = list(self._frames(route, count))
         strip = [Tile(frame, f"{i / (count - 1):.2f} of the way") for i, frame in enumerate(frames)]

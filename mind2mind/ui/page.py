@@ -154,7 +154,8 @@ class Page:
             on(button.click, lambda: gr.Tabs(selected="interpolate"), None, self.tabs)
         shown = [self.visit, self.model, self.tabs]
         on(self.transfer.result.use.click, self.use, self.visit, shown, show_progress="full")
-        on_detail(self.models.here.select, self.show_model, [self.visit], [self.model, self.tabs])
+        up = "(_, ...all) => { scrollTo(0, 0); return m2m.detail('models-here', all); }"
+        on_detail(self.models.here.select, self.show_model, [self.visit], [self.model, self.tabs], js=up)
         for event in (self.explore.try_it.click, self.transfer.steps.chip.select):
             on(event, lambda: gr.Tabs(selected="transfer"), None, self.tabs, queue=False)
         given = [self.visit, self.models.open]

@@ -46,6 +46,7 @@ def test_a_visitor_downloads_stops_goes_on_and_draws(tmp_path, monkeypatch, chro
             theirs.get_by_role("button", name="Explore").click()
             until(page, lambda: pixels(page, "#explore-wall img") == before and "the same pictures")
             assert page.locator("#model input").input_value() == "Toys"
+            expect(page.locator(".toast-body")).to_have_count(0)  # no tab that was never opened complains
             tab(page, "Models")
             page.set_viewport_size({"width": 390, "height": 900})
             fits(page)

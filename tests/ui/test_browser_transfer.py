@@ -287,6 +287,7 @@ def test_an_ill_zip_is_told_of_and_writes_nowhere(visitor, app, tmp_path):
     (tmp_path / "no.zip").write_bytes(b"PK\x03\x04 no zip at all")
     give(page, tmp_path / "no.zip")
     expect(page.get_by_text(re.compile("no.zip is no whole zip", re.IGNORECASE)).first).to_be_visible()
+    expect(page.locator("#transfer-start")).to_be_visible()  # the set that was there is shown again
     added(page, *sorted((tmp_path / "more").iterdir()), said="pictures can be used")
 
 
