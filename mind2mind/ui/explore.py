@@ -25,6 +25,7 @@ from mind2mind.judge.verdict import Verdict
 from mind2mind.studio import Studio
 from mind2mind.ui.pictures import Tile, inline, picture, tiles, wall
 from mind2mind.ui.shared import (
+    KNOWN,
     MODEL_WORK,
     MOST_PICTURES,
     MOVING,
@@ -131,18 +132,15 @@ def rebuilt(found: Rebuilt, aligned: tuple[Image, Image] | None = None) -> str:
 
     Where its face was `aligned`, it is first seen as it was before.
     """
-    kind, said = {
-        Verdict.GOOD: ("good", "This model knows such pictures."),
-        Verdict.USABLE: ("fair", "This model knows such pictures by half: expect a likeness."),
-        Verdict.UNKNOWN: (
-            "poor",
-            "This model does not know such pictures: what it draws is its nearest guess.",
-        ),
-    }.get(found.verdict, ("fair", "This model's card has no numbers to compare with: judge by eye."))
+    unmeasured = "fair", "{}'s card has no numbers to compare with: judge by eye."
+    kind, said = KNOWN.get(found.verdict, unmeasured)
+    guess = "What it draws is its nearest guess." if found.verdict is Verdict.UNKNOWN else ""
     shown = [Tile(aligned[0], "Before its face was aligned", "Before")] if aligned else []
     shown.append(Tile(found.original, "Your picture", "Yours"))
     shown.append(Tile(found.rebuilt, "As the model draws it", "Drawn"))
-    return tiles(shown) + boxed(kind, said, f"{found.psnr:.1f} dB; more is better.")
+    return tiles(shown) + boxed(
+        kind, said.format("This model"), guess, f"{found.psnr:.1f} dB; more is better."
+    )
 
 
 def sliders(view: View, directions: Sequence[Direction]) -> str:
@@ -437,11 +435,12 @@ class ExploreTab:
 
     def _settled(self, ref: str, view: View) -> tuple[str, str, str]:
         truncations = TRUNCATIONS if cost_of(self.studio, ref).live else ()
-        truncated = [replace(view, psi=psi) for psi in truncations]
-        image, *images = self.studio.explore.draw(ref, [view, *truncated])
-        shown = zip(images, truncations, strict=True)
+        chosen = truncations.index(view.psi) if view.psi in truncations else None
+        views = [replace(view, psi=psi) for psi in truncations]
+        images = self.studio.explore.draw(ref, [*views, view] if chosen is None else views)
+        shown = zip(images, truncations, strict=False)
         strip = [Tile(image, f"Truncation {psi:g}", f"{psi:g}") for image, psi in shown]
-        chosen = TRUNCATIONS.index(view.psi) if view.psi in TRUNCATIONS else None
+        image = images[-1 if chosen is None else chosen]
         wall = tiles(strip, chosen, CELL) if strip else ""
         return picture(image, named(view)), self._told(ref, view), wall
 

@@ -5,7 +5,7 @@ import html
 import io
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -16,13 +16,24 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from mind2mind.config import size_text
-from mind2mind.errors import Mind2MindError
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.models.catalogue import Converting, Downloaded, Event
 from mind2mind.models.fetch import Downloading
 from mind2mind.models.hub import Remote
 from mind2mind.studio import Studio
-from mind2mind.ui.shared import Visit, bar, boxed, is_key, knowledge, linked, logged, note, on, on_detail
+from mind2mind.ui.shared import (
+    Visit,
+    bar,
+    boxed,
+    is_key,
+    knowledge,
+    linked,
+    logged,
+    models_of,
+    note,
+    on,
+    on_detail,
+)
 
 SIDE = 512  # pixels of a preview on its card
 MARKDOWN = MarkdownIt("commonmark", {"html": False})  # strangers write cards, too
@@ -162,10 +173,7 @@ class ModelsTab:
     def cards(self, visit: Visit) -> str:
         """All models that this visitor can draw with."""
         models, downloads = self.studio.models.list(), self.studio.models.downloads
-        mine = []
-        for token in visit.models:
-            with suppress(Mind2MindError):  # it is gone
-                mine.append(card(self.studio.models.locate(token), token))
+        mine = [card(model, token) for token, model in models_of(self.studio, visit).items()]
         shown = [card(m, removable=not self.studio.public and m.folder.parent == downloads) for m in models]
         return f'<div class="m2m-cards">{"".join(mine + shown)}</div>'
 

@@ -38,6 +38,7 @@ from mind2mind.ui.shared import (
     known_ref,
     linked,
     model_field,
+    models_of,
     on,
     on_detail,
     on_zerogpu,
@@ -172,10 +173,7 @@ class Page:
         return [own, gr.Dropdown(choices=sources, visible=len(sources) > 1)]
 
     def _models_of(self, visit: Visit) -> list[tuple[str, str]]:
-        own = []
-        for token in visit.models:
-            with contextlib.suppress(Mind2MindError):  # it is gone
-                own.append((f"Yours: {self.studio.models.locate(token).title}", token))
+        own = [(f"Yours: {m.title}", token) for token, m in models_of(self.studio, visit).items()]
         return [(m.title, m.id) for m in self.studio.models.list()] + own
 
     def show_model(self, asked: Any, stored: Any) -> tuple[Any, Any]:

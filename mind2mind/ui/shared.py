@@ -24,6 +24,7 @@ from PIL import Image
 
 from mind2mind.draw import Cost, Draw
 from mind2mind.errors import ConfigError, DataError, FaultError, Mind2MindError, RunError, in_words
+from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.runs.run import RunStatus
 from mind2mind.studio import Studio
@@ -213,7 +214,6 @@ def telling(function: Callable[..., Any]) -> Callable[..., Any]:
 
 HIGHEST_SEED = 2**31 - 1
 PICTURES = ["image", ".heic", ".heif"]  # what a phone offers to choose from
-PASSING = "A picture of yours that you use here, and what is made of it, are deleted within the hour."
 MOST_PICTURES = 64
 
 
@@ -280,6 +280,15 @@ def uploaded(paths: Sequence[str] | None) -> list[Path]:
     return sorted(map(Path, paths), key=lambda p: (p.name, str(p)))
 
 
+def models_of(studio: Studio, visit: Visit) -> dict[str, ModelInfo]:
+    """By their tokens, the models of this visitor's own that are still there."""
+    found = {}
+    for token in visit.models:
+        with suppress(Mind2MindError):
+            found[token] = studio.models.locate(token)
+    return found
+
+
 # --- Components that several tabs have.
 
 
@@ -289,10 +298,9 @@ def model_field(studio: Studio, elem_id: str) -> gr.Dropdown:
     return gr.Dropdown(choices, value=choices[0][1], label="Model", container=False, elem_id=elem_id)
 
 
-def seed_field(label: str, seed: int, elem_id: str, info: str | None = None) -> gr.Number:
+def seed_field(label: str, seed: int, elem_id: str) -> gr.Number:
     """A number that is a seed."""
-    limits: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": HIGHEST_SEED}
-    return gr.Number(seed, label=label, info=info, elem_id=elem_id, **limits)
+    return gr.Number(seed, label=label, precision=0, minimum=0, maximum=HIGHEST_SEED, elem_id=elem_id)
 
 
 class OnDemand:
@@ -434,6 +442,13 @@ def knowledge(model: ModelInfo) -> str:
     return html.escape(text[:1].lower() + text[1:] if text[1:2].islower() else text)
 
 
+KNOWN = {  # of a box, and what it says of a model and pictures
+    Verdict.GOOD: ("good", "{} knows such pictures."),
+    Verdict.USABLE: ("fair", "{} knows such pictures by half: expect a likeness."),
+    Verdict.UNKNOWN: ("poor", "{} does not know such pictures."),
+}
+
+
 def brief(seconds: float) -> str:
     """0.3 s, 12 s."""
     return f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
@@ -455,6 +470,7 @@ def plural(count: int, noun: str) -> str:
 # --- On a public server: when everything is deleted, and a tick, without which no picture can be uploaded.
 
 CLOSED = "m2m-closed"  # the class of what waits for the tick
+PASSING = "A picture of yours that you use here, and what is made of it, are deleted within the hour."
 CONSENT = "I may use these pictures, and everybody who can be recognised in them agrees."
 
 

@@ -99,15 +99,12 @@ class Steps:
         """
 
         @functools.wraps(do)
-        def call(stored: Any, *rest: Any) -> Any:
-            return do(Visit.of(stored), *rest)
+        def call(*given: Any) -> Any:
+            told, (stored, *rest) = given[:detail], given[detail:]
+            return do(Visit.of(stored), *told, *rest)
 
-        @functools.wraps(do)
-        def call_with(told: Any, stored: Any, *rest: Any) -> Any:
-            return do(Visit.of(stored), told, *rest)
-
-        declare, handler = (on_detail, call_with) if detail else (on, call)
-        return declare(event, handler, [self.visit, *inputs], outputs or self.outputs, **more)
+        declare = on_detail if detail else on
+        return declare(event, call, [self.visit, *inputs], outputs or self.outputs, **more)
 
     def at(self, step: Step, *parts: Part, of: RunStatus | None = None) -> Updates:
         """Comes to a step: shows these parts and no others, and what lies behind of the run that it is about."""

@@ -33,6 +33,7 @@ from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
     ASSETS,
     CLOSED,
+    KNOWN,
     MODEL_WORK,
     Consent,
     Visit,
@@ -140,13 +141,6 @@ def read_so_far(progress: EncodeProgress, cost: Cost) -> str:
     more = f", about {clock(left)} left" if left > TOLD_SECONDS else ""
     told = note(f"Read {progress.done:,} of {plural(progress.total, 'picture')}{more} …")
     return told + bar(progress.done / max(1, progress.total), "Reading")
-
-
-KNOWN = {
-    Verdict.GOOD: ("good", "{} knows such pictures."),
-    Verdict.USABLE: ("fair", "{} knows such pictures by half: expect a likeness."),
-    Verdict.UNKNOWN: ("poor", "{} does not know such pictures."),
-}
 
 
 def checked(prepared: Prepared, model: str) -> str:

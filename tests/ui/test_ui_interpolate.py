@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from test_ui import gradios_files  # noqa: F401  (a fixture)
 from tiny import make_pictures, make_studio, make_weights, png_meta
 
 from mind2mind.errors import ConfigError, DataError
@@ -20,13 +21,6 @@ from mind2mind.ui.page import Page
 from mind2mind.ui.shared import Visit
 
 A, B, C = View(1), View(5, near=(2,), moves=(1.5,)), View(9, psi=0.7)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def gradios_files(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        yield
 
 
 @pytest.fixture(scope="module")
