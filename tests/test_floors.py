@@ -18,7 +18,7 @@ ORDER = """
     training.transfer training.autoencoder training.adversarial training.source
     runs.run runs.prepared runs.results runs.queue runs.worker
     studio
-    ui.shared ui.pictures ui.explore ui.interpolate ui.training ui.result ui.transfer ui.models ui.api ui.page ui
+    ui.shared ui.explore ui.interpolate ui.training ui.result ui.transfer ui.models ui.api ui.page ui
     cli.terminal cli.pictures cli.runs cli.models cli.system cli
     __main__
 """.split()  # noqa: SIM905

@@ -23,7 +23,6 @@ from mind2mind.errors import DataError, Mind2MindError
 from mind2mind.explore import Direction, Rebuilt, View
 from mind2mind.judge.verdict import Verdict
 from mind2mind.studio import Studio
-from mind2mind.ui.pictures import Tile, inline, picture, tiles, wall
 from mind2mind.ui.shared import (
     KNOWN,
     MODEL_WORK,
@@ -33,6 +32,7 @@ from mind2mind.ui.shared import (
     PICTURES,
     Consent,
     OnDemand,
+    Tile,
     Visit,
     boxed,
     brief,
@@ -42,14 +42,18 @@ from mind2mind.ui.shared import (
     cost_of,
     fresh,
     index,
+    inline,
     is_key,
     known_ref,
     new_seed,
     note,
     on,
     on_detail,
+    picture,
     save_pictures,
     seed_field,
+    tiles,
+    wall,
     wanted,
     whole,
 )

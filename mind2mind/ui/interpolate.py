@@ -17,7 +17,6 @@ from mind2mind.errors import DataError
 from mind2mind.explore import View
 from mind2mind.studio import Studio
 from mind2mind.ui.explore import ExploreTab, kept_views, named, rebuilt, stem
-from mind2mind.ui.pictures import Tile, enlarged, inline, picture, tiles, wall
 from mind2mind.ui.shared import (
     MODEL_WORK,
     MOVING,
@@ -25,21 +24,27 @@ from mind2mind.ui.shared import (
     PICTURES,
     Consent,
     OnDemand,
+    Tile,
     Visit,
     brief,
     check_consent,
     checked_seed,
     clock,
     cost_of,
+    enlarged,
     fresh,
     gpu,
     index,
+    inline,
     known_ref,
     new_seed,
     note,
     on,
     on_detail,
+    picture,
     seed_field,
+    tiles,
+    wall,
     wanted,
 )
 

@@ -18,7 +18,6 @@ from mind2mind.config import size_text
 from mind2mind.errors import RunError
 from mind2mind.runs.results import Outcome
 from mind2mind.runs.run import RunStatus, State
-from mind2mind.ui.pictures import numbered, pairs, tiles, wall
 from mind2mind.ui.shared import (
     MODEL_WORK,
     Asked,
@@ -30,10 +29,14 @@ from mind2mind.ui.shared import (
     forget_made,
     gpu,
     note,
+    numbered,
     on,
     once,
+    pairs,
     plural,
     save_pictures,
+    tiles,
+    wall,
 )
 from mind2mind.ui.training import (
     MORE_STEPS,

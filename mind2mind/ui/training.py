@@ -30,7 +30,6 @@ from mind2mind.errors import ConfigError, RunError
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
-from mind2mind.ui.pictures import numbered, tiles, wall
 from mind2mind.ui.shared import (
     MODEL_WORK,
     Asked,
@@ -41,10 +40,13 @@ from mind2mind.ui.shared import (
     clock,
     gpu,
     note,
+    numbered,
     on,
     on_detail,
     plural,
     seed_field,
+    tiles,
+    wall,
     whole,
 )
 

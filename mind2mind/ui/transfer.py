@@ -28,7 +28,6 @@ from mind2mind.models.bundle import ModelInfo
 from mind2mind.runs.prepared import Prepared
 from mind2mind.runs.run import State
 from mind2mind.studio import Studio
-from mind2mind.ui.pictures import Tile, numbered, pairs, tiles, wall
 from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
     ASSETS,
@@ -36,6 +35,7 @@ from mind2mind.ui.shared import (
     KNOWN,
     MODEL_WORK,
     Consent,
+    Tile,
     Visit,
     bar,
     boxed,
@@ -48,10 +48,14 @@ from mind2mind.ui.shared import (
     is_key,
     known_ref,
     note,
+    numbered,
     on,
+    pairs,
     plural,
     reader,
+    tiles,
     uploaded,
+    wall,
 )
 from mind2mind.ui.training import STEPS, Steps, Training, Updates, named
 

@@ -16,7 +16,7 @@ from mind2mind.errors import ConfigError, DataError
 from mind2mind.explore import View
 from mind2mind.ui import explore
 from mind2mind.ui.page import Page
-from mind2mind.ui.pictures import MOST_ENLARGED, Tile, enlarged, inline, pairs, tiles
+from mind2mind.ui.shared import MOST_ENLARGED, Tile, enlarged, inline, pairs, tiles
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,7 @@ from mind2mind.ui import result as keep
 from mind2mind.ui import transfer
 from mind2mind.ui.interpolate import Route
 from mind2mind.ui.page import Page
-from mind2mind.ui.pictures import inline, pairs, tiles
-from mind2mind.ui.shared import CLOSED, Visit, note
+from mind2mind.ui.shared import CLOSED, Visit, inline, note, pairs, tiles
 
 
 @pytest.fixture(scope="module", autouse=True)
