@@ -284,7 +284,6 @@ def test_the_nearest_original_of_a_copy_is_itself(studio, done, monkeypatch):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"recipe": "secret"},
         {"seconds": 0},
         {"seconds": -1},
         {"seconds": float("nan")},

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ import psutil
 from PIL import Image
 
 from mind2mind import draw
-from mind2mind.config import BUDGETS, RECIPES, Crop, Limits, Recipe, check_seeds
+from mind2mind.config import BUDGETS, DEFAULT, Crop, Limits, Recipe, check_seeds
 from mind2mind.data import codes
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.data.images import to_image
-from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, one_of
+from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError
 from mind2mind.files import check_disk, load_tensors, locked, read_meta
 from mind2mind.models import bundle
 from mind2mind.models.catalogue import Catalogue
@@ -53,7 +54,6 @@ from mind2mind.runs.run import (
     new_run,
     runs_in,
     status_of,
-    waiting,
 )
 from mind2mind.training import transfer
 from mind2mind.training.transfer import Ending
@@ -305,11 +305,11 @@ class Runs:
                 couples.append(couple.convert("RGB"))
         return couples
 
-    def pace(self, token: str, recipe: str | Recipe = "default") -> float:
+    def pace(self, token: str, recipe: Recipe = DEFAULT) -> float:
         """Steps a second that training on a run's pictures makes here; about, by a short warm-up."""
         run, seconds = self.find(token), BUDGETS["Standard"].seconds
         mind = self.models.load(run.info.model).mind
-        return transfer.steps_for(codes_of(run)[0].w, named_recipe(recipe), seconds, mind) / seconds
+        return transfer.steps_for(codes_of(run)[0].w, recipe, seconds, mind) / seconds
 
     # The queue
 
@@ -317,7 +317,7 @@ class Runs:
         self,
         token: str,
         *,
-        recipe: str | Recipe = "default",
+        recipe: Recipe = DEFAULT,
         seconds: float | None = None,
         steps: int | None = None,
         seed: int = 0,
@@ -325,11 +325,10 @@ class Runs:
         """Queues a prepared run with a budget of training time, or of steps; a minute if neither is given.
 
         Raises:
-            ConfigError: the recipe, the budget or the seed makes no sense.
+            ConfigError: the budget or the seed makes no sense.
             RunError: the run is not a prepared one, or the limits allow no more runs now.
         """
         draw.give_back()  # what the encoding took; the training is in another process
-        recipe = named_recipe(recipe)
         if seconds is None and steps is None:
             seconds = BUDGETS["Standard"].seconds
         if (seconds is not None and not 0 < seconds < 1e7) or (steps is not None and not 0 < steps < 1e8):
@@ -379,15 +378,16 @@ class Runs:
 
     def status(self, token: str) -> RunStatus:
         """Where a run stands. A queued one whose worker died gets another worker."""
-        run = self.find(token)
+        run, usual = self.find(token), BUDGETS["Standard"].seconds
         if run.state == State.QUEUED:
             self.launcher.ensure(run)
-        status = status_of(run, waiting(self.home) if run.home else [], self.limits.keep_hours)
-        if status.place_in_queue is None:
+        status = status_of(run, self.limits.keep_hours)
+        if status.state != State.QUEUED or not run.home:
             return status
-        mine, usual = run.info.queued_at, BUDGETS["Standard"].seconds
-        ahead = (info for other, info in in_hand(self.home) if info.queued_at < mine and other.state.alive)
-        return replace(status, wait=sum(info.seconds or usual for info in ahead))
+        queue = takewhile(lambda both: both[0].folder != run.folder, in_hand(self.home))
+        ahead = [info for other, info in queue if info.state == State.QUEUED or other.state.alive]
+        place = 1 + sum(info.state == State.QUEUED for info in ahead)
+        return replace(status, place_in_queue=place, wait=sum(info.seconds or usual for info in ahead))
 
     def list(self, visitor: str | None = None) -> builtins.list[RunStatus]:
         """The home's runs, the newest first: a visitor's, or on a server that is not public everybody's."""
@@ -395,7 +395,7 @@ class Runs:
         for run, info in [] if visitor is None and self.public else reversed(runs_in(self.home)):
             if visitor in (None, info.visitor):
                 with contextlib.suppress(RunError, DataError):  # deleted meanwhile
-                    found.append(status_of(run, (), self.limits.keep_hours, brief=True))
+                    found.append(status_of(run, self.limits.keep_hours, brief=True))
         return found
 
     def at_work(self) -> builtins.list[tuple[str, str]]:
@@ -545,12 +545,3 @@ _ADVICE = {
     State.INTERRUPTED: "Resume it.",
     State.FAILED: "Resume it, or begin a new run with other settings.",
 }
-
-
-def named_recipe(recipe: str | Recipe) -> Recipe:
-    """The recipe of this name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    return recipe if isinstance(recipe, Recipe) else RECIPES[one_of("recipe", recipe, RECIPES)]

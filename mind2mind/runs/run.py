@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import lru_cache, partial
@@ -187,11 +187,6 @@ def is_held(path: Path) -> bool:
         return True
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a run lies in this folder."""
-    return (folder / JSON).exists()
-
-
 class Run:
     """One run's folder. Each look reads the disk.
 
@@ -329,9 +324,7 @@ class Run:
             return self.token if self.looks else None
         look = _look_of(self.token)
         path = self.home / LOOKS / look
-        with contextlib.suppress(
-            DataError
-        ):  # another user's home, or a full disk: it is looked at by no other token
+        with contextlib.suppress(DataError):  # another user's home, or a full disk: there is no other token
             if not path.exists():
                 write_text(path, self.token)
             return look
@@ -408,7 +401,7 @@ def find_run(home: Path, token: str, folders: bool, owned: bool = False) -> Run:
         RunError: there is none, or the token only looks where the run must be `owned`.
     """
     folder = Path(token).absolute()
-    if folders and not is_token(token) and is_run(folder):
+    if folders and not is_token(token) and Run(folder).exists:
         return Run(folder, folder.name if folder.parent == home / RUNS else None)
     run = Run(home / RUNS / token, token)
     if is_token(token) and not run.exists:
@@ -428,7 +421,7 @@ def bundle_of(home: Path, ref: str, folders: bool, owned: bool = False) -> tuple
     Raises:
         RunError: there is no such run, it has no model yet, or the token only looks where it must be `owned`.
     """
-    if not is_token(ref) and not (folders and is_run(Path(ref))):
+    if not is_token(ref) and not (folders and Run(Path(ref)).exists):
         return None
     run = find_run(home, ref, folders, owned)
     if not run.has_model:
@@ -521,7 +514,7 @@ class RunStatus:
     seconds_left: float | None
     metrics: list[dict[str, Any]]  # the fields of transfer.Progress, oldest first, at most METRICS_SHOWN
     preview_steps: list[int]
-    place_in_queue: int | None  # 1 is next
+    place_in_queue: int | None = None  # 1 is next
     wait: float | None = None  # seconds until its turn, about
     reason: str | None  # why it ended: see Ending.explained
     error: str | None  # problem and advice
@@ -548,14 +541,11 @@ class RunStatus:
         return self.token != self.look
 
 
-def status_of(
-    run: Run, waiting: Sequence[Run] = (), keep_hours: float | None = None, *, brief: bool = False
-) -> RunStatus:
-    """Where a run stands.
+def status_of(run: Run, keep_hours: float | None = None, *, brief: bool = False) -> RunStatus:
+    """Where a run stands, but for its place in a queue.
 
     Args:
         run: it.
-        waiting: its queue, in order.
         keep_hours: after which it is deleted.
         brief: as in a list, from its run.json alone.
     """
@@ -564,7 +554,6 @@ def status_of(
     last = metrics[-1] if metrics else {}
     told, total, seconds = last.get("step", 0), info.steps or 0, last.get("seconds", 0.0)
     running = state in (State.RUNNING, State.STOPPING) and told and total
-    places = [other.folder for other in waiting]
     thin = -(-len(metrics) // METRICS_SHOWN) or 1
     return RunStatus(
         token=run.token,
@@ -583,7 +572,6 @@ def status_of(
         seconds_left=seconds / told * (total - told) if running else None,
         metrics=metrics[::-thin][::-1],  # the newest stays
         preview_steps=previews,
-        place_in_queue=places.index(run.folder) + 1 if run.folder in places else None,
         reason=info.reason,
         error=" ".join(part for part in (info.error, info.advice) if part) or None,
         fault=info.fault,

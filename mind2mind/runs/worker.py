@@ -37,7 +37,6 @@ from mind2mind.runs.run import (
     clean,
     codes_of,
     home_folder,
-    is_run,
     models_of,
     waiting,
 )
@@ -46,7 +45,6 @@ from mind2mind.training.transfer import Ending
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 0.1  # between two looks for a stop
 LOOK_SECONDS = 0.05  # between two looks at the queue, which is a folder with a file for each run
 
 
@@ -90,10 +88,21 @@ def _train(run: Run, models: Catalogue) -> None:
     checkpoint = run.folder / transfer.LAST
     reached = read_meta(checkpoint)["step"] if checkpoint.exists() else -1
     run.cut_back(reached)
-    stopper = _Stopper(run, info.deadline)
+    end = time.monotonic() + (math.inf if info.deadline is None else info.deadline)
+
+    def should_stop() -> bool:
+        return run.stop_flag.exists() or time.monotonic() > end
+
     log.info("Training from step %d of %d.", max(0, reached), steps)
     for event in transfer.train(
-        w, info.recipe, steps, run.folder, mind=source.mind, seed=info.seed, resume=True, should_stop=stopper
+        w,
+        info.recipe,
+        steps,
+        run.folder,
+        mind=source.mind,
+        seed=info.seed,
+        resume=True,
+        should_stop=should_stop,
     ):
         if isinstance(event, transfer.Progress):
             run.append_metrics(asdict(event))
@@ -101,7 +110,7 @@ def _train(run: Run, models: Catalogue) -> None:
             save_tensors(run.preview_path(event.step), {"w": event.w})
         elif isinstance(event, transfer.Finished):
             run.update(reached=event.step)  # the last metrics may be some steps older
-            stopped = event.reason is Ending.STOPPED and stopper.stop
+            stopped = event.reason is Ending.STOPPED and run.stop_flag.exists()
             reason = Ending.TIME_UP if event.reason is Ending.STOPPED and not stopped else event.reason
             if not _bundle(run, source) and not stopped:
                 raise WeightsError("The training left no generator.", "Resume the run, or give it more time.")
@@ -167,20 +176,6 @@ def _card(run: Run, source: Model, meta: dict[str, Any], worth: Worth | None) ->
     )
 
 
-class _Stopper:
-    """Says when to stop: a stop was asked for, or the time is up. Looks at the disk ten times a second."""
-
-    def __init__(self, run: Run, deadline: float | None) -> None:
-        self.run, self.looked, self.stop = run, 0.0, False
-        self.end = time.monotonic() + (math.inf if deadline is None else deadline)
-
-    def __call__(self) -> bool:
-        now = time.monotonic()
-        if now - self.looked > STOP_SECONDS:
-            self.looked, self.stop = now, self.run.stop_flag.exists()
-        return self.stop or now > self.end
-
-
 @contextlib.contextmanager
 def _logged(run: Run) -> Iterator[None]:
     """Everything the package logs meanwhile goes to the run's log.txt."""
@@ -204,8 +199,8 @@ def main() -> int:
     be_modest()
     torch.set_num_threads(1)
     logging.getLogger("mind2mind").setLevel(logging.INFO)
-    if is_run(folder):
-        carry_out(Run(folder), models_of(home_folder()))
+    if (run := Run(folder)).exists:
+        carry_out(run, models_of(home_folder()))
     else:
         serve(folder, float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_SECONDS, *sys.argv[3:])
     return 0

@@ -26,7 +26,7 @@ from mind2mind.config import (
     differences,
     shortfall,
 )
-from mind2mind.errors import ConfigError, RunError
+from mind2mind.errors import ConfigError, RunError, one_of
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
@@ -435,7 +435,7 @@ class Training:
         if recipe == DEFAULT.name or visit.token is None:
             return ""
         time = budget(seconds, amount, unit)
-        steps = time.get("steps") or time["seconds"] * self.studio.runs.pace(visit.token, recipe)
+        steps = time.get("steps") or time["seconds"] * self.studio.runs.pace(visit.token, RECIPES[recipe])
         short = shortfall(RECIPES[recipe], steps)
         return boxed("fair", "Too little time for this recipe", short) if short else ""
 
@@ -451,8 +451,8 @@ class Training:
         *values: Any,
     ) -> Updates:
         """Queues the run under this name, by the recipe with what was changed in it."""
-        known, settings = RECIPES.get(recipe), dict(zip(SETTINGS, values, strict=False))
-        chosen = changed(known, settings) if known else recipe  # which the studio refuses
+        known = RECIPES[one_of("recipe", recipe, RECIPES)]
+        chosen = changed(known, dict(zip(SETTINGS, values, strict=False)))
         order = {**budget(seconds, amount, unit), "recipe": chosen, "seed": checked_seed(seed)}
         if name != self.studio.runs.status(visit.needed_token).title:
             self.studio.runs.rename(visit.needed_token, name)

@@ -186,7 +186,9 @@ def test_the_queue_is_in_order_of_queueing(tmp_path):
     (tmp_path / "runs" / "damaged" / "run.json").write_text("{")
     queue = waiting(tmp_path)
     assert [run.token for run in queue] == [early.token, late.token]
-    assert [status_of(run, queue).place_in_queue for run in (early, late, other)] == [1, 2, None]
+    runs = Runs(tmp_path, tmp_path, LOCAL, models_of(tmp_path))
+    runs.launcher.ensure = lambda run: None
+    assert [runs.status(run.token).place_in_queue for run in (early, late, other)] == [1, 2, None]
     assert {run.token for run, _ in runs_in(tmp_path)} == {late.token, early.token, other.token}
 
 

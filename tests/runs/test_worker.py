@@ -1,3 +1,4 @@
+import itertools
 import os
 import random
 import shutil
@@ -126,7 +127,6 @@ def test_killed_in_any_place_it_resumes_to_the_same_numbers(studio, template, mo
 
 def stopping_at(studio, monkeypatch, token, step):
     """Asks for a stop as soon as the run has come so far."""
-    monkeypatch.setattr(execution, "STOP_SECONDS", 0.0)
     append = Run.append_metrics
 
     def and_stop(run, values):
@@ -160,13 +160,18 @@ def test_more_steps_are_counted_from_the_step_reached(studio, template, monkeypa
 
 
 def test_a_stop_between_two_looks_tells_the_step_that_was_reached(studio, template, monkeypatch):
-    def at_the_fourth_look(stopper):
-        stopper.looks = getattr(stopper, "looks", 0) + 1
-        stopper.stop = stopper.looks == 4
-        return stopper.stop
+    looks, train = itertools.count(1), transfer.train
+
+    def stopped_at_the_fourth_look(*args, should_stop, **settings):
+        def look():
+            if next(looks) == 4:
+                studio.runs.stop(token)
+            return should_stop()
+
+        return train(*args, should_stop=look, **settings)
 
     token = started(studio, template, steps=1000)  # metrics at every fifth
-    monkeypatch.setattr(execution._Stopper, "__call__", at_the_fourth_look)
+    monkeypatch.setattr(transfer, "train", stopped_at_the_fourth_look)
     status = carry_out(studio, token)
     assert (status.state, status.step, status.usable, status.metrics) == ("stopped", 3, True, [])
     assert describe(studio.runs.find(token).bundle).numbers["steps"] == 3
