@@ -15,7 +15,7 @@ from mind2mind.data import codes
 from mind2mind.data.images import save_png
 from mind2mind.data.toon import ALIEN_SKIN, NATURAL_SKIN
 from mind2mind.judge.metrics import nearest, standardisation
-from mind2mind.runs.prepared import Prepared
+from mind2mind.runs.findings import Prepared
 from mind2mind.studio import Studio
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ ORDER = """
     models.bundle models.official models.fetch models.hub models.catalogue
     draw explore
     training.transfer training.autoencoder training.adversarial training.source
-    runs.run runs.prepared runs.results runs.queue runs.worker
+    runs.run runs.findings runs.queue runs.worker
     studio
     ui.shared ui.explore ui.interpolate ui.training ui.result ui.transfer ui.models ui.api ui.page ui
     cli.terminal cli.pictures cli.runs cli.models cli.system cli

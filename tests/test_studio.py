@@ -23,7 +23,7 @@ from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, T
 from mind2mind.files import new_token
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.catalogue import pick_device
-from mind2mind.runs.prepared import Prepared
+from mind2mind.runs.findings import Prepared
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
 

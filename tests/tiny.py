@@ -11,7 +11,7 @@ from mind2mind.config import LOCAL, Architecture, Recipe
 from mind2mind.models.bundle import Card, save_source
 from mind2mind.networks.alae import ALAE
 from mind2mind.runs import worker as execution
-from mind2mind.runs.prepared import Prepared
+from mind2mind.runs.findings import Prepared
 from mind2mind.studio import Studio
 
 SIZES = Architecture(layer_count=3, latent_size=16, start_channels=8, max_channels=16, mapping_layers=2)

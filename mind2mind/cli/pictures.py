@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mind2mind.data.codes import EncodeProgress
     from mind2mind.data.dataset import Report
-    from mind2mind.runs.prepared import Encoding, Prepared
+    from mind2mind.runs.findings import Encoding, Prepared
     from mind2mind.runs.run import Found
 
 SAMPLES = 16  # when --count is left out

@@ -29,7 +29,7 @@ from mind2mind.config import (
 from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError, one_of
 
 if TYPE_CHECKING:
-    from mind2mind.runs.prepared import Prepared
+    from mind2mind.runs.findings import Prepared
     from mind2mind.runs.run import RunStatus
     from mind2mind.studio import Studio
 

@@ -32,10 +32,8 @@ from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, T
 from mind2mind.files import check_disk, load_tensors, locked, read_meta
 from mind2mind.models import bundle
 from mind2mind.models.catalogue import Catalogue
-from mind2mind.runs import prepared as sets
-from mind2mind.runs import results
-from mind2mind.runs.prepared import Encoding, Prepared
-from mind2mind.runs.results import Outcome
+from mind2mind.runs import findings
+from mind2mind.runs.findings import Encoding, Outcome, Prepared
 from mind2mind.runs.run import (
     LOCK,
     LOG,
@@ -190,7 +188,7 @@ class Runs:
             before = codes.load(out) if out is not None and out.exists() else None
         except Mind2MindError as error:
             raise DataError(f"{error.problem} It was left as it is.", "Choose another file.") from error
-        return sets.encode(self.models, source, pictures, before, out)
+        return findings.encode(self.models, source, pictures, before, out)
 
     def prepare(
         self,
@@ -243,7 +241,7 @@ class Runs:
                 title=title[:200],
             )
 
-        return sets.keep(run, self.models, source, pictures, begin)
+        return findings.keep(run, self.models, source, pictures, begin)
 
     def add(self, token: str, paths: Sequence[Path]) -> Iterator[EncodeProgress | Prepared]:
         """Adds pictures to a run that waits for its start; read as the ones it has, and counted with them.
@@ -254,9 +252,9 @@ class Runs:
         """
         check_disk(self.home, self.limits.disk_bytes)
         run = self.find(token, owned=True)
-        source, crop, before = run.info.model, run.info.crop, sets.prepared(run).report
+        source, crop, before = run.info.model, run.info.crop, findings.prepared(run).report
         pictures = draw.pictures_for(self.models.load(source), paths, crop, self.limits, before)
-        return sets.keep(run, self.models, source, pictures)
+        return findings.keep(run, self.models, source, pictures)
 
     def exclude(self, token: str, names: Collection[str]) -> Prepared:
         """Leaves pictures of these names out of the training, and no others; they stay in the run's folder.
@@ -265,11 +263,11 @@ class Runs:
             DataError: there is no picture of such a name.
             RunError: the run has been started.
         """
-        return sets.exclude(self.find(token, owned=True), self.models, names)
+        return findings.exclude(self.find(token, owned=True), self.models, names)
 
     def prepared(self, token: str) -> Prepared:
         """What the check of a run's pictures found: the last event of its `prepare`, at any later time."""
-        return sets.prepared(self.find(token))
+        return findings.prepared(self.find(token))
 
     def thumbnails(
         self, token: str, first: int = 0, count: int = 200, names: Collection[str] | None = None
@@ -454,7 +452,7 @@ class Runs:
         if not steps or (step is not None and step not in steps):
             return []
         tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
-        source = results.drawing(self.models, run)
+        source = findings.drawing(self.models, run)
         return [*draw.draw(source, source.refined(tensors["w"]))]
 
     def trial(self, token: str, seeds: Sequence[int]) -> tuple[builtins.list[Image.Image], int]:
@@ -467,7 +465,7 @@ class Runs:
         """
         run = self.find(token)
         g, sizes, meta = transfer.current(run.folder)
-        source = results.drawing(self.models, run)
+        source = findings.drawing(self.models, run)
         return draw.sample(source.drawing(g, sizes.z_dim), seeds), meta["step"]
 
     def result(self, token: str, seeds: Sequence[int] | None = None) -> Outcome:
@@ -480,7 +478,7 @@ class Runs:
         Raises:
             RunError: it has no model yet.
         """
-        return results.outcome(self.models, self.find(token), self.status(token), seeds)
+        return findings.outcome(self.models, self.find(token), self.status(token), seeds)
 
     def film(self, token: str, path: Path) -> Path:
         """The previews of a run as a clip (see `draw.save_clip`); gives its path.
@@ -488,12 +486,12 @@ class Runs:
         Raises:
             DataError: there are none.
         """
-        draw.save_clip(results.film(self.models, self.find(token)), Path(path), results.FPS)
+        draw.save_clip(findings.film(self.models, self.find(token)), Path(path), findings.FPS)
         return Path(path)
 
     def pack(self, token: str, path: Path) -> Path:
         """All of a run that has a model in one zip, samples and film included; gives the file's path."""
-        return results.pack(self.models, self.find(token, owned=True), Path(path))
+        return findings.pack(self.models, self.find(token, owned=True), Path(path))
 
     def _enqueue(self, run: Run, allowed: tuple[State, ...], **settings: Any) -> RunStatus:
         # one decision at a time for the home's runs; a run elsewhere has no queue

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,11 +30,11 @@ from filelock import Timeout
 from platformdirs import user_data_dir
 from pydantic import TypeAdapter
 
-from mind2mind.config import LOCAL, Crop, Limits, Recipe
+from mind2mind.config import LOCAL, Crop, Limits, Recipe, as_options
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes
 from mind2mind.draw import save_sheet
-from mind2mind.errors import ConfigError, DataError, RunError, in_words
+from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, in_words
 from mind2mind.files import bytes_in, is_token, locked, new_token, read_json, write_json, write_text
 from mind2mind.judge.verdict import Verdict, Worth
 from mind2mind.models.bundle import OPENED, slug
@@ -47,7 +48,8 @@ RACY_SECONDS = 2.0
 LEFTOVER_SECONDS = 3600  # a folder without a run in it may be a run in the making for so long
 JSON, CODES, REPORT, METRICS = "run.json", "codes.safetensors", "report.json", "metrics.jsonl"
 LOCK, LOG = "run.lock", "log.txt"
-_FILES = (CODES, codes.BESIDE, REPORT, METRICS, LOG, "last.safetensors", "best.safetensors")
+TAKEN = (CODES, codes.BESIDE, REPORT, METRICS, LOG)  # along by whoever made the run
+_FILES = (*TAKEN, "last.safetensors", "best.safetensors")
 _FOLDERS = ("previews", "alignment", "bundle", "bundle.new")
 RUNS, QUEUE, LOOKS = "runs", "queue", "looks"  # folders of the home
 NO_RUN = "There is no such run.", "Check the link; runs are deleted after a while."
@@ -142,6 +144,18 @@ class RunInfo:
     advice: str | None = None
     fault: bool = False  # whether the error is ours: no user can mend it
     worth: Worth | None = None  # of its samples; None with few pictures, and in runs of before
+
+    def command(self, out: str = "my-run") -> str:
+        """The command line that repeats the run, with the same pictures in the same order.
+
+        It asks for steps: seconds come to other steps on another computer.
+        """
+        words = ["transfer", "PICTURES", "--model", self.model, "--out", out, "--crop", self.crop]
+        if self.steps:
+            words += ["--steps", str(self.steps)]
+        if self.recipe:
+            words += as_options(self.recipe)
+        return f"{COMMAND} {shlex.join([*words, '--seed', str(self.seed)])}"
 
 
 _RUN_INFO = TypeAdapter(RunInfo)

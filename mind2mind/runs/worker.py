@@ -28,7 +28,7 @@ from mind2mind.judge.verdict import Worth
 from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, move_in, save_transfer, slug
 from mind2mind.models.catalogue import Catalogue
 from mind2mind.networks.mindgan import mean_code
-from mind2mind.runs import results
+from mind2mind.runs.findings import worth_of
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
 from mind2mind.runs.run import (
     WORKER_LOCK,
@@ -139,7 +139,7 @@ def _bundle(run: Run, source: Model) -> bool:
     source = source.within_span(w)
     info, fresh = run.info, run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    worth = results.worth_of(source.drawing(g, sizes.z_dim), w)
+    worth = worth_of(source.drawing(g, sizes.z_dim), w)
     card = _card(run, source, meta, worth)
     extra = {"recipe": meta["recipe"], "seed": info.seed, "crop": info.crop}
     save_transfer(fresh, g, mean_code(g, sizes.z_dim), card, source=source, sizes=sizes, extra=extra)
@@ -171,7 +171,7 @@ def _card(run: Run, source: Model, meta: dict[str, Any], worth: Worth | None) ->
         licence=source.card.licence,
         numbers=numbers,
         notes="Credit and licence are the source model's; the pictures it learnt from have their own.\n\n"
-        f"Made by `{results.command(info, out=slug(title))}`.",
+        f"Made by `{info.command(out=slug(title))}`.",
         crop=info.crop,
     )
 

@@ -24,7 +24,7 @@ from mind2mind.config import BUDGETS, RECIPES, changed
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.draw import Draw
 from mind2mind.errors import ConfigError, Mind2MindError, RunError, one_of
-from mind2mind.runs.prepared import Encoding
+from mind2mind.runs.findings import Encoding
 from mind2mind.runs.run import Found
 from mind2mind.studio import Studio
 from mind2mind.ui.interpolate import KINDS

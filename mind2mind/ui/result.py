@@ -16,7 +16,7 @@ import pandas as pd
 
 from mind2mind.config import size_text
 from mind2mind.errors import RunError
-from mind2mind.runs.results import Outcome
+from mind2mind.runs.findings import Outcome
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.ui.shared import (
     MODEL_WORK,

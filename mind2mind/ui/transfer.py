@@ -25,7 +25,7 @@ from mind2mind.draw import Cost, Draw
 from mind2mind.errors import DataError
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import ModelInfo
-from mind2mind.runs.prepared import Prepared
+from mind2mind.runs.findings import Prepared
 from mind2mind.runs.run import State
 from mind2mind.studio import Studio
 from mind2mind.ui.result import Result, Shelf

@@ -19,8 +19,8 @@ from mind2mind.errors import DataError, RunError
 from mind2mind.judge import verdict
 from mind2mind.judge.verdict import Judgement, Verdict
 from mind2mind.models.bundle import load_transfer
-from mind2mind.runs import prepared as preflight
-from mind2mind.runs.prepared import Prepared
+from mind2mind.runs import findings
+from mind2mind.runs.findings import Prepared
 from mind2mind.runs.run import codes_of
 from mind2mind.studio import Studio
 
@@ -240,7 +240,7 @@ def proposed(of):
 
 def test_another_model_is_proposed_if_it_does_better(studio, rival, tmp_path):
     last = studio.runs.prepared(prepared(studio, plain(tmp_path / "dark", 20, 20)))
-    assert rival == [20, preflight.SAMPLE] and last.verdict is Verdict.UNKNOWN
+    assert rival == [20, findings.SAMPLE] and last.verdict is Verdict.UNKNOWN
     assert proposed(last) == ["other"]
     ways = last.ways_out
     assert "knows them better (good)" in ways[0]
@@ -261,13 +261,13 @@ def test_the_proposals_follow_what_is_added_and_left_out(studio, rival, tmp_path
 
 def test_a_model_not_tried_on_all_pictures_is_not_proposed(studio, rival, tmp_path, monkeypatch):
     token = prepared(studio, plain(tmp_path / "dark", 4, 20))
-    monkeypatch.setattr(preflight, "SECONDS", -1.0)
+    monkeypatch.setattr(findings, "SECONDS", -1.0)
     rival.append(0)  # `tiny` is next
     assert proposed(added(studio, token, plain(tmp_path / "more", 4, 60))) == []
 
 
 def test_only_small_models_are_tried_where_the_present_one_is_good(studio, rival, tmp_path, monkeypatch):
-    monkeypatch.setattr(preflight, "SMALL", 8)
+    monkeypatch.setattr(findings, "SMALL", 8)
     token = prepared(studio, plain(tmp_path / "bright", 4, 200))
     assert rival == [4] and proposed(studio.runs.prepared(token)) == []
 
@@ -287,10 +287,8 @@ def test_those_that_hardly_come_back_are_named_as_long_as_they_are_in(studio, tm
     assert (few.verdict, few.strangers) == (Verdict.UNKNOWN, ())  # then all are strangers
 
 
-def test_a_good_model_needs_no_way_out(tmp_path):
-    found = Prepared(
-        token="t", folder=tmp_path, report=Report(), count=9, psnr_mean=30.0, verdict=Verdict.GOOD, reason=""
-    )
+def test_a_good_model_needs_no_way_out():
+    found = Prepared(token="t", report=Report(), count=9, psnr_mean=30.0, verdict=Verdict.GOOD, reason="")
     assert found.ways_out == []
 
 

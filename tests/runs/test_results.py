@@ -29,8 +29,7 @@ from mind2mind.data.images import grid
 from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, RunError, WeightsError
 from mind2mind.judge.verdict import Grade, likeness
 from mind2mind.models import catalogue
-from mind2mind.runs import results as album
-from mind2mind.runs import results as outcome
+from mind2mind.runs import findings
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import Launcher
 from mind2mind.studio import Studio
@@ -152,7 +151,7 @@ def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds, psi=1.0: by_heart[: len(seeds)])
     monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count, seed: by_heart[:count])
     unmeasured = replace(studio.runs.status(done), worth=None)  # as a run of before
-    result = outcome.outcome(studio.models, studio.runs.find(done), unmeasured)
+    result = findings.outcome(studio.models, studio.runs.find(done), unmeasured)
     assert result.worth.grades["originality"] is Grade.POOR and all(result.near)
 
 
@@ -196,7 +195,7 @@ def test_the_film_shows_the_previews_in_order(studio, done, tmp_path):
     steps = studio.runs.status(done).preview_steps
     frames = frames_of(studio.runs.film(done, tmp_path / "film.mp4"))
     assert len(frames) == 2 * len(steps) - 1 + 12
-    sheets = list(album.film(studio.models, studio.runs.find(done)))
+    sheets = list(findings.film(studio.models, studio.runs.find(done)))
     for number, step in ((0, steps[0]), (2, steps[1]), (-1, steps[-1])):
         exact = np.asarray(grid(studio.runs.preview(done, step)))
         assert np.array_equal(np.asarray(sheets[number]), exact)

@@ -32,7 +32,7 @@ from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import read_json
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import ModelInfo
-from mind2mind.runs.prepared import Prepared
+from mind2mind.runs.findings import Prepared
 from mind2mind.runs.run import Better, RunStatus, State
 from mind2mind.ui import launch, shared, training, transfer
 from mind2mind.ui.models import card
@@ -117,7 +117,6 @@ def test_what_visitors_wrote_is_escaped():
     other = Better(id=evil, title=evil, verdict=Verdict.GOOD)
     prepared = Prepared(
         token="t",
-        folder=Path(),
         report=report,
         count=1,
         psnr_mean=20.0,

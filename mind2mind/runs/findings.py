@@ -1,35 +1,43 @@
-"""The pictures of a run that waits for its start: read, encoded once, and checked against what the model knows.
+"""What models find in a run: in its pictures before it starts, and in what it has learnt.
 
-They are kept in the run's folder, added to, and some of them left out. Those stay on the disk and in the report;
-`codes_of` gives the ones that are trained on. The verdict is on those that are left, by the scores of the ones that
-were looked at. Other installed models are tried, too: one of them may know the pictures better.
+Pictures are read and encoded once, checked against what the model knows, and kept in the run's folder; more are
+added, and some left out. Those stay on the disk and in the report; `codes_of` gives the ones that are trained on. The
+verdict is on those that are left, by the scores of the ones that were looked at. Other installed models are tried,
+too: one of them may know the pictures better.
+
+What came of a run is said here alone: for the page, for the command line, and in the zip for whoever made it.
 """
 
+import itertools
+import json
 import logging
 import random
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from mind2mind import draw
 from mind2mind.config import Crop, batch_of
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
 from mind2mind.data.dataset import Picture, Pictures, Report
-from mind2mind.data.images import Reason, grid, save_png
+from mind2mind.data.images import Reason, grid, save_png, to_image
 from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
-from mind2mind.files import read_json, read_meta, write_json
+from mind2mind.files import atomic, load_tensors, read_json, read_meta, write_json
 from mind2mind.judge import verdict
-from mind2mind.judge.verdict import Verdict
-from mind2mind.models.bundle import Model, ModelInfo
-from mind2mind.models.catalogue import Catalogue
-from mind2mind.runs.run import Better, Found, Run, RunInfo, State
+from mind2mind.judge.verdict import Verdict, Worth, likeness
+from mind2mind.models.bundle import PARTS, Model, ModelInfo, describe, usage
+from mind2mind.models.catalogue import Catalogue, zip_at
+from mind2mind.networks import mindgan
+from mind2mind.runs.run import JSON, TAKEN, Better, Found, Run, RunInfo, RunStatus, State, codes_of
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +67,6 @@ class Prepared(Found):
     """A run that waits for its start, with what was found. The last event of `Runs.prepare`."""
 
     token: str  # what the run is called by from now on
-    folder: Path
     report: Report
     model: str = ""  # the source: a catalogue id or a folder
     crop: str = "centre"
@@ -86,7 +93,6 @@ def prepared(run: Run) -> Prepared:
     return Prepared(
         **vars(info.found),
         token=run.token,
-        folder=run.folder,
         report=Report.from_dict(read_json(run.report)),
         model=info.model,
         crop=info.crop,
@@ -136,7 +142,7 @@ def encode(
         thumbnails=thumbnails,
         report=report,
         found=_judged(models, source, found),
-        aligned=tuple(islice(filter(None, map(pictures.before_and_after, some.kept)), SHOWN)),
+        aligned=tuple(itertools.islice(filter(None, map(pictures.before_and_after, some.kept)), SHOWN)),
     )
 
 
@@ -333,3 +339,172 @@ def _scores(model: Model, some: Sequence[Picture]) -> dict[str, tuple[float, flo
     ratios, values = verdict.measured(model.alae, torch.stack([picture.pixels for picture in some]))
     measured = zip(ratios.tolist(), values.tolist(), strict=True)
     return dict(zip((picture.name for picture in some), measured, strict=True))
+
+
+# --- What a run's folder has to show: its pictures beside their reconstructions, its previews, its originals.
+
+FPS = 8  # of the film
+HELD = 12  # frames: how long its end is seen
+BETWEEN = 1  # frames drawn between two previews of a small model
+SMOOTH_SIDE, WIDE_SIDE = 128, 512  # px: larger ones get no frames between; from there on 4 pictures a frame
+
+
+def drawing(library: Catalogue, run: Run) -> Model:
+    """The source of a run, which refines codes within what the run's own vary in: so its previews are drawn."""
+    source = library.load(run.info.model)
+    return source.within_span(codes_of(run)[0].w) if source.refinements else source
+
+
+def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
+    """The previews from first to last, a sheet a frame, at FPS frames a second; the last one is held.
+
+    Between two previews of a small model some frames are drawn on the straight lines between their codes.
+    """
+    source = drawing(library, run)
+    side = source.alae.architecture.resolution
+    count, between = 4 if side >= WIDE_SIDE else 16, BETWEEN if side <= SMOOTH_SIDE else 0
+    stops = [load_tensors(run.preview_path(step))[0]["w"][:count] for step in run.preview_steps()]
+    ways = stops[:1]
+    for a, b in itertools.pairwise(stops):
+        ways += [torch.lerp(a, b, i / (between + 1)) for i in range(1, between + 2)]
+    sheet = None
+    for w in ways:
+        sheet = grid([*draw.draw(source, source.refined(w))])
+        yield sheet
+    if sheet is not None:
+        yield from [sheet] * HELD
+
+
+# --- What came out of a run.
+# The app's result, the command `result` and what is downloaded say what is made here.
+
+SEEDS = range(1000, 1064)  # of the samples shown; a slow model shows the first of them
+JUDGED, JUDGED_PIXELS = 256, 2**20  # samples whose worth is measured; fewer of large ones that are refined
+OF_SOURCE = 16
+SLOW_SIDE = 512  # px; from there on fewer are drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The result of a run that has a model."""
+
+    status: RunStatus
+    seeds: Sequence[int]  # of the samples
+    samples: list[Image.Image]
+    originals: list[Image.Image]  # the nearest to each sample; thumbnails
+    nearest: list[str]  # their names
+    near: list[bool]  # a sample that is a near copy of its original
+    of_source: list[Image.Image]  # samples of the source model; unpaired, its prior is another
+    source_title: str
+    worth: Worth | None  # of other samples: the numbers on the card; None with few pictures
+    distance: list[float]  # from each sample to its original; see Likeness
+    command: str  # that repeats the run
+
+    @property
+    def told(self) -> list[str]:
+        """What its samples are worth, a sentence each."""
+        if self.worth is None:
+            return ["With fewer than 20 pictures its worth cannot be told from numbers: judge by eye."]
+        return [*self.worth.told.values(), "Judged by your own pictures, as the model reads them."]
+
+    @property
+    def python(self) -> str:
+        """Draws with the model, beside its unzipped folder."""
+        return f"import mind2mind\n{usage(self.status.name)}"
+
+
+def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int] | None = None) -> Outcome:
+    """Draws and judges what the run has learnt; of the samples of `seeds`, or as many of SEEDS as are quick.
+
+    Raises:
+        RunError: it has no model yet.
+    """
+    model, source = library.load(run.token), library.load(run.info.model)
+    seeds = SEEDS[: shown(model)] if seeds is None else seeds
+    w, (made, rows) = draw.codes_of(model, seeds), codes_of(run)
+    seen = likeness(w, made.w)
+    nearest = seen.nearest.tolist()
+    return Outcome(
+        status=status,
+        seeds=seeds,
+        samples=draw.sample(model, seeds, w=w),
+        originals=[*map(to_image, codes.thumbnails(run.codes, [rows[i] for i in nearest]))],
+        nearest=[made.names[i] for i in nearest],
+        near=seen.near.tolist(),
+        of_source=draw.sample(source, SEEDS[: min(OF_SOURCE, shown(model))]),
+        source_title=source.card.title,
+        worth=status.worth or worth_of(model, made.w),
+        distance=seen.distance.tolist(),
+        command=run.info.command(),
+    )
+
+
+def worth_of(model: Model, originals: Tensor) -> Worth | None:
+    """What a transfer's samples are worth as they are drawn, beside the codes (N, latent_size) it learnt from."""
+    count = JUDGED
+    if model.refinements:
+        count = max(len(SEEDS), min(JUDGED, JUDGED_PIXELS // model.alae.architecture.resolution**2))
+    w = model.refined(mindgan.samples(model.g, model.z_dim, count, seed=2))
+    return likeness(w, originals).worth
+
+
+def shown(model: Model) -> int:
+    """How many samples a result shows: 64, of 512 px 16, of 1024 px 4."""
+    side = model.alae.architecture.resolution
+    return len(SEEDS) if side < SLOW_SIDE else max(4, 16 * SLOW_SIDE**2 // side**2)
+
+
+SECRETS = ("visitor", "address")  # of run.json
+FILM = "film.mp4"
+
+
+def pack(library: Catalogue, run: Run, path: Path) -> Path:
+    """Writes the zip to `path`; the ending .zip is added where it is missing.
+
+    Raises:
+        RunError: the run has no model yet.
+    """
+    model, info = library.load(run.token), run.info
+    path = zip_at(path)
+    name = describe(run.bundle).id
+    with (
+        atomic(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        inside = {run.bundle / part: f"{name}/{part}" for part in PARTS}
+        inside |= {run.folder / part: part for part in TAKEN}
+        samples = draw.sample(model, SEEDS[: shown(model)])
+        for image in (*samples, grid(samples)):
+            file = Path(folder) / f"{image.info.get('seed', 'sheet')}.png"
+            save_png(image, file)
+            inside[file] = f"samples/{file.name}"
+        if run.preview_steps():
+            draw.save_clip(film(library, run), Path(folder) / FILM, FPS)
+            inside[Path(folder) / FILM] = FILM
+        for file, place in inside.items():
+            if file.exists():
+                archive.write(file, place)
+        told = {key: value for key, value in asdict(info).items() if key not in SECRETS}
+        archive.writestr(JSON, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        archive.writestr("README.txt", _read_me(name, info.command(out=name)))
+    return path
+
+
+def _read_me(name: str, command: str) -> str:
+    return f"""{name}/ is the model. Its README.md is its card. Python draws with it:
+
+    import mind2mind
+    {usage(name)}
+
+The app takes it back: zip that folder, then Sample, More, "Open a downloaded model".
+The same pictures in the same order give the same run again (on one kind of computer, to the bit):
+
+    {command}
+
+samples/: new pictures; each file says in itself which model and seed drew it
+{FILM}: the same random inputs as the training went on
+codes.safetensors: what the model's encoder made of your pictures; thumbnails.safetensors: small copies of them.
+Keep both to yourself.
+report.json: what became of each of your files; run.json: settings and numbers; metrics.jsonl: the curves
+"""
