@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from mind2mind.errors import ConfigError
 
-_C = TypeVar("_C", bound="_Checked")
+_C = TypeVar("_C", bound="Checked")
 TINY = 1e-15  # the least of a number that must be above 0
 RETIRED = ("keep_best", "patience")  # settings of recipes of earlier versions
 MOST_NUMBERS, MOST_WIDTHS = 32, 6  # in a field that holds several; in one that users set
@@ -21,14 +21,14 @@ MOST_NUMBERS, MOST_WIDTHS = 32, 6  # in a field that holds several; in one that 
 Crop = Literal["centre", "fit", "face"]
 
 
-def _number(
+def number(
     default: Any, least: float, most: float = math.inf, step: float | None = None, help: str | None = None
 ) -> Any:
     """A field for a number, a switch or some numbers, from `least` to `most`; with `help` a setting for users."""
     return field(default=default, metadata={"least": least, "most": most, "step": step, "help": help})
 
 
-class _Checked:
+class Checked:
     """A record of numbers that raises one ConfigError with all that is wrong with them."""
 
     def __post_init__(self) -> None:
@@ -69,20 +69,20 @@ class _Checked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture(_Checked):
+class Architecture(Checked):
     """Sizes of an ALAE (arXiv 2004.04467); the field names follow the reference's configs."""
 
-    layer_count: int = _number(MISSING, 1, 10)  # L; full size is 2**(L + 1)
-    latent_size: int = _number(MISSING, 1)
-    start_channels: int = _number(MISSING, 1)  # width at full size; doubles with each halving
-    max_channels: int = _number(MISSING, 1)
-    mapping_layers: int = _number(MISSING, 1)  # of F; D always has three
+    layer_count: int = number(MISSING, 1, 10)  # L; full size is 2**(L + 1)
+    latent_size: int = number(MISSING, 1)
+    start_channels: int = number(MISSING, 1)  # width at full size; doubles with each halving
+    max_channels: int = number(MISSING, 1)
+    mapping_layers: int = number(MISSING, 1)  # of F; D always has three
     image_channels: int = 3  # or 1
     truncation_psi: float = 0.7  # defaults.py: TRUNCATIOM_PSI
     truncation_cutoff: int = 8  # defaults.py: TRUNCATIOM_CUTOFF; in styles, of 2L
 
     def __post_init__(self) -> None:
-        _Checked.__post_init__(self)
+        Checked.__post_init__(self)
         if self.image_channels not in (1, 3):
             raise ConfigError(f"image_channels is {self.image_channels}.", "It must be 1 or 3.")
 
@@ -139,74 +139,74 @@ ARCHITECTURES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MindGANSizes(_Checked):
+class MindGANSizes(Checked):
     """Widths of MindGAN's two perceptrons (arXiv 1906.11613; reference module_mind/train.py)."""
 
-    latent_size: int = _number(512, 1, 8192)
-    z_dim: int = _number(128, 1, 8192)
-    generator_widths: tuple[int, ...] = _number((128, 256, 512), 1, 8192)
-    critic_widths: tuple[int, ...] = _number((512, 256, 128), 1, 8192)
-    mapping: bool = _number(False, 0, 1)  # whether the generator is one of F's kind
+    latent_size: int = number(512, 1, 8192)
+    z_dim: int = number(128, 1, 8192)
+    generator_widths: tuple[int, ...] = number((128, 256, 512), 1, 8192)
+    critic_widths: tuple[int, ...] = number((512, 256, 128), 1, 8192)
+    mapping: bool = number(False, 0, 1)  # whether the generator is one of F's kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe(_Checked):
+class Recipe(Checked):
     """How a MindGAN is trained.
 
     The defaults down to `critic_steps` are module_mind/train.py's; what follows is ours, and off by default.
     """
 
     name: str
-    z_dim: int = _number(
+    z_dim: int = number(
         128, 2, 512, 1, "Random numbers that a picture is drawn from; not used with from_mind."
     )
-    generator_widths: tuple[int, ...] = _number(
+    generator_widths: tuple[int, ...] = number(
         (128, 256, 512),
         8,
         1024,
         help="Widths of the generator's hidden layers; wider is slower. Not used with from_mind.",
     )
-    critic_widths: tuple[int, ...] = _number(
+    critic_widths: tuple[int, ...] = number(
         (512, 256, 128), 8, 1024, help="Widths of the critic's hidden layers; wider is slower."
     )
-    learning_rate: float = _number(
+    learning_rate: float = number(
         1e-3, 1e-5, 1e-1, 1e-4, "How far each step goes; lower it if the training collapses."
     )
-    betas: tuple[float, float] = _number((0.0, 0.5), 0, 0.9999, help="Adam's two decay rates.")
+    betas: tuple[float, float] = number((0.0, 0.5), 0, 0.9999, help="Adam's two decay rates.")
     # the paper's README says 256; the released parameters.json decides
-    batch_size: int = _number(128, 2, 1024, 1, "Pictures in a step; more is steadier and slower.")
-    gradient_penalty: float = _number(
+    batch_size: int = number(128, 2, 1024, 1, "Pictures in a step; more is steadier and slower.")
+    gradient_penalty: float = number(
         10.0, 0, 100, 0.5, "Weight of the penalty that keeps the critic smooth; raise it if the training "
         "collapses."
     )  # fmt: skip
-    epsilon_penalty: float = _number(1e-2, 0, 1, 0.01, "Weight of the penalty that keeps the critic near 0.")
-    critic_steps: int = _number(
+    epsilon_penalty: float = number(1e-2, 0, 1, 0.01, "Weight of the penalty that keeps the critic near 0.")
+    critic_steps: int = number(
         5, 1, 20, 1, "Steps of the critic, on the same pictures, for one of the generator."
     )
-    jitter: float = _number(
+    jitter: float = number(
         0.0, 0, 1, 0.05, "Codes are moved by this share of the difference of two others: more is freer, less keeps "
         "closer to your pictures."
     )  # fmt: skip
-    standardise: bool = _number(False, 0, 1, help="Bring all dimensions of the codes to one size.")
-    ema_half_life: int = _number(
+    standardise: bool = number(False, 0, 1, help="Bring all dimensions of the codes to one size.")
+    ema_half_life: int = number(
         0,
         0,
         10_000,
         10,
         "Steps in which the average of the generator's weights forgets half; 0 is no average.",
     )
-    decay_share: float = _number(
+    decay_share: float = number(
         0.0, 0, 1, 0.05, "The last share of the steps, over which the learning rate falls to 0."
     )
-    held_out_share: float = _number(
+    held_out_share: float = number(
         0.0, 0, 0.5, 0.05, "Share of the pictures that is kept aside to measure the training by; of fewer than "
         "1,000 none is."
     )  # fmt: skip
-    energy: float = _number(
+    energy: float = number(
         0.0, 0, 1000, 5, "Weight of the energy distance to your pictures in what the generator minimises: more is "
         "more varied, less is crisper."
     )  # fmt: skip
-    from_mind: bool = _number(
+    from_mind: bool = number(
         False, 0, 1, help="Begin with the source model's own generator of codes instead of random weights."
     )
 
@@ -217,7 +217,7 @@ class Recipe(_Checked):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """See `_Checked.from_dict`; what recipes of earlier versions held besides is passed over."""
+        """See `Checked.from_dict`; what recipes of earlier versions held besides is passed over."""
         own = {name: value for name, value in values.items() if name not in RETIRED}
         return super(Recipe, cls).from_dict(own)
 
@@ -235,7 +235,7 @@ BLEND_KIMG = 36.0  # toon128 from toon64: not blended in, it had forgotten all a
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainRecipe(_Checked):
+class PretrainRecipe(Checked):
     """How an ALAE is trained on a folder of pictures by the pixel term.
 
     The term is the mean absolute difference between x and G(E(x)), summed over the scales, with the mean
@@ -245,20 +245,20 @@ class PretrainRecipe(_Checked):
 
     trains_f: ClassVar[bool] = False  # F keeps its initial weights
     name: str
-    batch_size: int = _number(16, 1)
-    learning_rate: float = _number(0.04, TINY)  # times each parameter's `lr_coef` (equalised learning rate)
-    betas: tuple[float, float] = _number((0.9, 0.99), 0, 1 - TINY)
-    warmup_steps: int = _number(100, 1)
+    batch_size: int = number(16, 1)
+    learning_rate: float = number(0.04, TINY)  # times each parameter's `lr_coef` (equalised learning rate)
+    betas: tuple[float, float] = number((0.9, 0.99), 0, 1 - TINY)
+    warmup_steps: int = number(100, 1)
     decay_share: float = 0.4  # the last share of the pictures over which the learning rate falls to 0
     scales: tuple[int, ...] = (1, 2, 4)  # of the pixel term: full, half and quarter size
-    squared: float = _number(10.0, 0)  # weight of the mean squared difference
-    detail: float = _number(1.0, 0)  # weight of the mean absolute difference of what a 5x5 blur takes away
-    hardest: float = _number(0.5, 0)  # weight of the mean difference of each picture's worst 2 % of pixels
-    latent_noise: float = _number(0.2, 0)  # on each number of w in training, in deviations over the batch
-    distorted: float = _number(0.0, 0, 1)  # share of each batch that is, to know more than the pictures given
-    refinements: int = _number(2, 0)  # of each sample's code by E(G(w)), when the finished model draws
-    ema_kimg: float = _number(2.0, TINY)  # thousands of pictures in which the weights' average forgets half
-    blend_kimg: float = _number(0.0, 0)  # thousands of pictures over which the outermost level is blended in
+    squared: float = number(10.0, 0)  # weight of the mean squared difference
+    detail: float = number(1.0, 0)  # weight of the mean absolute difference of what a 5x5 blur takes away
+    hardest: float = number(0.5, 0)  # weight of the mean difference of each picture's worst 2 % of pixels
+    latent_noise: float = number(0.2, 0)  # on each number of w in training, in deviations over the batch
+    distorted: float = number(0.0, 0, 1)  # share of each batch that is, to know more than the pictures given
+    refinements: int = number(2, 0)  # of each sample's code by E(G(w)), when the finished model draws
+    ema_kimg: float = number(2.0, TINY)  # thousands of pictures in which the weights' average forgets half
+    blend_kimg: float = number(0.0, 0)  # thousands of pictures over which the outermost level is blended in
 
     @property
     def growing(self) -> "PretrainRecipe":
@@ -267,7 +267,7 @@ class PretrainRecipe(_Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Growth(_Checked):
+class Growth(Checked):
     """How ALAE's own training grows from 4 px to full size, level of detail by level of detail.
 
     The tables are indexed by level, and their last entry holds for all further ones. The defaults are those of
@@ -275,10 +275,10 @@ class Growth(_Checked):
     are seen in all, and each level below full size gets its published share of them.
     """
 
-    epochs: int = _number(80, 1)  # TRAIN_EPOCHS
-    epochs_per_lod: int = _number(6, 0)  # EPOCHS_PER_LOD; 0 is full size from the start
-    batch_sizes: tuple[int, ...] = _number((128, 128, 128, 64, 32, 16), 1)  # LOD_2_BATCH_1GPU
-    learning_rates: tuple[float, ...] = _number((1.5e-3,) * 6 + (2e-3, 3e-3, 3e-3), TINY)  # LEARNING_RATES
+    epochs: int = number(80, 1)  # TRAIN_EPOCHS
+    epochs_per_lod: int = number(6, 0)  # EPOCHS_PER_LOD; 0 is full size from the start
+    batch_sizes: tuple[int, ...] = number((128, 128, 128, 64, 32, 16), 1)  # LOD_2_BATCH_1GPU
+    learning_rates: tuple[float, ...] = number((1.5e-3,) * 6 + (2e-3, 3e-3, 3e-3), TINY)  # LEARNING_RATES
 
 
 # mnist.yaml's own batch sizes and rates are not known to us, nor bedroom.yaml's batch sizes: celeba.yaml's
@@ -291,18 +291,18 @@ GROWTHS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaperRecipe(_Checked):
+class PaperRecipe(Checked):
     """How an ALAE is trained in the paper (arXiv 2004.04467; reference train_alae.py, model.py, defaults.py)."""
 
     trains_f: ClassVar[bool] = True  # the source is sampled through F as it comes out of the training
     refinements: ClassVar[int] = 0  # as in the paper: samples are drawn from the codes as F gives them
     name: str
-    gamma: float = _number(10.0, 0)  # twice the weight of the R1 penalty (losses.py)
-    betas: tuple[float, float] = _number((0.0, 0.99), 0, 1 - TINY)
-    style_mixing: float = _number(0.9, 0, 1)  # probability (STYLE_MIXING_PROB)
-    w_avg_beta: float = _number(0.995, 0, 1)  # DLATENT_AVG_BETA
+    gamma: float = number(10.0, 0)  # twice the weight of the R1 penalty (losses.py)
+    betas: tuple[float, float] = number((0.0, 0.99), 0, 1 - TINY)
+    style_mixing: float = number(0.9, 0, 1)  # probability (STYLE_MIXING_PROB)
+    w_avg_beta: float = number(0.995, 0, 1)  # DLATENT_AVG_BETA
     z_regression: bool = False  # E finds z back instead of w (Z_REGRESSION)
-    ema_kimg: float = _number(10.0, TINY)  # thousands of pictures in which the weights' average forgets half
+    ema_kimg: float = number(10.0, TINY)  # thousands of pictures in which the weights' average forgets half
     flip: bool = False  # half of the pictures mirrored (FLIP_IMAGES, a matter of the data)
     growth: Growth | None = None  # None is the architecture's
 

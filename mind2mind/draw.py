@@ -8,7 +8,6 @@ truncation, in every frame; only a picture's own code is drawn as the encoder ga
 
 import contextlib
 import ctypes
-import hashlib
 import io
 import itertools
 import math
@@ -135,6 +134,16 @@ def provenance(model: Model, **settings: Any) -> dict[str, str]:
     """What a picture's file says of its making."""
     told = {"model": model.card.id, "hash": model.hash, **settings}
     return {name: str(value) for name, value in told.items()}
+
+
+def pixels_of(model: Model, photo: Path, limits: Limits) -> Tensor:
+    """A picture as the model takes it, uint8 (1, C, H, W), cut as its card says.
+
+    Raises:
+        DataError: it cannot be read, or shows no face where the model needs one.
+    """
+    image, a = open_picture(photo, limits, photo.name), model.alae.architecture
+    return to_tensor(image, a.resolution, a.image_channels, model.card.crop)[None]
 
 
 def pictures_for(
@@ -370,8 +379,8 @@ def _fastest(work: Callable[[], object]) -> float:
 # The facade's part
 
 
-Endpoint = int | Path | Image.Image | Stop
-"""A seed, the path of a picture, a picture, or what `Explore.stop` makes of a view."""
+Endpoint = int | Path | Stop
+"""A seed, the path of a picture, or what `Explore.stop` makes of a view."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -449,7 +458,7 @@ class Draw:
 
         Args:
             ref: the model.
-            endpoints: two or more, each a seed, a picture, or a stop, which is taken as it is.
+            endpoints: two or more, each a seed, a picture's path, or a stop, which is taken as it is.
             frames: 2 or more in all.
             psi: the truncation; of a picture's code, too.
             noise: one of NOISES.
@@ -490,7 +499,14 @@ class Draw:
         Without a `crop` pictures are cut as the source's card says.
         """
         model = self.models.source(ref)
-        return _reconstructions(model, pictures_for(model, paths, crop, self.limits))
+        pictures = pictures_for(model, paths, crop, self.limits)
+        for picture in pictures:
+            (rebuilt,), ratio = reconstruct(model.alae, picture.pixels[None])
+            face = pictures.crop == "face"  # else it is only what would be
+            aligned = pictures.before_and_after(picture) if face else None
+            original = to_image(picture.pixels)
+            yield Reconstruction(picture.name, original, to_image(rebuilt), ratio.item(), aligned)
+        yield pictures.report
 
     def aligned(self, ref: str, path: Path) -> tuple[Image.Image, Image.Image] | None:
         """A picture before and after its face is aligned (small), where the model needs that and it is not.
@@ -521,6 +537,11 @@ class Draw:
         """
         if isinstance(endpoint, Stop):
             return endpoint
+        key: tuple[object, ...] = (model.hash, psi, through, endpoint)
+        if isinstance(endpoint, Path):
+            with contextlib.suppress(OSError):  # who opens it says what is wrong
+                found = endpoint.stat()
+                key += (found.st_mtime_ns, found.st_size)
 
         def make() -> Stop:
             scores = torch.empty(1, 0)
@@ -529,12 +550,12 @@ class Draw:
                 if through:
                     scores = model.scores_of(model.draw_z([torch.Generator().manual_seed(endpoint)]))
             else:
-                w = _encoded(model, self._opened(endpoint))
+                w = of_pixels(model.alae, pixels_of(model, endpoint, self.limits))
                 scores = scores_of(model, w) if through else scores
                 w = pull(model, w, psi)
             return Stop(w, scores)
 
-        return self.kept((model.hash, psi, through, *_name(endpoint)), make)
+        return self.kept(key, make)
 
     def kept(self, key: tuple[object, ...], make: Callable[[], Stop]) -> Stop:
         """The stop of this key: the one that was made before while it is among the last ones used."""
@@ -546,35 +567,6 @@ class Draw:
             if len(self._stops) > STOPS_KEPT:
                 del self._stops[next(iter(self._stops))]
         return stop
-
-    def _opened(self, picture: Path | Image.Image) -> Image.Image:
-        return open_picture(picture, self.limits, picture.name) if isinstance(picture, Path) else picture
-
-
-def _encoded(model: Model, image: Image.Image) -> Tensor:
-    a = model.alae.architecture
-    return of_pixels(model.alae, to_tensor(image, a.resolution, a.image_channels, model.card.crop)[None])
-
-
-def _name(endpoint: Endpoint) -> tuple[object, ...]:
-    """What tells an endpoint from others; a file is not read for it."""
-    if isinstance(endpoint, Image.Image):
-        return endpoint.mode, endpoint.size, hashlib.sha256(endpoint.tobytes()).digest()
-    if isinstance(endpoint, Path):
-        with contextlib.suppress(OSError):  # who opens it says what is wrong
-            found = endpoint.stat()
-            return endpoint, found.st_mtime_ns, found.st_size
-    return (endpoint,)
-
-
-def _reconstructions(model: Model, pictures: Pictures) -> Iterator[Reconstruction | Report]:
-    for picture in pictures:
-        (rebuilt,), ratio = reconstruct(model.alae, picture.pixels[None])
-        face = pictures.crop == "face"  # else it is only what would be
-        aligned = pictures.before_and_after(picture) if face else None
-        original = to_image(picture.pixels)
-        yield Reconstruction(picture.name, original, to_image(rebuilt), ratio.item(), aligned)
-    yield pictures.report
 
 
 # Memory: a picture of 1024 px passes through some hundred maps of up to 64 MB. glibc asks the system for each and

@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mind2mind.config import SEEDS, mixed
-from mind2mind.data.images import open_picture, to_image, to_tensor
-from mind2mind.draw import WAYS_KEPT, Draw, Stop, draw, provenance, pull, scores_of
+from mind2mind.config import SEEDS, Checked, mixed, number
+from mind2mind.data.images import to_image
+from mind2mind.draw import WAYS_KEPT, Draw, Stop, draw, pixels_of, provenance, pull, scores_of
 from mind2mind.errors import ConfigError
 from mind2mind.judge.verdict import ALONE_GOOD_FROM, STRANGER_BELOW, Verdict, judge, reconstruct, scores
 from mind2mind.models.bundle import Model
@@ -38,45 +38,31 @@ FARTHEST, MOST_MOVED, MOST_NEAR = 1e6, 10, 32  # a place in cells, a move in dev
 
 
 @dataclass(frozen=True)
-class View:
+class View(Checked):
     """What one picture is made of: enough to draw it again.
 
     Raises:
         ConfigError: a number is out of range, or a photo is looked for on a plane.
     """
 
-    seed: int = 0  # 0 to 2**32 - 1; a photo takes its noise and its neighbours from it
+    seed: int = number(0, 0, SEEDS - 1)  # a photo takes its noise and its neighbours from it
     photo: Path | None = None  # a picture of the user's in place of the seed's
-    near: tuple[int, ...] = ()  # the number of each neighbour that was gone to, one after another
-    place: tuple[float, float] | None = None  # x, y on the seed's plane, in cells; its own picture is at 0, 0
+    near: tuple[int, ...] = number((), 0, SEEDS - 1)  # the neighbours that were gone to, one after another
+    place: tuple[float, float] = number((0.0, 0.0), -FARTHEST, FARTHEST)  # x, y on the seed's plane, in cells
     psi: float = 1.0
-    moves: tuple[float, ...] = ()  # along the model's directions, in standard deviations; missing ones are 0
+    moves: tuple[float, ...] = number((), -MOST_MOVED, MOST_MOVED)  # along directions; missing ones are 0
     noise: str = "random"
 
     def __post_init__(self) -> None:
-        _check("seed", [self.seed], 0, SEEDS - 1, whole=True)
-        _check("number of a neighbour", self.near, 0, SEEDS - 1, whole=True)
-        _check("place", self.place or (), -FARTHEST, FARTHEST)
-        _check("move", self.moves, -MOST_MOVED, MOST_MOVED)
         if len(self.near) > MOST_NEAR:
             problem = f"This picture is {len(self.near)} neighbours away from where it began, more than {MOST_NEAR}."
             raise ConfigError(problem, "Go back some, or begin with another picture.")
         if len(self.moves) > DIRECTIONS:
             problem = f"{len(self.moves)} moves are more than there are directions."
             raise ConfigError(problem, f"Give at most {DIRECTIONS}.")
-        if self.place and (self.photo or len(self.place) != 2):
-            raise ConfigError(
-                "This is no place on the plane of a seed.", "Give a seed, no photo, and x and y."
-            )
-
-
-def _check(what: str, values: Sequence[float], least: float, most: float, whole: bool = False) -> None:
-    for value in values:  # from the API they may be anything
-        if not isinstance(value, int if whole else int | float) or not least <= value <= most:
-            kind = "whole number" if whole else "number"
-            raise ConfigError(
-                f"The {what} is {value!r:.80}.", f"Choose a {kind} from {least:.0f} to {most:.0f}."
-            )
+        super().__post_init__()
+        if self.photo and any(self.place):
+            raise ConfigError("A photo lies on no plane.", "Give a seed in its place.")
 
 
 def neighbours(view: View, count: int, first: int = 1) -> list[View]:
@@ -86,7 +72,7 @@ def neighbours(view: View, count: int, first: int = 1) -> list[View]:
 
 def z_of(model: Model, view: View) -> Tensor:
     """z (1, z_dim) of a view without a photo; a seed's own is it to the last bit."""
-    x, y = view.place or (0, 0)
+    x, y = view.place
     own = _drawn(model, view.seed)
     if not (x or y or view.near):
         return own
@@ -182,7 +168,12 @@ def _told(view: View) -> dict[str, Any]:
     told = {f.name: getattr(view, f.name) for f in fields(view)}
     if view.photo:
         told["photo"] = view.photo.name
-    return {name: value for name, value in told.items() if name in ("seed", "psi", "noise") or value}
+    usual = vars(View())
+    return {
+        name: value
+        for name, value in told.items()
+        if name in ("seed", "psi", "noise") or value != usual[name]
+    }
 
 
 # The facade's part
@@ -276,7 +267,10 @@ class Explore:
         if not sources or not styles:
             raise ConfigError("There is nothing to mix.", "Give a source and a style at least.")
         model, layers = self._models.load(ref), self.layers(ref)
-        _check("crossover", [crossover], 0, layers, whole=True)
+        if not isinstance(crossover, int) or not 0 <= crossover <= layers:  # from the API it may be anything
+            raise ConfigError(
+                f"The crossover is {crossover!r}.", f"Choose a whole number from 0 to {layers}."
+            )
         down, across = (model.alae.styles(self._codes(model, views)) for views in (sources, styles))
         pairs = [(source, style) for source in sources for style in styles]
         codes = mix(down.repeat_interleave(len(styles), dim=0), across.repeat(len(sources), 1, 1), crossover)
@@ -302,9 +296,7 @@ class Explore:
             DataError: it cannot be read, or shows no face where the model needs one.
         """
         model, numbers = self._models.load(ref), self._models.source(ref).card.numbers
-        a = model.alae.architecture
-        image = open_picture(photo, self._draw.limits, photo.name)
-        pixels = to_tensor(image, a.resolution, a.image_channels, model.card.crop)[None]
+        pixels = pixels_of(model, photo, self._draw.limits)
         (rebuilt,), ratio = reconstruct(model.alae, pixels)
         verdict = judge(scores(pixels, ratio), numbers, ALONE_GOOD_FROM, STRANGER_BELOW).verdict
         return Rebuilt(to_image(pixels[0]), to_image(rebuilt), ratio.item(), verdict)

@@ -161,14 +161,15 @@ def toon():
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("psi", [1.0, 0.6])
-def test_both_ends_are_exact_on_any_path_and_truncated(toon, path, psi):
+def test_both_ends_are_exact_on_any_path_and_truncated(toon, path, psi, tmp_path):
     """Of a model that refines each code, too."""
     drawing = Draw(None, LOCAL)
-    picture = next(draw.draw(toon, draw.codes_of(toon, [7])))
+    picture = tmp_path / "7.png"
+    draw.save_png(next(draw.draw(toon, draw.codes_of(toon, [7]))), picture)
     ends = [3, picture, 8]
     way = drawing._way(toon, ends, psi, path)
     seeds = draw.codes_of(toon, [3, 8], psi)
-    own = draw.pull(toon, draw._encoded(toon, picture), psi)
+    own = draw.pull(toon, draw.of_pixels(toon.alae, draw.pixels_of(toon, picture, LOCAL)), psi)
     places = way.at(torch.tensor([0.0, 1.0, 2.0]))
     torch.testing.assert_close(places, torch.cat([seeds[:1], own, seeds[1:]]), rtol=1e-4, atol=1e-4)
     beside = way.at(torch.tensor([0.999, 1.001]))

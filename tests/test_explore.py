@@ -306,7 +306,7 @@ def test_a_slider_begins_at_the_photo(studio, minds, photo):
     model = minds[1]
     own, beside, far = studio.explore._codes(model, [View(photo=photo, moves=(t,)) for t in (0, 1e-3, 1)])
     torch.testing.assert_close(
-        own, draw._encoded(model, draw.open_picture(photo, LOCAL))[0], rtol=1e-4, atol=1e-4
+        own, draw.of_pixels(model.alae, draw.pixels_of(model, photo, LOCAL))[0], rtol=1e-4, atol=1e-4
     )
     assert (beside - own).norm() < 0.05 * (far - own).norm()
     moved = own + explore.steps_of(model)[0][:1]

@@ -19,7 +19,7 @@ ORDER = """
     runs.run runs.findings runs.queue runs.worker
     studio
     ui.shared ui.explore ui.interpolate ui.training ui.result ui.transfer ui.models ui.api ui.page ui
-    cli.terminal cli.pictures cli.runs cli.models cli.system cli
+    cli.terminal cli.pictures cli.runs cli.models cli
     __main__
 """.split()  # noqa: SIM905
 PLACE = {f"mind2mind.{name}": number for number, name in enumerate(ORDER)}

@@ -108,7 +108,7 @@ def test_a_film_begins_and_ends_at_its_endpoints(studio, place):
     assert same(frames[0], studio.draw.sample("tiny", [1], noise="none")[0])
     assert same(frames[10], next(studio.draw.reconstruct("tiny", [picture])).rebuilt)
     assert same(frames[20], studio.draw.blend("tiny", 1, 2, 1.0))
-    assert same(frames[5], studio.draw.blend("tiny", 1, Image.open(picture), 0.5))
+    assert same(frames[5], studio.draw.blend("tiny", 1, picture, 0.5))
     with pytest.raises(ConfigError):
         studio.draw.interpolate("tiny", [1])
     with pytest.raises(ConfigError):

@@ -77,7 +77,7 @@ STORED_AS = "mind2mind-pictures"  # in the browser; a fixed key, or nothing woul
 def to_query(ref: str, view: View) -> str:
     """What stands in an address behind the question mark; a picture of the user's has none."""
     told = {"model": ref, "seed": view.seed, "psi": view.psi, "noise": view.noise}
-    listed = {"near": view.near, "place": view.place or (), "moves": view.moves}
+    listed = {"near": view.near, "place": view.place, "moves": view.moves}
     told |= {
         name: ",".join(f"{number:g}" for number in numbers)
         for name, numbers in listed.items()
@@ -102,7 +102,7 @@ def from_query(query: Mapping[str, str]) -> tuple[str, View]:
         view = View(
             seed=int(seed),
             near=tuple(map(int, numbers("near"))),
-            place=(place[0], place[1]) if place else None,
+            place=(place[0], place[1]) if place else (0.0, 0.0),
             psi=float(query.get("psi", 1)),
             moves=numbers("moves"),
             noise=query.get("noise", "random"),
@@ -115,7 +115,7 @@ def from_query(query: Mapping[str, str]) -> tuple[str, View]:
 def named(view: View) -> str:
     """What a picture is called."""
     name = "Your picture" if view.photo else f"Seed {view.seed}"
-    if view.place and any(view.place):
+    if any(view.place):
         name += " at {:g}, {:g} of its map".format(*view.place)
     return name + (", varied" if view.near else "") + (", changed" if any(view.moves) else "")
 

@@ -27,7 +27,7 @@ from tiny import LFS_POINTER
 from typer.testing import CliRunner
 
 from mind2mind import ui
-from mind2mind.cli import commands, system
+from mind2mind.cli import commands
 from mind2mind.cli import runs as following
 from mind2mind.cli import terminal as common
 from mind2mind.cli.terminal import seeds_of
@@ -978,8 +978,8 @@ def test_doctor(cli, place, tmp_path, monkeypatch):
 def test_doctor_names_each_thing_that_is_wrong_and_its_remedy(cli, place, tmp_path, monkeypatch):
     lines = tmp_path / "requirements.txt"
     lines.write_text("torch<1  # too old\n\nno-such-package>=2\nnumpy\n")
-    monkeypatch.setattr(system, "REQUIREMENTS", lines)
-    monkeypatch.setattr(system, "LITTLE_MEMORY", 1 << 60)
+    monkeypatch.setattr("mind2mind.cli.REQUIREMENTS", lines)
+    monkeypatch.setattr("mind2mind.cli.LITTLE_MEMORY", 1 << 60)
     monkeypatch.setenv("MIND2MIND_HOME", str(lines / "home"))
     monkeypatch.setenv("MIND2MIND_WEIGHTS", str(tmp_path))
     ill = cli("doctor", "--json")
