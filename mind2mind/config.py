@@ -68,7 +68,7 @@ class Checked:
             ) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Architecture(Checked):
     """Sizes of an ALAE (arXiv 2004.04467); the field names follow the reference's configs."""
 
@@ -109,32 +109,18 @@ class Architecture(Checked):
         return 2 * self.layer_count
 
 
-# The published configs of the reference: ffhq.yaml, celeba-hq256.yaml, bedroom.yaml, celeba.yaml, mnist.yaml
-FFHQ = Architecture(layer_count=9, latent_size=512, start_channels=16, max_channels=512, mapping_layers=8)
-CELEBA_HQ256 = Architecture(
-    layer_count=7, latent_size=512, start_channels=64, max_channels=512, mapping_layers=8
-)
-BEDROOM = Architecture(layer_count=7, latent_size=512, start_channels=32, max_channels=512, mapping_layers=8)
-CELEBA = Architecture(layer_count=6, latent_size=256, start_channels=64, max_channels=256, mapping_layers=8)
-MNIST = Architecture(
-    layer_count=4, latent_size=32, start_channels=64, max_channels=256, mapping_layers=4, image_channels=1
-)
-# Ours: the largest that two cores train in about an hour, and one for pictures such as MNIST's
-GREY32 = Architecture(
-    layer_count=4, latent_size=128, start_channels=16, max_channels=128, mapping_layers=4, image_channels=1
-)
-TOON64 = Architecture(layer_count=5, latent_size=128, start_channels=16, max_channels=128, mapping_layers=8)
-TOON128 = replace(TOON64, layer_count=6, start_channels=8)  # toon64 grows into it
-
+# layer_count, latent_size, start_channels, max_channels, mapping_layers
 ARCHITECTURES = {
-    "ffhq": FFHQ,
-    "celeba-hq256": CELEBA_HQ256,
-    "bedroom": BEDROOM,
-    "celeba": CELEBA,
-    "mnist": MNIST,
-    "toon64": TOON64,
-    "toon128": TOON128,
-    "grey32": GREY32,
+    # The published configs of the reference: ffhq.yaml, celeba-hq256.yaml, bedroom.yaml, celeba.yaml, mnist.yaml
+    "ffhq": Architecture(9, 512, 16, 512, 8),
+    "celeba-hq256": Architecture(7, 512, 64, 512, 8),
+    "bedroom": Architecture(7, 512, 32, 512, 8),
+    "celeba": Architecture(6, 256, 64, 256, 8),
+    "mnist": Architecture(4, 32, 64, 256, 4, image_channels=1),
+    # Ours: the largest that two cores train in about an hour, what it grows into, and one for pictures like MNIST's
+    "toon64": Architecture(5, 128, 16, 128, 8),
+    "toon128": Architecture(6, 128, 8, 128, 8),
+    "grey32": Architecture(4, 128, 16, 128, 4, image_channels=1),
 }
 
 
@@ -231,9 +217,6 @@ class Recipe(Checked):
         )
 
 
-BLEND_KIMG = 36.0  # toon128 from toon64: not blended in, it had forgotten all after 10 kimg
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainRecipe(Checked):
     """How an ALAE is trained on a folder of pictures by the pixel term.
@@ -260,11 +243,6 @@ class PretrainRecipe(Checked):
     ema_kimg: float = number(2.0, TINY)  # thousands of pictures in which the weights' average forgets half
     blend_kimg: float = number(0.0, 0)  # thousands of pictures over which the outermost level is blended in
 
-    @property
-    def growing(self) -> "PretrainRecipe":
-        """The recipe for a network whose outermost level is new."""
-        return replace(self, blend_kimg=BLEND_KIMG)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth(Checked):
@@ -283,10 +261,12 @@ class Growth(Checked):
 
 # mnist.yaml's own batch sizes and rates are not known to us, nor bedroom.yaml's batch sizes: celeba.yaml's
 GROWTHS = {
-    FFHQ: Growth(epochs=300, epochs_per_lod=16, batch_sizes=(512, 256, 128, 64, 32, 16)),
-    CELEBA_HQ256: Growth(epochs=280, epochs_per_lod=30, learning_rates=(1.5e-3,) * 7 + (3e-3, 3e-3)),
-    BEDROOM: Growth(epochs=112, epochs_per_lod=2),
-    MNIST: Growth(epochs=60, epochs_per_lod=10),
+    ARCHITECTURES["ffhq"]: Growth(epochs=300, epochs_per_lod=16, batch_sizes=(512, 256, 128, 64, 32, 16)),
+    ARCHITECTURES["celeba-hq256"]: Growth(
+        epochs=280, epochs_per_lod=30, learning_rates=(1.5e-3,) * 7 + (3e-3, 3e-3)
+    ),
+    ARCHITECTURES["bedroom"]: Growth(epochs=112, epochs_per_lod=2),
+    ARCHITECTURES["mnist"]: Growth(epochs=60, epochs_per_lod=10),
 }
 
 
@@ -305,11 +285,6 @@ class PaperRecipe(Checked):
     ema_kimg: float = number(10.0, TINY)  # thousands of pictures in which the weights' average forgets half
     flip: bool = False  # half of the pictures mirrored (FLIP_IMAGES, a matter of the data)
     growth: Growth | None = None  # None is the architecture's
-
-    @property
-    def growing(self) -> "PaperRecipe":
-        """See `PretrainRecipe.growing`; each level is blended in anyway."""
-        return self
 
     def growth_of(self, architecture: Architecture) -> Growth:
         """The recipe's own, else the published one, else that of celeba.yaml."""
@@ -366,6 +341,9 @@ PRETRAIN_PLAIN = PretrainRecipe(
 PRETRAIN_BROAD = PretrainRecipe(name="broad", latent_noise=0.1, distorted=0.5, refinements=0)
 PRETRAIN_PAPER = PaperRecipe(name="paper")
 SourceRecipe = PretrainRecipe | PaperRecipe
+BLEND_KIMG = (
+    36.0  # of a level that is new: toon128 from toon64, not blended in, had forgotten all after 10 kimg
+)
 PRETRAIN_RECIPES: dict[str, SourceRecipe] = {
     recipe.name: recipe for recipe in (PRETRAIN_DEFAULT, PRETRAIN_PLAIN, PRETRAIN_BROAD, PRETRAIN_PAPER)
 }

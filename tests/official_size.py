@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from mind2mind.config import FFHQ
+from mind2mind.config import ARCHITECTURES
 from mind2mind.models.official import SECTIONS
 from mind2mind.networks.alae import ALAE
 
@@ -43,7 +43,7 @@ def write(path: Path, *, zipped: bool) -> Path:
 def _averaged(seed: int) -> dict[str, torch.Tensor]:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        alae = ALAE(FFHQ)
+        alae = ALAE(ARCHITECTURES["ffhq"])
         for name, parameter in alae.named_parameters():
             if "noise_weight" in name:
                 parameter.normal_(0, 0.05)
@@ -53,7 +53,9 @@ def _averaged(seed: int) -> dict[str, torch.Tensor]:
         for to_rgb in alae.decoder.to_rgb:
             weight = to_rgb.to_rgb.weight
             weight.normal_(0, RGB_STD / weight.shape[1] ** 0.5)
-        alae.w_avg.copy_(alae.map(torch.randn(256, FFHQ.latent_size)).mean(dim=0).expand_as(alae.w_avg))
+        alae.w_avg.copy_(
+            alae.map(torch.randn(256, ARCHITECTURES["ffhq"].latent_size)).mean(dim=0).expand_as(alae.w_avg)
+        )
         return alae.state_dict()
 
 

@@ -12,8 +12,6 @@ from mind2mind.config import (
     LOCAL,
     PUBLIC,
     RECIPES,
-    TOON64,
-    TOON128,
     Architecture,
     MindGANSizes,
     Recipe,
@@ -42,11 +40,12 @@ def test_architectures_are_the_published_ones(name):
 
 
 def test_an_architecture_grows_from_the_one_of_half_its_size():
-    assert TOON128.inner == TOON64
-    assert TOON128.widths[1:] == TOON64.widths
+    toon64, toon128 = ARCHITECTURES["toon64"], ARCHITECTURES["toon128"]
+    assert toon128.inner == toon64
+    assert toon128.widths[1:] == toon64.widths
     for a in ARCHITECTURES.values():
         assert a.inner.resolution == a.resolution / 2 and a.inner.widths == a.widths[1:]
-    assert replace(TOON64, layer_count=1).inner is None
+    assert replace(toon64, layer_count=1).inner is None
 
 
 def test_a_bad_number_is_refused_with_all_complaints():

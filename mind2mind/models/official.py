@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mind2mind.config import ARCHITECTURES, CELEBA_HQ256, FFHQ, Architecture, MindGANSizes
+from mind2mind.config import ARCHITECTURES, Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import read_json, remedy
 from mind2mind.models.bundle import (
@@ -43,7 +43,10 @@ SECTIONS = {  # of the files that are looked at, and what their tensors' names b
     "Generator": "generator.",
     "Critic": "critic.",
 }
-ALIGNED_FACES = (FFHQ, CELEBA_HQ256)  # what official files of these sizes were trained on
+ALIGNED_FACES = (
+    ARCHITECTURES["ffhq"],
+    ARCHITECTURES["celeba-hq256"],
+)  # what official files of these sizes were trained on
 ALAE_CREDIT = "Pidhorskyi, Adjeroh and Doretto, Adversarial Latent Autoencoders (arXiv 2004.04467)"
 MINDGAN_CREDIT = "Frégier and Gouray, Mind2Mind (arXiv 1906.11613)"
 MINDGAN_FILE, PARAMETERS = "model299.pth", "parameters.json"  # as its authors call them

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mind2mind.config import (
+    BLEND_KIMG,
     PRIOR,
     PRIOR_STEPS,
     Architecture,
@@ -66,10 +67,7 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class PretrainProgress:
-    """Every `log_every` thousand pictures; the checkpoint is as new.
-
-    Pictures are (N, C, H, W) of full size, nominally in [-1, 1], on the CPU; those of a lower level are enlarged.
-    """
+    """Every `log_every` thousand pictures; the checkpoint, and the pictures in its folder, are as new."""
 
     kimg: float  # thousands of pictures seen
     total_kimg: float
@@ -77,9 +75,6 @@ class PretrainProgress:
     held_out_psnr: float  # dB, mean over the held-out pictures at this resolution, noise off
     resolution: int  # px a side that are trained now; full size unless the recipe grows
     seconds_left: float
-    originals: Tensor  # held out
-    reconstructions: Tensor
-    samples: Tensor | None  # F's, of the same z each time; None where the recipe does not train F
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +142,8 @@ def make_source(
             alae.load_state_dict(begun.alae.state_dict(), strict=False)  # it may lack F and D
         elif begun.alae.architecture == architecture.inner:
             alae.grow(begun.alae)
-            recipe = recipe.growing
+            if isinstance(recipe, PretrainRecipe):  # the paper's blends each level in anyway
+                recipe = replace(recipe, blend_kimg=BLEND_KIMG)
         else:
             raise ConfigError(
                 f"'{begun.card.id}' is of another architecture than the model to be, and does not grow into it.",
@@ -208,10 +204,6 @@ def _read(pictures: Pictures) -> Generator[Loading, None, tuple[Tensor, Tensor]]
         )
     held = min(HELD_OUT_MOST, round(count * HELD_OUT_SHARE))
     return pixels[: count - held], pixels[count - held : count]
-
-
-def _save_grid(pictures: Tensor, path: Path) -> None:
-    save_png(grid([to_image(picture) for picture in pictures], columns=8, gap=0), path)
 
 
 def new_alae(architecture: Architecture, seed: int) -> ALAE:
@@ -311,14 +303,9 @@ def pretrain(
             losses = save(sums / since)
             sums.zero_()
             since = 0
-            look, done = _look(trainee, held_out), trainee.work(trainee.seen)
+            (seen_psnr, side), done = _look(trainee, held_out, out), trainee.work(trainee.seen)
             left = (time.monotonic() - begun) / (done - first) * max(0.0, trainee.work(total) - done)
-            _save_grid(
-                torch.cat([look["originals"], look["reconstructions"]], 3), out / "reconstructions.png"
-            )
-            if look["samples"] is not None:
-                _save_grid(look["samples"], out / "samples.png")
-            yield PretrainProgress(trainee.seen / 1000, total_kimg, losses, seconds_left=left, **look)
+            yield PretrainProgress(trainee.seen / 1000, total_kimg, losses, seen_psnr, side, left)
     trainee.swap()
     return trainee.seen / 1000
 
@@ -351,28 +338,21 @@ def kept_kimg(out: Path) -> float | None:
 
 
 @torch.no_grad()
-def _look(trainee: Trainee, held_out: Tensor) -> dict[str, Any]:
-    """What PretrainProgress tells of held-out pictures, by the averaged weights."""
-    side = held_out.shape[-1]
+def _look(trainee: Trainee, held_out: Tensor, out: Path) -> tuple[float, int]:
+    """How well held-out pictures come back by the averaged weights, in dB, and of what size; shows it in `out`."""
     values: list[Tensor] = []
-    shown: list[tuple[Tensor, Tensor]] = []
+    shown: list[Tensor] = []
     trainee.swap()
-    for chunk in held_out.split(batch_of(side)):
+    for chunk in held_out.split(batch_of(held_out.shape[-1])):
         x, y = trainee.look(from_uint8(chunk.to(trainee.device)))
         values.append(psnr(y.float().clamp(-1, 1), x))
-        if sum(len(before) for before, _ in shown) < SHOWN:
-            shown.append((x, y))
+        if sum(map(len, shown)) < SHOWN:
+            shown.append(torch.cat([x, y], dim=3))
     samples = trainee.samples(SHOWN)
     trainee.swap()
-
-    def enlarged(x: Tensor) -> Tensor:
-        return F.interpolate(x[:SHOWN].float(), size=side, mode="nearest").cpu()
-
-    originals, reconstructions = (enlarged(torch.cat(some)) for some in zip(*shown, strict=True))
-    return {
-        "held_out_psnr": torch.cat(values).mean().item(),
-        "resolution": shown[0][0].shape[-1],
-        "originals": originals,
-        "reconstructions": reconstructions,
-        "samples": None if samples is None else enlarged(samples),
-    }
+    for name, pictures in (("reconstructions", torch.cat(shown)[:SHOWN]), ("samples", samples)):
+        if pictures is not None:
+            enlarged = F.interpolate(pictures.float(), scale_factor=held_out.shape[-1] // x.shape[-1])
+            images = [to_image(picture) for picture in enlarged.cpu()]
+            save_png(grid(images, columns=8, gap=0), out / f"{name}.png")
+    return torch.cat(values).mean().item(), x.shape[-1]

@@ -806,17 +806,7 @@ def fake_source(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         if options["seed"] == 14:
             raise TrainingError("The loss became nan.", "Lower the learning rate.")
-        yield PretrainProgress(
-            1.0,
-            2.0,
-            {"pixel": 0.5},
-            20.0,
-            16,
-            3.0,
-            torch.zeros(1, 3, 16, 16),
-            torch.zeros(1, 3, 16, 16),
-            None,
-        )
+        yield PretrainProgress(1.0, 2.0, {"pixel": 0.5}, 20.0, 16, 3.0)
         if should_stop():
             return
         yield Progress(3, 4, 0.1, 0.2, 0.3, 0.4, None, None, 0, 1.0)

@@ -344,8 +344,8 @@ def test_the_app_shows_a_stop_before_and_after(studio, photos):
 
 
 def test_official_files_of_faces_ask_for_alignment(tmp_path):
-    from mind2mind.config import BEDROOM, CELEBA, CELEBA_HQ256, FFHQ
+    from mind2mind.config import ARCHITECTURES
     from mind2mind.models.official import ALIGNED_FACES
 
-    assert FFHQ in ALIGNED_FACES and CELEBA_HQ256 in ALIGNED_FACES
-    assert BEDROOM not in ALIGNED_FACES and CELEBA not in ALIGNED_FACES
+    aligned = [name for name, architecture in ARCHITECTURES.items() if architecture in ALIGNED_FACES]
+    assert aligned == ["ffhq", "celeba-hq256"]

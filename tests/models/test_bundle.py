@@ -26,7 +26,7 @@ from reference import (
 from safetensors.torch import load_file, save_file
 
 from mind2mind import draw as gallery
-from mind2mind.config import FFHQ, TOON64, Architecture, MindGANSizes
+from mind2mind.config import ARCHITECTURES, Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.models import official
 from mind2mind.models.bundle import (
@@ -392,7 +392,11 @@ def test_other_sizes_are_inferred_too(tmp_path, changes):
 
 
 def test_a_published_architecture_is_recognised_by_its_shapes():
-    for architecture in (FFHQ, TOON64, replace(FFHQ, layer_count=7, start_channels=64)):
+    for architecture in (
+        ARCHITECTURES["ffhq"],
+        ARCHITECTURES["toon64"],
+        replace(ARCHITECTURES["ffhq"], layer_count=7, start_channels=64),
+    ):
         with torch.device("meta"):
             shapes = {key: tuple(value.shape) for key, value in ALAE(architecture).state_dict().items()}
         assert official.infer_architecture(shapes) == architecture

@@ -21,7 +21,7 @@ from reference import PARITY, read_official_mindgan
 from tiny import SIZES, make_studio, make_weights
 from web import COMMIT, closed_port, put_on_hub, serving
 
-from mind2mind.config import FFHQ, PUBLIC, MindGANSizes
+from mind2mind.config import ARCHITECTURES, PUBLIC, MindGANSizes
 from mind2mind.errors import ConfigError, DataError, RunError, WeightsError
 from mind2mind.models import fetch, hub, official
 from mind2mind.models.bundle import Card, load_source, save_source, save_transfer
@@ -232,7 +232,7 @@ def test_a_file_of_another_kind_is_told_of_and_not_kept(web, studio):
 
 
 def test_an_alae_of_other_sizes_is_told_of(web, studio, monkeypatch):
-    monkeypatch.setitem(REMOTE, "small", replace(REMOTE["small"], architecture=FFHQ))
+    monkeypatch.setitem(REMOTE, "small", replace(REMOTE["small"], architecture=ARCHITECTURES["ffhq"]))
     web.put("/small.pth", SMALL.read_bytes())
     assert "does not fit" in fails(studio, "small")
 

@@ -19,7 +19,7 @@ from reference import (
     truncated,
 )
 
-from mind2mind.config import ARCHITECTURES, TOON64, TOON128
+from mind2mind.config import ARCHITECTURES
 from mind2mind.networks.alae import ALAE, mix, no_noise, random_noise
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -61,7 +61,7 @@ def test_generate_with_mixing_and_moving_average(case):
 
 
 def test_a_grown_network_begins_as_the_one_that_it_grew_from():
-    inner, grown = ALAE(TOON64), ALAE(TOON128)
+    inner, grown = ALAE(ARCHITECTURES["toon64"]), ALAE(ARCHITECTURES["toon128"])
     inner.w_avg.normal_()
     grown.grow(inner)
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_a_grown_network_begins_as_the_one_that_it_grew_from():
 
 
 def test_what_a_network_that_grows_lacks_stays():
-    inner, grown = ALAE(TOON64), ALAE(TOON128)
+    inner, grown = ALAE(ARCHITECTURES["toon64"]), ALAE(ARCHITECTURES["toon128"])
     del inner.mapping_f, inner.mapping_d
     before = grown.mapping_f.state_dict()["map_blocks.0.fc.weight"].clone()
     grown.grow(inner)
@@ -153,7 +153,7 @@ def test_nothing_global_is_touched():
         return torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), flags
 
     before = state()
-    alae = ALAE(TOON64)
+    alae = ALAE(ARCHITECTURES["toon64"])
     numbers, words = torch.get_rng_state(), random.getstate()
     with torch.inference_mode():
         alae.decode(alae.styles(alae.map(torch.zeros(1, 128))), noise=random_noise(torch.Generator()))

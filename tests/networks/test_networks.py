@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference import alae_of, bump_noise, close, config_of, drawn, image, load, same_picture, shared_noise
 
-from mind2mind.config import FFHQ
+from mind2mind.config import ARCHITECTURES
 from mind2mind.networks.alae import (
     Blur,
     Down,
@@ -120,7 +120,7 @@ def test_blending_needs_a_level_below(small):
 
 
 def test_widths_are_those_of_the_published_ffhq_model():
-    assert FFHQ.widths == [16, 32, 64, 128, 256, 512, 512, 512, 512, 512]
+    assert ARCHITECTURES["ffhq"].widths == [16, 32, 64, 128, 256, 512, 512, 512, 512, 512]
 
 
 def test_wide_kernel_is_the_full_convolution_with_ones():

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,14 +15,8 @@ from typer.testing import CliRunner
 from mind2mind.cli import commands
 from mind2mind.config import (
     ARCHITECTURES,
-    BEDROOM,
-    CELEBA,
-    CELEBA_HQ256,
-    FFHQ,
-    MNIST,
     PRETRAIN_DEFAULT,
     PRETRAIN_PAPER,
-    TOON64,
     Growth,
 )
 from mind2mind.data.images import from_uint8, to_image
@@ -55,8 +50,9 @@ def reference_schedule(growth, layer_count, epoch, seen_in_epoch, size):
     return lod, 0.5 + 0.5 * math.sin(math.pi * r - math.pi / 2)
 
 
-@pytest.mark.parametrize("architecture", [FFHQ, CELEBA_HQ256, BEDROOM, CELEBA, MNIST])
-def test_the_levels_are_those_of_the_reference(architecture):
+@pytest.mark.parametrize("name", ["ffhq", "celeba-hq256", "bedroom", "celeba", "mnist"])
+def test_the_levels_are_those_of_the_reference(name):
+    architecture = ARCHITECTURES[name]
     growth, size = PRETRAIN_PAPER.growth_of(architecture), 2048
     for epoch in range(growth.epochs):
         for seen in range(0, size, 512):
@@ -68,7 +64,8 @@ def test_the_levels_are_those_of_the_reference(architecture):
 
 
 def test_the_published_tables():
-    def table(architecture):
+    def table(name):
+        architecture = ARCHITECTURES[name]
         growth = PRETRAIN_PAPER.growth_of(architecture)
         starts = [
             math.ceil(10**6 * growth.epochs_per_lod * i / growth.epochs)
@@ -78,11 +75,13 @@ def test_the_published_tables():
         assert [level.lod for level in levels] == list(range(architecture.layer_count))
         return [level.batch_size for level in levels], [level.learning_rate for level in levels]
 
-    assert table(FFHQ) == ([512, 256, 128, 64, 32, 16, 16, 16, 16], [1.5e-3] * 6 + [2e-3, 3e-3, 3e-3])
-    assert table(CELEBA_HQ256) == ([128, 128, 128, 64, 32, 16, 16], [1.5e-3] * 7)
-    assert table(CELEBA) == ([128, 128, 128, 64, 32, 16], [1.5e-3] * 6)
-    assert table(TOON64) == ([128, 128, 128, 64, 32], [1.5e-3] * 5)
-    assert shares(PRETRAIN_PAPER.growth_of(CELEBA), 6) == pytest.approx([6 / 80] * 5 + [50 / 80])
+    assert table("ffhq") == ([512, 256, 128, 64, 32, 16, 16, 16, 16], [1.5e-3] * 6 + [2e-3, 3e-3, 3e-3])
+    assert table("celeba-hq256") == ([128, 128, 128, 64, 32, 16, 16], [1.5e-3] * 7)
+    assert table("celeba") == ([128, 128, 128, 64, 32, 16], [1.5e-3] * 6)
+    assert table("toon64") == ([128, 128, 128, 64, 32], [1.5e-3] * 5)
+    assert shares(PRETRAIN_PAPER.growth_of(ARCHITECTURES["celeba"]), 6) == pytest.approx(
+        [6 / 80] * 5 + [50 / 80]
+    )
     assert shares(Growth(epochs_per_lod=0), 4) == [0, 0, 0, 1]
     assert shares(Growth(epochs=3, epochs_per_lod=2), 4) == pytest.approx([2 / 3, 1 / 3, 0, 0])
     assert level_at(Growth(epochs_per_lod=0), 4, 0, 10) == Level(3, 1.0, 64, 1.5e-3)
@@ -103,29 +102,37 @@ def test_real_pictures_in_transition():
     assert torch.equal(at_level(x, 3, Level(2, 1.0, 8, 1e-3)), x)
 
 
-def run(alae, out, *, recipe=RECIPE, pictures=None, **options):
+def events_of(alae, out, *, recipe=RECIPE, **options):
     settings = {"total_kimg": 24 * 16 / 1000, "out": out, "log_every": 0.128, "seed": 1} | options
-    pictures = discs(50) if pictures is None else pictures
-    return list(pretrain(alae, pictures, discs(16, seed=9), recipe, **settings))
+    return pretrain(alae, discs(50), discs(16, seed=9), recipe, **settings)
+
+
+def run(*arguments, **options):
+    return list(events_of(*arguments, **options))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A short training in one go: its folder and its events."""
-    folder = tmp_path_factory.mktemp("whole")
-    return folder, run(new_alae(TINY, 0), folder)
+    """A short training in one go: its folder, its events, and the pictures that were there at each."""
+    folder, shown = tmp_path_factory.mktemp("whole"), []
+    for event in events_of(new_alae(TINY, 0), folder):
+        files = (Image.open(folder / f"{name}.png") for name in ("reconstructions", "samples"))
+        shown.append((event, *map(np.asarray, files)))
+    return folder, shown
 
 
 def test_it_grows_and_tells(whole):
-    folder, events = whole
+    folder, shown = whole
+    events = [event for event, *_ in shown]
     assert [event.resolution for event in events] == [4, 8, 16]
     assert all(set(event.losses) == {"d", "g", "ae"} for event in events)
     assert [event.seconds_left > 0 for event in events] == [True, True, False]
+    for _, reconstructions, samples in shown:  # of 16 pictures, eight in a row
+        assert reconstructions.shape == (2 * 16, 8 * 2 * 16, 3) and samples.shape == (4 * 16, 8 * 16, 3)
     small = F.avg_pool2d(from_uint8(discs(16, seed=9)), 4)
-    assert torch.equal(events[0].originals[:, :, ::4, ::4], small)
-    for event in events:
-        assert event.originals.shape == event.reconstructions.shape == (16, 3, 16, 16)
-        assert event.samples.shape == (32, 3, 16, 16)
+    first = shown[0][1][:16, :16]
+    assert np.array_equal(first[::4, ::4], np.asarray(to_image(small[0])))
+    assert np.array_equal(first, first[::4, ::4].repeat(4, 0).repeat(4, 1))
     assert events[-1].kimg == read_meta(folder / CHECKPOINT)["kimg"] == 0.384
 
 

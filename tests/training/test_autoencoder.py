@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mind2mind.config import GREY32, PRETRAIN_BROAD, PRETRAIN_DEFAULT, Architecture
+from mind2mind.config import ARCHITECTURES, PRETRAIN_BROAD, PRETRAIN_DEFAULT, Architecture
 from mind2mind.errors import ConfigError
 from mind2mind.training.autoencoder import PixelTrainee, distort, pixel_term
 from mind2mind.training.source import new_alae
@@ -103,4 +103,5 @@ def test_settings_are_checked():
         replace(PRETRAIN_DEFAULT, hardest=-0.1)
     with pytest.raises(ConfigError, match="distorted"):
         replace(PRETRAIN_DEFAULT, distorted=1.5)
-    assert (GREY32.resolution, GREY32.image_channels) == (32, 1)
+    grey32 = ARCHITECTURES["grey32"]
+    assert (grey32.resolution, grey32.image_channels) == (32, 1)
