@@ -519,8 +519,8 @@ class Consent:
         return {self.visit: visit.stored(), **self.known(visit)}
 
 
-# --- Walls of pictures, enlarged here since browsers blur small ones. A wall is HTML, its events are in assets/app.js.
-# What it shows is for the eye; files to keep are made apart.
+# --- Walls of pictures, enlarged here since browsers blur small ones. A wall is HTML, its events are in
+# assets/app.js. What it shows is for the eye; files to keep are made apart.
 
 TILE, LARGE = 256, 768  # px a side that a picture on a wall, and the large one, is shown at most
 MOST_ENLARGED = 4  # times; more shows nothing but blur
