@@ -96,13 +96,13 @@ def test_freed_memory_is_used_again():
 
 
 def test_a_slow_model_starts_with_four_pictures_and_says_why(slow):
-    *shown, count = slow.explore.with_another("tiny", 0, MANY, "none", View(), None)
+    *shown, count = slow.explore.with_another("tiny", 0, MANY, "none", None)
     assert count == FEW == len(shown[1])
-    assert "1.1 s and 0.9 GB of memory here, 4 of them about 4 s" in shown[3]
+    assert "1.1 s and 0.9 GB of memory here, 4 of them about 4 s" in shown[0]
 
 
 def test_a_number_that_the_visitor_chose_stays(slow):
-    assert slow.explore.with_another("tiny", 0, 9, "none", View(), None)[-1] == 9
+    assert slow.explore.with_another("tiny", 0, 9, "none", None)[-1] == 9
 
 
 def test_what_is_quick_is_not_talked_of():

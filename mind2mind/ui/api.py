@@ -27,25 +27,8 @@ from mind2mind.errors import ConfigError, Mind2MindError, RunError, one_of
 from mind2mind.runs.findings import Encoding
 from mind2mind.runs.run import Found
 from mind2mind.studio import Studio
+from mind2mind.ui import shared as ui
 from mind2mind.ui.interpolate import KINDS
-from mind2mind.ui.shared import (
-    MODEL_WORK,
-    MOST_PICTURES,
-    check_consent,
-    check_seconds,
-    checked_seed,
-    delete_run,
-    fresh,
-    gpu,
-    is_key,
-    known_ref,
-    on,
-    once,
-    reader,
-    save_pictures,
-    uploaded,
-    whole,
-)
 
 MOST_FRAMES = 240
 AGREE = "Call with agreed=True"
@@ -81,16 +64,16 @@ class Api:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self.read, self.harvest = reader(studio), gpu(self._harvest)
+        self.read, self.harvest = ui.reader(studio), ui.gpu(self._harvest)
         with gr.Column(visible=False):
             report, gallery, file = gr.JSON(), gr.Gallery(format="png"), gr.File()
             self._add(self.sample, gallery, network=True)
             self._add(self.interpolate, file, network=True)
-            self._add(gpu(self.encode, check_seconds), [file, report], **MODEL_WORK)
-            self._add(self.submit, report, **MODEL_WORK)
+            self._add(ui.gpu(self.encode, ui.check_seconds), [file, report], **ui.MODEL_WORK)
+            self._add(self.submit, report, **ui.MODEL_WORK)
             self._add(self.status, report, queue=False)
             self._add(self.stop, report, queue=False)
-            self._add(self.result, [gallery, file, report], **MODEL_WORK)
+            self._add(self.result, [gallery, file, report], **ui.MODEL_WORK)
             self._add(self.runs, report, concurrency_limit=None)
             self._add(self.delete, report, queue=False)
 
@@ -111,7 +94,7 @@ class Api:
             fields.append(field)
         about = re.sub(r"Args:\n( {4}.+\n)+\n", "", text)
         settings |= {"api_name": function.__name__, "api_description": about}
-        on(gr.Button().click, function, fields, outputs, api_visibility="public", **settings)
+        ui.on(gr.Button().click, function, fields, outputs, api_visibility="public", **settings)
 
     def sample(
         self, model: str, seed: int = 0, count: int = 16, psi: float = 1.0, noise: str = "random"
@@ -128,10 +111,10 @@ class Api:
         Returns:
             PNG files.
         """
-        first, number = checked_seed(seed), whole("count", count, 1, MOST_PICTURES)
-        ref = known_ref(self.studio, model)
+        first, number = ui.checked_seed(seed), ui.whole("count", count, 1, ui.MOST_PICTURES)
+        ref = ui.known_ref(self.studio, model)
         images = self.studio.draw.sample(ref, range(first, first + number), psi=psi, noise=noise)
-        return save_pictures(images, "sample", ref)
+        return ui.save_pictures(images, "sample", ref)
 
     def interpolate(
         self,
@@ -165,13 +148,13 @@ class Api:
         """
         one_of("kind", kind, KINDS)
         if picture_a or picture_b:
-            check_consent(self.studio, agreed, AGREE)
+            ui.check_consent(self.studio, agreed, AGREE)
         ends = [
-            Path(picture) if picture else checked_seed(seed)
+            Path(picture) if picture else ui.checked_seed(seed)
             for picture, seed in ((picture_a, seed_a), (picture_b, seed_b))
         ]
-        ref, count = known_ref(self.studio, model), whole("frames", frames, 2, MOST_FRAMES)
-        clip = fresh(f"interpolation.{kind.lower()}", ref)
+        ref, count = ui.known_ref(self.studio, model), ui.whole("frames", frames, 2, MOST_FRAMES)
+        clip = ui.fresh(f"interpolation.{kind.lower()}", ref)
         Draw.save_clip(self.studio.draw.interpolate(ref, ends, frames=count, path=path or None), clip)
         return str(clip)
 
@@ -191,10 +174,10 @@ class Api:
         Returns:
             The codes (safetensors) and the report per file.
         """
-        check_consent(self.studio, agreed, AGREE)
-        paths, ref = uploaded(pictures), known_ref(self.studio, model)
+        ui.check_consent(self.studio, agreed, AGREE)
+        paths, ref = ui.uploaded(pictures), ui.known_ref(self.studio, model)
         way: Any = crop or None
-        out = fresh("codes.safetensors", ref)
+        out = ui.fresh("codes.safetensors", ref)
         *_, encoding = self.studio.runs.encode(paths, ref, crop=way, out=out)
         assert isinstance(encoding, Encoding)
         return str(out), encoding.report.to_dict()
@@ -237,15 +220,15 @@ class Api:
             The token; what the check found: used, skipped, verdict (good, usable ...) with its reason, psnr (dB),
             and the report per file.
         """
-        check_consent(self.studio, agreed, AGREE)
+        ui.check_consent(self.studio, agreed, AGREE)
         chosen = changed(RECIPES[one_of("recipe", recipe, RECIPES)], _object("settings", settings))
-        budget = {"seconds": None if steps else whole("seconds", seconds, 1, MOST_SECONDS)}
-        budget["steps"] = whole("steps", steps, 1, MOST_STEPS) if steps else None
-        drawn, ref = checked_seed(seed), known_ref(self.studio, model)
+        budget = {"seconds": None if steps else ui.whole("seconds", seconds, 1, MOST_SECONDS)}
+        budget["steps"] = ui.whole("steps", steps, 1, MOST_STEPS) if steps else None
+        drawn, ref = ui.checked_seed(seed), ui.known_ref(self.studio, model)
         caller, address = _caller(request, visitor)
         title = " ".join(name.split()) or "By the API"
         new = {"crop": crop or None, "visitor": caller, "address": address, "title": title}
-        for event in self.read(uploaded(pictures), ref, **new):
+        for event in self.read(ui.uploaded(pictures), ref, **new):
             if isinstance(event, EncodeProgress):
                 yield {"state": "reading", "done": event.done, "total": event.total}
                 continue
@@ -272,7 +255,7 @@ class Api:
             distance (of new pictures to some of yours kept aside; the floor is what is possible), the reason of
             the end, the error, and in the end what the pictures are worth (quality, variety, originality).
         """
-        if not is_key(token):  # a path would be opened by a studio at home
+        if not ui.is_key(token):  # a path would be opened by a studio at home
             raise RunError("There is no such run.", "Give the token that /submit gave you.")
         found = self.studio.runs.status(token)
         worth = found.worth.facts if found.worth else None
@@ -309,8 +292,8 @@ class Api:
 
     def _harvest(self, token: str) -> tuple[list[str], str, dict[str, Any]]:
         found = self.studio.runs.result(token)
-        pictures = save_pictures(found.samples, "sample", token)
-        bundle = once("{}.zip", found.status, self.studio.models.export)
+        pictures = ui.save_pictures(found.samples, "sample", token)
+        bundle = ui.once("{}.zip", found.status, self.studio.models.export)
         rows = zip(pictures, found.seeds, found.nearest, found.distance, found.near, strict=True)
         facts = {
             "check": _check(self.studio.runs.prepared(token)),
@@ -361,7 +344,7 @@ class Api:
             The token and the state deleted.
         """
         self.status(token)
-        delete_run(self.studio, token)
+        ui.delete_run(self.studio, token)
         return {"token": token, "state": "deleted"}
 
 

@@ -3,8 +3,9 @@
 The route is changed in small steps that draw nothing; whatever shows it hangs on its change, so the last one counts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +17,8 @@ from mind2mind.draw import Cost, Draw, Stop
 from mind2mind.errors import DataError
 from mind2mind.explore import View
 from mind2mind.studio import Studio
-from mind2mind.ui.explore import ExploreTab, kept_views, named, rebuilt, stem
-from mind2mind.ui.shared import (
-    MODEL_WORK,
-    MOVING,
-    PASSING,
-    PICTURES,
-    Consent,
-    OnDemand,
-    Tile,
-    Visit,
-    brief,
-    check_consent,
-    checked_seed,
-    clock,
-    cost_of,
-    enlarged,
-    fresh,
-    gpu,
-    index,
-    inline,
-    known_ref,
-    new_seed,
-    note,
-    on,
-    on_detail,
-    picture,
-    seed_field,
-    tiles,
-    wall,
-    wanted,
-)
+from mind2mind.ui import shared as ui
+from mind2mind.ui.explore import ExploreTab, named, rebuilt, stem
 
 LETTERS = "ABCDEF"
 STEPS, SLOW_STEPS = 8, 2  # of the strip, about; the few where each picture takes long
@@ -84,17 +56,41 @@ class Route:
         stops[at] = view
         return replace(self, stops=tuple(stops))
 
+    def picked(self, at: int) -> "Picked":
+        """It, a stop that is picked, and its place on the way."""
+        return self, at, at / self.legs
+
+    def longer(self) -> "Picked":
+        """With one more stop at the end; it is picked."""
+        if len(self.stops) == len(LETTERS):
+            raise DataError(f"There are {len(LETTERS)} stops already.", "Delete one first.")
+        return replace(self, stops=(*self.stops, View(ui.new_seed()))).picked(len(self.stops))
+
+    def without(self, at: int) -> "Picked":
+        """Without this stop; the one before it is picked."""
+        if len(self.stops) == 2:
+            raise DataError("A way has two ends at least.", "Add a stop first.")
+        return replace(self, stops=self.stops[:at] + self.stops[at + 1 :]).picked(max(0, at - 1))
+
+    def swapped(self, at: int, to: int) -> "Picked":
+        """Two stops change places, if there are both; the one that was at `at` is picked."""
+        to = min(max(to, 0), self.legs)
+        return self.put(at, self.stops[to]).put(to, self.stops[at]).picked(to)
+
     def frames(self, steps: int) -> int:
         """Of a strip: about so many steps, with each stop among them."""
         return self.legs * max(1, round(steps / self.legs)) + 1
+
+
+Picked = tuple[Route, int, float]
 
 
 def sliding(cost: Cost) -> str:
     """Below the slider: when a slow model draws."""
     if cost.live:
         return ""
-    return note(
-        f"A picture of this model takes about {brief(cost.draw_seconds)} here: "
+    return ui.note(
+        f"A picture of this model takes about {ui.brief(cost.draw_seconds)} here: "
         "it is drawn when you let the slider go, or press an arrow key."
     )
 
@@ -102,7 +98,7 @@ def sliding(cost: Cost) -> str:
 def filming(cost: Cost, frames: int) -> str:
     """What a clip takes, where that is noticeable."""
     seconds = frames * cost.draw_seconds
-    return note(f"{frames} frames take about {clock(seconds)} here.") if seconds > TOLD_SECONDS else ""
+    return ui.note(f"{frames} frames take about {ui.clock(seconds)} here.") if seconds > TOLD_SECONDS else ""
 
 
 def slider(route: Route, t: float) -> str:
@@ -121,7 +117,7 @@ class InterpolateTab:
     """Builds the tab; its methods are the handlers."""
 
     def __init__(self, studio: Studio) -> None:
-        self.studio, self.saved = studio, gpu(self.save)
+        self.studio, self.saved = studio, ui.gpu(self.save)
 
     def build(self, model: gr.Dropdown, opening: Any, visit: gr.BrowserState, explore: ExploreTab) -> None:
         """The components and their events; inside a gr.Tab, whose opening is an event."""
@@ -130,49 +126,40 @@ class InterpolateTab:
         self.at: gr.State = gr.State(0)  # the stop that is picked
         self.t: gr.State = gr.State(0.5)
         with gr.Column(elem_classes="m2m-route"):
-            self.stops = wall("interpolate-stops", picks=True)
+            self.stops = ui.wall("interpolate-stops", picks=True)
             with gr.Column(elem_classes="m2m-between", min_width=0):
                 self.picture = gr.HTML(elem_id="interpolate-picture", elem_classes="m2m-pictures")
                 self.slider = gr.HTML(js_on_load="m2m.way(element, trigger, watch)", elem_id="interpolate-t")
                 self.film = gr.HTML(visible="hidden", elem_id="interpolate-film")
-                self.takes = gr.HTML(elem_id="interpolate-takes")
             with gr.Column(elem_classes="m2m-tools", min_width=0):
                 self._build_tools()
-            self.strip = wall("interpolate-strip", "m2m-row", picks=True)
+            self.strip = ui.wall("interpolate-strip", "m2m-row", picks=True)
         with gr.Accordion("Make a clip", open=False, elem_id="interpolate-clip"):
             self._build_clip()
         self._wire(opening, visit)
 
     def _build_tools(self) -> None:
         small: dict[str, Any] = {"size": "sm", "min_width": 110}
-        self.consent = Consent(self.studio, "interpolate", lambda: note(PASSING))
+        self.consent = ui.Consent(self.studio, "interpolate", lambda: ui.note(ui.PASSING))
         with gr.Row(elem_classes="m2m-seed"):
-            self.seed = seed_field("Seed of A", 1, "stop-seed")
+            self.seed = ui.seed_field("Seed of A", 1, "stop-seed")
             self.another = gr.Button("Another", elem_id="stop-another", **small)
-            self.upload = gr.UploadButton(
-                "Your picture …", file_types=PICTURES, visible=not self.consent.needed, elem_id="stop-upload",
-                **small,
-            )  # fmt: skip
+            self.upload = self.consent.upload("stop-upload", **small)
             self.not_mine = gr.Button("✕ Your picture", visible=False, elem_id="stop-not-mine", **small)
-        self.consent.opens.append(self.upload)
         self.path: gr.State = gr.State(None)
         with gr.Row():
             self.back = gr.Button("◀ Earlier", interactive=False, elem_id="stop-back", **small)
             self.forth = gr.Button("Later ▶", elem_id="stop-forth", **small)
             self.delete = gr.Button("Delete", interactive=False, elem_id="stop-delete", **small)
             self.add = gr.Button("Add a stop", elem_id="stop-add", **small)
-            self.save_one = OnDemand("Save the picture", "interpolate-save", **small)
-        self.rebuilt = wall("stop-rebuilt", "m2m-many")
+            self.save_one = ui.OnDemand("Save the picture", "interpolate-save", **small)
+        self.rebuilt = ui.wall("stop-rebuilt", "m2m-many")
         with gr.Accordion("Take a favourite", open=False, elem_id="stop-favourites-fold") as self.fold:
-            self.favourites = wall("stop-favourites", "m2m-small", picks=True)
+            self.favourites = ui.wall("stop-favourites", "m2m-small", picks=True)
+            self.kept: gr.State = gr.State([])
         with gr.Accordion("More", open=False, elem_id="interpolate-more"):
-            self.way = gr.Radio(
-                WAYS,
-                value="mind",
-                label="Way",
-                info="Through the mind, the model might draw each step by itself.",
-                elem_id="interpolate-path",
-            )
+            info = "Through the mind, the model might draw each step by itself."
+            self.way = gr.Radio(WAYS, value="mind", label="Way", info=info, elem_id="interpolate-path")
 
     def _build_clip(self) -> None:
         with gr.Row():
@@ -180,7 +167,7 @@ class InterpolateTab:
             self.kind = gr.Radio(KINDS, value=KINDS[0], label="Kind", elem_id="clip-kind")
             self.enlarge = gr.Radio(SIZES, value=True, label="Size", elem_id="clip-size")
             self.loop = gr.Checkbox(True, label="And back again, so that it loops", elem_id="clip-loop")
-        self.clip_takes = gr.HTML(elem_id="clip-takes")
+        self.takes = gr.HTML(elem_id="clip-takes")
         self.make = gr.Button("Make the clip", variant="primary", elem_id="clip-make")
         player: dict[str, Any] = {"show_label": False, "visible": False, "height": 320, "buttons": []}
         self.clip = gr.Image(type="filepath", alt_text="The clip", elem_id="clip-image", **player)
@@ -189,135 +176,90 @@ class InterpolateTab:
 
     def _wire(self, opening: Any, visit: gr.BrowserState) -> None:
         self.consent.wire(visit, opening)
-        chosen = [self.route, self.at, self.t]
-
-        def edits(event: Any, do: Callable[..., Any], *given: Any) -> Any:
-            return on(event, do, [*given, *chosen], chosen, trigger_mode="multiple")
-
+        route, picked, chosen = self.route, [self.route, self.at], [self.route, self.at, self.t]
+        minimal: dict[str, Any] = {"show_progress": "minimal"}
+        # What is shown hangs on the route
         seen = gr.JSON(visible=False)
         is_seen = "(_, ...all) => [m2m.isSeen('interpolate-stops'), ...all]"
-        on(self.model.change, self.follow, [seen, self.model, self.route], self.route, js=is_seen)
-        on(opening, self.with_model, [self.model, self.route], self.route)
+        ui.on(self.model.change, self.follow, [seen, self.model, route], route, js=is_seen)
+        ui.on(opening, self.with_model, [self.model, route], route)
+        changed, draws = [route.change, self.at.change], partial(ui.on, network=True)
         shown = [self.stops, self.strip, self.slider, self.picture, self.film]
-        show: dict[str, Any] = {"network": True, "live": True, "show_progress": "minimal"}
-        on(self.route.change, self.show, chosen, shown, show_progress_on=self.strip, **show)
+        draws(route.change, self.show, chosen, shown, live=True, show_progress_on=self.strip, **minimal)
         fields = [self.seed, self.not_mine, self.back, self.forth, self.delete, self.add]
-        on([self.route.change, self.at.change], self.fields_of, chosen, fields, live=True)
-        on([self.route.change, self.at.change], self.rebuild, chosen, self.rebuilt, network=True, live=True)
-        on_detail(self.stops.select, self.pick, [self.route], self.at, live=True)
+        ui.on(changed, self.fields_of, picked, fields, live=True)
+        draws(changed, self.rebuild, picked, self.rebuilt, live=True)
+        ui.on_detail(self.stops.select, self.pick, [route], self.at, live=True)
         slid = [self.t, self.picture]
-        on_detail(self.slider.input, self.slide, [self.route], slid, network=True, live=True)
-        on(self.slider.play, self.frames_of, self.route, self.film, network=True)
-        edits([self.seed.submit, self.seed.blur], self.of_seed, self.seed)
-        edits(self.another.click, self.redraw)
-        edits(self.not_mine.click, self.without_picture)
-        edits(self.back.click, self.swap_back)
-        edits(self.forth.click, self.swap_forth)
-        edits(self.delete.click, self.delete_stop)
-        edits(self.add.click, self.add_stop)
-        edits(self.way.input, self.with_path, self.way)
-        taken = on(self.upload.upload, self.taken, [visit, self.upload, self.route], self.path, network=True)
-        edits(taken.success, self.with_picture, self.path)
-        edits(self.explore.to_a.click, self.first_is, self.model, self.explore.view)
-        edits(self.explore.to_b.click, self.last_is, self.model, self.explore.view)
-        kept = [self.explore.stored, self.route]
-        on(self.fold.expand, self.favourites_of, kept, self.favourites, network=True)
-        on(self.model.change, lambda: (gr.Accordion(open=False), ""), None, [self.fold, self.favourites])
-        on_detail(self.favourites.select, self.with_favourite, [self.explore.stored, *chosen], chosen)
-        self.save_one.wire(self.file_of, [self.route, self.t], **MODEL_WORK)
-        priced, takes = [self.route, self.seconds], [self.takes, self.clip_takes]
-        on(
-            [self.route.change, self.seconds.release, self.seconds.input],
-            self.price,
-            priced,
-            takes,
-            live=True,
-        )
-        asked = [self.route, self.seconds, self.kind, self.enlarge, self.loop]
+        ui.on_detail(self.slider.input, self.slide, [route], slid, network=True, live=True)
+        draws(self.slider.play, self.frames_of, route, self.film)
+        # A stop becomes another: each gives the route
+        edits = partial(ui.on, outputs=route, trigger_mode="multiple")
+        edits([self.seed.submit, self.seed.blur], self.of_seed, [*picked, self.seed])
+        edits(self.another.click, lambda route, at: route.put(at, View(ui.new_seed())), picked)
+        edits(self.not_mine.click, lambda route, at: route.put(at, View(route.stops[at].seed)), picked)
+        edits(self.way.input, lambda route, path: replace(route, path=path), [route, self.way])
+        taken = draws(self.upload.upload, self.taken, [visit, self.upload, route], self.path)
+        edits(taken.success, self.with_picture, [*picked, self.path])
+        kept = partial(self.explore.kept_wall, "favourites")
+        draws(self.fold.expand, kept, [self.explore.stored, self.model], [self.favourites, self.kept])
+        ui.on(self.model.change, lambda: (gr.Accordion(open=False), ""), None, [self.fold, self.favourites])
+        ui.on_detail(self.favourites.select, self.with_favourite, [*picked, self.kept], route)
+        # And another one is picked: each gives the route, the stop and the place on the way
+        moves = partial(ui.on, outputs=chosen, trigger_mode="multiple")
+        moves(self.back.click, lambda route, at: route.swapped(at, at - 1), picked)
+        moves(self.forth.click, lambda route, at: route.swapped(at, at + 1), picked)
+        moves(self.delete.click, Route.without, picked)
+        moves(self.add.click, Route.longer, route)
+        moves(self.explore.to_a.click, self.first_is, [route, self.model, self.explore.view])
+        moves(self.explore.to_b.click, self.last_is, [route, self.model, self.explore.view])
+        # Files
+        self.save_one.wire(self.file_of, [route, self.t], network=True)
+        priced = [route.change, self.seconds.release, self.seconds.input]
+        ui.on(priced, self.price, [route, self.seconds], self.takes, live=True)
+        asked = [route, self.seconds, self.kind, self.enlarge, self.loop]
         clip = [self.clip, self.video, self.download]
-        on(self.make.click, self.clip_of, asked, clip, show_progress="full", **MODEL_WORK)
+        ui.on(self.make.click, self.clip_of, asked, clip, show_progress="full", **ui.MODEL_WORK)
 
-    # The route: each takes and gives it, the stop that is picked, and the place on the way
+    # The route
 
     def with_model(self, model: str, route: Route) -> Route:
         """The route with the page's model."""
-        return route.of(known_ref(self.studio, model))
+        return route.of(ui.known_ref(self.studio, model))
 
     def follow(self, seen: Any, model: str, route: Route) -> Route:
         """The same at once if the tab is seen; else once it is opened."""
         return self.with_model(model, route) if seen else route
 
-    def of_seed(self, seed: Any, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+    def of_seed(self, route: Route, at: int, seed: Any) -> Route:
         """The picked stop becomes the picture of this seed, unless it is one of it."""
-        same = seed == route.stops[at].seed
-        return (route if same else route.put(at, View(checked_seed(seed)))), at, t
+        return route if seed == route.stops[at].seed else route.put(at, View(ui.checked_seed(seed)))
 
-    def redraw(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
-        """The picked stop becomes the picture of another seed."""
-        return route.put(at, View(new_seed())), at, t
-
-    def with_picture(self, path: str, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+    def with_picture(self, route: Route, at: int, path: str) -> Route:
         """The picked stop becomes a picture of the user's; its seed is remembered."""
-        return route.put(at, View(route.stops[at].seed, photo=Path(path))), at, t
+        return route.put(at, View(route.stops[at].seed, photo=Path(path)))
 
-    def without_picture(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
-        """And becomes that of its seed again."""
-        return route.put(at, View(route.stops[at].seed)), at, t
-
-    def with_favourite(
-        self, number: Any, stored: Any, route: Route, at: int, t: float
-    ) -> tuple[Route, int, float]:
+    def with_favourite(self, number: Any, route: Route, at: int, kept: list[View]) -> Route:
         """The picked stop becomes this favourite of Explore."""
-        views = kept_views(stored, "favourites", route.ref)
-        return route.put(at, views[index(number, views)]), at, t
+        return route.put(at, kept[ui.index(number, kept)])
 
-    def with_path(self, path: str, route: Route, at: int, t: float) -> tuple[Route, int, float]:
-        """Straight, or through the mind."""
-        return replace(route, path=path), at, t
-
-    def add_stop(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
-        """One more at the end; it is picked."""
-        if len(route.stops) == len(LETTERS):
-            raise DataError(f"There are {len(LETTERS)} stops already.", "Delete one first.")
-        last = len(route.stops)
-        return replace(route, stops=(*route.stops, View(new_seed()))), last, 1.0
-
-    def delete_stop(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
-        """Without the picked stop; the one before it is picked."""
-        if len(route.stops) == 2:
-            raise DataError("A way has two ends at least.", "Add a stop first.")
-        route, at = replace(route, stops=route.stops[:at] + route.stops[at + 1 :]), max(0, at - 1)
-        return route, at, at / route.legs
-
-    def swap_back(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
-        """The picked stop changes places with the one before it."""
-        return self._swapped(route, at, at - 1)
-
-    def swap_forth(self, route: Route, at: int, t: float) -> tuple[Route, int, float]:
-        """The picked stop changes places with the one after it."""
-        return self._swapped(route, at, at + 1)
-
-    def _swapped(self, route: Route, at: int, to: int) -> tuple[Route, int, float]:
-        to = min(max(to, 0), route.legs)
-        return route.put(at, route.stops[to]).put(to, route.stops[at]), to, to / route.legs
-
-    def first_is(self, model: str, view: View, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+    def first_is(self, route: Route, model: str, view: View) -> Picked:
         """Explore's picture becomes the first stop, and is picked."""
-        return self.with_model(model, route).put(0, view), 0, 0.0
+        return self.with_model(model, route).put(0, view).picked(0)
 
-    def last_is(self, model: str, view: View, route: Route, at: int, t: float) -> tuple[Route, int, float]:
+    def last_is(self, route: Route, model: str, view: View) -> Picked:
         """Explore's picture becomes the last stop, and is picked."""
-        return self.with_model(model, route).put(-1, view), route.legs, 1.0
+        return self.with_model(model, route).put(-1, view).picked(route.legs)
 
     def taken(self, stored: Any, path: str, route: Route) -> str:
         """A visitor's picture, if it may be used and the model can: else nothing changes."""
-        check_consent(self.studio, Visit.of(stored).agreed)
+        ui.check_consent(self.studio, ui.Visit.of(stored).agreed)
         self.studio.explore.stop(route.ref, View(photo=Path(path)))
         return path
 
     # What is shown of it
 
-    def fields_of(self, route: Route, at: int, t: float) -> tuple[Any, ...]:
+    def fields_of(self, route: Route, at: int) -> tuple[Any, ...]:
         """What can be done with the picked stop."""
         view = route.stops[at]
         return (
@@ -329,59 +271,46 @@ class InterpolateTab:
             gr.Button(interactive=len(route.stops) < len(LETTERS)),
         )
 
-    def show(self, route: Route, at: int, t: float) -> tuple[Any, ...]:
+    def show(self, route: Route, at: int, t: float) -> Any:
         """The stops, the strip, the slider and the picture; the film is no longer its."""
         if not route.ref:  # the tab was never opened
-            return (gr.skip(),) * 5
-        count = route.frames(STEPS if cost_of(self.studio, route.ref).live else SLOW_STEPS)
+            return gr.skip()
+        cost = ui.cost_of(self.studio, route.ref)
+        count = route.frames(STEPS if cost.live else SLOW_STEPS)
         frames = list(self._frames(route, count))
-        strip = [Tile(frame, f"{i / (count - 1):.2f} of the way") for i, frame in enumerate(frames)]
-        stops = [
-            Tile(frame, f"{letter}: {named(view)}", letter, more=named(view))
-            for frame, view, letter in zip(
-                frames[:: (count - 1) // route.legs], route.stops, LETTERS, strict=False
-            )
-        ]
-        nearest = round(t * (count - 1))
-        return tiles(stops, at), tiles(strip, nearest), slider(route, t), self._picture(route, t), ""
+        strip = [ui.Tile(frame, f"{i / (count - 1):.2f} of the way") for i, frame in enumerate(frames)]
+        met = zip(frames[:: (count - 1) // route.legs], map(named, route.stops), LETTERS, strict=False)
+        stops = [ui.Tile(image, f"{letter}: {name}", letter, more=name) for image, name, letter in met]
+        walls = ui.tiles(stops, at), ui.tiles(strip, round(t * (count - 1)))
+        return *walls, slider(route, t) + sliding(cost), self._picture(route, t), ""
 
-    def rebuild(self, route: Route, at: int, t: float) -> str:
+    def rebuild(self, route: Route, at: int) -> str:
         """A picture of the user's beside what the model makes of it, if one is picked."""
         photo = route.stops[at].photo
-        if not photo:
-            return ""
-        aligned = self.studio.draw.aligned(route.ref, photo)
-        return rebuilt(self.studio.explore.rebuild(route.ref, photo), aligned)
+        return rebuilt(self.studio, route.ref, photo) if photo else ""
 
     def pick(self, number: Any, route: Route) -> int:
         """The stop that was clicked; the slider moves to it."""
-        return index(number, route.stops)
+        return ui.index(number, route.stops)
 
     def slide(self, detail: Any, route: Route) -> tuple[float, Any]:
         """The picture where the slider is; of a slow model only once it is let go."""
         t, held = float(detail["t"]), detail["held"]
-        drawn = wanted(self.studio, held, route.ref)
-        return t, self._picture(route, t, hurry=held == MOVING) if drawn else gr.skip()
+        drawn = ui.wanted(self.studio, held, route.ref)
+        return t, self._picture(route, t, hurry=held == ui.MOVING) if drawn else gr.skip()
 
     def _picture(self, route: Route, t: float, hurry: bool = False) -> str:
-        return picture(self._at(route, t, hurry), f"{t:.2f} of the way from A to {LETTERS[route.legs]}")
+        return ui.picture(self._at(route, t, hurry), f"{t:.2f} of the way from A to {LETTERS[route.legs]}")
 
     def frames_of(self, route: Route) -> str:
         """The frames that play."""
-        live = cost_of(self.studio, route.ref).live
-        frames = self._frames(
-            route, route.frames(min(PLAYED * route.legs, MOST_PLAYED) if live else SLOW_STEPS)
-        )
-        return "".join(f'<img src="{inline(frame)}" alt="">' for frame in frames)
+        live = ui.cost_of(self.studio, route.ref).live
+        count = route.frames(min(PLAYED * route.legs, MOST_PLAYED) if live else SLOW_STEPS)
+        return "".join(f'<img src="{ui.inline(frame)}" alt="">' for frame in self._frames(route, count))
 
-    def price(self, route: Route, seconds: float) -> tuple[str, str]:
-        """What the model costs, at the slider and for the clip."""
-        cost = cost_of(self.studio, route.ref)
-        return sliding(cost), filming(cost, round(seconds * FPS))
-
-    def favourites_of(self, stored: Any, route: Route) -> str:
-        """What Explore keeps of this model."""
-        return self.explore.kept_tiles(stored, "favourites", route.ref)
+    def price(self, route: Route, seconds: float) -> str:
+        """What the clip costs."""
+        return filming(ui.cost_of(self.studio, route.ref), round(seconds * FPS))
 
     # Drawing and saving
 
@@ -400,9 +329,7 @@ class InterpolateTab:
 
     def file_of(self, route: Route, t: float) -> str:
         """The picture as a PNG of its own size."""
-        path = fresh(f"{_name(route)}-{t:.2f}.png", route.ref)
-        Draw.save_png(self._at(route, t), path)
-        return str(path)
+        return ui.save_picture(self._at(route, t), f"{_name(route)}-{t:.2f}.png", route.ref)
 
     def clip_of(self, route: Route, seconds: float, kind: str, enlarge: bool, loop: bool) -> tuple[Any, ...]:
         """The clip in its player, and as a file."""
@@ -415,8 +342,8 @@ class InterpolateTab:
 
     def save(self, route: Route, frames: int, kind: str, enlarge: bool, loop: bool) -> str:
         """The file of a new clip."""
-        file, film = fresh(f"{_name(route)}.{kind.lower()}", route.ref), self._frames(route, frames, loop)
-        grown = (enlarged(frame, max(CLIP, *frame.size)) for frame in film)
+        file, film = ui.fresh(f"{_name(route)}.{kind.lower()}", route.ref), self._frames(route, frames, loop)
+        grown = (ui.enlarged(frame, max(CLIP, *frame.size)) for frame in film)
         Draw.save_clip(grown if enlarge else film, file, FPS)
         return str(file)
 

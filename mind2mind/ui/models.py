@@ -1,8 +1,6 @@
 """The tab Models: what is here, what can be had, and how to have it. Visitors of a public server only look."""
 
-import base64
 import html
-import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -21,19 +19,7 @@ from mind2mind.models.catalogue import Converting, Downloaded, Event
 from mind2mind.models.fetch import Downloading
 from mind2mind.models.hub import Remote
 from mind2mind.studio import Studio
-from mind2mind.ui.shared import (
-    Visit,
-    bar,
-    boxed,
-    is_key,
-    knowledge,
-    linked,
-    logged,
-    models_of,
-    note,
-    on,
-    on_detail,
-)
+from mind2mind.ui import shared as ui
 
 SIDE = 512  # pixels of a preview on its card
 MARKDOWN = MarkdownIt("commonmark", {"html": False})  # strangers write cards, too
@@ -54,17 +40,19 @@ def ask(label: str, ref: str, *, tab: str = "", sure: str = "", disabled: bool =
 
 def card(model: ModelInfo, ref: str = "", *, removable: bool = False) -> str:
     """What a model draws, whose it is, what was measured, and where to use it; `ref` where that is not its id."""
-    ref, mine = ref or model.id, is_key(ref)
+    ref, mine = ref or model.id, ui.is_key(ref)
     size = size_text(sum(path.stat().st_size for path in model.folder.glob("*") if path.is_file()))
     pixels = f"{model.resolution} x {model.resolution} px" if model.resolution else ""
     facts = " · ".join(filter(None, ("" if mine else f"`{model.id}`", pixels, size, model.licence)))
+    text = model.knows.rstrip(".")
+    knows = html.escape(text[:1].lower() + text[1:] if text[1:2].islower() else text)
     tabs = TABS if model.kind == "source" else TABS[:2]
     buttons = "".join(ask(name, ref, tab=name.lower()) for name in tabs)
     if removable:
         buttons += ask("Remove …", ref, sure=f"Remove {model.title} from this computer?")
     return (
         f'<article class="m2m-card">{_picture(model)}<h3>{html.escape(model.title)}</h3>'
-        f"<p>{'Yours. ' * mine}Draws {knowledge(model)}.</p>{note(facts)}"
+        f"<p>{'Yours. ' * mine}Draws {knows}.</p>{ui.note(facts)}"
         f'<div class="m2m-asks">{buttons}</div>{_more(model)}</article>'
     )
 
@@ -75,27 +63,24 @@ def _more(model: ModelInfo) -> str:
         for name, value in model.numbers.items()
     )
     table = f'<div class="m2m-table"><table>{rows}</table></div>' if rows else ""
-    told = f"<p>{linked(model.credit)}</p>{table}{MARKDOWN.render(model.notes)}"
+    told = f"<p>{ui.linked(model.credit)}</p>{table}{MARKDOWN.render(model.notes)}"
     return f"<details><summary>Credit, numbers and notes</summary>{told}</details>"
 
 
 def _picture(model: ModelInfo) -> str:
+    """In the page itself: files outside of Gradio's cache have no address."""
     try:
-        data = _shrunk(model.preview, model.preview.stat().st_mtime_ns) if model.preview else ""
+        shown = _shrunk(model.preview, model.preview.stat().st_mtime_ns) if model.preview else ""
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # a card without it is one, too
-        data = ""
-    alt = f"Samples of {html.escape(model.title)}"
-    return data and f'<img src="data:image/webp;base64,{data}" alt="{alt}">'
+        shown = ""
+    return shown and f'<img src="{shown}" alt="Samples of {html.escape(model.title)}">'
 
 
 @lru_cache(maxsize=64)
 def _shrunk(path: Path, changed: int) -> str:
-    """In the page itself: files outside of Gradio's cache have no address. `changed` makes a new file new."""
+    """`changed` makes a new file new."""
     with Image.open(path, formats=["PNG"]) as image:
-        image.thumbnail((SIDE, SIDE))
-        stream = io.BytesIO()
-        image.convert("RGB").save(stream, "WEBP", quality=85)
-    return base64.b64encode(stream.getvalue()).decode()
+        return ui.inline(image, SIDE)
 
 
 def offers(
@@ -106,7 +91,7 @@ def offers(
     for knows, some in groupby(remotes, lambda remote: remote.knows):
         one, *_ = group = list(some)
         rows += f'<tr><th colspan="4">{html.escape(knows[:1].upper() + knows[1:])}</th></tr>'
-        rows += f'<tr><td colspan="4">{note(f"{one.credit} {one.licence}.", one.notes)}</td></tr>'
+        rows += f'<tr><td colspan="4">{ui.note(f"{one.credit} {one.licence}.", one.notes)}</td></tr>'
         for remote in group:
             there = "here" if remote.id in here else ""
             button = ask("Download", remote.id, disabled=busy) if buttons and not there else there
@@ -129,33 +114,33 @@ class ModelsTab:
 
         Gives the events after which there are other models.
         """
-        self.here = gr.HTML(self.cards(Visit("")), js_on_load=ASKS, elem_id="models-here")
+        self.here = gr.HTML(self.cards(ui.Visit("")), js_on_load=ASKS, elem_id="models-here")
         self.open = gr.UploadButton(
             "Open a model file …", file_types=[".zip"], size="sm", elem_id="models-open"
         )
         looks: dict[str, Any] = {"do": self.look, "inputs": visit}
         with gr.Accordion("Download more models", open=False, elem_id="models-more"):
             self._build_more()
-        on(opening, outputs=self.everything, **looks)
+        ui.on(opening, outputs=self.everything, **looks)
         if self.studio.public:
             return []
         fetching: dict[str, Any] = {"concurrency_id": "download", "concurrency_limit": 2}
         js = "(_, ...all) => m2m.scrollTo('models-status', m2m.detail('models-offers', all))"
-        events = [on_detail(self.offers.select, self.get, [], self.everything, **fetching, js=js)]
-        events.append(on_detail(self.here.delete, self.delete, [], self.status))
+        events = [ui.on_detail(self.offers.select, self.get, [], self.everything, **fetching, js=js)]
+        events.append(ui.on_detail(self.here.delete, self.delete, [], self.status))
         typed = (self.from_hub.click, self.repository.submit)
-        events += [on(event, self.get, self.repository, self.everything, **fetching) for event in typed]
-        on(self.stop.click, self.halt, None, self.stop, queue=False)
-        return [on(event.then, outputs=self.everything, **looks) for event in events]
+        events += [ui.on(event, self.get, self.repository, self.everything, **fetching) for event in typed]
+        ui.on(self.stop.click, self.halt, None, self.stop, queue=False)
+        return [ui.on(event.then, outputs=self.everything, **looks) for event in events]
 
     def _build_more(self) -> None:
         if self.studio.public:
             text = "Visitors cannot download here. On your own computer: python -m mind2mind download NAME"
-            gr.HTML(note(text) + offers(self.studio.models.available(here=True), [], buttons=False))
+            gr.HTML(ui.note(text) + offers(self.studio.models.available(here=True), [], buttons=False))
             self.everything = [self.here]
             return
         text = "Published by their authors; fetched only when you press Download. "
-        gr.HTML(note(text + "The sizes are what stays on your disk."))
+        gr.HTML(ui.note(text + "The sizes are what stays on your disk."))
         self.status = gr.HTML(elem_id="models-status")
         self.stop = gr.Button("Stop and keep the part", visible=False, elem_id="models-stop")
         self.offers = gr.HTML(self._offered(), js_on_load=ASKS, elem_id="models-offers")
@@ -170,10 +155,10 @@ class ModelsTab:
             self.from_hub = gr.Button("Download", scale=0, min_width=130, elem_id="models-from-hub")
         self.everything = [self.here, self.status, self.stop, self.offers, self.from_hub]
 
-    def cards(self, visit: Visit) -> str:
+    def cards(self, visit: ui.Visit) -> str:
         """All models that this visitor can draw with."""
         models, downloads = self.studio.models.list(), self.studio.models.downloads
-        mine = [card(model, token) for token, model in models_of(self.studio, visit).items()]
+        mine = [card(model, token) for token, model in ui.models_of(self.studio, visit).items()]
         shown = [card(m, removable=not self.studio.public and m.folder.parent == downloads) for m in models]
         return f'<div class="m2m-cards">{"".join(mine + shown)}</div>'
 
@@ -183,7 +168,7 @@ class ModelsTab:
 
     def look(self, stored: Any, request: gr.Request) -> Updates:
         """What is here now, and what is not; the buttons wait for the end of a download of this page."""
-        updates: Updates = {self.here: self.cards(Visit.of(stored))}
+        updates: Updates = {self.here: self.cards(ui.Visit.of(stored))}
         if self.studio.public or str(request.session_hash) in self.stops:
             return updates
         idle = {self.from_hub: gr.Button(interactive=True), self.stop: gr.Button(visible=False)}
@@ -200,7 +185,7 @@ class ModelsTab:
         yield {
             self.from_hub: gr.Button(interactive=False),
             self.offers: self._offered(busy=True),
-            self.status: boxed("fair", f"Asking for {ref} …"),
+            self.status: ui.boxed("fair", f"Asking for {ref} …"),
             self.stop: gr.Button("Stop and keep the part", visible=True, interactive=True),
         }
         try:
@@ -208,12 +193,12 @@ class ModelsTab:
                 for event in events:
                     if stop.is_set() and isinstance(event, Downloading):
                         kept = "What is there is kept: Download goes on from it."
-                        yield {self.status: boxed("fair", f"{ref} is not here yet", kept)}
+                        yield {self.status: ui.boxed("fair", f"{ref} is not here yet", kept)}
                         return
                     yield {self.status: _standing(event)}
         except Exception as error:
-            why = logged(error)
-            yield {self.status: boxed("poor", f"{ref} could not be downloaded", why.problem, why.fix)}
+            why = ui.logged(error)
+            yield {self.status: ui.boxed("poor", f"{ref} could not be downloaded", why.problem, why.fix)}
         finally:
             self.stops.pop(page, None)
 
@@ -226,16 +211,16 @@ class ModelsTab:
     def delete(self, asked: Any) -> str:
         """Deletes a downloaded model."""
         freed = self.studio.models.delete(str(asked["ref"]))
-        return boxed("good", f"{asked['ref']} is gone", f"{size_text(freed)} are free again.")
+        return ui.boxed("good", f"{asked['ref']} is gone", f"{size_text(freed)} are free again.")
 
 
 def _standing(event: Event) -> str:
     """Where a download stands, in a box with a bar."""
     if isinstance(event, Downloaded):
         where = "Choose it above." if event.new else "It already was."
-        return boxed("good", f"{event.id} is here", where)
+        return ui.boxed("good", f"{event.id} is here", where)
     if isinstance(event, Converting):
-        return boxed("good", f"Making a model of {event.id}", "This takes up to a minute.")
+        return ui.boxed("good", f"Making a model of {event.id}", "This takes up to a minute.")
     stay = "If you close this page it stops, and Download goes on from there."
-    standing = boxed("good", f"Downloading {event.file}", f"{event.standing}.", stay)
-    return standing + bar(event.done / event.total if event.total else 0.0, f"Download of {event.file}")
+    standing = ui.boxed("good", f"Downloading {event.file}", f"{event.standing}.", stay)
+    return standing + ui.bar(event.done / event.total if event.total else 0.0, f"Download of {event.file}")

@@ -26,24 +26,11 @@ from mind2mind.config import LOCAL, PUBLIC
 from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, WeightsError, in_words
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.studio import Studio
+from mind2mind.ui import shared as ui
 from mind2mind.ui.api import Api
 from mind2mind.ui.explore import ExploreTab
 from mind2mind.ui.interpolate import InterpolateTab
 from mind2mind.ui.models import TABS, ModelsTab
-from mind2mind.ui.shared import (
-    ASSETS,
-    MODEL_WORK,
-    Visit,
-    gpu,
-    known_ref,
-    linked,
-    model_field,
-    models_of,
-    on,
-    on_detail,
-    on_zerogpu,
-    told,
-)
 from mind2mind.ui.transfer import TransferTab, linked_run
 
 log = logging.getLogger(__name__)
@@ -96,7 +83,7 @@ HERO = (
 def footer(models: Sequence[ModelInfo]) -> str:
     """Whose art the models were trained on: one line, and the rest of it unfolds."""
     credits = ((m, m.credit if m.licence in m.credit else f"{m.credit} {m.licence}") for m in models)
-    rows = "".join(f"<p><b>{html.escape(m.title)}</b>: {linked(credit)}</p>" for m, credit in credits)
+    rows = "".join(f"<p><b>{html.escape(m.title)}</b>: {ui.linked(credit)}</p>" for m, credit in credits)
     thanks = "The models were trained on the art of others. Thank you."
     return f'<footer class="m2m-foot"><details><summary>{thanks}</summary>{rows}</details></footer>'
 
@@ -115,7 +102,7 @@ class Page:
             raise WeightsError("There is no model that can be used.", fix)
         follow_no_address()
         write_whole(studio)
-        self.studio, self.take_in = studio, gpu(studio.models.take_in)
+        self.studio, self.take_in = studio, ui.gpu(studio.models.take_in)
         self.explore, self.interpolate = ExploreTab(studio), InterpolateTab(studio)
         self.transfer, self.models = TransferTab(studio), ModelsTab(studio)
         cache = (int(TIDY_EVERY), int(KEPT_IN_PUBLIC)) if studio.public else None
@@ -125,7 +112,9 @@ class Page:
             with gr.Row(elem_classes="m2m-top"):
                 gr.HTML(HERO, min_width=200)
                 self.transfer.steps.build_chip()
-                self.model = model_field(studio, "model")
+                choices = [(m.title, m.id) for m in models]
+                looks: dict[str, Any] = {"label": "Model", "container": False, "elem_id": "model"}
+                self.model = gr.Dropdown(choices, value=models[0].id, **looks)
             with gr.Tabs(elem_id="tabs") as self.tabs:
                 with gr.Tab("Explore", id="explore"):
                     self.explore.build(self.model, self.visit, self.demo.load)
@@ -141,7 +130,7 @@ class Page:
         process = self.demo.process_api
 
         async def process_told(*inputs: Any, **settings: Any) -> Any:
-            with told():  # what goes wrong before and after a handler, too
+            with ui.told():  # what goes wrong before and after a handler, too
                 return await process(*inputs, **settings)
 
         self.demo.process_api = process_told  # type: ignore[method-assign]
@@ -149,18 +138,18 @@ class Page:
     def _wire(self, changes: list[Any]) -> None:
         """The events between the tabs; `changes` are those after which there are other models."""
         for event in (self.demo.load, *(change.then for change in changes)):
-            on(event, self.known_models, self.visit, [self.model, self.transfer.pictures.source])
-        on(self.demo.load, self.first_tab, None, self.tabs)
+            ui.on(event, self.known_models, self.visit, [self.model, self.transfer.pictures.source])
+        ui.on(self.demo.load, self.first_tab, None, self.tabs)
         for button in (self.explore.to_a, self.explore.to_b):
-            on(button.click, lambda: gr.Tabs(selected="interpolate"), None, self.tabs)
+            ui.on(button.click, lambda: gr.Tabs(selected="interpolate"), None, self.tabs)
         shown = [self.visit, self.model, self.tabs]
-        on(self.transfer.result.use.click, self.use, self.visit, shown, show_progress="full")
+        ui.on(self.transfer.result.use.click, self.use, self.visit, shown, show_progress="full")
         up = "(_, ...all) => { scrollTo(0, 0); return m2m.detail('models-here', all); }"
-        on_detail(self.models.here.select, self.show_model, [self.visit], [self.model, self.tabs], js=up)
+        ui.on_detail(self.models.here.select, self.show_model, [self.visit], [self.model, self.tabs], js=up)
         for event in (self.explore.try_it.click, self.transfer.steps.chip.select):
-            on(event, lambda: gr.Tabs(selected="transfer"), None, self.tabs, queue=False)
+            ui.on(event, lambda: gr.Tabs(selected="transfer"), None, self.tabs, queue=False)
         given = [self.visit, self.models.open]
-        on(self.models.open.upload, self.open, given, shown, show_progress="full", **MODEL_WORK)
+        ui.on(self.models.open.upload, self.open, given, shown, show_progress="full", **ui.MODEL_WORK)
 
     def first_tab(self, request: gr.Request) -> Any:
         """A link to a run leads to its tab."""
@@ -169,11 +158,11 @@ class Page:
     def known_models(self, stored: Any) -> list[Any]:
         """Everybody's models and the runs that this browser uses as such; what a transfer can be made on."""
         sources = [(m.title, m.id) for m in self.studio.models.list() if m.kind == "source"]
-        own = gr.Dropdown(choices=self._models_of(Visit.of(stored)))
+        own = gr.Dropdown(choices=self._models_of(ui.Visit.of(stored)))
         return [own, gr.Dropdown(choices=sources, visible=len(sources) > 1)]
 
-    def _models_of(self, visit: Visit) -> list[tuple[str, str]]:
-        own = [(f"Yours: {m.title}", token) for token, m in models_of(self.studio, visit).items()]
+    def _models_of(self, visit: ui.Visit) -> list[tuple[str, str]]:
+        own = [(f"Yours: {m.title}", token) for token, m in ui.models_of(self.studio, visit).items()]
         return [(m.title, m.id) for m in self.studio.models.list()] + own
 
     def show_model(self, asked: Any, stored: Any) -> tuple[Any, Any]:
@@ -182,21 +171,21 @@ class Page:
         Raises:
             ConfigError: there is no such model or tab.
         """
-        ref, tab = known_ref(self.studio, str(asked.get("ref"))), str(asked.get("tab"))
+        ref, tab = ui.known_ref(self.studio, str(asked.get("ref"))), str(asked.get("tab"))
         if tab.title() not in TABS:
             raise ConfigError(f"There is no tab {tab[:80]!r}.", f"Choose one of {', '.join(TABS)}.")
-        return gr.Dropdown(choices=self._models_of(Visit.of(stored)), value=ref), gr.Tabs(selected=tab)
+        return gr.Dropdown(choices=self._models_of(ui.Visit.of(stored)), value=ref), gr.Tabs(selected=tab)
 
     def use(self, stored: Any) -> tuple[Any, ...]:
         """Adds the run to this browser's models, and shows it in Explore."""
-        visit = Visit.of(stored)
+        visit = ui.Visit.of(stored)
         return self._using(visit, visit.needed_token)
 
     def open(self, stored: Any, path: str) -> tuple[Any, ...]:
         """The same with a model that was downloaded once."""
-        return self._using(Visit.of(stored), self.take_in(Path(path)))
+        return self._using(ui.Visit.of(stored), self.take_in(Path(path)))
 
-    def _using(self, visit: Visit, token: str) -> tuple[Any, ...]:
+    def _using(self, visit: ui.Visit, token: str) -> tuple[Any, ...]:
         visit = visit.using(token)
         chosen = gr.Dropdown(choices=self._models_of(visit), value=token)
         return visit.stored(), chosen, gr.Tabs(selected="explore")
@@ -343,9 +332,9 @@ def served(
         os.environ["GRADIO_TEMP_DIR"] = str(
             folder
         )  # outside of ours: there it refuses names with a dot before
-        css, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("app.css", "app.js"))
+        css, script = ((ui.ASSETS / name).read_text(encoding="utf-8") for name in ("app.css", "app.js"))
         demo = Page(studio).demo
-        if not on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
+        if not ui.on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
             with contextlib.suppress(Mind2MindError):  # the page tells of it
                 studio.draw.sample(studio.models.list()[0].id, [0])
         threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()

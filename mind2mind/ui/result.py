@@ -324,7 +324,7 @@ class Result:
         full: dict[str, Any] = {"show_progress": "full"}
         film = {"show_progress_on": self.make_film, **full, **MODEL_WORK}
         steps.on(self.make_film.click, self.filmed, outputs=self.clip, **film)
-        self.everything.wire(lambda stored: self.packed(Visit.of(stored)), steps.visit, **MODEL_WORK)
+        self.everything.wire(lambda stored: self.packed(Visit.of(stored)), steps.visit)
         if self.hub:
             shown = [self.card, self.send, self.sent]
             steps.on(self.preview_card.click, self.card_of, self.name, outputs=shown, **full)

@@ -294,12 +294,6 @@ def models_of(studio: Studio, visit: Visit) -> dict[str, ModelInfo]:
 # --- Components that several tabs have.
 
 
-def model_field(studio: Studio, elem_id: str) -> gr.Dropdown:
-    """A choice among everybody's models; the page adds the visitor's own."""
-    choices = [(m.title, m.id) for m in studio.models.list()]
-    return gr.Dropdown(choices, value=choices[0][1], label="Model", container=False, elem_id=elem_id)
-
-
 def seed_field(label: str, seed: int, elem_id: str) -> gr.Number:
     """A number that is a seed."""
     return gr.Number(seed, label=label, precision=0, minimum=0, maximum=HIGHEST_SEED, elem_id=elem_id)
@@ -314,7 +308,7 @@ class OnDemand:
 
     def wire(self, make: Callable[..., Any], inputs: Any, **settings: Any) -> None:
         """`make` gives the file, or the button that offers it once more."""
-        settings |= {"show_progress": "full", "show_progress_on": self.button}
+        settings |= {"show_progress": "full", "show_progress_on": self.button, **MODEL_WORK}
         made = on(self.button.click, make, inputs, self.file, **settings)
         on(made.success, None, self.file, js="m2m.save")
 
@@ -397,8 +391,15 @@ def _mark(ref: str) -> str:
     return hashlib.sha256(ref.encode()).hexdigest()[:16] + "-"  # a token opens a run: it is in no address
 
 
+def save_picture(image: Image.Image, name: str, ref: str) -> str:
+    """A picture as a PNG that says in itself which model and seed made it; gives its path."""
+    path = fresh(name, ref)
+    Draw.save_png(image, path)
+    return str(path)
+
+
 def save_pictures(images: Sequence[Image.Image], stem: str, ref: str) -> list[str]:
-    """Each picture as a PNG that says in itself which model and seed made it; gives their paths."""
+    """The same with each of them, in one folder."""
     folder = fresh("x", ref).parent
     paths = [folder / f"{stem}-{image.info.get('seed', i)}.png" for i, image in enumerate(images)]
     for image, path in zip(images, paths, strict=True):
@@ -436,12 +437,6 @@ def linked(text: str) -> str:
     parts = [html.escape(part) for part in _URL.split(text)]  # every second one is an address
     parts[1::2] = [f'<a href="{url}" target="_blank" rel="noopener">{url}</a>' for url in parts[1::2]]
     return "".join(parts)
-
-
-def knowledge(model: ModelInfo) -> str:
-    """What a model knows, after "knows"."""
-    text = model.knows.rstrip(".")
-    return html.escape(text[:1].lower() + text[1:] if text[1:2].islower() else text)
 
 
 KNOWN = {  # of a box, and what it says of a model and pictures
@@ -498,6 +493,13 @@ class Consent:
         self.greys: list[Any] = []  # what is seen before, but greyed
         self.clock = gr.HTML(visible=self.needed, elem_id=f"{tab}-clock")
         self.tick = gr.Checkbox(False, label=CONSENT, visible=self.needed, elem_id=f"{tab}-consent")
+
+    def upload(self, elem_id: str, **looks: Any) -> gr.UploadButton:
+        """A button that takes one picture, once there is a tick."""
+        settings: dict[str, Any] = {"file_types": PICTURES, "visible": not self.needed, "elem_id": elem_id}
+        button = gr.UploadButton("Your picture …", **settings, **looks)
+        self.opens.append(button)
+        return button
 
     def wire(self, visit: gr.BrowserState, *shows: Any) -> None:
         """The events; `shows` are those at which the tick of another tab is to be seen here."""

@@ -337,7 +337,7 @@ def test_the_app_shows_a_stop_before_and_after(studio, photos):
 
     tab = InterpolateTab(studio)
     shown = [
-        tab.rebuild(Route("people", (View(photo=path and photos / path), View(2))), 0, 0.0).count("<img")
+        tab.rebuild(Route("people", (View(photo=path and photos / path), View(2))), 0).count("<img")
         for path in ("a.png", "b.png", None)
     ]
     assert shown == [3, 2, 0]  # before, aligned and drawn; one that is aligned already

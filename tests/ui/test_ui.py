@@ -626,12 +626,14 @@ pictures, bad = sys.argv[2:], sys.argv[1]
 
 call["ExploreTab.draw"]("tiny", 0, 2, "random", View())
 call["ExploreTab.slide"]({"held": "", "values": [1, 0.5]}, "tiny", View())
-call["ExploreTab.from_photo"]("tiny", pictures[0]), call["ExploreTab.mix"]("tiny", View(), 1, 2)
-call["ExploreTab.more_like_this"]("tiny", View()), call["ExploreTab.more_cells"]([[0, 1]], "tiny", ("tiny", View()))
+call["ExploreTab.from_photo"]({"agreed": True}, "tiny", pictures[0]), call["ExploreTab.mix"]("tiny", View(), 1, 2)
+call["ExploreTab.more_like_this"]("tiny", View()), call["ExploreTab.more_cells"]([[0, 1]], ("tiny", View()))
+call["ExploreTab.file_of"]("tiny", View()), call["ExploreTab.zip_of"]("tiny", [View()])
 route = Route("tiny", (View(1, photo=Path(pictures[0])), View(2, moves=(1.0,))))
 call["InterpolateTab.taken"]({"agreed": True}, pictures[0], route), call["InterpolateTab.show"](route, 0, 0.5)
-call["InterpolateTab.slide"]({"t": 0.5, "held": ""}, route), call["InterpolateTab.rebuild"](route, 0, 0.5)
-call["InterpolateTab.frames_of"](route), call["InterpolateTab.clip_of"](route, 1, "WebP", True, True)
+call["InterpolateTab.slide"]({"t": 0.5, "held": ""}, route), call["InterpolateTab.rebuild"](route, 0)
+call["InterpolateTab.frames_of"](route), call["InterpolateTab.file_of"](route, 0.5)
+call["InterpolateTab.clip_of"](route, 1, "WebP", True, True)
 
 tab, (*_, ready) = inspect.unwrap(call["TransferTab.look_at"]).__self__, call["Pictures.add"]({"agreed": True}, pictures, "tiny")
 stored = ready[tab.steps.visit]

@@ -97,7 +97,7 @@ def test_the_slider_meets_the_stops_and_the_file_is_the_picture(tab):
 
 def test_straight_is_another_way_between_the_same_ends(tab):
     route = Route("tiny", (A, C))
-    straight, *_ = tab.with_path("straight", route, 0, 0.0)
+    straight = replace(route, path="straight")
     mind, other = (sources(tab.show(each, 0, 0.0)[1]) for each in (route, straight))
     assert near(mind[0], other[0]) and near(mind[-1], other[-1]) and not near(mind[4], other[4])
 
@@ -110,9 +110,9 @@ def test_the_film_begins_and_ends_at_the_stops(tab):
 
 
 def test_a_picture_of_ones_own_is_seen_beside_what_the_model_makes_of_it(tab, photo):
-    route, at, _ = tab.with_picture(str(photo), Route("tiny", (A, B)), 1, 0.5)
-    assert "does not know such pictures" in tab.rebuild(route, at, 0.5)
-    assert tab.rebuild(route, 0, 0.5) == ""
+    route = tab.with_picture(Route("tiny", (A, B)), 1, str(photo))
+    assert "does not know such pictures" in tab.rebuild(route, 1)
+    assert tab.rebuild(route, 0) == ""
 
 
 # The route
@@ -120,39 +120,36 @@ def test_a_picture_of_ones_own_is_seen_beside_what_the_model_makes_of_it(tab, ph
 
 def test_one_stop_changes_and_nothing_else(tab, photo):
     route = Route("tiny", (A, B))
-    assert tab.of_seed(7, route, 1, 0.3) == (Route("tiny", (A, View(7))), 1, 0.3)
-    assert tab.of_seed(5, route, 1, 0.3) == (route, 1, 0.3)  # what was varied and moved stays as it is
-    mine = Route("tiny", (A, View(5, photo=photo)))
-    assert tab.with_picture(str(photo), route, 1, 0.3) == (mine, 1, 0.3)
-    assert tab.without_picture(mine, 1, 0.3) == (Route("tiny", (A, View(5))), 1, 0.3)
-    assert tab.redraw(mine, 1, 0.3)[0].stops[1].photo is None
+    assert tab.of_seed(route, 1, 7) == Route("tiny", (A, View(7)))
+    assert tab.of_seed(route, 1, 5) == route  # what was varied and moved stays as it is
+    assert tab.with_picture(route, 1, str(photo)) == Route("tiny", (A, View(5, photo=photo)))
     for wrong in (None, -1, 1.5, 2**40):
         with pytest.raises(ConfigError, match="seed"):
-            tab.of_seed(wrong, route, 1, 0.3)
+            tab.of_seed(route, 1, wrong)
 
 
 def test_stops_are_added_deleted_and_swapped(tab):
-    chosen = (Route("tiny", (A, B)), 0, 0.5)
+    route = Route("tiny", (A, B))
     for count in range(3, 7):
-        chosen = tab.add_stop(*chosen)
-        assert (len(chosen[0].stops), *chosen[1:]) == (count, count - 1, 1.0)
+        route, *at = route.longer()
+        assert (len(route.stops), *at) == (count, count - 1, 1.0)
     with pytest.raises(DataError, match="6 stops"):
-        tab.add_stop(*chosen)
+        route.longer()
     route = Route("tiny", (A, B, C))
-    assert tab.swap_forth(route, 0, 0.5) == (Route("tiny", (B, A, C)), 1, 0.5)
-    assert tab.swap_back(route, 2, 0.5) == (Route("tiny", (A, C, B)), 1, 0.5)
-    assert tab.swap_back(route, 0, 0.5)[0] == route == tab.swap_forth(route, 2, 0.5)[0]
-    assert tab.delete_stop(route, 0, 0.5) == (Route("tiny", (B, C)), 0, 0.0)
-    assert tab.delete_stop(route, 2, 0.5) == (Route("tiny", (A, B)), 1, 1.0)
+    assert route.swapped(0, 1) == (Route("tiny", (B, A, C)), 1, 0.5)
+    assert route.swapped(2, 1) == (Route("tiny", (A, C, B)), 1, 0.5)
+    assert route.swapped(0, -1)[0] == route == route.swapped(2, 3)[0]
+    assert route.without(0) == (Route("tiny", (B, C)), 0, 0.0)
+    assert route.without(2) == (Route("tiny", (A, B)), 1, 1.0)
     with pytest.raises(DataError, match="two ends"):
-        tab.delete_stop(Route("tiny", (A, B)), 0, 0.5)
+        Route("tiny", (A, B)).without(0)
 
 
 def test_the_fields_are_those_of_the_picked_stop(tab, photo):
-    seed, mine, back, forth, delete, add = tab.fields_of(Route("tiny", (A, B)), 1, 0.5)
+    seed, mine, back, forth, delete, add = tab.fields_of(Route("tiny", (A, B)), 1)
     assert (seed.value, seed.label, mine.visible) == (5, "Seed of B", False)
     assert [button.interactive for button in (back, forth, delete, add)] == [True, False, False, True]
-    seed, mine, *buttons = tab.fields_of(Route("tiny", (View(1, photo=photo), *[A] * 5)), 0, 0.5)
+    seed, mine, *buttons = tab.fields_of(Route("tiny", (View(1, photo=photo), *[A] * 5)), 0)
     assert (seed.visible, mine.visible) == (False, True)
     assert [button.interactive for button in buttons] == [False, True, True, False]
 
@@ -168,8 +165,8 @@ def test_with_another_model_photos_and_seeds_stay_and_moves_go(tab, photo):
 
 def test_explores_picture_becomes_an_end(tab):
     route = Route("tiny", (A, B, C))
-    assert tab.first_is("tiny", View(8), route, 1, 0.5) == (Route("tiny", (View(8), B, C)), 0, 0.0)
-    assert tab.last_is("tiny", View(8, moves=(1.0,)), Route(), 0, 0.5) == (
+    assert tab.first_is(route, "tiny", View(8)) == (Route("tiny", (View(8), B, C)), 0, 0.0)
+    assert tab.last_is(Route(), "tiny", View(8, moves=(1.0,))) == (
         Route("tiny", (View(1), View(8, moves=(1.0,)))), 1, 1.0,
     )  # fmt: skip
 
@@ -177,10 +174,10 @@ def test_explores_picture_becomes_an_end(tab):
 def test_a_favourite_becomes_the_picked_stop(tab):
     links = [to_query("other", View(4)), to_query("tiny", B)]
     stored, route = {"favourites": links, "history": []}, Route("tiny", (A, C))
-    assert len(sources(tab.favourites_of(stored, route))) == 1
-    assert tab.with_favourite(0, stored, route, 1, 0.5) == (Route("tiny", (A, B)), 1, 0.5)
+    wall, kept = tab.explore.kept_wall("favourites", stored, "tiny")
+    assert len(sources(wall)) == 1 and tab.with_favourite(0, route, 1, kept) == Route("tiny", (A, B))
     with pytest.raises(DataError, match="no such picture"):
-        tab.with_favourite(1, stored, route, 1, 0.5)
+        tab.with_favourite(1, route, 1, kept)
 
 
 def test_a_bad_picture_is_told_before_anything_changes(tab, tmp_path):
