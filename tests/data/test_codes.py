@@ -16,8 +16,8 @@ from mind2mind.config import Architecture
 from mind2mind.data import codes
 from mind2mind.data.codes import BESIDE, EncodeProgress, load, near_duplicates, save, thumbnails
 from mind2mind.data.dataset import Picture, Pictures
+from mind2mind.data.drawn import draw
 from mind2mind.data.images import from_uint8, to_tensor
-from mind2mind.data.toon import draw, render
 from mind2mind.errors import DataError, WeightsError
 from mind2mind.files import read_meta, save_tensors
 from mind2mind.networks.alae import ALAE
@@ -242,7 +242,7 @@ def tensors(images):
 
 @pytest.fixture(scope="module")
 def faces():
-    return [render(draw("source", seed)) for seed in range(100)]
+    return [draw("toon", "source", seed).render(64) for seed in range(100)]
 
 
 @pytest.mark.parametrize(

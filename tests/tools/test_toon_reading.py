@@ -6,9 +6,8 @@ import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from mind2mind.data import toon
+from mind2mind.data.drawn import ToonFace, draw
 from mind2mind.data.images import from_uint8
-from mind2mind.data.toon import ToonFace, draw
 from mind2mind.studio import Studio
 
 pytest.importorskip("resvg_py")
@@ -17,13 +16,13 @@ pytest.importorskip("dicebear")
 from tools import toon_reading as reading
 from tools.toon_reading import lay, rgb
 
-FACES = [draw(domain, 70_000_000 + i) for i in range(6) for domain in toon.DOMAINS]
+FACES = [draw("toon", domain, 70_000_000 + i) for i in range(6) for domain in ToonFace.domains]
 
 
 @pytest.fixture(scope="module")
 def pictures():
     """As rendered, (24, 3, 64, 64) in [-1, 1]."""
-    images = [toon.render(face) for face in FACES]
+    images = [face.render(64) for face in FACES]
     return reading.as_tensor(images)
 
 
@@ -34,7 +33,7 @@ def test_layers_lay_together_to_the_rendered_face(pictures):
 
 def test_each_patch_shows_its_colour_in_every_face():
     for seed in range(200):
-        face = draw("bearded" if seed % 2 else "source", 80_000_000 + seed)
+        face = draw("toon", "bearded" if seed % 2 else "source", 80_000_000 + seed)
         x = lay(face)
         for name, (rows, columns) in reading.PATCHES.items():
             seen = x[:, rows, columns].flatten(1) - rgb(getattr(face, name))[:, None]
@@ -83,7 +82,7 @@ def test_blur_loses_small_shapes_first(pictures):
 
 @pytest.mark.parametrize(("size", "count"), [(64, 8), (128, 3)])
 def test_rendered_faces_are_read_as_they_are(size, count):
-    pictures = reading.as_tensor([toon.render(face, size) for face in FACES[:count]])
+    pictures = reading.as_tensor([face.render(size) for face in FACES[:count]])
     for face, x in zip(FACES[:count], pictures, strict=True):
         found = reading.read(x)
         assert found.face == face
@@ -98,7 +97,7 @@ def test_two_hair_styles_at_once_are_like_no_face(pictures):
 
 
 def test_samples_are_compared_with_the_data():
-    faces = [draw("source", seed) for seed in range(20_000, 22_000)]
+    faces = [draw("toon", "source", seed) for seed in range(20_000, 22_000)]
 
     def of(shown: list[ToonFace], ratio: float):
         return [reading.Reading(face, dict.fromkeys(reading.COLOURS, 1.0), ratio) for face in shown]
@@ -129,7 +128,7 @@ def test_the_bundled_model_keeps_the_colours(pictures, tmp_path):
 
 
 def test_an_attribute_explains_what_it_decides():
-    faces = [draw("source", 90_000_000 + i) for i in range(600)]
+    faces = [draw("toon", "source", 90_000_000 + i) for i in range(600)]
     skins = [face.skin for face in faces]
     generator = torch.Generator().manual_seed(0)
     by_skin = torch.tensor([float(sorted(set(skins)).index(skin)) for skin in skins])

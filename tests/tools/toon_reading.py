@@ -38,10 +38,10 @@ from PIL import Image
 from torch import Tensor
 
 from mind2mind.config import LOCAL
-from mind2mind.data import toon
+from mind2mind.data import drawn
 from mind2mind.data.codes import of_pixels
+from mind2mind.data.drawn import ToonFace, draw
 from mind2mind.data.images import from_uint8, open_picture, to_image, to_tensor
-from mind2mind.data.toon import ToonFace, draw, svg_of
 from mind2mind.explore import steps_of
 from mind2mind.files import write_json
 from mind2mind.judge.metrics import psnr
@@ -50,7 +50,7 @@ from mind2mind.models.bundle import Model
 from mind2mind.studio import Studio
 
 # --- Toon heads in a fraction of a millisecond: each layer is rendered once, and pictures are laid together.
-# `toon.render` draws a face anew each time, some 80 a second. To ask which of the faces a picture
+# `ToonFace.render` draws a face anew each time, some 80 a second. To ask which of the faces a picture
 # shows, thousands are needed: here every part (a hair style in one colour, a mouth ...) is rendered by the
 # same renderer alone, on nothing, and kept; a face is its nine layers laid over its background. That equals
 # the rendered face to within a few levels of 255 (tests/tools/test_toon_reading.py). Needs the extra `data`.
@@ -65,7 +65,7 @@ COLOUR_OF = {  # what else than its variant a layer depends on
     "eyebrows": "hair_colour",
     "hair": "hair_colour",
 }
-_ANY_FACE = draw("source", 0)
+_ANY_FACE = draw("toon", "source", 0)
 
 
 def rgb(colour: str) -> Tensor:
@@ -97,7 +97,7 @@ def _layer(part: str, variant: str, colour: str, size: int) -> tuple[Tensor, Ten
     face = replace(_ANY_FACE, **({part: variant} if variant else {}))
     if colour:
         face = replace(face, **{COLOUR_OF[part]: colour})
-    svg = _only(part, svg_of(face, size))
+    svg = _only(part, face.svg(size))
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
     pixels = np.array(Image.open(io.BytesIO(png)).convert("RGBA"))
     rgba = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
@@ -112,10 +112,10 @@ def _only(part: str, svg: str) -> str:
 
 
 COLOURS = {
-    "skin": (*toon.NATURAL_SKIN, *toon.ALIEN_SKIN),
-    "hair_colour": (*toon.NATURAL_HAIR, *toon.NEON_HAIR),
-    "background": toon.BACKGROUNDS,
-    "clothes_colour": tuple(toon.CLOTHES_COLOURS),
+    "skin": (*drawn.NATURAL_SKIN, *drawn.ALIEN_SKIN),
+    "hair_colour": (*drawn.NATURAL_HAIR, *drawn.NEON_HAIR),
+    "background": drawn.BACKGROUNDS,
+    "clothes_colour": tuple(drawn.CLOTHES_COLOURS),
 }
 PATCHES_SIZE = 64  # px a side, of the pictures that these are places in
 # Rows and columns that show the colour in every face, whatever the parts are (found on 1,000 of them)
@@ -126,13 +126,13 @@ PATCHES: dict[str, tuple[Any, Any]] = {
     "clothes_colour": ([62, 63, 63, 63, 63], [21, 20, 21, 42, 43]),
 }
 SHAPES: dict[str, tuple[Any, ...]] = {  # each variant a name, or None where the part may be absent
-    "hair": toon.HAIR,
-    "rear_hair": (None, *toon.REAR_HAIR),
-    "beard": (None, *toon.BEARDS),
-    "eyebrows": toon.EYEBROWS,
-    "eyes": toon.EYES,
-    "mouth": toon.MOUTHS,
-    "clothes": toon.CLOTHES,
+    "hair": drawn.HAIR,
+    "rear_hair": (None, *drawn.REAR_HAIR),
+    "beard": (None, *drawn.BEARDS),
+    "eyebrows": drawn.EYEBROWS,
+    "eyes": drawn.EYES,
+    "mouth": drawn.MOUTHS,
+    "clothes": drawn.CLOTHES,
 }
 OVERLAPPING = (("hair", "rear_hair"), ("beard", "mouth"), ("eyes", "eyebrows"), ("clothes",))
 # The seven that a source model must keep; the others are reported beside them
@@ -182,7 +182,7 @@ def error(x: Tensor, face: ToonFace) -> float:
 def read(x: Tensor) -> Reading:
     """The face whose rendering is nearest to a picture (3, size, size) in [-1, 1]; see this module's docstring."""
     classes, apart = read_colours(x)
-    face = replace(toon.draw("source", 0), **classes)
+    face = replace(draw("toon", "source", 0), **classes)
     least, before = error(x, face), float("inf")
     while least < before:
         before = least
@@ -234,7 +234,7 @@ def sample_numbers(readings: Sequence[Reading], domain: str, crisp_from: float) 
     """What samples show, against the faces of a domain; crisp ones are as near to a face as `crisp_from` dB."""
     limits = {name: colour_distance(name) for name in COLOURS}
     certain = {name: [r.apart[name] <= limits[name] for r in readings] for name in COLOURS}
-    data = frequencies([toon.draw(domain, seed) for seed in range(DATA_SEEDS)])
+    data = frequencies([draw("toon", domain, seed) for seed in range(DATA_SEEDS)])
     own = frequencies([r.face for r in readings])
     off = {key: own[key] - data[key] for key in data}
     worst = max(off, key=lambda key: abs(off[key]))
@@ -270,8 +270,8 @@ def faces_of(folder: Path, size: int) -> tuple[list[ToonFace], Tensor]:
 def held_out(domain: str, size: int) -> tuple[list[ToonFace], Tensor]:
     """The faces of HELD_OUT and their pictures as uint8 (N, 3, size, size)."""
     first, count = HELD_OUT[domain]
-    faces = [toon.draw(domain, seed) for seed in range(first, first + count)]
-    return faces, torch.stack([to_tensor(toon.render(face, size), size, 3) for face in faces])
+    faces = [draw("toon", domain, seed) for seed in range(first, first + count)]
+    return faces, torch.stack([to_tensor(face.render(size), size, 3) for face in faces])
 
 
 def rebuilt(model: Model, pixels: Tensor) -> Tensor:
