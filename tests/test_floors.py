@@ -13,7 +13,7 @@ ORDER = """
     networks.alae networks.mindgan
     data.faces data.images data.dataset data.codes data.drawn data.make
     judge.metrics judge.verdict judge.result
-    models.bundle models.official models.fetch models.hub models.catalogue
+    models.bundle models.official models.hub models.catalogue
     draw explore
     training.transfer training.autoencoder training.adversarial training.source
     runs.run runs.findings runs.queue runs.worker

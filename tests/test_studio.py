@@ -431,15 +431,14 @@ def test_export_and_import_are_the_same_model(studio, done, tmp_path):
         "model.safetensors",
         "preview.png",
     ]
-    for source in (path, studio.home / "runs" / done / "bundle"):
-        ref = studio.models.take_in(source)
-        assert ref != done
-        assert studio.models.load(ref).hash == studio.models.load(done).hash
-        assert same(studio.draw.sample(ref, [4])[0], studio.draw.sample(done, [4])[0])
-        assert (studio.home / "models" / ref / "preview.png").exists()
-        studio.runs.delete(ref)
-        with pytest.raises(RunError):
-            studio.models.load(ref)
+    ref = studio.models.take_in(path)
+    assert ref != done
+    assert studio.models.load(ref).hash == studio.models.load(done).hash
+    assert same(studio.draw.sample(ref, [4])[0], studio.draw.sample(done, [4])[0])
+    assert (studio.home / "models" / ref / "preview.png").exists()
+    studio.runs.delete(ref)
+    with pytest.raises(RunError):
+        studio.models.load(ref)
 
 
 def test_a_zip_may_hold_the_bundle_in_a_folder_and_more(studio, done, tmp_path):
@@ -464,6 +463,7 @@ def test_bad_bundles_are_refused_and_leave_nothing(studio, done, place, tmp_path
     before = set((studio.home / "models").glob("*"))
     good = zipfile.ZipFile(studio.models.export(done, tmp_path / "good.zip"))
     config, weights = good.read("config.json"), good.read("model.safetensors")
+    source = place / "weights" / "tiny"
     (tmp_path / "text.zip").write_text("no zip")
     whole = (tmp_path / "good.zip").read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
@@ -477,7 +477,9 @@ def test_bad_bundles_are_refused_and_leave_nothing(studio, done, place, tmp_path
         _zip(tmp_path / "c.zip", config__json=b"[" * 10_000, model__safetensors=weights),
         _zip(tmp_path / "d.zip", config__json=b" " * 2_000_000, model__safetensors=weights),
         _zip(tmp_path / "e.zip", config__json=b"{}", model__safetensors=weights),
-        place / "weights" / "tiny",
+        _zip(
+            tmp_path / "f.zip", config__json=(source / "config.json").read_bytes(), model__safetensors=weights
+        ),
     ]
     for path in bad:
         with pytest.raises(Mind2MindError) as told:

@@ -147,7 +147,7 @@ def download(
         download --delete ffhq
     """
     from mind2mind.models.catalogue import Converting, Downloaded
-    from mind2mind.models.fetch import Downloading
+    from mind2mind.models.hub import Downloading
 
     studio = terminal.studio()
     if delete:

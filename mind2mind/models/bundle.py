@@ -230,27 +230,23 @@ def opened(home: Path, token: str) -> Path | None:
     return folder if is_token(token) and folder.is_dir() else None
 
 
-def read_zip(path: Path, most: Mapping[str, int]) -> dict[str, bytes]:
-    """The files of these names that lie in a zip beside the first of them; each has at most so many bytes.
+def unpack(path: Path, most: Mapping[str, int], folder: Path) -> None:
+    """Writes the files of these names that lie in a zip beside the first of them; each has at most so many bytes.
 
-    It is read with distrust: nothing is extracted, and no path or size that the zip tells is believed.
+    It is read with distrust: no path or size that the zip tells is believed.
 
     Raises:
         WeightsError: it is no whole zip, lacks the first of them, or one is larger.
     """
     first, *_ = most
-    found = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-            folders = sorted(
-                PurePosixPath(name).parent for name in names if PurePosixPath(name).name == first
-            )
-            if not folders:
-                raise LookupError("it holds none")
+            names = [PurePosixPath(name) for name in archive.namelist()]
+            place = min(name.parent for name in names if name.name == first)
+            found = {}
             for name in most:
-                if str(folders[0] / name) in names:
-                    with archive.open(str(folders[0] / name)) as member:
+                if place / name in names:
+                    with archive.open(str(place / name)) as member:
                         found[name] = member.read(most[name] + 1)
     except Exception as error:  # a damaged or hostile zip may raise anything
         problem = f"{path.name} is no whole zip file with a {first}: {error}."
@@ -258,7 +254,9 @@ def read_zip(path: Path, most: Mapping[str, int]) -> dict[str, bytes]:
     if large := [name for name, content in found.items() if len(content) > most[name]]:
         problem = f"{large[0]} in {path.name} is larger than {most[large[0]]:,} bytes."
         raise WeightsError(problem, "No model has one so large: get another file.")
-    return found
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in found.items():
+        (folder / name).write_bytes(content)
 
 
 # --- Models: built on torch's meta device, then filled. So loading draws no random numbers.

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,39 +27,12 @@ from typing import Any
 import torch
 from filelock import Timeout
 
+from mind2mind import files
 from mind2mind.config import Limits
 from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, WeightsError
-from mind2mind.files import (
-    atomic,
-    bytes_in,
-    check_disk,
-    locked,
-    new_token,
-    read_json,
-    read_meta,
-    write_json,
-    writing,
-)
-from mind2mind.models import hub
-from mind2mind.models.bundle import (
-    AGAIN,
-    CONFIG,
-    OPENED,
-    PARTS,
-    PREVIEW,
-    WEIGHTS,
-    Model,
-    ModelInfo,
-    describe,
-    load_source,
-    load_transfer,
-    move_in,
-    opened,
-    read_zip,
-)
-from mind2mind.models.fetch import Downloading, fetch, http_client
-from mind2mind.models.hub import REMOTE, Remote, folder_name, hub_id, id_of
-from mind2mind.models.official import convert, take_out
+from mind2mind.models import bundle, hub, official
+from mind2mind.models.bundle import CONFIG, OPENED, PREVIEW, WEIGHTS, Model, ModelInfo
+from mind2mind.models.hub import REMOTE, Downloading, Remote, folder_name, hub_id
 
 log = logging.getLogger(__name__)
 
@@ -88,23 +61,9 @@ class Downloaded:
 
 
 Event = Downloading | Converting | Downloaded
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What downloads.json keeps of a download."""
-
-    url: str = ""  # of the file or of the Hub's repository
-    sha256: str = ""  # of the fetched weights
-    commit: str | None = None  # of a Hub repository, and the revision that was asked for
-    revision: str | None = None
-    when: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))
-
-    @classmethod
-    def of(cls, kept: object) -> "Note":
-        """The note from its JSON, of this version or an earlier one; an empty one of anything else."""
-        values = kept if isinstance(kept, dict) else {}
-        return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
+# What downloads.json keeps of one: the url, of the Hub's repository or of the file; the sha256 of the fetched
+# weights; a repository's commit, and the revision that was asked for; when it came
+Origin = dict[str, Any]
 
 
 def weights_folder() -> Path:
@@ -170,7 +129,7 @@ class Catalogue:
         for model_id in self.ids:
             try:
                 info = self.locate(model_id)
-                read_meta(info.folder / WEIGHTS)  # their beginning tells whether all is there
+                files.read_meta(info.folder / WEIGHTS)  # their beginning tells whether all is there
                 found[model_id] = replace(info, id=model_id)
             except WeightsError as error:  # noqa: PERF203
                 _tell(str(error))
@@ -180,7 +139,7 @@ class Catalogue:
     def ids(self) -> builtins.list[str]:
         """Of all that lies in the catalogue, damaged or not."""
         found = (config for shelf in self.shelves for config in sorted(shelf.glob(f"*/{CONFIG}")))
-        return [*dict.fromkeys(id_of(config.parent.name) for config in found)]
+        return [*dict.fromkeys(hub.id_of(config.parent.name) for config in found)]
 
     def load(self, ref: str) -> Model:
         """The model that `ref` names; the last few are kept in memory.
@@ -193,7 +152,7 @@ class Catalogue:
         try:
             key = (str(info.folder), (info.folder / WEIGHTS).stat().st_mtime_ns)
         except OSError as error:
-            raise WeightsError(f"The model {info.id} has no {WEIGHTS}.", AGAIN) from error
+            raise WeightsError(f"The model {info.id} has no {WEIGHTS}.", bundle.AGAIN) from error
         with self._guard:
             mine = key not in self._kept
             loading = self._kept.setdefault(key, Future())
@@ -221,7 +180,7 @@ class Catalogue:
         if folder is None:
             if not self.public and ref and (Path(ref) / CONFIG).exists():
                 folder = Path(ref)
-            elif taken_in := opened(self.home, ref):
+            elif taken_in := bundle.opened(self.home, ref):
                 folder = taken_in
             elif found := self._find_run(ref, owned=owned):
                 folder, source = found
@@ -231,7 +190,7 @@ class Catalogue:
                 get = "" if self.public else hub.how_to_get(ref)
                 fix = f"{get}Choose one of these: {known}{where}."
                 raise WeightsError(f"There is no model '{ref}' here.", fix)
-        info = describe(folder)
+        info = bundle.describe(folder)
         return replace(info, needs=source or info.needs)
 
     def source_ref(self, ref: str) -> str:
@@ -253,17 +212,20 @@ class Catalogue:
 
     def _open(self, info: ModelInfo) -> Model:
         if info.needs is None:
-            return load_source(info.folder, self.device)
+            return self._opened(info.folder, None)
         if not info.needs:
             raise WeightsError(
                 f"The card of '{info.id}' does not say which source model it draws with.",
                 f"Convert or make it again with its source: {COMMAND} convert FILE --source MODEL --out FOLDER",
             )
         try:
-            return load_transfer(info.folder, self._source(info.needs))
+            return self._opened(info.folder, self._source(info.needs))
         except WeightsError as error:
             problem = f"'{info.id}' cannot be drawn with its source model '{info.needs}': {error.problem}"
             raise WeightsError(problem, error.fix) from error
+
+    def _opened(self, folder: Path, source: Model | None) -> Model:
+        return bundle.load_transfer(folder, source) if source else bundle.load_source(folder, self.device)
 
     def _source(self, name: str) -> Model:
         """A model that draws another's codes; a transfer on a transfer might be one on itself."""
@@ -283,7 +245,7 @@ class Catalogue:
         Raises:
             ConfigError: it names a proxy or certificates that no download can use.
         """
-        http_client({}).close()
+        hub.http_client({}).close()
         return ", ".join(name for name in os.environ if name.lower().endswith("_proxy")) or "no proxy"
 
     def download(self, ref: str, *, accept_changed: bool = False) -> Generator[Event, None, None]:
@@ -312,76 +274,90 @@ class Catalogue:
     def _download(self, ref: str, accept_changed: bool) -> Generator[Event, None, None]:
         model_id, revision = hub_id(ref) or (ref, None)
         with self._locked(model_id):
-            note, parts = Note.of(self._noted().get(model_id)), self._parts(model_id)
+            note, parts = self._noted().get(model_id), self._parts(model_id)
+            before = note if isinstance(note, dict) else {}  # it may be of an earlier version
+            digest, commit = before.get("sha256", ""), before.get("commit")
             if folder := self._shelved(model_id):
                 at = revision if revision and len(revision) >= 7 else "none"
-                if revision not in (None, note.revision) and not str(note.commit).startswith(at):
+                if revision not in (None, before.get("revision")) and not str(commit).startswith(at):
                     raise DataError(
-                        f"'{model_id}' is already here, at {note.commit or 'no known commit'}.",
+                        f"'{model_id}' is already here, at {commit or 'no known commit'}.",
                         f"For another revision delete it first: {COMMAND} download --delete {model_id}",
                     )
-                yield Downloaded(model_id, folder, note.sha256, note.commit, new=False)
+                yield Downloaded(model_id, folder, digest, commit, new=False)
                 return
             if model_id in REMOTE:
-                known = None if accept_changed else note.sha256 or None
-                fetched, source, note = yield from self._published(REMOTE[model_id], parts, known)
+                known = None if accept_changed else digest or None
+                fetched, source, origin = yield from self._published(REMOTE[model_id], parts, known)
             else:
-                fetched, source, note = yield from self._from_hub(model_id, revision, parts)
-            model = load_transfer(fetched, source) if source else load_source(fetched, self.device)
+                fetched, source, origin = yield from self._from_hub(model_id, revision, parts)
+            model = self._opened(fetched, source)
             folder = self.downloads / folder_name(model_id)
-            with writing(folder):
-                with locked(self.downloads / ".record.lock", timeout=10):  # first: no model is without it
-                    write_json(self.downloads / RECORD, self._noted() | {model_id: asdict(note)})
-                move_in(fetched, folder)
+            with files.writing(folder):
+                origin["when"] = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+                with files.locked(
+                    self.downloads / ".record.lock", timeout=10
+                ):  # first: no model is without it
+                    files.write_json(self.downloads / RECORD, self._noted() | {model_id: origin})
+                bundle.move_in(fetched, folder)
             shutil.rmtree(parts, ignore_errors=True)
             try:
                 self._draw_preview(model, folder / PREVIEW)
             except (RuntimeError, MemoryError) as error:  # too little memory: the model is here all the same
                 log.warning("The preview of %s could not be drawn: %s", model_id, error)
-            yield Downloaded(model_id, folder, note.sha256, note.commit, new=True)
+            yield Downloaded(model_id, folder, origin["sha256"], origin["commit"], new=True)
 
     def _published(
         self, remote: Remote, parts: Path, known: str | None
-    ) -> Generator[Event, None, tuple[Path, Model | None, Note]]:
+    ) -> Generator[Event, None, tuple[Path, Model | None, Origin]]:
         """The bundle of a published file, not yet in its place, the source it needs, and where it is from.
 
         `known` is the SHA-256 that the file must have, if any.
         """
         source = (yield from self._needed(remote.needs, remote.id)) if remote.needs else None
-        file = parts / ("file.zip" if remote.needs else "file.pth")
+        file, out = parts / ("file.zip" if source else "file.pth"), parts / "bundle"
         if remote.url.startswith(hub.DRIVE) and not file.exists():
             hub.from_drive(remote.url, file)
-        digest = yield from fetch(remote.url, file, remote.title, digest=known, room=remote.kept_bytes)
+        digest = yield from hub.fetch(remote.url, file, remote.title, digest=known, room=remote.kept_bytes)
         yield Converting(remote.id)
-        size, out = file.stat().st_size, parts / "bundle"
         shutil.rmtree(out, ignore_errors=True)  # of a conversion that was broken off
-        notes = f"{remote.notes} Converted from {remote.url} ({size:,} bytes, SHA-256 {digest}).".strip()
+        came = f"Converted from {remote.url} ({file.stat().st_size:,} bytes, SHA-256 {digest})."
+        card = replace(remote, notes=f"{remote.notes} {came}".strip())
         try:
-            weights = take_out(file, parts) if source else file
-            card, architecture = replace(remote, notes=notes), remote.architecture
-            convert(weights, out, architecture=architecture, card=card, source=source)
+            if source:
+                bundle.unpack(file, official.MOST, parts)
+                file = parts / official.MINDGAN_FILE
+            official.convert(file, out, architecture=remote.architecture, card=card, source=source)
         except (WeightsError, ConfigError) as error:
             shutil.rmtree(parts, ignore_errors=True)
             problem = f"What {remote.url} gave is not {remote.title}: {error.problem}"
             raise WeightsError(problem, f"Try again later. {error.fix}") from error
-        return out, source, Note(remote.url, digest)
+        return out, source, {"url": remote.url, "sha256": digest, "commit": None, "revision": None}
 
     def _from_hub(
         self, repository: str, revision: str | None, parts: Path
-    ) -> Generator[Event, None, tuple[Path, Model | None, Note]]:
+    ) -> Generator[Event, None, tuple[Path, Model | None, Origin]]:
         """The same of a bundle on the Hub."""
         self.check_network()
         found = hub.look_up(repository, revision)
         work, source = parts / found.commit, None
         for name, (size, wanted) in found.files.items():
-            url, headers = found.address + name, found.headers
-            digest = yield from fetch(url, work / name, name, digest=wanted, most=size, headers=headers)
+            url, most = found.address + name, min(size, hub.CAPS[name])
+            headers = found.headers
+            digest = yield from hub.fetch(url, work / name, name, digest=wanted, most=most, headers=headers)
             if name == CONFIG:  # the first: what is none of ours ends before its weights come
-                needs = describe(work).needs
+                needs = bundle.describe(work).needs
                 source = (yield from self._needed(needs, repository)) if needs is not None else None
         yield Converting(repository)
-        write_json(work / CONFIG, read_json(work / CONFIG) | {"id": repository})  # as it is called here
-        return work, source, Note(found.address, digest, found.commit, revision or "main")
+        config = files.read_json(work / CONFIG) | {"id": repository}  # as it is called here
+        files.write_json(work / CONFIG, config)
+        origin = {
+            "url": found.address,
+            "sha256": digest,
+            "commit": found.commit,
+            "revision": revision or "main",
+        }
+        return work, source, origin
 
     def _needed(self, needs: str, needed_by: str) -> Generator[Event, None, Model]:
         """The source that a transfer draws with, downloaded if need be."""
@@ -408,7 +384,7 @@ class Catalogue:
             raise WeightsError(f"'{model_id[:80]}' was not downloaded.", "Give the id of a downloaded model.")
         folders = [self.downloads / folder_name(model_id), self._parts(model_id)]
         with self._locked(model_id):
-            freed = sum(map(bytes_in, folders))
+            freed = sum(map(files.bytes_in, folders))
             if not freed:
                 here = ", ".join(m.id for m in self.list() if m.folder.parent == self.downloads) or "none"
                 raise WeightsError(f"'{model_id}' was not downloaded.", f"Downloaded models here: {here}.")
@@ -418,7 +394,7 @@ class Catalogue:
 
     def _noted(self) -> dict[str, Any]:
         path = self.downloads / RECORD
-        return read_json(path) if path.exists() else {}
+        return files.read_json(path) if path.exists() else {}
 
     def _parts(self, model_id: str) -> Path:
         return self.downloads / ".parts" / folder_name(model_id)
@@ -426,12 +402,10 @@ class Catalogue:
     def _locked(self, model_id: str) -> AbstractContextManager[object]:
         """The lock of a model's download, held until the end of the block."""
         path = self.downloads / ".locks" / f"{folder_name(model_id)}.lock"
-        with writing(path):
+        with files.writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                return locked(
-                    path, timeout=0, thread_local=False
-                )  # an app asks for each event in another thread
+            try:  # an app asks for each event in another thread
+                return files.locked(path, timeout=0, thread_local=False)
             except Timeout as error:
                 fix = "Wait for its end, or stop it; what is there is kept."
                 raise RunError(f"'{model_id}' is being downloaded already.", fix) from error
@@ -442,26 +416,26 @@ class Catalogue:
         """The bundle of a run (or of any other reference) as a zip; gives the file's path, which ends in .zip."""
         self.load(ref)
         folder, path = self.locate(ref, owned=True).folder, zip_at(path)
-        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            for name in PARTS:
+        with files.atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            for name in bundle.PARTS:
                 if (folder / name).exists():
                     entry = zipfile.ZipInfo(name)  # of no date: the same bundle gives the same bytes
                     archive.writestr(entry, (folder / name).read_bytes(), zipfile.ZIP_DEFLATED)
         return path
 
     def take_in(self, path: Path) -> str:
-        """Takes in an exported transfer, a zip or a folder, and gives the token it is known by here.
+        """Takes in an exported transfer, a zip, and gives the token it is known by here.
 
         Raises:
             WeightsError: it is none, damaged, or its source is not here.
             DataError: the disk is full.
         """
-        check_disk(self.home, self.limits.disk_bytes)
-        token = new_token()
+        files.check_disk(self.home, self.limits.disk_bytes)
+        token = files.new_token()
         folder = self.home / OPENED / token
         try:
-            _unpack(path, folder)
-            describe(folder, "transfer")
+            bundle.unpack(path, CAPS, folder)
+            bundle.describe(folder, "transfer")
             self._draw_preview(self.load(token), folder / PREVIEW)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -510,17 +484,3 @@ def _is_plain(name: str) -> bool:
 def zip_at(path: Path) -> Path:
     """The path, which gets the ending .zip where it is missing."""
     return path if path.suffix.lower() == ".zip" else path.with_name(path.name + ".zip")
-
-
-def _unpack(path: Path, folder: Path) -> None:
-    """Copies a bundle from a zip, or from a folder, into `folder`; all but its preview."""
-    if path.is_dir():
-        found = {part: (path / part).read_bytes() for part in CAPS if (path / part).is_file()}
-    else:
-        found = read_zip(path, CAPS)
-    if missing := [name for name in (CONFIG, WEIGHTS) if name not in found]:
-        fix = "Give a model that was exported here: a zip or a folder with both of them."
-        raise WeightsError(f"{path.name} holds no {' and no '.join(missing)}.", fix)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in found.items():
-        (folder / name).write_bytes(content)

@@ -26,7 +26,6 @@ from mind2mind.models.bundle import (
     Card,
     Model,
     fill,
-    read_zip,
     save_source,
     save_transfer,
     widths_of,
@@ -268,14 +267,3 @@ def mindgan_from(path: Path, tensors: dict[str, Tensor], parameters: Path | None
         raise WeightsError(f"{named or path} holds no sizes of this MindGAN: {error}.", fix) from error
     fill(gan, tensors, str(path), "cpu", fix)
     return gan
-
-
-def take_out(archive: Path, folder: Path) -> Path:
-    """Writes the MindGAN in the zip of its authors into `folder`, with its parameters beside; gives its path.
-
-    Raises:
-        WeightsError: it is no whole zip, holds no MindGAN, or one that is too large.
-    """
-    for name, content in read_zip(archive, MOST).items():
-        (folder / name).write_bytes(content)
-    return folder / MINDGAN_FILE

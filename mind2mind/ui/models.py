@@ -16,8 +16,7 @@ from PIL import Image
 from mind2mind.config import size_text
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.models.catalogue import Converting, Downloaded, Event
-from mind2mind.models.fetch import Downloading
-from mind2mind.models.hub import Remote
+from mind2mind.models.hub import Downloading, Remote
 from mind2mind.studio import Studio
 from mind2mind.ui import shared as ui
 

@@ -15,7 +15,7 @@ from web import put_on_hub, serving
 from mind2mind.cli import commands
 from mind2mind.config import size_text
 from mind2mind.errors import COMMAND
-from mind2mind.models import fetch
+from mind2mind.models import hub
 from mind2mind.models.hub import REMOTE
 
 SMALL = (PARITY / "official_layout_small.pth").read_bytes()
@@ -40,7 +40,7 @@ def cli(tmp_path, monkeypatch):
         monkeypatch.setenv(f"MIND2MIND_{name}", str(value))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(fetch, "PAUSE", 0.0)
+    monkeypatch.setattr(hub, "PAUSE", 0.0)
     return lambda *arguments: CliRunner().invoke(commands, list(arguments))
 
 

@@ -174,7 +174,7 @@ def test_a_model_that_is_being_loaded_keeps_nobody_else_waiting(tmp_path, monkey
             assert gate.wait(60)
         return load_source(folder, device)
 
-    monkeypatch.setattr("mind2mind.models.catalogue.load_source", slow)
+    monkeypatch.setattr("mind2mind.models.bundle.load_source", slow)
     with ThreadPoolExecutor() as pool:
         large = [pool.submit(models.load, "large") for _ in range(2)]
         assert reading.wait(60)

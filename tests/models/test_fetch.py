@@ -12,9 +12,10 @@ import httpx
 import pytest
 from web import closed_port, serving
 
+from mind2mind.config import size_text
 from mind2mind.errors import ConfigError, DataError, WeightsError
-from mind2mind.models import fetch as fetching
-from mind2mind.models.fetch import Downloading, fetch
+from mind2mind.models import hub as fetching
+from mind2mind.models.hub import Downloading, fetch
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 4000  # 1 MB
 HASH = hashlib.sha256(CONTENT).hexdigest()
@@ -269,7 +270,7 @@ def test_a_full_disk_is_told_before(web, path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 5000, 5000))
     text = fails(web.put("/file", CONTENT), path, DataError, room=10**6)
-    assert f"{len(CONTENT) + 10**6 + fetching.SPARE:,} bytes are needed" in text and "5,000 are free" in text
+    assert f"{size_text(len(CONTENT) + 10**6 + fetching.SPARE)} are to come, and 5 kB are free" in text
     assert "MIND2MIND_HOME" in text and left(path) == []
 
 

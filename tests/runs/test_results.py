@@ -456,10 +456,10 @@ def test_publishing_sends_the_bundle_and_nothing_else(studio, done, monkeypatch,
     assert {"license: other", "license_name: none", "library_name: mind2mind"} <= set(front)
     assert "mind2mind download me/ducks" in card and card.count("## Use") == 1
     assert done not in b"".join(hub.files.values()).decode("latin-1")
-    (tmp_path / "back").mkdir()
-    for name, content in hub.files.items():
-        (tmp_path / "back" / name).write_bytes(content)
-    studio.runs.delete(studio.models.take_in(tmp_path / "back"))  # what was sent is a bundle
+    with zipfile.ZipFile(tmp_path / "back.zip", "w") as archive:
+        for name, content in hub.files.items():
+            archive.writestr(name, content)
+    studio.runs.delete(studio.models.take_in(tmp_path / "back.zip"))  # what was sent is a bundle
     hub = Hub(monkeypatch)
     studio.models.publish(done, "me/ducks", "hf_x", private=False)
     assert hub.calls[0] == ("create", "me/ducks", False, False)

@@ -10,8 +10,8 @@ from web import put_on_hub, serving
 
 from mind2mind.config import PUBLIC
 from mind2mind.errors import Mind2MindError
-from mind2mind.models import fetch
-from mind2mind.models.catalogue import REMOTE
+from mind2mind.models import hub
+from mind2mind.models.hub import REMOTE
 from mind2mind.ui.page import Page
 
 PAGE = SimpleNamespace(session_hash="page")
@@ -25,8 +25,8 @@ def gradios_files(monkeypatch, tmp_path):
 @pytest.fixture
 def web(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(fetch, "PAUSE", 0.0)
-    monkeypatch.setattr(fetch, "EVERY", 0.0)
+    monkeypatch.setattr(hub, "PAUSE", 0.0)
+    monkeypatch.setattr(hub, "EVERY", 0.0)
     with serving() as web:
         small = replace(
             REMOTE["ffhq"], id="small", url=web.url + "/small.pth", architecture=None, kept_bytes=10**6
