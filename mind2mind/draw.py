@@ -91,12 +91,7 @@ def draw(
 
 
 def sample(
-    model: Model,
-    seeds: Sequence[int],
-    *,
-    psi: float = 1.0,
-    noise: str = "random",
-    w: Tensor | None = None,
+    model: Model, seeds: Sequence[int], *, psi: float = 1.0, noise: str = "random", w: Tensor | None = None
 ) -> list[Image.Image]:
     """The pictures of these seeds; `info` of each says how to draw it again.
 
@@ -419,26 +414,16 @@ class Draw:
         return sample(self.models.load(ref), seeds, psi=psi, noise=noise)
 
     def blend(
-        self,
-        ref: str,
-        a: Endpoint,
-        b: Endpoint,
-        t: float,
-        *,
-        psi: float = 1.0,
-        noise: str = "none",
-        path: str | None = None,
-        hurry: bool = False,
+        self, ref: str, a: Endpoint, b: Endpoint, t: float, *, path: str | None = None, hurry: bool = False
     ) -> Image.Image:
-        """The picture at t (0 is a, 1 is b) on the way between two endpoints; see `interpolate`.
+        """The picture at t (0 is a, 1 is b) on the way between two endpoints, without noise; see `interpolate`.
 
         In a hurry, as while a slider is dragged, it is not refined where that takes long (see `Cost.smooth`).
         """
         model = self.models.load(ref)
-        way, refine = self._way(model, [a, b], psi, path), not hurry or self.cost(ref).smooth
-        w = way.at(torch.tensor([float(t)]), refine)
-        (image,) = draw(model, w, noise)
-        image.info.update(provenance(model, t=t, psi=psi, noise=noise))
+        way, refine = self._way(model, [a, b], 1.0, path), not hurry or self.cost(ref).smooth
+        (image,) = draw(model, way.at(torch.tensor([float(t)]), refine))
+        image.info.update(provenance(model, t=t))
         return image
 
     def interpolate(

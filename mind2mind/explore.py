@@ -106,6 +106,7 @@ def _led(model: Model, view: View, w: Tensor) -> Tensor:
     return w
 
 
+@lru_cache(WAYS_KEPT)
 def steps_of(model: Model) -> tuple[Tensor, Tensor]:
     """A standard deviation along each direction, (k, latent_size), and their shares of the variance, (k,), falling.
 
@@ -149,9 +150,31 @@ def _orthogonal(x: Tensor) -> Tensor:
     return found
 
 
+@lru_cache(WAYS_KEPT)
 def _gone(model: Model, stop: Stop) -> Tensor:
-    """What refining would change at a stop, (1, latent_size)."""
+    """What refining would change at a stop, (1, latent_size); by the very stop, as photos may change."""
     return stop.w - model.refined(stop.w)
+
+
+@lru_cache(WAYS_KEPT)  # a crossover is dragged over the same codes
+def _codes(model: Model, views: Sequence[View], photos: Sequence[Stop | None], refine: bool) -> Tensor:
+    """W of one or more views as they are drawn, (N, latent_size), on the CPU; a stop for each that has a photo."""
+    z = [z_of(model, view) for view in views if not view.photo]
+    of_seeds = iter(model.map(torch.cat(z)).split(1)) if z else iter(())
+    w = torch.cat([
+        _led(model, view, stop.w) if stop else pull(model, next(of_seeds), view.psi)
+        for view, stop in zip(views, photos, strict=True)
+    ])  # fmt: skip
+    if any(any(view.moves) for view in views):
+        steps, _ = steps_of(model)
+        moves = torch.zeros(len(views), DIRECTIONS)
+        for row, view in zip(moves, views, strict=True):
+            row[: len(view.moves)] = torch.tensor(view.moves)
+        w = w + moves[:, : len(steps)] @ steps
+    if not refine or not model.refinements:
+        return w
+    unmoved = torch.zeros(1, w.shape[1])
+    return model.refined(w) + torch.cat([_gone(model, stop) if stop else unmoved for stop in photos])
 
 
 def _pictures(model: Model, codes: Tensor, views: Sequence[View]) -> Iterator[Image.Image]:
@@ -168,12 +191,8 @@ def _told(view: View) -> dict[str, Any]:
     told = {f.name: getattr(view, f.name) for f in fields(view)}
     if view.photo:
         told["photo"] = view.photo.name
-    usual = vars(View())
-    return {
-        name: value
-        for name, value in told.items()
-        if name in ("seed", "psi", "noise") or value != usual[name]
-    }
+    usual = {**vars(View()), "seed": None, "psi": None, "noise": None}
+    return {name: value for name, value in told.items() if value != usual[name]}
 
 
 # The facade's part
@@ -187,6 +206,18 @@ class Direction:
     share: float  # of the variance of its codes
     low: Image.Image | None  # the mean code, REACH standard deviations down; None where drawing takes long
     high: Image.Image | None  # and up
+
+
+@lru_cache(WAYS_KEPT)
+def _directions(model: Model, pictures: bool) -> list[Direction]:
+    steps, shares = steps_of(model)
+    mean = model.w_avg.mean(dim=0).cpu()
+    low, high = (
+        draw(model, model.refined(mean + end * steps)) if pictures else [None] * len(steps)
+        for end in (-REACH, REACH)
+    )
+    names = (*model.card.directions, *[""] * len(steps))
+    return [Direction(*each) for each in zip(names, shares.tolist(), low, high, strict=False)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,10 +241,6 @@ class Explore:
 
     def __init__(self, draw: Draw) -> None:
         self._draw, self._models = draw, draw.models
-        self._steps = lru_cache(WAYS_KEPT)(steps_of)
-        self._directions = lru_cache(WAYS_KEPT)(self._draw_directions)
-        self._gone = lru_cache(WAYS_KEPT)(_gone)  # by the very stop, as photos may change
-        self._placed = lru_cache(WAYS_KEPT)(self._place)  # a crossover is dragged over the same codes
 
     def draw(self, ref: str, views: Sequence[View], *, hurry: bool = False) -> list[Image.Image]:
         """The pictures of these views; `info` of each says how to draw it again.
@@ -250,7 +277,7 @@ class Explore:
 
     def directions(self, ref: str) -> list[Direction]:
         """The directions that `View.moves` are along, by falling share."""
-        return self._directions(self._models.load(ref), self._draw.cost(ref).live)
+        return _directions(self._models.load(ref), self._draw.cost(ref).live)
 
     def mix(
         self, ref: str, sources: Sequence[View], styles: Sequence[View], crossover: int
@@ -268,9 +295,7 @@ class Explore:
             raise ConfigError("There is nothing to mix.", "Give a source and a style at least.")
         model, layers = self._models.load(ref), self.layers(ref)
         if not isinstance(crossover, int) or not 0 <= crossover <= layers:  # from the API it may be anything
-            raise ConfigError(
-                f"The crossover is {crossover!r}.", f"Choose a whole number from 0 to {layers}."
-            )
+            raise ConfigError(f"The crossover is {crossover!r}.", f"Choose one from 0 to {layers}.")
         down, across = (model.alae.styles(self._codes(model, views)) for views in (sources, styles))
         pairs = [(source, style) for source in sources for style in styles]
         codes = mix(down.repeat_interleave(len(styles), dim=0), across.repeat(len(sources), 1, 1), crossover)
@@ -302,40 +327,8 @@ class Explore:
         return Rebuilt(to_image(pixels[0]), to_image(rebuilt), ratio.item(), verdict)
 
     def _codes(self, model: Model, views: Sequence[View], refine: bool = True) -> Tensor:
-        """W of one or more views as they are drawn, (N, latent_size), on the CPU."""
-        stops = (self._photo(model, view) for view in views)
-        return self._placed(model, tuple(views), tuple(stops), refine)
-
-    def _place(
-        self, model: Model, views: Sequence[View], stops: Sequence[Stop | None], refine: bool
-    ) -> Tensor:
-        z = [z_of(model, view) for view in views if not view.photo]
-        of_seeds = iter(model.map(torch.cat(z)).split(1)) if z else iter(())
-        w = torch.cat([
-            _led(model, view, stop.w) if stop else pull(model, next(of_seeds), view.psi)
-            for view, stop in zip(views, stops, strict=True)
-        ])  # fmt: skip
-        if any(any(view.moves) for view in views):
-            steps, _ = self._steps(model)
-            moves = torch.zeros(len(views), DIRECTIONS)
-            for row, view in zip(moves, views, strict=True):
-                row[: len(view.moves)] = torch.tensor(view.moves)
-            w = w + moves[:, : len(steps)] @ steps
-        if not refine or not model.refinements:
-            return w
-        unmoved = torch.zeros(1, w.shape[1])
-        return model.refined(w) + torch.cat([self._gone(model, stop) if stop else unmoved for stop in stops])
+        return _codes(model, tuple(views), tuple(self._photo(model, view) for view in views), refine)
 
     def _photo(self, model: Model, view: View) -> Stop | None:
         """A view's photo, if it has one; another stop once its file is another."""
         return self._draw.stop(model, view.photo, view.psi, through=False) if view.photo else None
-
-    def _draw_directions(self, model: Model, pictures: bool) -> list[Direction]:
-        steps, shares = self._steps(model)
-        mean = model.w_avg.mean(dim=0).cpu()
-        low, high = (
-            draw(model, model.refined(mean + end * steps)) if pictures else [None] * len(steps)
-            for end in (-REACH, REACH)
-        )
-        names = (*model.card.directions, *[""] * len(steps))
-        return [Direction(*each) for each in zip(names, shares.tolist(), low, high, strict=False)]

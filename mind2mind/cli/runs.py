@@ -63,9 +63,7 @@ def transfer(
     recipe: Annotated[str | None, Option(help=" or ".join(RECIPES), show_default=DEFAULT.name)] = None,
     seed: Annotated[int | None, Option(min=0, help="Of the training.", show_default="0")] = None,
     crop: terminal.Crop = None,
-    without: Annotated[
-        list[str] | None, Option(metavar="NAME", help="Leave this picture out; may be given several times.")
-    ] = None,
+    without: Annotated[list[str] | None, Option(metavar="NAME", help="Leave it out; repeatable.")] = None,
     without_near: Annotated[bool, Option("--without-near-duplicates", help="Leave those out.")] = False,
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
     **settings: Any,
@@ -229,9 +227,7 @@ def runs(
     rename: Annotated[str | None, Option(metavar="TOKEN", help="Give this run a --title.")] = None,
     title: Annotated[str | None, Option(help="The new title of the run and its model.")] = None,
     stop: Annotated[str | None, Option(metavar="TOKEN", help="Stop this run; its work is kept.")] = None,
-    delete: Annotated[
-        str | None, Option(metavar="TOKEN", help="Delete this run with all that belongs to it.")
-    ] = None,
+    delete: Annotated[str | None, Option(metavar="TOKEN", help="Delete this run with all it has.")] = None,
 ) -> Result:
     """List the app's runs on this computer; rename, stop or delete one.
 
@@ -269,12 +265,8 @@ def runs(
 @command("Results")
 def result(
     run: Annotated[str, Argument(help="A run's folder, or its token in the app.")],
-    out: Annotated[
-        Path | None, Option(help="A zip for everything: model, samples, film, codes, settings.")
-    ] = None,
-    film: Annotated[
-        Path | None, Option(help="A clip of the same samples as the training went on: MP4, WebP or GIF.")
-    ] = None,
+    out: Annotated[Path | None, Option(help="A zip for model, samples, film, codes, settings.")] = None,
+    film: Annotated[Path | None, Option(help="A clip of samples as it trained: MP4, WebP, GIF.")] = None,
 ) -> Result:
     """Say how good, how varied and how original the result of a run is, and how to make it again.
 

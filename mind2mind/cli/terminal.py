@@ -27,6 +27,7 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperGroup
 
+from mind2mind import config
 from mind2mind.config import SEEDS
 from mind2mind.errors import COMMAND, ConfigError, FaultError, Mind2MindError, in_words
 
@@ -67,13 +68,9 @@ options = Options()  # of the command that runs
 MODEL = Option("--model", "-m", help="A name that `models` lists, or the folder of a bundle or a run.")
 Model = Annotated[str, MODEL]
 Psi = Annotated[float, Option(min=-2.0, max=2.0, help="Truncation: 1 is none, 0 is the mean picture.")]
-Noise = Annotated[
-    Literal["none", "fixed", "random"], Option(help="The decoder's noise: fine detail by chance.")
-]
-CROP_HELP = "How pictures become square: cut, fitted with bars, or faces aligned as FFHQ does."
-Crop = Annotated[
-    Literal["centre", "fit", "face"] | None, Option(help=CROP_HELP, show_default="as the model's card says")
-]
+Noise = Annotated[Literal["none", "fixed", "random"], Option(help="The decoder's noise: chance in detail.")]
+CROP = "How pictures become square: cut, fitted with bars, or faces aligned as FFHQ does."
+Crop = Annotated[config.Crop | None, Option(help=CROP, show_default="as the model's card says")]
 PICTURES = Argument(metavar="PICTURES", help="Pictures, folders and zips.", parser=picture_path)
 Pictures = Annotated[list[Path], PICTURES]
 

@@ -69,9 +69,8 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
 def nearest(queries: Tensor, w: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
     """For each query (N, d) the distances to its nearest of w (M, d), (N, count), and their numbers."""
     exact = "donot_use_mm_for_euclid_dist"  # near 0, where it matters
-    found = [
-        torch.cdist(rows, w, compute_mode=exact).topk(count, largest=False) for rows in queries.split(ROWS)
-    ]
+    apart = (torch.cdist(rows, w, compute_mode=exact) for rows in queries.split(ROWS))
+    found = [distances.topk(count, largest=False) for distances in apart]
     if not found:
         return torch.empty(0, count), torch.empty(0, count, dtype=torch.long)
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])

@@ -1,7 +1,7 @@
 """Two verdicts: whether a source model knows pictures, and what the samples of a generator are worth."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -65,9 +65,7 @@ class Judgement(NamedTuple):
     verdict: Verdict
     reason: str  # one sentence, or "" where there is nothing to compare with
     score: float  # dB
-    strangers: tuple[
-        int, ...
-    ] = ()  # numbers of the pictures that hardly come back, if the set itself is known
+    strangers: Sequence[int] = ()  # numbers of pictures that hardly come back, if the set itself is known
 
 
 def scores(pixels: Tensor, ratios: Tensor) -> Tensor:
@@ -118,9 +116,8 @@ def judge(
     verdict = Verdict.UNKNOWN if place.mean() < usable_from else Verdict.USABLE
     if place.mean() >= good_from:
         verdict = Verdict.GOOD
-    reason = (
-        f"Of their contrast {share(score)} comes back; of this model's own pictures it is {share(known)}."
-    )
+    back, own = share(score), share(known)
+    reason = f"Of their contrast {back} comes back; of this model's own pictures it is {own}."
     strangers = (place < STRANGER_BELOW) & (verdict is not Verdict.UNKNOWN)
     if strangers.any():
         reason += f" {int(strangers.sum())} of the {len(values)} looked at hardly come back at all."
@@ -248,10 +245,11 @@ def likeness(samples: Tensor, originals: Tensor) -> Likeness:
         return (d[:, 0] < bound) & (d[:, 0] < SHARE_OF_THEIRS * d[:, -1])
 
     around, others = nearest(real[some], real[some], NEIGHBOUR + 1)
-    among = torch.cat(
-        [(torch.cdist(rows, real[some]) <= around[:, -1]).any(dim=1) for rows in fake.split(ROWS)]
-    )
+    apart = (torch.cdist(rows, real[some]) for rows in fake.split(ROWS))
+    among = torch.cat([(d <= around[:, -1]).any(dim=1) for d in apart])
     near = copied(distances)
+    # the two of all that are the most alike are as likely to be any two: so often is a new one among them
+    chance = max(QUANTILE, 2 / (len(real) + 1), copied(own).float().mean().item())
     worth = Worth(
         samples=len(fake),
         originals=len(real),
@@ -259,10 +257,7 @@ def likeness(samples: Tensor, originals: Tensor) -> Likeness:
         usual=len(others[:, 1:].unique()) / len(some),  # among the others is who is one of another's nearest
         variety=_spread(fake) / _spread(real[some]),
         copies=int(near.sum()),
-        # the two of all that are the most alike are as likely to be any two: so often is a new one among them
-        by_chance=math.ceil(
-            len(fake) * max(QUANTILE, 2 / (len(real) + 1), copied(own).float().mean().item())
-        ),
+        by_chance=math.ceil(len(fake) * chance),
     )
     return Likeness(distance, index, near, worth)
 

@@ -187,11 +187,9 @@ class Encoder(nn.Module):
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
-        self.layer_count = a.layer_count
-        # activated twice in the reference: the slope is 0.04
-        self.from_rgb = nn.ModuleList(
-            named(from_rgb=conv(a.image_channels, n, 1, bias=True), lrelu=nn.LeakyReLU(0.04))
-            for n in a.widths[:-1]
+        self.layer_count, channels = a.layer_count, a.image_channels
+        self.from_rgb = nn.ModuleList(  # activated twice in the reference: the slope is 0.04
+            named(from_rgb=conv(channels, n, 1, bias=True), lrelu=nn.LeakyReLU(0.04)) for n in a.widths[:-1]
         )
         self.encode_block = nn.ModuleList(
             EncodeBlock(n_in, n_out, a.latent_size, fused=a.resolution >> i >= FUSED_FROM)

@@ -105,10 +105,9 @@ class MindGAN(nn.Module):
         draw = torch.Generator().manual_seed(seed)
         for layer in gan.modules():
             if isinstance(layer, nn.Linear):
+                most = layer.in_features**-0.5
                 for parameter in layer.parameters():
-                    nn.init.uniform_(
-                        parameter, -(layer.in_features**-0.5), layer.in_features**-0.5, generator=draw
-                    )
+                    nn.init.uniform_(parameter, -most, most, generator=draw)
         return gan
 
 
@@ -140,12 +139,7 @@ class CriticLoss(NamedTuple):
 
 
 def critic_loss(
-    critic: Perceptron,
-    real: Tensor,
-    fake: Tensor,
-    t: Tensor,
-    gradient_penalty: float,
-    epsilon_penalty: float,
+    critic: Perceptron, real: Tensor, fake: Tensor, t: Tensor, gradient_penalty: float, epsilon_penalty: float
 ) -> CriticLoss:
     """WGAN-GP with drift: real, fake (B, latent_size), mixing weights t (B, 1) in [0, 1).
 

@@ -42,11 +42,8 @@ def adam(parameters: Iterable[nn.Parameter], betas: tuple[float, float]) -> torc
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in parameters:
         groups.setdefault(getattr(parameter, "lr_coef", 1.0), []).append(parameter)
-    return torch.optim.Adam(
-        [{"params": group, "lr_coef": coefficient} for coefficient, group in groups.items()],
-        betas=betas,
-        fused=True,
-    )
+    rows = [{"params": group, "lr_coef": coefficient} for coefficient, group in groups.items()]
+    return torch.optim.Adam(rows, betas=betas, fused=True)
 
 
 class Trainee(ABC):
@@ -150,11 +147,9 @@ class Trainee(ABC):
         kept = meta.get("recipe", {})  # earlier versions kept less of it, the first ones its name
         meta["recipe"] = now["recipe"] | ({"name": kept} if isinstance(kept, str) else kept)
         if changed := [name for name in self.fixed if meta.get(name, now[name]) != now[name]]:
-            raise TrainingError(
-                f"{path} was begun with another {' and another '.join(changed)}.",
-                "Resume with the settings that it was begun with, or begin a new training (--start takes a bundle's "
-                "weights).",
-            )
+            problem = f"{path} was begun with another {' and another '.join(changed)}."
+            fix = "Resume with its own settings, or begin a new training (--start takes a bundle's weights)."
+            raise TrainingError(problem, fix)
         self.step, self.seen = meta["step"], round(meta["kimg"] * 1000)
         self.total = meta.get("length", self.total)
         for name, value in self.weights().items():

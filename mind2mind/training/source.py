@@ -130,9 +130,7 @@ def make_source(
     if bool(kimg) == bool(minutes):
         raise ConfigError("The length of the training is not clear.", "Give either --kimg or --minutes.")
     if resume and kept_kimg(out) is None:  # said at once, not after an hour of reading pictures
-        raise TrainingError(
-            f"There is no checkpoint {out / CHECKPOINT}.", "Leave --resume out to begin anew."
-        )
+        raise TrainingError(f"There is no checkpoint {out / CHECKPOINT}.", "Leave --resume out to begin.")
     if not resume and any((out / name).exists() for name in (CHECKPOINT, WEIGHTS)):
         raise RunError(f"There is already a training in {out}.", "Resume it, or choose another folder.")
     alae, numbers = new_alae(architecture, seed), dict[str, Any]()
@@ -145,21 +143,19 @@ def make_source(
             if isinstance(recipe, PretrainRecipe):  # the paper's blends each level in anyway
                 recipe = replace(recipe, blend_kimg=BLEND_KIMG)
         else:
-            raise ConfigError(
-                f"'{begun.card.id}' is of another architecture than the model to be, and does not grow into it.",
-                f"Give the architecture of {start} or the one of twice its size, or leave it out.",
+            problem = (
+                f"'{begun.card.id}' is of another architecture than the new model, and does not grow into it."
             )
+            fix = f"Give the architecture of {start} or the one of twice its size, or leave it out."
+            raise ConfigError(problem, fix)
         numbers["started_from"] = f"{begun.card.id} ({begun.card.numbers.get('kimg', 'unknown')} kimg)"
     alae.to(device)
     pictures = Pictures(sources, resolution=architecture.resolution, channels=architecture.image_channels)
     needed = pictures.count * architecture.image_channels * architecture.resolution**2
     free = psutil.virtual_memory().available
     if needed > 0.7 * free:
-        raise DataError(
-            f"{pictures.count} pictures of {architecture.resolution} px need {size_text(needed)} of memory, "
-            f"{size_text(free)} are free.",
-            "Give fewer pictures or choose a smaller architecture.",
-        )
+        problem = f"The pictures need {size_text(needed)} of memory, and {size_text(free)} are free."
+        raise DataError(problem, "Give fewer pictures or choose a smaller architecture.")
 
     def make() -> Iterator[MakeEvent]:
         training, held_out = yield from _read(pictures)
@@ -199,9 +195,7 @@ def _read(pictures: Pictures) -> Generator[Loading, None, tuple[Tensor, Tensor]]
         if count % 100 == 0:
             yield Loading(count, pictures.count)
     if count < FEWEST_PICTURES:
-        raise DataError(
-            f"Only {count} pictures can be used.", "A source model needs some thousands of one kind."
-        )
+        raise DataError(f"Only {count} pictures can be used.", "A source needs some thousands of one kind.")
     held = min(HELD_OUT_MOST, round(count * HELD_OUT_SHARE))
     return pixels[: count - held], pixels[count - held : count]
 
@@ -219,9 +213,8 @@ def card_numbers(alae: ALAE, training: Tensor, held_out: Tensor) -> dict[str, fl
     `nearest_picture_psnr` and `pca64_psnr` are what the held-out pictures lose if they are shown as the nearest
     training picture, or as their 64 first components; both know as many training pictures as KNOWN_NUMBERS allows.
     """
-    x, y = (
-        from_uint8(a).flatten(1) for a in (training[: max(2, KNOWN_NUMBERS // training[0].numel())], held_out)
-    )
+    known = training[: max(2, KNOWN_NUMBERS // training[0].numel())]
+    x, y = from_uint8(known).flatten(1), from_uint8(held_out).flatten(1)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         _, _, axes = torch.pca_lowrank(x, q=min(64, *x.shape), niter=4)
@@ -283,10 +276,8 @@ def pretrain(
         """Writes a checkpoint, if the losses are numbers; gives them by name."""
         named = dict(zip(trainee.losses, losses.tolist(), strict=True))
         if not all(map(math.isfinite, named.values())):
-            raise TrainingError(
-                f"The loss became nan before step {trainee.step}.",
-                f"{out / CHECKPOINT} is as it was. Begin anew with a lower learning rate or another seed.",
-            )
+            fix = f"{out / CHECKPOINT} is as it was. Begin anew with a lower learning rate or another seed."
+            raise TrainingError(f"The loss became nan before step {trainee.step}.", fix)
         trainee.save(out / CHECKPOINT)
         return named
 

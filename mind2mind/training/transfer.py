@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -153,15 +153,12 @@ def train(
     if steps < 1:
         raise ConfigError(f"The number of steps is {steps}.", "Give 1 or more.")
     if codes.dim() != 2 or not torch.isfinite(codes).all():
-        raise TrainingError(
-            "The codes are not a table of finite numbers.",
-            "Encode the pictures again; the file may be damaged.",
-        )
+        raise TrainingError("The codes are not a table of finite numbers.", "Encode the pictures again.")
     if len(torch.unique(codes, dim=0)) < 2:
-        raise TrainingError(
-            f"There are {len(codes)} pictures but fewer than two different ones: nothing varies to be learnt.",
-            "Add pictures: 20 begin to vary, 200 make a good set.",
+        problem = (
+            f"Of {len(codes)} pictures there are fewer than two different ones: nothing varies to be learnt."
         )
+        raise TrainingError(problem, "Add pictures: 20 begin to vary, 200 make a good set.")
     going_on = resume and (folder / LAST).exists()
     learner = Learner(codes, recipe, steps, seed, torch.device(device), None if going_on else mind)
     if going_on:
@@ -279,12 +276,8 @@ class Learner:
         """Makes these the networks in training, with an average and optimisers that begin anew."""
         self.gan = gan.to(self.device)
         self.average = [p.detach().clone() for p in gan.generator.parameters()]
-        self.optimisers = {
-            name: torch.optim.Adam(
-                net.parameters(), lr=self.recipe.learning_rate, betas=self.recipe.betas, fused=True
-            )
-            for name, net in (("g", gan.generator), ("c", gan.critic))
-        }
+        adam = partial(torch.optim.Adam, lr=self.recipe.learning_rate, betas=self.recipe.betas, fused=True)
+        self.optimisers = {"g": adam(gan.generator.parameters()), "c": adam(gan.critic.parameters())}
 
     def advance(self) -> None:
         """`critic_steps` steps of the critic on one real batch, one of the generator; nothing is read back."""
@@ -351,22 +344,17 @@ class Learner:
         if bad < 0 and not all(value.isfinite().all() for value in self.average):
             bad = self.step
         if bad >= 0:
-            raise TrainingError(
-                f"The loss became nan at step {bad}.",
-                f"Lower the learning rate (now {self.recipe.learning_rate}) or "
-                f"raise the gradient penalty (now {self.recipe.gradient_penalty}).",
-            )
+            rate, penalty = self.recipe.learning_rate, self.recipe.gradient_penalty
+            fix = f"Lower the learning rate (now {rate}) or raise the gradient penalty (now {penalty})."
+            raise TrainingError(f"The loss became nan at step {bad}.", fix)
 
     def generator(self) -> Perceptron:
         """The averaged g with the standardisation folded in: z -> w, on the CPU."""
         return _averaged(self.gan.sizes, self.average, self.mean, self.std)
 
-    def _samples(self, count: int, seed: int = 0) -> Tensor:
-        return samples(self.generator(), self.gan.sizes.z_dim, count, seed)
-
     def preview(self) -> Preview:
         """As every preview of the run."""
-        return Preview(self.step, self._samples(PREVIEWED))
+        return Preview(self.step, samples(self.generator(), self.gan.sizes.z_dim, PREVIEWED))
 
     def look(self) -> bool:
         """Measures the samples; returns whether they are still like the codes.
@@ -376,7 +364,7 @@ class Learner:
         FAR. Raises TrainingError as `check` does.
         """
         self.check()
-        distance = self._distance(self._samples(DISTANCE_SAMPLES, seed=1))
+        distance = self._distance(samples(self.generator(), self.gan.sizes.z_dim, DISTANCE_SAMPLES, seed=1))
         self.distance = None if self.floor is None else distance
         far = self.nearest < SOUND and not distance < FAR
         self.far_looks = self.far_looks + 1 if far else 0
@@ -425,15 +413,12 @@ class Learner:
         """
         tensors, meta = load_tensors(folder / LAST)
         if Recipe.from_dict(meta["recipe"]) != self.recipe or meta["seed"] != self.seed:
-            raise TrainingError(
-                f"The run in {folder} was begun with other settings.",
-                "Resume it with its own recipe and seed, or begin a new run.",
-            )
+            problem = f"The run in {folder} was begun with other settings."
+            raise TrainingError(problem, "Resume it with its own recipe and seed, or begin a new run.")
         try:
             self._standardise(tensors["mean"], tensors["std"])  # earlier versions held other codes out
-            self._learn(
-                MindGAN.untrained(MindGANSizes.from_dict(meta["sizes"]), self.seed)
-            )  # as its mind's were
+            sizes = MindGANSizes.from_dict(meta["sizes"])  # as its mind's were
+            self._learn(MindGAN.untrained(sizes, self.seed))
             self.gan.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("gan.")})
             self.sums.copy_(tensors["sums"])
             for i, value in enumerate(self.average):
@@ -445,9 +430,8 @@ class Learner:
                     parameter = optimiser.param_groups[0]["params"][int(number)]
                     optimiser.state[parameter][slot] = value.to(self.device)
         except (RuntimeError, KeyError, ValueError) as error:
-            raise TrainingError(
-                f"{folder / LAST} does not fit these codes: {error}.", "Resume with the run's own codes."
-            ) from error
+            problem = f"{folder / LAST} does not fit these codes: {error}."
+            raise TrainingError(problem, "Resume with the run's own codes.") from error
         steps = self.steps
         for name in self.KEPT:
             setattr(self, name, meta.get(name, getattr(self, name)))  # earlier versions kept fewer
@@ -477,9 +461,7 @@ def exported(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
         WeightsError: the run has saved none yet.
     """
     if not (folder / BEST).exists():
-        raise WeightsError(
-            f"The run in {folder} has saved no generator yet.", "Let it train a little longer."
-        )
+        raise WeightsError(f"The run in {folder} has saved no generator yet.", "Let it train longer.")
     tensors, meta = load_tensors(folder / BEST)
     sizes = MindGANSizes.from_dict(meta["sizes"])
     return _perceptron(sizes, tensors), sizes, meta
