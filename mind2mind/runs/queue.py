@@ -379,7 +379,7 @@ class Runs:
         run, usual = self.find(token), BUDGETS["Standard"].seconds
         if run.state == State.QUEUED:
             self.launcher.ensure(run)
-        status = status_of(run, self.limits.keep_hours)
+        status = status_of(run)
         if status.state != State.QUEUED or not run.home:
             return status
         queue = takewhile(lambda both: both[0].folder != run.folder, in_hand(self.home))
@@ -393,7 +393,7 @@ class Runs:
         for run, info in [] if visitor is None and self.public else reversed(runs_in(self.home)):
             if visitor in (None, info.visitor):
                 with contextlib.suppress(RunError, DataError):  # deleted meanwhile
-                    found.append(status_of(run, self.limits.keep_hours, brief=True))
+                    found.append(status_of(run, brief=True))
         return found
 
     def at_work(self) -> builtins.list[tuple[str, str]]:

@@ -517,7 +517,6 @@ class RunStatus:
     title: str
     state: State
     created: float = 0.0  # seconds since 1970
-    deleted_at: float | None = None  # when it will be deleted of itself, if nobody uses it; None is never
     model: str = ""  # the source it is made on
     pictures: int = 0
     bytes: int = 0  # on the disk
@@ -555,14 +554,8 @@ class RunStatus:
         return self.token != self.look
 
 
-def status_of(run: Run, keep_hours: float | None = None, *, brief: bool = False) -> RunStatus:
-    """Where a run stands, but for its place in a queue.
-
-    Args:
-        run: it.
-        keep_hours: after which it is deleted.
-        brief: as in a list, from its run.json alone.
-    """
+def status_of(run: Run, *, brief: bool = False) -> RunStatus:
+    """Where a run stands, but for its place in a queue; `brief` is as in a list, from its run.json alone."""
     state, info = run.state, run.info
     metrics, previews = ([], []) if brief else (run.metrics(), run.preview_steps())
     last = metrics[-1] if metrics else {}
@@ -575,7 +568,6 @@ def status_of(run: Run, keep_hours: float | None = None, *, brief: bool = False)
         title=info.title,
         state=state,
         created=info.created,
-        deleted_at=None if keep_hours is None else info.updated + keep_hours * 3600,
         model=info.model,
         pictures=info.found.count,
         bytes=bytes_in(run.folder) if info.bytes is None else info.bytes,

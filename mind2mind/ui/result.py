@@ -3,16 +3,11 @@
 import html
 import importlib.util
 import os
-import shutil
 import time
-import zipfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 
 from mind2mind.config import size_text
 from mind2mind.errors import RunError
@@ -30,17 +25,16 @@ from mind2mind.ui.shared import (
     gpu,
     note,
     numbered,
-    on,
     once,
     pairs,
     plural,
-    save_pictures,
     tiles,
     wall,
 )
 from mind2mind.ui.training import (
     MORE_STEPS,
     UNITS,
+    Step,
     Steps,
     Training,
     Updates,
@@ -73,18 +67,11 @@ class Shelf:
             with gr.Row():
                 self.open = gr.Button("Open", elem_id="transfer-run-open")
                 self.drop = Asked("Delete …", "Yes, delete this run", "transfer-run-delete")
-            self.drop.build_question()
             with gr.Row():
                 one_line: dict[str, Any] = {"max_lines": 1, "max_length": 200, "scale": 3}
                 self.title = gr.Textbox(label="Another title", elem_id="transfer-run-title", **one_line)
                 self.rename = gr.Button("Rename", scale=1, min_width=120, elem_id="transfer-run-rename")
-            self.all = gr.Button("Delete everything of mine …", variant="stop", elem_id="transfer-delete-all")
-            with gr.Column(visible=False, elem_id="transfer-sure") as self.sure:
-                self.question = gr.HTML(elem_id="transfer-question")
-                with gr.Row():
-                    self.no = gr.Button("Keep it all", elem_id="transfer-keep-all")
-                    yes = "Yes, delete it all"
-                    self.yes = gr.Button(yes, variant="stop", elem_id="transfer-delete-all-yes")
+            self.all = Asked("Delete everything of mine …", "Yes, delete it all", "transfer-delete-all")
 
     def wire(self) -> None:
         """The events of the list alone. Opening is the tab's."""
@@ -92,9 +79,8 @@ class Shelf:
         steps.on(runs.input, self.chosen, runs, outputs=self.title)
         steps.on(self.drop.yes.click, self.delete, runs)
         steps.on([self.rename.click, self.title.submit], self.renamed, runs, self.title)
-        steps.on(self.all.click, self.ask, outputs=[self.sure, self.question])
-        on(self.no.click, lambda: gr.Column(visible=False), None, self.sure)
-        steps.on(self.yes.click, self.delete_all)
+        steps.on(self.all.button.click, self.ask, outputs=self.all.told)
+        steps.on(self.all.yes.click, self.delete_all)
 
     def known(self, visit: Visit) -> Updates:
         """The list as it is now, with the visitor's run chosen."""
@@ -105,7 +91,6 @@ class Shelf:
             self.box: gr.Accordion(visible=bool(entries)),
             self.runs: gr.Radio(choices=[(entry_line(e), e.token) for e in entries], value=chosen),
             self.title: titles[chosen] if chosen else "",
-            self.sure: gr.Column(visible=False),
         }
 
     def models_beside(self, visit: Visit) -> list[tuple[str, str]]:
@@ -146,15 +131,18 @@ class Shelf:
         delete_run(self.studio, token)
         seen, left = {}, visit.forgetting(token)
         if token == visit.token:
-            seen, left = self.steps.begin() | {self.steps.message: deleted(self.studio.public)}, left.at(None)
+            seen, left = (
+                self.steps.to("pictures") | {self.steps.message: deleted(self.studio.public)},
+                left.at(None),
+            )
         return seen | {self.steps.visit: left.stored(), **self.known(left)}
 
-    def ask(self, visit: Visit) -> tuple[Any, str]:
+    def ask(self, visit: Visit) -> str:
         """What would be deleted."""
         entries = self.studio.runs.list(visit.visitor)
         runs, size = plural(len(entries), "run"), size_text(sum(entry.bytes for entry in entries))
         text = f"{runs}, {size}: models, codes, small copies of pictures; also a run at work."
-        return gr.Column(visible=True), boxed("poor", "Delete everything of yours?", text)
+        return boxed("poor", "Delete everything of yours?", text)
 
     def delete_all(self, visit: Visit) -> Updates:
         """Deletes all of the visitor's runs and opened models; the browser then remembers nothing of them."""
@@ -167,7 +155,7 @@ class Shelf:
         said = deleted(self.studio.public, what if count else "There was nothing to delete.")
         left = Visit(visit.visitor, agreed=visit.agreed)
         here = {self.steps.visit: left.stored(), self.steps.message: said}
-        return self.steps.begin() | here | self.known(left)
+        return self.steps.to("pictures") | here | self.known(left)
 
 
 # --- The result of one run.
@@ -274,16 +262,9 @@ class Result:
                     elem_id="transfer-more-unit",
                 )
             self.go_on = gr.Button("Go on training", elem_id="transfer-go-on")
-            self.delete = Asked("Delete …", "Yes, delete this run and its pictures", "transfer-delete")
-        self.delete.build_question()
 
     def _build_keep(self) -> None:
-        with gr.Accordion("More to take along", open=False, elem_id="transfer-downloads"):
-            self.files = {
-                name: gr.DownloadButton(name, size="sm", elem_id=f"transfer-file-{name}")
-                for name in self.made_of
-            }
-            self.everything = OnDemand("Everything, film included", "transfer-pack", size="sm")
+        self.everything = OnDemand("Download everything, film included", "transfer-pack")
         text: dict[str, Any] = {"interactive": False, "lines": 2, "buttons": ["copy"]}
         with gr.Accordion("Use it in Python, or make it again", open=False):
             beside = "In Python, beside the unzipped folder of the model"
@@ -315,8 +296,7 @@ class Result:
         shown = [steps.clock, steps.message, *named(steps.parts["result"])]
         drawn = steps.on(training.ended.change, self.finish, outputs=shown, live=True, **MODEL_WORK)
         steps.on(drawn.success, self.reveal, self.drawn, steps.now, queue=False)
-        steps.on(self.delete.yes.click, self.shelf.delete_shown)
-        steps.on(training.discard.yes.click, self.shelf.delete_shown, queue=False)
+        steps.on(training.delete.yes.click, self.shelf.delete_shown, queue=False)
         steps.on(self.go_on.click, training.train_on, self.amount, self.unit)
         steps.on(self.other.input, self.beside, self.other, outputs=self.side_by_side, **MODEL_WORK)
         shown = [self.moments, self.at_step]
@@ -343,14 +323,12 @@ class Result:
             self.made: gr.Column(visible=status.usable),
             self.more: gr.Row(visible=done and status.owned),
             self.go_on: gr.Button("Train on" if done else "Go on training", visible=status.owned),
-            self.delete.button: gr.Button(visible=status.owned),
-            self.delete.question: gr.Row(visible=False),
             self.everything.button: gr.Button(visible=status.owned),
             self.curves: distance_chart(status) + loss_chart(status),
         }
         return updates | (self._shown(*self.harvest(status.token)) if status.usable else {})
 
-    def reveal(self, visit: Visit, drawn: str | None, now: str) -> Updates:
+    def reveal(self, visit: Visit, drawn: str | None, now: Step) -> Updates:
         """Shows what was drawn, if the page has not turned to another run, or another step, meanwhile."""
         known, status = self.shelf.known(visit), self.steps.status(visit.token)
         if status is None or drawn != visit.token:
@@ -363,39 +341,14 @@ class Result:
         }
         if now in ("live", "result"):
             return known | self.steps.to("result", status) | {self.steps.message: ""}
-        return known | self.steps.passed(now, status)
+        return known | {self.steps.way: self.steps.line(now, status)}
 
-    @property
-    def made_of(self) -> dict[str, Callable[[Outcome, str, Path], Any]]:
-        """What can be taken along of a result beside the model, and how a file is made of it."""
+    def _harvest(self, token: str) -> tuple[Outcome, str | None]:
+        """The result, and its model as a file: one for a run as it stands, and none for who only looks at it."""
+        found = self.studio.runs.result(token)
+        return found, once("{}.zip", found.status, self.studio.models.export) if found.status.owned else None
 
-        def pictures(found: Outcome, token: str, path: Path) -> None:
-            files = save_pictures(found.samples, found.status.name, token)
-            with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-                for file in files:
-                    archive.write(file, Path(file).name)
-
-        def codes(_: Outcome, token: str, path: Path) -> None:
-            shutil.copyfile(self.studio.runs.find(token).codes, path)
-
-        def curves(found: Outcome, _: str, path: Path) -> None:
-            pd.DataFrame(found.status.metrics).to_csv(path, index=False)
-
-        return {"pictures.zip": pictures, "codes.safetensors": codes, "curves.csv": curves}
-
-    def _harvest(self, token: str) -> tuple[Outcome, dict[str, str]]:
-        """The result, and its files: one each for a run as it stands, however often it is looked at.
-
-        Who only looks at the run gets none.
-        """
-        found, files = self.studio.runs.result(token), {}
-        if found.status.owned:
-            files["model"] = once("{}.zip", found.status, self.studio.models.export)
-            for name, make in self.made_of.items():
-                files[name] = once(f"{{}}-{name}", found.status, partial(make, found))
-        return found, files
-
-    def _shown(self, found: Outcome, files: dict[str, str]) -> Updates:
+    def _shown(self, found: Outcome, model: str | None) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)[:PAIRS]
         couples = [(found.samples[i], found.originals[i]) for i in order]
         steps = found.status.preview_steps
@@ -417,8 +370,7 @@ class Result:
                 "each has random inputs of its own kind, so the same seed is another picture."
             ),
             self.of_source: tiles(numbered(found.of_source, "A picture of the source model")),
-            self.download: _offer("Download the model", files.get("model")),
-            **{button: _offer(name, files.get(name)) for name, button in self.files.items()},
+            self.download: _offer("Download the model", model),
             self.everything.file: gr.DownloadButton(visible=False),
             self.python: found.python,
             self.command: found.command,

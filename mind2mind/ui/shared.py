@@ -314,19 +314,18 @@ class OnDemand:
 
 
 class Asked:
-    """A red button that asks before it acts: `yes` does."""
+    """A red button that asks before it acts, with what is `told` of it: `yes` does."""
 
-    def __init__(self, label: str, sure: str, elem_id: str, **looks: Any) -> None:
-        self.sure, self.elem_id = sure, elem_id
-        self.button = gr.Button(label, variant="stop", elem_id=elem_id, **looks)
-
-    def build_question(self) -> None:
-        """Where the question is to be seen."""
-        with gr.Row(visible=False, elem_id=f"{self.elem_id}-sure") as self.question:
-            self.yes = gr.Button(self.sure, variant="stop", elem_id=f"{self.elem_id}-yes")
-            no = gr.Button("No", elem_id=f"{self.elem_id}-no")
-        on(self.button.click, lambda: gr.Row(visible=True), None, self.question, queue=False)
-        on([self.yes.click, no.click], lambda: gr.Row(visible=False), None, self.question, queue=False)
+    def __init__(self, label: str, sure: str, elem_id: str) -> None:
+        with gr.Column(min_width=160):
+            self.button = gr.Button(label, variant="stop", elem_id=elem_id)
+            with gr.Column(visible=False, elem_id=f"{elem_id}-sure") as self.question:
+                self.told = gr.HTML(elem_id=f"{elem_id}-told")
+                with gr.Row():
+                    self.yes = gr.Button(sure, variant="stop", elem_id=f"{elem_id}-yes")
+                    no = gr.Button("No", elem_id=f"{elem_id}-no")
+        on(self.button.click, lambda: gr.Column(visible=True), None, self.question, queue=False)
+        on([self.yes.click, no.click], lambda: gr.Column(visible=False), None, self.question, queue=False)
 
 
 # --- Drawing takes long with a large model: it is said before, and sliders draw live with a quick model only.

@@ -54,9 +54,14 @@ from mind2mind.ui.shared import (
 
 Updates = dict[Any, Any]  # by component: what a handler gives
 Step = Literal["pictures", "check", "live", "result"]  # one at a time is in front
-# Of the page: the order is a part of the check, the status stands above the live run and above its result
-Part = Step | Literal["order", "status", "link"]
 STEPS: dict[Step, str] = {"pictures": "Pictures", "check": "Check", "live": "Train", "result": "Result"}
+Part = Step | Literal["order", "status", "run"]
+PARTS: dict[Step, set[Part]] = {  # of the page: what is seen at a step
+    "pictures": {"pictures"},
+    "check": {"check", "order"},
+    "live": {"status", "live", "run"},
+    "result": {"status", "result", "run"},
+}
 
 
 class Steps:
@@ -78,7 +83,7 @@ class Steps:
         """At the top of the tab."""
         self.visit, self.now = visit, gr.State("pictures")
         way = "m2m.steps(element, watch, trigger)"
-        self.way = gr.HTML(self._way("pictures", None), js_on_load=way, elem_id="transfer-steps")
+        self.way = gr.HTML(self.line("pictures"), js_on_load=way, elem_id="transfer-steps")
         self.message = gr.HTML(elem_id="transfer-message")
 
     def part(self, name: Part, build: Callable[[], None], **looks: Any) -> None:
@@ -108,36 +113,29 @@ class Steps:
         declare = on_detail if detail else on
         return declare(event, call, [self.visit, *inputs], outputs or self.outputs, **more)
 
-    def at(self, step: Step, *parts: Part, of: RunStatus | None = None) -> Updates:
-        """Comes to a step: shows these parts and no others, and what lies behind of the run that it is about."""
-        seen: Updates = {part: gr.Column(visible=name in parts) for name, part in self.parts.items()}
-        alive = of is not None and of.state.alive
-        return seen | {self.now: step, self.way: self._way(step, of), self.clock: gr.Timer(active=alive)}
+    def to(self, step: Step, of: RunStatus | None = None, *, drawn: bool = True) -> Updates:
+        """Comes to a step of a run, with what it has to show, as soon as that is `drawn`.
 
-    def passed(self, now: Any, of: RunStatus) -> Updates:
-        """Stays at a step while the run that it is not about has come to its end."""
-        return {self.way: self._way(now, of)}
+        Who only looks at a set cannot start it.
+        """
+        seen = PARTS[step] if drawn else PARTS[step] & {"status"}
+        if of is None or of.state != State.PREPARED or not of.owned:
+            seen = seen - {"order"}
+        return {
+            **{part: gr.Column(visible=name in seen) for name, part in self.parts.items()},
+            self.now: step,
+            self.way: self.line(step, of),
+            self.chip: chip(of) if of else "",
+            self.clock: gr.Timer(active=of is not None and of.state.alive),
+        }
 
-    def begin(self) -> Updates:
-        """Comes to the first step, without any pictures."""
-        return self.at("pictures", "pictures") | {self.chip: ""}
-
-    def to(self, step: Step, of: RunStatus) -> Updates:
-        """Comes to a step of a run, with all that it has to show; who only looks at a set cannot start it."""
-        waits = of.state == State.PREPARED and of.owned
-        parts: tuple[Part, ...] = (step,)
-        if step == "check" and waits:
-            parts = ("check", "order")
-        elif step in ("live", "result"):
-            parts = ("status", step, "link")
-        return self.at(step, *parts, of=of)
-
-    def _way(self, now: Step, of: RunStatus | None) -> str:
+    def line(self, now: Step, of: RunStatus | None = None) -> str:
         """The steps, of which those can be gone to that have something to show, and what is done, in a line."""
         there: list[Step] = ["pictures"]
         if of is not None:
-            ended: list[Step] = [] if of.state == State.PREPARED else ["result"]
-            there += ["check", "live"] if of.state.alive else ["check", *ended]
+            there += (
+                ["check"] if of.state == State.PREPARED else ["check", "live" if of.state.alive else "result"]
+            )
         items = "".join(
             f'<li><button type="button" data-step="{step}"{"" if step in there else " disabled"}'
             f"{' aria-current=step' if step == now else ''}><b>{number}</b> {name}</button></li>"
@@ -241,7 +239,6 @@ WINDOW = 0.05  # share of a curve that a point of the smoothed one is the mean o
 EDGE = 0.02  # share of the values at each end that is cut off: a wild start would flatten the rest
 LOSSES = {"critic_loss": "critic", "generator_loss": "generator", "gap": "critic's gap"}
 DISTANCE = {"distance": "new pictures", "floor": "new real pictures"}
-DRAWN = 200  # points of a curve; more cannot be seen
 
 
 def curves(metrics: Sequence[dict[str, Any]], names: dict[str, str], smooth: bool = False) -> pd.DataFrame:
@@ -264,10 +261,9 @@ def chart(table: pd.DataFrame, last: int, title: str) -> str:
     bottom, height = scale(low), scale(high) - scale(low) or 1.0
     lines, names = "", ""
     for number, (name, rows) in enumerate(table.groupby("curve", sort=False)):
-        thinned = rows.iloc[:: -(-len(rows) // DRAWN)]
         points = " ".join(
             f"{100 * step / max(1, last):.2f},{40 * (1 - (scale(value) - bottom) / height):.2f}"
-            for step, value in zip(thinned["step"], thinned["value"], strict=True)
+            for step, value in zip(rows["step"], rows["value"], strict=True)
         )
         lines += f'<polyline class="m2m-curve-{number}" points="{points}"/>'
         names += f'<b class="m2m-curve-{number}">{html.escape(str(name))} {rows["value"].iloc[-1]:.3g}</b>'
@@ -348,12 +344,7 @@ class Training:
             with gr.Column(scale=3, min_width=320):
                 self.previews = wall("transfer-previews", "m2m-four")
             with gr.Column(scale=2, min_width=320):
-                with gr.Row():
-                    self.stop = gr.Button(STOP, variant="primary", elem_id="transfer-stop")
-                    self.discard = Asked(
-                        "Discard …", "Yes, delete the run and its pictures", "transfer-discard"
-                    )
-                self.discard.build_question()
+                self.stop = gr.Button(STOP, variant="primary", elem_id="transfer-stop")
                 self.distances = gr.HTML(elem_id="transfer-distances")
                 with gr.Accordion("More about the curves", open=False, elem_id="transfer-curves-more"):
                     self.distance = gr.HTML(elem_id="transfer-distance")
@@ -366,8 +357,9 @@ class Training:
                     self.tried = wall("transfer-tried", "m2m-four")
                     self.tried_about = gr.HTML(elem_id="transfer-tried-about")
 
-    def build_link(self) -> None:
+    def build_run(self) -> None:
         """Below the live run and below its result."""
+        self.delete = Asked("Delete …", "Yes, delete this run and its pictures", "transfer-delete")
         with gr.Accordion("See this run on another device", open=False, elem_id="transfer-elsewhere"):
             info = "Whoever has it sees the run with its pictures and its result, and can change nothing."
             shown: dict[str, Any] = {"interactive": False, "buttons": ["copy"], "elem_id": "transfer-link"}
@@ -394,8 +386,7 @@ class Training:
         on(looked.failure, lambda: gr.Timer(active=False), None, steps.clock)  # told once, not each second
         shown = [
             steps.clock, steps.chip, steps.message, steps.now, steps.way, *steps.parts.values(), self.status,
-            self.stop, self.discard.button, self.discard.question, self.losses, self.distances, self.distance,
-            self.previewed, self.ended,
+            self.stop, self.delete.button, self.losses, self.distances, self.distance, self.previewed, self.ended,
         ]  # fmt: skip
         steps.on(self.glance.change, self.show_run, self.ended, outputs=shown, concurrency_limit=None)
         on(self.previewed.change, self.show_preview, self.previewed, self.previews, **MODEL_WORK)
@@ -471,13 +462,13 @@ class Training:
         """Shows a run, now and at each look, and nothing that another run has left."""
         live = status.state.alive
         here: Updates = {self.steps.visit: visit.at(status.token, status.look).stored()}
+        here |= {self.tried: "", self.tried_about: "", self.delete.question: gr.Column(visible=False)}
         here[self.steps.message] = "" if live else note("Drawing what it has learnt …")
         if status.preview_step is None:
             yours = [image for _, image in self.studio.runs.thumbnails(status.token, 0, PALE)]
             here[self.previews] = tiles(numbered(yours, "Yours; the new ones take their places:", pale=True))
-        emptied = {self.tried: "", self.tried_about: "", self.discard.question: gr.Row(visible=False)}
-        seen = self.steps.to("live", status) if live else self.steps.at("result", "status", of=status)
-        return seen | emptied | here | self._shown(status)
+        seen = self.steps.to("live" if live else "result", status, drawn=live)
+        return seen | here | self._shown(status)
 
     def look(self, visit: Visit) -> tuple[Any, ...]:
         """Where the run stands, as something to compare; of one that is gone each time something else."""
@@ -491,29 +482,29 @@ class Training:
             return self.steps.unchanged
         status = self.steps.status(visit.token)
         if status is None:  # deleted, here or on another page
-            return self.steps.begin() | {self.steps.message: deleted(self.studio.public)}
+            return self.steps.to("pictures") | {self.steps.message: deleted(self.studio.public)}
         # one that was taken out of the queue can be started again
         if status.state == State.PREPARED:
-            return self.steps.to("check", status) | {self.steps.chip: ""}
+            return self.steps.to("check", status)
         shown = self._shown(status)
         if ended and self.ended in shown and shown[self.ended][:-1] == tuple(ended)[:-1]:
             del shown[self.ended]
         return shown
 
     def _shown(self, status: RunStatus) -> Updates:
-        stoppable, asked = status.state.alive and status.owned, status.state == State.STOPPING
+        alive, owned, asked = status.state.alive, status.owned, status.state == State.STOPPING
         preview = status.preview_step
         end = (status.token, status.state, status.step, time.time())  # shown again when it is opened again
         return {
             self.status: standing(status),
             self.steps.chip: chip(status),
-            self.stop: gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=stoppable),
-            self.discard.button: gr.Button(visible=stoppable),
+            self.stop: gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=owned and alive),
+            self.delete.button: gr.Button(visible=owned),
             self.losses: loss_chart(status),
             self.distances: distance_chart(status) or loss_chart(status),
             self.distance: note(explained(status)),
             self.previewed: None if preview is None else (status.token, preview),
-        } | ({} if status.state.alive else {self.steps.clock: gr.Timer(active=False), self.ended: end})
+        } | ({} if alive else {self.steps.clock: gr.Timer(active=False), self.ended: end})
 
     def show_preview(self, previewed: tuple[str, int] | None) -> Any:
         """The newest preview; where there is none yet, what stands there stays."""

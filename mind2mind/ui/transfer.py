@@ -416,7 +416,7 @@ class Pictures:
         """Empties the set."""
         self._drop(visit)
         emptied = {self.added: None, self.over: gr.Button(visible=False), self.steps.message: ""}
-        return self.steps.begin() | emptied | {self.steps.visit: visit.at(None).stored()}
+        return self.steps.to("pictures") | emptied | {self.steps.visit: visit.at(None).stored()}
 
     def waiting(self, visit: Visit) -> Prepared | None:
         """The visitor's set that is there, if it has not been trained on."""
@@ -453,7 +453,7 @@ class Pictures:
         tried: list[str] = []
         while True:
             cost, ref = cost_of(self.studio, source), known_ref(self.studio, source)
-            yield {message: note(said or "Reading the pictures …"), **self.steps.at("check")}
+            yield {message: note(said or "Reading the pictures …"), **self.steps.to("check", drawn=False)}
             new = {"crop": crop or self.crop_of(ref), "visitor": visit.visitor, "title": title}
             for event in self.read(paths, ref, token=token, **new):
                 if isinstance(event, EncodeProgress):
@@ -480,7 +480,11 @@ class Pictures:
     def as_before(self, visit: Visit) -> Updates:
         """What was there before a reading that failed is there still."""
         waits = self.waiting(visit)
-        back = self.steps.to("check", self.studio.runs.status(waits.token)) if waits else self.steps.begin()
+        back = (
+            self.steps.to("check", self.studio.runs.status(waits.token))
+            if waits
+            else self.steps.to("pictures")
+        )
         return back | {self.steps.message: ""}
 
     # What the model makes of them
@@ -605,7 +609,7 @@ class TransferTab:
         part("status", self.training.build_status)
         part("live", self.training.build_live)
         part("result", self.result.build)
-        part("link", self.training.build_link)
+        part("run", self.training.build_run)
         self.shelf.build()
 
     def _build_check(self) -> None:
@@ -642,7 +646,7 @@ class TransferTab:
         """To one of the steps that have something to show."""
         status = self.steps.status(visit.token)
         if status is None:
-            return self.steps.begin()
+            return self.steps.to("pictures")
         ended = step == "live" and not status.state.alive
         return self.steps.to("result" if ended else step if step in STEPS else "pictures", status)
 
