@@ -54,18 +54,17 @@ class Checked:
 
     @classmethod
     def from_dict(cls: type[_C], values: dict[str, Any]) -> _C:
-        """From JSON, where tuples are lists.
+        """From JSON, where tuples are lists; what earlier versions held besides is passed over.
 
         Raises:
             ConfigError: a name is unknown or missing, or a number makes no sense.
         """
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            own = {name: value for name, value in values.items() if name not in RETIRED}
+            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in own.items()})
         except (TypeError, AttributeError) as error:
-            raise ConfigError(
-                f"These settings are not a {cls.__name__}: {error}.",
-                "The file may come from another version; make it again.",
-            ) from error
+            problem = f"These settings are not a {cls.__name__}: {error}."
+            raise ConfigError(problem, "The file may come from another version; make it again.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ ARCHITECTURES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class MindGANSizes(Checked):
     """Widths of MindGAN's two perceptrons (arXiv 1906.11613; reference module_mind/train.py)."""
 
@@ -143,78 +142,45 @@ class Recipe(Checked):
     """
 
     name: str
-    z_dim: int = number(
-        128, 2, 512, 1, "Random numbers that a picture is drawn from; not used with from_mind."
-    )
+    z_dim: int = number(128, 2, 512, 1, "Random numbers a picture is drawn from; not used with from_mind.")
     generator_widths: tuple[int, ...] = number(
         (128, 256, 512),
         8,
         1024,
-        help="Widths of the generator's hidden layers; wider is slower. Not used with from_mind.",
+        help="Of the generator's hidden layers; wider is slower. Not used with from_mind.",
     )
-    critic_widths: tuple[int, ...] = number(
-        (512, 256, 128), 8, 1024, help="Widths of the critic's hidden layers; wider is slower."
-    )
-    learning_rate: float = number(
-        1e-3, 1e-5, 1e-1, 1e-4, "How far each step goes; lower it if the training collapses."
-    )
+    critic_widths: tuple[int, ...] = number((512, 256, 128), 8, 1024, help="Of the critic's hidden layers.")
+    learning_rate: float = number(1e-3, 1e-5, 1e-1, 1e-4, "How far a step goes; lower it after a collapse.")
     betas: tuple[float, float] = number((0.0, 0.5), 0, 0.9999, help="Adam's two decay rates.")
     # the paper's README says 256; the released parameters.json decides
     batch_size: int = number(128, 2, 1024, 1, "Pictures in a step; more is steadier and slower.")
     gradient_penalty: float = number(
-        10.0, 0, 100, 0.5, "Weight of the penalty that keeps the critic smooth; raise it if the training "
-        "collapses."
-    )  # fmt: skip
+        10.0, 0, 100, 0.5, "Weight of what keeps the critic smooth; raise it if the training collapses."
+    )
     epsilon_penalty: float = number(1e-2, 0, 1, 0.01, "Weight of the penalty that keeps the critic near 0.")
-    critic_steps: int = number(
-        5, 1, 20, 1, "Steps of the critic, on the same pictures, for one of the generator."
-    )
+    critic_steps: int = number(5, 1, 20, 1, "Critic's steps for one of the generator, on the same pictures.")
     jitter: float = number(
-        0.0, 0, 1, 0.05, "Codes are moved by this share of the difference of two others: more is freer, less keeps "
-        "closer to your pictures."
-    )  # fmt: skip
+        0.0, 0, 1, 0.05, "Codes move by this share of the difference of two others: more is freer."
+    )
     standardise: bool = number(False, 0, 1, help="Bring all dimensions of the codes to one size.")
-    ema_half_life: int = number(
-        0,
-        0,
-        10_000,
-        10,
-        "Steps in which the average of the generator's weights forgets half; 0 is no average.",
-    )
-    decay_share: float = number(
-        0.0, 0, 1, 0.05, "The last share of the steps, over which the learning rate falls to 0."
-    )
+    ema_half_life: int = number(0, 0, 10_000, 10, "Steps in which the weights' average forgets half; 0: off.")
+    decay_share: float = number(0.0, 0, 1, 0.05, "The last share of steps, over which the rate falls to 0.")
     held_out_share: float = number(
-        0.0, 0, 0.5, 0.05, "Share of the pictures that is kept aside to measure the training by; of fewer than "
-        "1,000 none is."
-    )  # fmt: skip
-    energy: float = number(
-        0.0, 0, 1000, 5, "Weight of the energy distance to your pictures in what the generator minimises: more is "
-        "more varied, less is crisper."
-    )  # fmt: skip
-    from_mind: bool = number(
-        False, 0, 1, help="Begin with the source model's own generator of codes instead of random weights."
+        0.0, 0, 0.5, 0.05, "Share of the pictures kept aside to measure by; of fewer than 1,000 none is."
     )
+    energy: float = number(
+        0.0, 0, 1000, 5, "Weight of the energy distance to your pictures: more is more varied, less crisper."
+    )
+    from_mind: bool = number(False, 0, 1, help="Begin with the source's own generator, not random weights.")
 
     @property
     def base(self) -> str:
         """The name of the published recipe that this one came from."""
         return self.name.partition(CHANGED)[0]
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """See `Checked.from_dict`; what recipes of earlier versions held besides is passed over."""
-        own = {name: value for name, value in values.items() if name not in RETIRED}
-        return super(Recipe, cls).from_dict(own)
-
     def sizes(self, latent_size: int) -> MindGANSizes:
         """The perceptrons' widths for codes of `latent_size` numbers."""
-        return MindGANSizes(
-            latent_size=latent_size,
-            z_dim=self.z_dim,
-            generator_widths=self.generator_widths,
-            critic_widths=self.critic_widths,
-        )
+        return MindGANSizes(latent_size, self.z_dim, self.generator_widths, self.critic_widths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +210,7 @@ class PretrainRecipe(Checked):
     blend_kimg: float = number(0.0, 0)  # thousands of pictures over which the outermost level is blended in
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Growth(Checked):
     """How ALAE's own training grows from 4 px to full size, level of detail by level of detail.
 
@@ -260,13 +226,11 @@ class Growth(Checked):
 
 
 # mnist.yaml's own batch sizes and rates are not known to us, nor bedroom.yaml's batch sizes: celeba.yaml's
-GROWTHS = {
-    ARCHITECTURES["ffhq"]: Growth(epochs=300, epochs_per_lod=16, batch_sizes=(512, 256, 128, 64, 32, 16)),
-    ARCHITECTURES["celeba-hq256"]: Growth(
-        epochs=280, epochs_per_lod=30, learning_rates=(1.5e-3,) * 7 + (3e-3, 3e-3)
-    ),
-    ARCHITECTURES["bedroom"]: Growth(epochs=112, epochs_per_lod=2),
-    ARCHITECTURES["mnist"]: Growth(epochs=60, epochs_per_lod=10),
+GROWTHS = {  # epochs, epochs_per_lod
+    ARCHITECTURES["ffhq"]: Growth(300, 16, batch_sizes=(512, 256, 128, 64, 32, 16)),
+    ARCHITECTURES["celeba-hq256"]: Growth(280, 30, learning_rates=(1.5e-3,) * 7 + (3e-3, 3e-3)),
+    ARCHITECTURES["bedroom"]: Growth(112, 2),
+    ARCHITECTURES["mnist"]: Growth(60, 10),
 }
 
 
@@ -335,21 +299,17 @@ PRIOR = Recipe(
 PRIOR_STEPS = 30_000
 
 PRETRAIN_DEFAULT = PretrainRecipe(name="default")
-PRETRAIN_PLAIN = PretrainRecipe(
-    name="plain", squared=0.0, detail=0.0, hardest=0.0, latent_noise=0.0, refinements=0
-)
+PRETRAIN_PLAIN = PretrainRecipe(name="plain", squared=0, detail=0, hardest=0, latent_noise=0, refinements=0)
 PRETRAIN_BROAD = PretrainRecipe(name="broad", latent_noise=0.1, distorted=0.5, refinements=0)
 PRETRAIN_PAPER = PaperRecipe(name="paper")
 SourceRecipe = PretrainRecipe | PaperRecipe
-BLEND_KIMG = (
-    36.0  # of a level that is new: toon128 from toon64, not blended in, had forgotten all after 10 kimg
-)
+BLEND_KIMG = 36.0  # of a level that is new: without, toon128 had forgotten all of toon64 after 10 kimg
 PRETRAIN_RECIPES: dict[str, SourceRecipe] = {
     recipe.name: recipe for recipe in (PRETRAIN_DEFAULT, PRETRAIN_PLAIN, PRETRAIN_BROAD, PRETRAIN_PAPER)
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Budget:
     """How long a transfer trains; encoding comes on top."""
 
@@ -363,23 +323,18 @@ BUDGETS = {
     budget.name: budget
     for budget in (
         Budget(
-            name="Quick",
-            seconds=15,
-            help="15 seconds: a first look",
-            measured="on the examples Aliens, Bearded men and Neon hair 86 % of the new pictures were like real "
+            "Quick",
+            15,
+            "15 seconds: a first look",
+            "on the examples Aliens, Bearded men and Neon hair 86 % of the new pictures were like real "
             "ones (of other real ones 94 % are), and 78 % of the real ones had a new one like them (88 %).",
         ),
+        Budget("Standard", 60, "1 minute: the usual choice", "88 % and 80 %."),
         Budget(
-            name="Standard",
-            seconds=60,
-            help="1 minute: the usual choice",
-            measured="88 % and 80 %.",
-        ),
-        Budget(
-            name="Thorough",
-            seconds=300,
-            help="5 minutes: for a thousand pictures and more",
-            measured="not measured; with few pictures the new ones come nearer to yours.",
+            "Thorough",
+            300,
+            "5 minutes: for a thousand pictures and more",
+            "not measured; with few pictures the new ones come nearer to yours.",
         ),
     )
 }
@@ -489,11 +444,7 @@ def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 def differences(recipe: Recipe) -> dict[str, Any]:
     """What was changed in the published recipe that this one came from; everything if it is from elsewhere."""
     base = RECIPES.get(recipe.base)
-    return {
-        name: getattr(recipe, name)
-        for name in SETTINGS
-        if base is None or getattr(recipe, name) != getattr(base, name)
-    }
+    return {name: own for name in SETTINGS if (own := getattr(recipe, name)) != getattr(base, name, None)}
 
 
 def as_options(recipe: Recipe) -> list[str]:
