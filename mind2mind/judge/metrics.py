@@ -1,8 +1,4 @@
-"""How near pictures and sets of codes are to each other, measured without any network.
-
-The distance between two sets of codes is the energy distance (Székely and Rizzo 2013) on principal axes. It is
-one in the space of codes: never call it FID.
-"""
+"""How near two pictures, or two sets of points, are to each other; the points are codes, features or pixels."""
 
 from typing import NamedTuple
 
@@ -62,8 +58,53 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
     """
     between = torch.cdist(x, y).mean()
     apart = (torch.cdist(a, a) for a in (x, y))
-    within = sum((d.sum() - d.diagonal().sum()) / max(1, len(d) * (len(d) - 1)) for d in apart)
+    within = sum(mean_of_pairs(d) for d in apart)
     return ((2 * between - within) / (2 * between).clamp_min(1e-12)).item()
+
+
+def coverage(real: Tensor, fake: Tensor, k: int = 3) -> dict[str, float]:
+    """Shares from 0 to 1 of fake (M, d) against real (N, d), by the balls to each item's k-th neighbour; N, M > k.
+
+    Precision and recall of arXiv 1904.06991, coverage of arXiv 2002.09797, and the symmetric ones of arXiv
+    2306.09618: of each the smaller one of itself and its complement, which asks the other set's balls.
+    """
+    radius_real, radius_fake = (
+        torch.cdist(a, a).kthvalue(k + 1, dim=1).values for a in (real, fake)
+    )  # + itself
+    distance = torch.cdist(real, fake)  # (N, M)
+    in_real, in_fake = distance <= radius_real[:, None], distance <= radius_fake[None]
+    precision, recall = in_real.any(dim=0).float().mean().item(), in_fake.any(dim=1).float().mean().item()
+    covered, holding = in_real.any(dim=1).float().mean().item(), in_fake.any(dim=0).float().mean().item()
+    return {
+        "precision": precision,
+        "recall": recall,
+        "coverage": covered,
+        "symPrecision": min(precision, holding),
+        "symRecall": min(recall, covered),
+    }
+
+
+def one_nearest(real: Tensor, fake: Tensor) -> float:
+    """Leave-one-out accuracy of telling the two sets apart by the nearest neighbour; 0.5 is perfect, sizes equal."""
+    both = torch.cat([real, fake])
+    distance = torch.cdist(both, both).fill_diagonal_(torch.inf)
+    of_fake = torch.arange(len(both)) >= len(real)
+    return (of_fake[distance.argmin(dim=1)] == of_fake).float().mean().item()
+
+
+def kernel_distance(real: Tensor, fake: Tensor) -> float:
+    """Unbiased squared MMD of x (N, d), y (M, d) with KID's kernel (x y / d + 1)^3 (arXiv 1801.01401); 0: equal laws."""
+    xx, yy, xy = (
+        (a.double() @ b.double().T / a.shape[1] + 1) ** 3
+        for a, b in ((real, real), (fake, fake), (real, fake))
+    )
+    return (mean_of_pairs(xx) + mean_of_pairs(yy) - 2 * xy.mean()).item()
+
+
+def mean_of_pairs(square: Tensor) -> Tensor:
+    """Mean of a square matrix without its diagonal."""
+    n = len(square)
+    return (square.sum() - square.diagonal().sum()) / max(1, n * (n - 1))
 
 
 def nearest(queries: Tensor, w: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,15 @@ from torch import Tensor
 from mind2mind.config import BUDGETS, DEFAULT, PAPER, PRIOR, Recipe, batch_of
 from mind2mind.data import codes
 from mind2mind.data import make as make_data
-from mind2mind.judge.metrics import PrincipalAxes, energy_distance, nearest, standardisation
+from mind2mind.judge.metrics import (
+    PrincipalAxes,
+    coverage,
+    energy_distance,
+    mean_of_pairs,
+    nearest,
+    one_nearest,
+    standardisation,
+)
 from mind2mind.judge.verdict import likeness
 from mind2mind.models.bundle import Model
 from mind2mind.networks.mindgan import MindGAN, draw_z, samples
@@ -46,50 +54,14 @@ SAMPLES = 1000
 SIDE, PICTURE_AXES = 32, 64  # px and principal components in which decoded pictures are compared
 
 
-def coverage(real: Tensor, fake: Tensor, k: int = 3) -> dict[str, float]:
-    """Shares from 0 to 1 of fake (M, d) against real (N, d), by the balls to each item's k-th neighbour; N, M > k.
-
-    Precision and recall of arXiv 1904.06991, coverage of arXiv 2002.09797, and the symmetric ones of arXiv
-    2306.09618: of each the smaller one of itself and its complement, which asks the other set's balls.
-    """
-    radius_real, radius_fake = (
-        torch.cdist(a, a).kthvalue(k + 1, dim=1).values for a in (real, fake)
-    )  # + itself
-    distance = torch.cdist(real, fake)  # (N, M)
-    in_real, in_fake = distance <= radius_real[:, None], distance <= radius_fake[None]
-    precision, recall = in_real.any(dim=0).float().mean().item(), in_fake.any(dim=1).float().mean().item()
-    covered, holding = in_real.any(dim=1).float().mean().item(), in_fake.any(dim=0).float().mean().item()
-    return {
-        "precision": precision,
-        "recall": recall,
-        "coverage": covered,
-        "symPrecision": min(precision, holding),
-        "symRecall": min(recall, covered),
-    }
-
-
-def one_nearest(real: Tensor, fake: Tensor) -> float:
-    """Leave-one-out accuracy of telling the two sets apart by the nearest neighbour; 0.5 is perfect, sizes equal."""
-    both = torch.cat([real, fake])
-    distance = torch.cdist(both, both).fill_diagonal_(torch.inf)
-    of_fake = torch.arange(len(both)) >= len(real)
-    return (of_fake[distance.argmin(dim=1)] == of_fake).float().mean().item()
-
-
 def local_kernel(real: Tensor, fake: Tensor) -> float:
     """Unbiased squared MMD with a Laplace kernel as wide as real items' usual nearest distance, over its own mean."""
     width = nearest(real, real, 2)[0][:, 1].median()
     xx, yy, xy = (
         torch.exp(-torch.cdist(a, b) / width) for a, b in ((real, real), (fake, fake), (real, fake))
     )
-    own = _mean_of_pairs(xx)
-    return ((own + _mean_of_pairs(yy) - 2 * xy.mean()) / own).item()
-
-
-def _mean_of_pairs(square: Tensor) -> Tensor:
-    """Mean of a square matrix without its diagonal."""
-    n = len(square)
-    return (square.sum() - square.diagonal().sum()) / max(1, n * (n - 1))
+    own = mean_of_pairs(xx)
+    return ((own + mean_of_pairs(yy) - 2 * xy.mean()) / own).item()
 
 
 Way = Callable[[Model, Tensor, float, int], Tensor]

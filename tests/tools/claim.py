@@ -1,0 +1,299 @@
+"""How much sooner Mind2Mind arrives than the same networks trained on pixels: the figures of README's "The claim".
+
+`python tests/tools/claim.py run WAY TARGET OTHERS --source toon64` trains one way on the folder TARGET and writes the
+curve of its quality over the CPU seconds of one thread, encoding included, as JSON. It is judged by the folder
+OTHERS: pictures of the same kind that nobody trained on. `python tests/tools/claim.py draw` makes figures and table.
+
+All ways compose the same networks: generator G(g(z)), critic c(E(x)), and the same loss (WGAN-GP with drift).
+
+- scratch: all four begin at random, and learn on pixels.
+- finetune: E, G and g begin as the source's, and learn on pixels.
+- frozen: as finetune, but E and G stay as they are: so g and c learn on codes, encoded once.
+- mind2mind: as the product does it: frozen, with the energy term and jitter, drawn as the app draws.
+"""
+
+import argparse
+import copy
+import json
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mind2mind.config import DEFAULT, batch_of, mixed
+from mind2mind.data.dataset import Pictures
+from mind2mind.data.images import from_uint8
+from mind2mind.judge.evaluate import features, nearness, principal_pixels
+from mind2mind.judge.metrics import energy_distance
+from mind2mind.models.bundle import Model
+from mind2mind.networks.alae import ALAE
+from mind2mind.networks.mindgan import MindGAN, Perceptron, draw_z
+from mind2mind.studio import Studio
+from mind2mind.training.transfer import Learner
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[2]
+CURVES, FIGURES = Path(__file__).with_name("claim"), ROOT / "assets"
+LOSSES = replace(DEFAULT, name="wgan-gp", energy=0.0, jitter=0.0, decay_share=0.0)
+OURS = replace(DEFAULT, decay_share=0.0)  # any moment of the curve is then one at which the training may end
+BATCH, RATE, BETAS = 32, 1.5e-3, (0.0, 0.99)  # of E and G on pixels: ALAE's own at 64 px (config.Growth)
+LOOKS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 2700)  # CPU seconds
+SAMPLES = 500  # and others that they are judged by
+THRESHOLD_AT, SLACK = 30, 1.1  # what the frozen way has after so many seconds, times this, is to be reached
+MEASURE = "kernel"  # in the independent space: what "quality" is
+WAYS = ("scratch", "finetune", "frozen", "mind2mind")
+
+
+class Pixels:
+    """G(g(z)) and c(E(x)) in training on uint8 pictures (N, C, H, W)."""
+
+    def __init__(self, source: Model, pictures: Tensor, seed: int, *, scratch: bool) -> None:
+        self.pictures, self.seed, self.step, mind = pictures, seed, 0, source.mind
+        z_dim, *widths, _ = mind.sizes
+        a = source.alae.architecture
+        sizes = replace(
+            LOSSES.sizes(a.latent_size), z_dim=z_dim, generator_widths=tuple(widths), mapping=mind.mapping
+        )
+        gan = MindGAN.untrained(sizes, seed)
+        self.g, self.c = gan.generator, gan.critic
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.alae = ALAE(a) if scratch else copy.deepcopy(source.alae)
+        self.mean, self.std = torch.zeros(a.latent_size), torch.ones(a.latent_size)
+        if not scratch:
+            self.g.load_state_dict(mind.state_dict())
+            w = self._encoded(pictures)
+            self.mean, self.std = w.mean(dim=0), w.std(dim=0)
+        self.optimisers = {
+            "fake": self._adam(self.alae.decoder, self.g),
+            "real": self._adam(self.alae.encoder, self.c),
+        }
+        self.drawn = (copy.deepcopy(self.g), copy.deepcopy(self.alae.decoder))  # averages
+
+    @staticmethod
+    def _adam(pixels: nn.Module, codes: Perceptron) -> torch.optim.Adam:
+        groups: list[dict[str, Any]] = [
+            {"params": [p], "lr": RATE * getattr(p, "lr_coef", 1.0)}
+            for p in pixels.requires_grad_().parameters()
+        ]
+        own = {"params": [*codes.parameters()], "lr": LOSSES.learning_rate, "betas": LOSSES.betas}
+        return torch.optim.Adam([*groups, own], betas=BETAS)
+
+    @torch.no_grad()
+    def _encoded(self, pixels: Tensor) -> Tensor:
+        batches = pixels.split(batch_of(pixels.shape[-1]))
+        return torch.cat([self.alae.encode(from_uint8(some)) for some in batches])
+
+    def _critic(self, x: Tensor) -> Tensor:
+        c: Tensor = self.c((self.alae.encode(x) - self.mean) / self.std)
+        return c
+
+    def _fake(self, z: Tensor) -> Tensor:
+        return self.alae.decode(self.alae.styles(self.g(z)))
+
+    def advance(self) -> None:
+        """One step of the critic and one of the generator, as `Learner.advance` makes them of codes."""
+        draw = torch.Generator().manual_seed(mixed(self.seed, self.step))
+        real = from_uint8(self.pictures[torch.randint(len(self.pictures), (BATCH,), generator=draw)])
+        t = torch.rand(
+            BATCH, 1, 1, 1, generator=draw
+        ).requires_grad_()  # so that what is between has a gradient
+        z_critic, z_generator = draw_z(2 * BATCH, self.g.sizes[0], draw).chunk(2)
+        with torch.no_grad():
+            fake = self._fake(z_critic)
+        between = t * real + (1 - t) * fake
+        (gradient,) = torch.autograd.grad(self._critic(between).sum(), between, create_graph=True)
+        penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+        c_real, c_fake = self._critic(real), self._critic(fake)
+        loss = c_fake.mean() - c_real.mean()
+        loss = loss + LOSSES.gradient_penalty * penalty + LOSSES.epsilon_penalty * c_real.square().mean()
+        self._step("real", loss)
+        self._step("fake", -self._critic(self._fake(z_generator)).mean())
+        self.step += 1
+        keep = min(0.5 ** (1 / LOSSES.ema_half_life), self.step / (self.step + 10))
+        for average, now in zip(self.drawn, (self.g, self.alae.decoder), strict=True):
+            pairs = ([*net.parameters()] for net in (average, now))
+            torch._foreach_lerp_(*([p.detach() for p in each] for each in pairs), 1 - keep)
+
+    def _step(self, name: str, loss: Tensor) -> None:
+        self.optimisers["fake"].zero_grad()
+        self.optimisers["real"].zero_grad()
+        loss.backward()
+        self.optimisers[name].step()
+
+    @torch.no_grad()
+    def pictures_of(self, z: Tensor) -> Tensor:
+        """uint8 (N, C, H, W)."""
+        g, decoder = self.drawn
+        batches = g(z).split(batch_of(self.pictures.shape[-1]))
+        return torch.cat([_to_uint8(decoder(self.alae.styles(some))) for some in batches])
+
+
+class OnCodes:
+    """g and c in training on codes, encoded once."""
+
+    def __init__(self, source: Model, pictures: Tensor, seed: int, *, ours: bool) -> None:
+        batches = pictures.split(batch_of(pictures.shape[-1]))
+        with torch.no_grad():
+            codes = torch.cat([source.alae.encode(from_uint8(some)) for some in batches])
+        self.learner = Learner(codes, OURS if ours else LOSSES, 10**9, seed, mind=source.mind)
+        self.source = source.within_span(codes) if ours else replace(source, refinements=0)
+
+    @property
+    def step(self) -> int:
+        return self.learner.step
+
+    def advance(self) -> None:
+        self.learner.advance()
+
+    @torch.no_grad()
+    def pictures_of(self, z: Tensor) -> Tensor:
+        """uint8 (N, C, H, W)."""
+        alae = self.source.alae
+        batches = self.source.refined(self.learner.generator()(z)).split(
+            batch_of(alae.architecture.resolution)
+        )
+        return torch.cat([_to_uint8(alae.decode(alae.styles(some))) for some in batches])
+
+
+def _to_uint8(x: Tensor) -> Tensor:
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
+
+
+class Judge(NamedTuple):
+    """Judges pictures, uint8 (N, C, H, W), by others of their kind."""
+
+    source: Model
+    others: Tensor
+    features: Tensor
+    codes: Tensor
+
+    @classmethod
+    def of(cls, source: Model, others: Tensor) -> "Judge":
+        return cls(source, others, features(others), _codes(source, others))
+
+    def __call__(self, pictures: Tensor) -> dict[str, Any]:
+        return {
+            "independent": asdict(nearness(self.features, features(pictures), kernel=True)),
+            "pixels": asdict(nearness(*principal_pixels(self.others, pictures))),
+            "codes": {"energy": energy_distance(_codes(self.source, pictures), self.codes)},
+        }
+
+
+@torch.no_grad()
+def _codes(source: Model, pictures: Tensor) -> Tensor:
+    batches = pictures.split(batch_of(pictures.shape[-1]))
+    return torch.cat([source.alae.encode(from_uint8(some)) for some in batches])
+
+
+def read(folder: Path, source: Model, most: int | None = None) -> Tensor:
+    """The pictures of a folder as the source sees them, uint8 (N, C, H, W)."""
+    a = source.alae.architecture
+    pictures = Pictures([folder], resolution=a.resolution, channels=a.image_channels)
+    found = [picture.pixels for picture in pictures]
+    return torch.stack(found[:most])
+
+
+def curve(
+    begin: Callable[[], Pixels | OnCodes], judge: Judge, seconds: float, stop_at: float
+) -> Iterator[dict[str, Any]]:
+    """Trains for so many CPU seconds, judging not counted; ends sooner where twice in a row it is below `stop_at`."""
+    begun = time.process_time()
+    way, good = begin(), 0
+    used = time.process_time() - begun
+    z = draw_z(SAMPLES, _z_dim(way), torch.Generator().manual_seed(1))
+    for look in (0.0, *(s for s in LOOKS if s <= seconds)):
+        while used < look:
+            begun = time.process_time()
+            way.advance()
+            used += time.process_time() - begun
+        pictures = way.pictures_of(z)
+        row = {"seconds": round(used, 2), "steps": way.step} | judge(pictures)
+        yield row | {"pictures": pictures[:16]}
+        good = good + 1 if row["independent"][MEASURE] < stop_at else 0
+        if good == 2:
+            return
+
+
+def _z_dim(way: Pixels | OnCodes) -> int:
+    return way.g.sizes[0] if isinstance(way, Pixels) else way.learner.gan.sizes.z_dim
+
+
+def operations(source: Model, pictures: Tensor) -> dict[str, float]:
+    """Multiplications and additions of one step of the generator with its critic's, a picture of the batch, in millions."""
+    told = {}
+    for name, way, batch in (
+        ("pixels", Pixels(source, pictures, 0, scratch=False), BATCH),
+        ("codes", OnCodes(source, pictures, 0, ours=False), LOSSES.batch_size),
+    ):
+        with FlopCounterMode(display=False) as counter:
+            way.advance()
+        told[name] = counter.get_total_flops() / batch / 1e6
+    return told
+
+
+def run(options: argparse.Namespace) -> None:
+    """Trains one way and keeps its curve after each look."""
+    source = Studio().models.source(options.source)
+    target = read(options.target, source, options.count)
+    judge = Judge.of(source, read(options.others, source, SAMPLES))
+    ways: dict[str, Callable[[], Pixels | OnCodes]] = {
+        "scratch": lambda: Pixels(source, target, options.seed, scratch=True),
+        "finetune": lambda: Pixels(source, target, options.seed, scratch=False),
+        "frozen": lambda: OnCodes(source, target, options.seed, ours=False),
+        "mind2mind": lambda: OnCodes(source, target, options.seed, ours=True),
+    }
+    told: dict[str, Any] = {
+        "way": options.way, "source": options.source, "target": options.target.name, "pictures": len(target),
+        "seed": options.seed, "limit": options.seconds, "operations": operations(source, target),
+        "ceiling": judge(_rebuilt(source, judge.others)), "curve": [],
+    }  # fmt: skip
+    name = f"{options.target.name}-{len(target)}-{options.way}-{options.seed}"
+    CURVES.mkdir(exist_ok=True)
+    for row in curve(ways[options.way], judge, options.seconds, options.stop_at):
+        shown = row.pop("pictures")
+        told["curve"].append(row)
+        (CURVES / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+        torch.save(shown, options.grids / f"{name}-{row['seconds']:07.1f}.pt") if options.grids else None
+        log.warning("%s %.0f s, %d steps: %s %.4f, coverage %.2f", name, row["seconds"], row["steps"], MEASURE,
+                    row["independent"][MEASURE], row["independent"]["coverage"])  # fmt: skip
+
+
+@torch.no_grad()
+def _rebuilt(source: Model, pictures: Tensor) -> Tensor:
+    batches = pictures.split(batch_of(pictures.shape[-1]))
+    return torch.cat([_to_uint8(source.alae.reconstruct(from_uint8(some))) for some in batches])
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python tests/tools/claim.py", description=__doc__)
+    commands = parser.add_subparsers(required=True, dest="command")
+    one = commands.add_parser("run", help="train one way and keep its curve")
+    one.add_argument("way", choices=WAYS)
+    one.add_argument("target", type=Path, help="folder of pictures to learn")
+    one.add_argument("others", type=Path, help=f"folder of {SAMPLES} others of their kind")
+    one.add_argument("--source", default="toon64")
+    one.add_argument("--count", type=int, help="of pictures to learn; all if it is not given")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seconds", type=float, default=LOOKS[-1], help="of one thread")
+    one.add_argument("--stop-at", type=float, default=-1, help="the quality at which it is done")
+    one.add_argument("--grids", type=Path, help="a folder for 16 pictures of each look")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    run(options)
+
+
+if __name__ == "__main__":
+    main()
