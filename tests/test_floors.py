@@ -12,7 +12,7 @@ ORDER = """
     errors config files
     networks.alae networks.mindgan
     data.faces data.images data.dataset data.codes data.drawn data.make
-    judge.metrics judge.verdict judge.result
+    judge.metrics judge.verdict judge.evaluate
     models.bundle models.official models.hub models.catalogue
     draw explore
     training.transfer training.autoencoder training.adversarial training.source
@@ -31,7 +31,8 @@ WORKSHOPS = {
         "mind2mind.data.make",
         "mind2mind.models.official",
         "mind2mind.training.source",
-    }
+    },
+    "mind2mind.cli.runs": {"mind2mind.judge.evaluate"},
 }
 
 

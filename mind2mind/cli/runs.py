@@ -4,6 +4,7 @@ import contextlib
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from inspect import Parameter
 from pathlib import Path
@@ -29,6 +30,7 @@ from mind2mind.config import (
 from mind2mind.errors import COMMAND, ConfigError, Mind2MindError, RunError, one_of
 
 if TYPE_CHECKING:
+    from mind2mind.judge.evaluate import Nearness
     from mind2mind.runs.findings import Prepared
     from mind2mind.runs.run import RunStatus
     from mind2mind.studio import Studio
@@ -288,6 +290,81 @@ def result(
         **files,
     }
     return Result(document, [*found.told, f"Again: {found.command}", *filter(None, files.values())])
+
+
+@command("Results")
+def evaluate(
+    real: Annotated[Path | None, Argument(help="A folder or zip of real pictures.")] = None,
+    generated: Annotated[Path | None, Argument(help="One of new pictures.")] = None,
+    run: Annotated[
+        str | None, Option(help="Instead: a run, whose new pictures are compared with those it learnt from.")
+    ] = None,
+    fid: Annotated[bool, Option("--fid", help="FID and KID too, by Inception.")] = False,
+    weights: Annotated[
+        Path | None, Option(help="torch-fidelity's Inception.", show_default="downloaded with --fid")
+    ] = None,
+) -> Result:
+    """Measure how near new pictures come to real ones, in spaces that no model here was trained in.
+
+    Precision is the share of new pictures among the real ones, recall that of real ones among the new. Coverage is
+    the share of real ones with a new one beside them. 1-NN is how often the nearest neighbour tells the two apart:
+    0.5 is perfect. Energy and kernel are distances: 0 is perfect.
+
+    Examples:
+        evaluate photos/ samples/
+        evaluate photos/ samples/ --fid
+        evaluate --run my-run
+    """
+    from mind2mind.judge import evaluate as measured
+
+    if run is not None:
+        if real or generated or fid or weights:
+            raise ConfigError("--run brings its own pictures.", "Give --run alone.")
+        numbers = terminal.studio().runs.numbers(run)
+        terminal.note(f"{numbers.samples} new pictures, {numbers.pictures} that the run learnt from.")
+        document = asdict(numbers)
+        lines = [
+            *_table(numbers.spaces),
+            f"rebuilt\t{numbers.rebuilt:.1f} dB: no transfer comes nearer to the pictures",
+            f"source\tenergy {numbers.before:.4f} from the pictures' codes, before it learnt them",
+        ]
+        return Result(document, lines)
+    if real is None or generated is None:
+        raise ConfigError("There are not two folders, and no --run.", "Give both folders, or --run.")
+    found: Any = None
+    with terminal.bar("Reading") as show:
+        for found in measured.evaluate([real], [generated], fid=fid or weights is not None, weights=weights):
+            if isinstance(found, measured.Reading):
+                show(completed=found.done, total=found.total)
+    assert isinstance(found, measured.Evaluation)
+    counts = {}
+    for name, report in (("real", found.real), ("new", found.new)):
+        counts[name] = {"pictures": len(report.used), "skipped": dict(report.reasons())}
+        terminal.note(f"{name}: {len(report.used)} different pictures")
+        for reason, number in report.reasons().items():
+            terminal.note(f"  {number} x {reason}")
+    lines = _table({"independent": found.independent, "pixels": found.pixels})
+    if found.inception:
+        lines += [f"{name}\t{value:.4f}" for name, value in found.inception.items()]
+        fewest = min(len(found.real.used), len(found.new.used))
+        if fewest < measured.FEW_FOR_FID:
+            terminal.note(
+                f"FID of {fewest} pictures is too high, by how much depends on their number: compare it at equal "
+                f"numbers alone, or give {measured.FEW_FOR_FID:,} of each."
+            )
+    spaces = {name: asdict(getattr(found, name)) for name in ("independent", "pixels")}
+    return Result(counts | spaces | {"inception": found.inception}, lines)
+
+
+def _table(spaces: Mapping[str, "Nearness"]) -> list[str]:
+    """A line of names, and one of numbers for each space."""
+    names = {"precision": "precision", "recall": "recall", "coverage": "coverage", "one_nearest": "1-NN",
+             "energy": "energy", "kernel": "kernel"}  # fmt: skip
+    rows = [["space", *names.values()]]
+    for space, found in spaces.items():
+        values = (getattr(found, name) for name in names)
+        rows.append([space, *("" if value is None else f"{value:.3f}" for value in values)])
+    return ["".join(f"{cell:<13}" for cell in row).rstrip() for row in rows]
 
 
 @command("Results")

