@@ -27,6 +27,7 @@ from mind2mind.cli import commands
 from mind2mind.config import DEFAULT, PUBLIC, changed
 from mind2mind.data.images import grid
 from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, RunError, WeightsError
+from mind2mind.judge import evaluate
 from mind2mind.judge.verdict import Grade, likeness
 from mind2mind.models import catalogue
 from mind2mind.runs import findings
@@ -136,6 +137,24 @@ def test_the_result_of_a_run(studio, done):
     assert [word.split()[0] for word in result.told] == ["Quality", "Variety", "Originality", "Judged"]
     with pytest.raises(RunError):
         studio.runs.result("a" * 22)
+
+
+def test_the_numbers_of_a_run_in_every_space(studio, done):
+    numbers = studio.runs.numbers(done)
+    assert (numbers.samples, numbers.pictures) == (256, 120) and set(numbers.spaces) == {
+        "codes", "pixels", "independent"
+    }  # fmt: skip
+    assert numbers.rebuilt == studio.runs.find(done).info.found.psnr_mean
+    assert numbers.codes.energy < numbers.before  # it learnt
+    assert numbers.gap is not None and 0 < numbers.independent.one_nearest <= 1
+    with pytest.raises(RunError):
+        studio.runs.numbers("a" * 22)
+
+
+def test_without_the_extra_a_run_has_the_other_numbers(studio, done, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    evaluate._network.cache_clear()
+    assert set(studio.runs.numbers(done).spaces) == {"codes", "pixels"}
 
 
 def test_why_a_run_ended_does_not_hide_what_the_check_found(studio, done):

@@ -57,8 +57,10 @@ WAYS = ("scratch", "finetune", "frozen", "mind2mind")
 class Pixels:
     """G(g(z)) and c(E(x)) in training on uint8 pictures (N, C, H, W)."""
 
-    def __init__(self, source: Model, pictures: Tensor, seed: int, *, scratch: bool) -> None:
-        self.pictures, self.seed, self.step, mind = pictures, seed, 0, source.mind
+    def __init__(
+        self, source: Model, pictures: Tensor, seed: int, *, scratch: bool, rate: float = RATE
+    ) -> None:
+        self.pictures, self.seed, self.step, self.rate, mind = pictures, seed, 0, rate, source.mind
         z_dim, *widths, _ = mind.sizes
         a = source.alae.architecture
         sizes = replace(
@@ -80,10 +82,9 @@ class Pixels:
         }
         self.drawn = (copy.deepcopy(self.g), copy.deepcopy(self.alae.decoder))  # averages
 
-    @staticmethod
-    def _adam(pixels: nn.Module, codes: Perceptron) -> torch.optim.Adam:
+    def _adam(self, pixels: nn.Module, codes: Perceptron) -> torch.optim.Adam:
         groups: list[dict[str, Any]] = [
-            {"params": [p], "lr": RATE * getattr(p, "lr_coef", 1.0)}
+            {"params": [p], "lr": self.rate * getattr(p, "lr_coef", 1.0)}
             for p in pixels.requires_grad_().parameters()
         ]
         own = {"params": [*codes.parameters()], "lr": LOSSES.learning_rate, "betas": LOSSES.betas}
@@ -248,17 +249,20 @@ def run(options: argparse.Namespace) -> None:
     target = read(options.target, source, options.count)
     judge = Judge.of(source, read(options.others, source, SAMPLES))
     ways: dict[str, Callable[[], Pixels | OnCodes]] = {
-        "scratch": lambda: Pixels(source, target, options.seed, scratch=True),
-        "finetune": lambda: Pixels(source, target, options.seed, scratch=False),
+        "scratch": lambda: Pixels(source, target, options.seed, scratch=True, rate=options.rate),
+        "finetune": lambda: Pixels(source, target, options.seed, scratch=False, rate=options.rate),
         "frozen": lambda: OnCodes(source, target, options.seed, ours=False),
         "mind2mind": lambda: OnCodes(source, target, options.seed, ours=True),
     }
     told: dict[str, Any] = {
         "way": options.way, "source": options.source, "target": options.target.name, "pictures": len(target),
-        "seed": options.seed, "limit": options.seconds, "operations": operations(source, target),
-        "ceiling": judge(_rebuilt(source, judge.others)), "curve": [],
+        "seed": options.seed, "limit": options.seconds, "rate": options.rate,
+        "operations": operations(source, target), "ceiling": judge(_rebuilt(source, judge.others)),
+        "curve": [],
     }  # fmt: skip
     name = f"{options.target.name}-{len(target)}-{options.way}-{options.seed}"
+    if options.rate != RATE:
+        name += f"-{options.rate:g}"
     CURVES.mkdir(exist_ok=True)
     for row in curve(ways[options.way], judge, options.seconds, options.stop_at):
         shown = row.pop("pictures")
@@ -287,6 +291,7 @@ def main() -> None:
     one.add_argument("--count", type=int, help="of pictures to learn; all if it is not given")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--seconds", type=float, default=LOOKS[-1], help="of one thread")
+    one.add_argument("--rate", type=float, default=RATE, help="learning rate of E and G on pixels")
     one.add_argument("--stop-at", type=float, default=-1, help="the quality at which it is done")
     one.add_argument("--grids", type=Path, help="a folder for 16 pictures of each look")
     options = parser.parse_args()
