@@ -245,9 +245,7 @@ class PaperRecipe(Checked):
     betas: tuple[float, float] = number((0.0, 0.99), 0, 1 - TINY)
     style_mixing: float = number(0.9, 0, 1)  # probability (STYLE_MIXING_PROB)
     w_avg_beta: float = number(0.995, 0, 1)  # DLATENT_AVG_BETA
-    z_regression: bool = False  # E finds z back instead of w (Z_REGRESSION)
     ema_kimg: float = number(10.0, TINY)  # thousands of pictures in which the weights' average forgets half
-    flip: bool = False  # half of the pictures mirrored (FLIP_IMAGES, a matter of the data)
     growth: Growth | None = None  # None is the architecture's
 
     def growth_of(self, architecture: Architecture) -> Growth:

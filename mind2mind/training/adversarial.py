@@ -93,14 +93,7 @@ class Chance:
 
 
 def generate(
-    alae: ALAE,
-    z: Tensor,
-    chance: Chance,
-    *,
-    mixing: float,
-    w_avg_beta: float,
-    lod: int | None = None,
-    blend: float = 1.0,
+    alae: ALAE, z: Tensor, chance: Chance, *, mixing: float, w_avg_beta: float, lod: int, blend: float
 ) -> tuple[Tensor, Tensor]:
     """Samples as in training, with noise: the codes w (B, latent_size) of z, before mixing, and the pictures.
 
@@ -112,7 +105,6 @@ def generate(
             other codes.
         w_avg_beta: what w_avg keeps of itself.
     """
-    lod = alae.architecture.layer_count - 1 if lod is None else lod
     w = alae.map(z.to(alae.w_avg.device))
     with torch.no_grad():
         alae.w_avg.lerp_(w.detach().mean(dim=0).to(alae.w_avg).expand_as(alae.w_avg), 1 - w_avg_beta)
@@ -124,7 +116,7 @@ def generate(
 
 
 def discriminator_loss(
-    alae: ALAE, real: Tensor, fake: Tensor, *, gamma: float, lod: int | None = None, blend: float = 1.0
+    alae: ALAE, real: Tensor, fake: Tensor, gamma: float, lod: int, blend: float
 ) -> Tensor:
     """Logistic loss of E and D with gamma / 2 times the R1 penalty (arXiv 1801.04406); gamma 0 leaves it out.
 
@@ -141,14 +133,12 @@ def discriminator_loss(
     return loss.mean()
 
 
-def generator_loss(alae: ALAE, fake: Tensor, *, lod: int | None = None, blend: float = 1.0) -> Tensor:
+def generator_loss(alae: ALAE, fake: Tensor, lod: int, blend: float) -> Tensor:
     """Non-saturating logistic loss of G and F: samples that D takes for real."""
     return F.softplus(-alae.realness(alae.encode(fake, lod, blend))).mean()
 
 
-def latent_loss(
-    alae: ALAE, fake: Tensor, code: Tensor, *, lod: int | None = None, blend: float = 1.0
-) -> Tensor:
+def latent_loss(alae: ALAE, fake: Tensor, code: Tensor, lod: int, blend: float) -> Tensor:
     """Latent reciprocity: the mean squared difference of E(fake) and the code that it was made from.
 
     `code` (B, latent_size) is w, or z in the reference's z-regression; no gradient flows into it.
@@ -184,22 +174,19 @@ class AdversarialTrainee(Trainee):
         self.set_rate(level.learning_rate)
         self.level = level
         chance = Chance.of(mixed(self.seed, self.step), self.device)
-        losses = self.train_on(self.batch(pictures, level, chance), chance)
+        losses = self.train_on(self.batch(pictures, level), chance)
         self.step += 1
         self.seen += level.batch_size
         self.forget(0.5 ** (level.batch_size / (1000 * self.recipe.ema_kimg)))
         return losses
 
-    def batch(self, pictures: Tensor, level: Level, chance: Chance) -> Tensor:
+    def batch(self, pictures: Tensor, level: Level) -> Tensor:
         """The next pictures of an endless row of shufflings of all, as the networks see them at the level."""
         count, size = len(pictures), level.batch_size
         first, last = self.seen // count, (self.seen + size - 1) // count
         row = torch.cat([shuffled(count, self.seed, epoch) for epoch in range(first, last + 1)])
         chosen = row[self.seen - first * count :][:size]
         x = at_level(from_uint8(pictures[chosen].to(self.device)), self.layer_count, level)
-        if self.recipe.flip:
-            mirrored = torch.rand(size, 1, 1, 1, generator=chance.draws, device=self.device) < 0.5
-            x = torch.where(mirrored, x.flip(3), x)
         return x.contiguous(memory_format=torch.channels_last)
 
     def train_on(self, real: Tensor, chance: Chance) -> Tensor:
@@ -207,20 +194,20 @@ class AdversarialTrainee(Trainee):
         alae, recipe = self.alae, self.recipe
         at: dict[str, Any] = {"lod": self.level.lod, "blend": self.level.blend}
 
-        def sampled(mixing: float) -> tuple[Tensor, Tensor, Tensor]:
-            """z, w and pictures."""
+        def sampled(mixing: float) -> tuple[Tensor, Tensor]:
+            """w and pictures."""
             z = chance.z(len(real), alae.architecture.latent_size)
-            return z, *generate(alae, z, chance, mixing=mixing, w_avg_beta=recipe.w_avg_beta, **at)
+            return generate(alae, z, chance, mixing=mixing, w_avg_beta=recipe.w_avg_beta, **at)
 
         with torch.no_grad():
-            *_, fake = sampled(recipe.style_mixing)
+            _, fake = sampled(recipe.style_mixing)
         loss_d = discriminator_loss(alae, real, fake, gamma=recipe.gamma, **at)
         self._minimise(loss_d, self.optimiser_e)
-        *_, fake = sampled(recipe.style_mixing)
+        _, fake = sampled(recipe.style_mixing)
         loss_g = generator_loss(alae, fake, **at)
         self._minimise(loss_g, self.optimiser_g)
-        z, w, fake = sampled(0.0)
-        loss_ae = latent_loss(alae, fake, z if recipe.z_regression else w, **at)
+        w, fake = sampled(0.0)
+        loss_ae = latent_loss(alae, fake, w, **at)
         self._minimise(loss_ae, self.optimiser_e, self.optimiser_g)
         return torch.stack([loss_d, loss_g, loss_ae]).detach()
 

@@ -144,8 +144,9 @@ class Trainee(ABC):
         """
         tensors, meta = load_tensors(path)
         now = json.loads(json.dumps(self.meta()))
-        kept = meta.get("recipe", {})  # earlier versions kept less of it, the first ones its name
-        meta["recipe"] = now["recipe"] | ({"name": kept} if isinstance(kept, str) else kept)
+        kept = meta.get("recipe", {})  # earlier versions kept other numbers, the first ones its name
+        kept = {"name": kept} if isinstance(kept, str) else kept
+        meta["recipe"] = {name: kept.get(name, value) for name, value in now["recipe"].items()}
         if changed := [name for name in self.fixed if meta.get(name, now[name]) != now[name]]:
             problem = f"{path} was begun with another {' and another '.join(changed)}."
             fix = "Resume with its own settings, or begin a new training (--start takes a bundle's weights)."

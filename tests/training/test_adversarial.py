@@ -25,7 +25,7 @@ from mind2mind.files import load_tensors, read_meta
 from mind2mind.judge.metrics import energy_distance
 from mind2mind.models.bundle import load_source
 from mind2mind.training import source
-from mind2mind.training.adversarial import AdversarialTrainee, Chance, Level, at_level, level_at, shares
+from mind2mind.training.adversarial import AdversarialTrainee, Level, at_level, level_at, shares
 from mind2mind.training.source import (
     CHECKPOINT,
     STAND_IN,
@@ -167,22 +167,11 @@ def test_every_picture_is_seen_once_in_an_epoch():
     pictures = torch.arange(50).view(50, 1, 1, 1).expand(50, 3, 16, 16).byte()
     level, seen = replace(trainee.level, batch_size=20), []
     for _ in range(5):  # the third batch ends in the second epoch
-        seen += trainee.batch(pictures, level, Chance.of(0))[:, 0, 0, 0].tolist()
+        seen += trainee.batch(pictures, level)[:, 0, 0, 0].tolist()
         trainee.seen += 20
     ours = [round((x + 1) * 127.5) for x in seen]
     assert sorted(ours[:50]) == sorted(ours[50:]) == list(range(50))
     assert ours[:50] != ours[50:]
-
-
-def test_flipping_mirrors_about_half():
-    recipe = replace(RECIPE, flip=True, growth=Growth(epochs_per_lod=0))
-    trainee = AdversarialTrainee(new_alae(TINY, 0), recipe, 0, 100)
-    pictures = torch.arange(16).expand(50, 3, 16, 16).byte()
-    batch = trainee.batch(pictures, replace(trainee.level, batch_size=50), Chance.of(0))
-    mirrored = batch[:, 0, 0, 0] > batch[:, 0, 0, 15]
-    assert 10 < mirrored.sum() < 40
-    back = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
-    assert torch.equal(back, from_uint8(pictures))
 
 
 def test_minutes_become_pictures(monkeypatch):

@@ -67,16 +67,17 @@ def test_losses_of_training(case, step):
     _, expected, config, alae, real = case
     chance = Chance.of(config["base_seed"])
     z = chance.z(config["batch"], config["latent_size"])
+    at = {"lod": config["layer_count"] - 1, "blend": 1.0}
     if step == "d":
         with torch.no_grad():
-            _, fake = generate(alae, z, chance, **SETTINGS)
-        loss = discriminator_loss(alae, real, fake, gamma=10.0)
+            _, fake = generate(alae, z, chance, **SETTINGS, **at)
+        loss = discriminator_loss(alae, real, fake, gamma=10.0, **at)
     elif step == "g":
         alae.encoder.requires_grad_(False)
-        loss = generator_loss(alae, generate(alae, z, chance, **SETTINGS)[1])
+        loss = generator_loss(alae, generate(alae, z, chance, **SETTINGS, **at)[1], **at)
     else:
-        w, fake = generate(alae, z, chance, mixing=0.0, w_avg_beta=0.995)
-        loss = latent_loss(alae, fake, z if step == "ae_zreg" else w)
+        w, fake = generate(alae, z, chance, mixing=0.0, w_avg_beta=0.995, **at)
+        loss = latent_loss(alae, fake, z if step == "ae_zreg" else w, **at)
     np.testing.assert_allclose(loss.item(), expected[f"train_loss/{step}"], rtol=1e-4)
     sums = expected[f"train_loss/{step}/dlatent_avg_sum"]
     np.testing.assert_allclose(alae.w_avg.double().sum().item(), sums, rtol=1e-4)
