@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, get_args
 
 from PIL import Image
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from mind2mind.config import LOCAL, Crop, Limits, size_text
@@ -307,25 +308,19 @@ class Report:
             DataError: the values are no report of these versions.
         """
         try:
-            if values["version"] not in (1, 2):
-                raise ValueError(f"version {values['version']}")
-            files = values["files" if values["version"] == 2 else "verdicts"]
-            return cls(tuple(_file_report(**file) for file in files))
+            files = values["files"] if values["version"] == 2 else [*map(_with_kind, values["verdicts"])]
+            return cls(TypeAdapter(tuple[FileReport, ...]).validate_python(files))
         except (KeyError, TypeError, ValueError) as error:
-            problem = f"The report on the pictures cannot be read ({error})."
-            raise DataError(problem, "Read the pictures again.") from error
+            fix = "Read the pictures again."
+            raise DataError("The report on the pictures cannot be read.", fix) from error
 
 
-def _file_report(
-    *, status: str, reason: str, skipped: str | None = None, face: str | None = None, **rest: Any
-) -> FileReport:
-    """From JSON; in version 1 only the beginning of the sentence tells the kind."""
-    rest["flags"] = tuple(map(Flag, rest.get("flags", ())))
-    if status == "skipped":
-        kind = next((kind for kind in Reason if reason.startswith(kind.value)), Reason.FOREIGN)
-        return FileReport(skipped=Reason(skipped) if skipped else kind, reason=reason, **rest)
-    remark = next((kind for kind in Remark if reason.startswith(kind.value)), None)
-    return FileReport(face=Remark(face) if face else remark, reason=reason, **rest)
+def _with_kind(file: dict[str, Any]) -> dict[str, Any]:
+    """A file of version 1, where only the beginning of the sentence told the kind."""
+    skipped = file["status"] == "skipped"
+    kinds: type[Reason] | type[Remark] = Reason if skipped else Remark
+    found = next((kind for kind in kinds if file["reason"].startswith(kind.value)), None)
+    return file | ({"skipped": found or Reason.FOREIGN} if skipped else {"face": found})
 
 
 NOTHING = Report()

@@ -222,22 +222,9 @@ def _why_not(stream: IO[bytes], head: bytes) -> Exception:
         foreign = re.search("unknown|unsupported|cannot handle", str(error).lower())
         if not foreign and not isinstance(error.__cause__, KeyError):  # it knows nothing by that number
             return error
-        how = _layout(stream, head) if kind == "TIFF" else "of this kind"
         detail, fix = "save it as JPEG or PNG with 8 bits", "Then give the copy."
-        return PictureError(Reason.FOREIGN, detail, fix, head=f"{kind} {how} is not read")
+        return PictureError(Reason.FOREIGN, detail, fix, head=f"{kind} of this kind is not read")
     return PictureError(Reason.DAMAGED)
-
-
-def _layout(stream: IO[bytes], head: bytes) -> str:
-    """How a TIFF holds its pixels, by its tags: "of 3 x 32-bit float (compression raw)". KeyError: it lacks some."""
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head[: 8 if b"*" in head[2:4] else 16])
-    stream.seek(tags.next)
-    tags.load(stream)
-    bits, count = tags[TiffImagePlugin.BITSPERSAMPLE], tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-    kinds, packed = tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)), tags.get(TiffImagePlugin.COMPRESSION, 1)
-    number = {1: "integer", 2: "signed integer", 3: "float"}.get(kinds[0], "complex number")
-    packing = TiffImagePlugin.COMPRESSION_INFO.get(packed, packed)
-    return f"of {count} x {bits[0]}-bit {number} (compression {packing})"
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:

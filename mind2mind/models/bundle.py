@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
+from textwrap import shorten
 from typing import Any, Literal, get_args
 
 import torch
@@ -509,23 +510,16 @@ def fill(
     Building on `meta` draws no random numbers, so that loading leaves torch's global generator alone.
 
     Raises:
-        WeightsError: tensors are missing, unexpected or of another shape (five of each are named), or not finite.
+        WeightsError: tensors are missing, unexpected or of another shape, in torch's words, or not finite.
     """
-    wanted = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
-    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    differ = [f"{k} {shapes[k]} for {wanted[k]}" for k in wanted if shapes.get(k, wanted[k]) != wanted[k]]
-    wrong = {
-        "Missing": [key for key in wanted if key not in shapes],
-        "Unexpected": [key for key in shapes if key not in wanted],
-        "Of wrong shape": differ,
-    }
-    if listed := " ".join(f"{what}: {_first(keys)}." for what, keys in wrong.items() if keys):
-        raise WeightsError(f"{name} does not fit. {listed}", fix)
     if bad := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise WeightsError(f"{name} holds weights that are not finite numbers: {_first(bad)}.", fix)
     coefficients = {key: vars(parameter).copy() for key, parameter in module.named_parameters()}
     own = {key: tensor.to(device, torch.float32) for key, tensor in tensors.items()}  # read for us alone
-    module.load_state_dict(own, assign=True)
+    try:
+        module.load_state_dict(own, assign=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{name} does not fit. {shorten(str(error), MOST_TOLD)}", fix) from error
     for key, parameter in module.named_parameters():
         vars(parameter).update(coefficients[key])  # `lr_coef`, for those who train on
     module.eval().requires_grad_(False)

@@ -261,8 +261,8 @@ def test_broken_bundles_say_what_is_wrong(tmp_path, alae):
     fails(broken(lambda f, _: os.truncate(f / "model.safetensors", 5000)), "could not be read")
     fails(broken(lambda f, _: (f / "model.safetensors").write_bytes(b"")), "could not be read")
     larger = asdict_of(SMALL, layer_count=4)
-    text = fails(broken(lambda _, c: c.update(architecture=larger)), "Missing: ", "Of wrong shape: ", "and ")
-    assert text.count("encoder.") <= 10
+    text = fails(broken(lambda _, c: c.update(architecture=larger)), "does not fit", "Missing key")
+    assert len(text) < 1500
 
 
 def asdict_of(architecture, **changes):
@@ -407,7 +407,7 @@ def test_a_longer_mean_code_is_cut(tmp_path, alae):
     path = write_official(tmp_path / "a.pth", alae, dlatent_avg=lambda s: s.update(buff=longer))
     assert torch.equal(read_official_alae(path).w_avg, alae.w_avg)
     path = write_official(tmp_path / "a.pth", alae, dlatent_avg=lambda s: s.update(buff=longer[:3]))
-    fails(lambda: read_official_alae(path), "w_avg (3, 16) for (6, 16)")
+    fails(lambda: read_official_alae(path), "size mismatch for w_avg")
 
 
 def test_views_and_other_number_types_are_read(tmp_path, alae):
@@ -430,29 +430,27 @@ def test_every_key_must_be_there_and_fit(tmp_path, alae):
         state["const"] = torch.zeros(1, 7, 4, 4)
 
     path = write_official(tmp_path / "a.pth", alae, generator_s=change)
-    text = fails(
+    fails(
         lambda: read_official_alae(path),
-        "Missing: decoder.decode_block.0.bias_1",
-        "and 1 more",
-        "Unexpected: decoder.stray",
-        "Of wrong shape: decoder.const (1, 7, 4, 4) for (1, 16, 4, 4)",
+        'Missing key(s) in state_dict: "decoder.decode_block.0.bias_1"',
+        'Unexpected key(s) in state_dict: "decoder.stray"',
+        "size mismatch for decoder.const",
     )
-    assert text.count("decode_block") == 5
 
 
 def test_a_key_of_none_is_missing(tmp_path, alae):
     path = write_official(tmp_path / "a.pth", alae, generator_s=lambda s: s.update(const=None))
-    fails(lambda: read_official_alae(path), "Missing: decoder.const")
+    fails(lambda: read_official_alae(path), "Missing key", "decoder.const")
 
 
 def test_the_architecture_named_is_checked(tmp_path, alae):
     path = write_official(tmp_path / "a.pth", alae)
     fails(
         lambda: read_official_alae(path, replace(SMALL, latent_size=8)),
-        "Of wrong shape: w_avg (6, 16) for (6, 8)",
+        "size mismatch for w_avg",
         "latent_size=16",
     )
-    fails(lambda: read_official_alae(path, replace(SMALL, layer_count=4)), "Missing: ", "layer_count=3")
+    fails(lambda: read_official_alae(path, replace(SMALL, layer_count=4)), "Missing key", "layer_count=3")
     assert read_official_alae(path, replace(SMALL, truncation_psi=0.5)).architecture.truncation_psi == 0.5
 
 
@@ -461,7 +459,7 @@ def test_a_missing_network_is_named(tmp_path, alae):
     content = torch.load(path)
     del content["models"]["generator_s"]
     torch.save(content, path)
-    fails(lambda: read_official_alae(path), "Missing: decoder.")
+    fails(lambda: read_official_alae(path), "Missing key", "decoder.")
 
 
 def test_weights_that_are_no_numbers(tmp_path, alae):
@@ -576,7 +574,7 @@ def test_a_tensor_cannot_reach_beyond_its_storage(tmp_path, alae):
             return torch._utils._rebuild_tensor_v2, (storage, 0, (1, 16, 4, 4), (0, 0, 0, 0), False, {})
 
     path = write_official(tmp_path / "a.pth", alae, generator_s=lambda s: s.update(const=Greedy()))
-    fails(lambda: read_official_alae(path), "Missing: decoder.const")  # one number, repeated
+    fails(lambda: read_official_alae(path), "Missing key", "decoder.const")  # one number, repeated
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
