@@ -52,6 +52,9 @@ SAMPLE = 16  # pictures that another model is judged by
 SECONDS = 5.0  # after which no further model is tried
 SMALL = 64  # px; models of such pictures take a blink
 LARGEST = 256  # px; models of larger pictures take seconds for each, so they are named, not tried
+Scores = Mapping[
+    str, tuple[float, float]
+]  # by a picture's name: the PSNR of its reconstruction, its score; dB
 Surveyed = Mapping[str, Mapping[str, float]]  # by a model's id and a picture's name: its score, dB
 RANKS = {Verdict.USABLE: 1, Verdict.GOOD: 2}
 
@@ -135,9 +138,9 @@ def encode(
         why = ", ".join(f"{count} x {reason}" for reason, count in report.reasons().most_common(5))
         problem = f"None of the pictures can be used ({why})." if why else "There are no pictures."
         fix = "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip."
-        raise DataError(
-            problem, "Unpack it and give the folder." if Reason.PACKED in report.reasons() else fix
-        )
+        if Reason.PACKED in report.reasons():
+            fix = "Unpack it and give the folder."
+        raise DataError(problem, fix)
     if out is not None:
         codes.save(out, made)
     scores, seconds = _scores(model, some.kept), time.monotonic() - begun
@@ -272,9 +275,7 @@ def _of(model: Model, made: Codes) -> Codes:
     return replace(made, source_hash=model.source_hash) if model.is_on(made.source_hash) else made
 
 
-def _merged(
-    before: Mapping[str, tuple[float, float]], count: int, new: Found
-) -> dict[str, tuple[float, float]]:
+def _merged(before: Scores, count: int, new: Found) -> Scores:
     """The scores of both, in proportion to the pictures they stand for, at most CHECKED."""
     room = max(CHECKED, len(before), len(new.scores))
     share = round(room * count / (count + new.count))
@@ -337,8 +338,8 @@ def _others(models: Catalogue, source: str, largest: int) -> list[ModelInfo]:
     return [m for m in others if (m.resolution or largest + 1) <= largest and m.crop != "face"]
 
 
-def _scores(model: Model, some: Sequence[Picture]) -> dict[str, tuple[float, float]]:
-    """How much of each picture comes back, by its name: the PSNR of its reconstruction and its score, dB."""
+def _scores(model: Model, some: Sequence[Picture]) -> Scores:
+    """How much of each picture comes back."""
     if not some:
         return {}
     ratios, values = verdict.measured(model.alae, torch.stack([picture.pixels for picture in some]))

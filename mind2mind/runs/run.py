@@ -268,9 +268,7 @@ class Run:
     def check_free(self) -> None:
         """RunError if its folder holds files that a run would take for its own."""
         if self.exists:
-            raise RunError(
-                f"There is already a run in {self.folder}.", "Resume it, or choose another folder."
-            )
+            raise RunError(f"There is already a run in {self.folder}.", "Resume it, or choose a new folder.")
         if any((self.folder / name).exists() for name in (JSON, *_FILES, *_FOLDERS)):
             raise RunError(f"{self.folder} holds files of something else.", "Choose a new folder.")
 

@@ -30,16 +30,7 @@ from mind2mind.models.catalogue import Catalogue
 from mind2mind.networks.mindgan import mean_code
 from mind2mind.runs.findings import worth_of
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
-from mind2mind.runs.run import (
-    WORKER_LOCK,
-    Run,
-    State,
-    clean,
-    codes_of,
-    home_folder,
-    models_of,
-    waiting,
-)
+from mind2mind.runs.run import WORKER_LOCK, Run, State, clean, codes_of, home_folder, models_of, waiting
 from mind2mind.training import transfer
 from mind2mind.training.transfer import Ending
 
@@ -90,19 +81,12 @@ def _train(run: Run, models: Catalogue) -> None:
     run.cut_back(reached)
     end = time.monotonic() + (math.inf if info.deadline is None else info.deadline)
 
-    def should_stop() -> bool:
+    def is_over() -> bool:
         return run.stop_flag.exists() or time.monotonic() > end
 
     log.info("Training from step %d of %d.", max(0, reached), steps)
     for event in transfer.train(
-        w,
-        info.recipe,
-        steps,
-        run.folder,
-        mind=source.mind,
-        seed=info.seed,
-        resume=True,
-        should_stop=should_stop,
+        w, info.recipe, steps, run.folder, mind=source.mind, seed=info.seed, resume=True, should_stop=is_over
     ):
         if isinstance(event, transfer.Progress):
             run.append_metrics(asdict(event))

@@ -129,13 +129,10 @@ class Shelf:
     def _delete(self, visit: Visit, token: str) -> Updates:
         """At once and with everything in it; a page that shows it turns away."""
         delete_run(self.studio, token)
-        seen, left = {}, visit.forgetting(token)
-        if token == visit.token:
-            seen, left = (
-                self.steps.to("pictures") | {self.steps.message: deleted(self.studio.public)},
-                left.at(None),
-            )
-        return seen | {self.steps.visit: left.stored(), **self.known(left)}
+        left = visit.forgetting(token)
+        if token != visit.token:
+            return {self.steps.visit: left.stored(), **self.known(left)}
+        return self._left(left.at(None), deleted(self.studio.public))
 
     def ask(self, visit: Visit) -> str:
         """What would be deleted."""
@@ -153,9 +150,11 @@ class Shelf:
             forget_made(token)
         what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."
         said = deleted(self.studio.public, what if count else "There was nothing to delete.")
-        left = Visit(visit.visitor, agreed=visit.agreed)
-        here = {self.steps.visit: left.stored(), self.steps.message: said}
-        return self.steps.to("pictures") | here | self.known(left)
+        return self._left(Visit(visit.visitor, agreed=visit.agreed), said)
+
+    def _left(self, visit: Visit, said: str) -> Updates:
+        here = {self.steps.visit: visit.stored(), self.steps.message: said}
+        return self.steps.to("pictures") | here | self.known(visit)
 
 
 # --- The result of one run.
@@ -234,9 +233,7 @@ class Result:
                     self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
                     self.at_step = gr.HTML(elem_id="transfer-at-step")
                     self.moments = wall("transfer-moments", "m2m-eight")
-                    self.make_film = gr.Button(
-                        "Make a film of it (MP4)", size="sm", elem_id="transfer-make-film"
-                    )
+                    self.make_film = gr.Button("Make a film (MP4)", size="sm", elem_id="transfer-make-film")
                     self.clip = gr.Video(
                         label="The training as a film", interactive=False, visible=False, autoplay=True,
                         loop=True, elem_id="transfer-film", buttons=["download"], height=420,
@@ -388,9 +385,8 @@ class Result:
             grades = status.worth.grades.items() if status.worth else ()
             said = ", ".join(f"{name} {grade.value}" for name, grade in grades)
             name = html.escape(status.title)
-            columns += (
-                f"<div><h3>{name}</h3>{note(said)}{tiles(numbered(images, status.title), columns=4)}</div>"
-            )
+            shown = tiles(numbered(images, status.title), columns=4)
+            columns += f"<div><h3>{name}</h3>{note(said)}{shown}</div>"
         return f'<div class="m2m-two">{columns}</div>'
 
     def at(self, visit: Visit, number: float) -> tuple[Any, str]:

@@ -133,9 +133,9 @@ class Steps:
         """The steps, of which those can be gone to that have something to show, and what is done, in a line."""
         there: list[Step] = ["pictures"]
         if of is not None:
-            there += (
-                ["check"] if of.state == State.PREPARED else ["check", "live" if of.state.alive else "result"]
-            )
+            there.append("check")
+            if of.state != State.PREPARED:
+                there.append("live" if of.state.alive else "result")
         items = "".join(
             f'<li><button type="button" data-step="{step}"{"" if step in there else " disabled"}'
             f"{' aria-current=step' if step == now else ''}><b>{number}</b> {name}</button></li>"
@@ -310,9 +310,7 @@ class Training:
         budgets = [*((b.help, b.seconds) for b in BUDGETS.values()), ("Other …", OTHER)]
         self.seconds = gr.Radio(budgets, value=budgets[1][1], label="Time", elem_id="transfer-seconds")
         with gr.Row(visible=False, elem_id="transfer-other") as self.other:
-            self.amount = gr.Number(
-                120, label="Train for", precision=0, min_width=80, elem_id="transfer-amount"
-            )
+            self.amount = gr.Number(120, label="Train for", precision=0, elem_id="transfer-amount")
             self.unit = gr.Radio(UNITS, value=UNITS[0], label="In", min_width=80, elem_id="transfer-unit")
         self.short = gr.HTML(elem_id="transfer-short")
         self.start = gr.Button("Start", variant="primary", size="lg", elem_id="transfer-start")
@@ -400,26 +398,20 @@ class Training:
 
     def judged(self, recipe: str, seed: Any, *values: Any) -> list[Any]:
         """What differs from the recipe, in a line; what is wrong is said at its field, and nothing starts."""
-        wrong = dict(
-            filter(all, ((name, _wrong(name, value)) for name, value in zip(SETTINGS, values, strict=True)))
-        )
+        chosen = dict(zip(SETTINGS, values, strict=True))
+        wrong = {name: told for name, value in chosen.items() if (told := _wrong(name, value))}
         fields = [
             gr.update(info=wrong.get(name, setting.explained), elem_classes=["m2m-wrong"] * (name in wrong))
             for name, setting in SETTINGS.items()
         ]
-        chosen = {} if wrong else dict(zip(SETTINGS, values, strict=True))
-        differ = differences(changed(RECIPES[recipe], chosen))
+        differ = differences(changed(RECIPES[recipe], {} if wrong else chosen))
         said = [recipe] * (recipe != DEFAULT.name) + [f"{name} {as_text(v)}" for name, v in differ.items()]
         said += [f"seed {seed}"] * bool(seed)
         told = note(f"Other than the default: {', '.join(said)}.") if said else ""
         if wrong:
             told = boxed("poor", "Under Advanced something is wrong", *wrong.values())
-        return [
-            told,
-            gr.Button(visible=bool(differ or wrong or seed)),
-            gr.Button(interactive=not wrong),
-            *fields,
-        ]
+        reset = gr.Button(visible=bool(differ or wrong or seed))
+        return [told, reset, gr.Button(interactive=not wrong), *fields]
 
     def told_short(self, visit: Visit, seconds: int, amount: float, unit: str, recipe: str) -> str:
         """Says so where a recipe cannot finish in the time."""

@@ -205,11 +205,11 @@ def of_faces(report: Report) -> str:
 
 def sizes(counts: dict[str, int]) -> str:
     """A bar for each range of sizes."""
-    row = (
-        '<tr><th scope="row">{} px</th><td><div class="m2m-count" style="width:{:.0%}"></div></td>'
-        "<td>{:,}</td></tr>"
-    )
-    rows = [row.format(html.escape(size), n / max(counts.values()), n) for size, n in counts.items()]
+    rows = [
+        f'<tr><th scope="row">{html.escape(size)} px</th><td><div class="m2m-count" '
+        f'style="width:{number / max(counts.values()):.0%}"></div></td><td>{number:,}</td></tr>'
+        for size, number in counts.items()
+    ]
     caption = "<caption>The shorter side of your pictures</caption>"
     return f'<table class="m2m-sizes">{caption}{"".join(rows)}</table>' if rows else ""
 
@@ -273,9 +273,7 @@ class Pictures:
                 gr.HTML(note("20 of one kind are a beginning, 200 are good."))
                 gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
                 self.takes = gr.HTML(elem_id="transfer-takes")
-                self.over = gr.Button(
-                    "Start over with an empty set", size="sm", visible=False, elem_id="transfer-over"
-                )
+                self.over = gr.Button("Start over", size="sm", visible=False, elem_id="transfer-over")
             with gr.Column(scale=4, min_width=320, visible=bool(self.examples)):
                 cards = [
                     Tile(e.collage, f"{e.title}, an example", e.title, more=plural(len(e.files), "picture"))
@@ -344,15 +342,15 @@ class Pictures:
         aligned = on(self.align.click, lambda: "face", None, self.crop)
         taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
         new: list[Any] = [self.model, self.added]
+        named = [self.folder, *new, gr.Textbox(visible=False)]  # the browser tells the folder's name
         called = {"js": "(...all) => [...all.slice(0, -1), m2m.folder]", **MODEL_WORK}
-        readings = [steps.on(self.files.upload, self.add, self.files, *new, **MODEL_WORK)]
-        readings.append(
-            steps.on(self.folder.upload, self.add, self.folder, *new, gr.Textbox(visible=False), **called)
-        )
-        readings.append(steps.on(self.sets.select, self.add_example, *new[:1], detail=True, **MODEL_WORK))
-        again = [e.then for e in (turned, aligned, taken)] + [self.crop.input]
-        readings += [steps.on(event, self.again, *chosen, **MODEL_WORK) for event in again]
-        for reading in readings:
+        again = [self.crop.input, *(event.then for event in (turned, aligned, taken))]
+        for reading in (
+            steps.on(self.files.upload, self.add, self.files, *new, **MODEL_WORK),
+            steps.on(self.folder.upload, self.add, *named, **called),
+            steps.on(self.sets.select, self.add_example, self.model, detail=True, **MODEL_WORK),
+            *(steps.on(event, self.again, *chosen, **MODEL_WORK) for event in again),
+        ):
             steps.on(reading.failure, self.as_before)
         steps.on(self.over.click, self.start_over)
         steps.on(self.thumbnails.select, self.toggle, self.page, detail=True, **MODEL_WORK)
@@ -464,14 +462,14 @@ class Pictures:
             said = f"{self.steps.models.get(ref, ref)} does not know such pictures; {better.title} does."
             tried.append(event.token)
             source, crop = better.id, None
-        here: Updates = {
+        known = added if token else []
+        yield {
+            **self.shown(event),
+            **self.steps.to("check", self.studio.runs.status(event.token)),
             message: note(said) if said else "",
             self.steps.visit: visit.at(event.token).stored(),
+            self.added: None if known is None else [*known, *map(str, paths)],
         }
-        known = added if token else []
-        here[self.added] = None if known is None else [*known, *map(str, paths)]
-        status = self.studio.runs.status(event.token)
-        yield self.shown(event) | self.steps.to("check", status) | here
         for old in tried:
             self.studio.runs.delete(old)
         if event.token != token:
@@ -479,13 +477,8 @@ class Pictures:
 
     def as_before(self, visit: Visit) -> Updates:
         """What was there before a reading that failed is there still."""
-        waits = self.waiting(visit)
-        back = (
-            self.steps.to("check", self.studio.runs.status(waits.token))
-            if waits
-            else self.steps.to("pictures")
-        )
-        return back | {self.steps.message: ""}
+        status = self.steps.status(visit.token) if self.waiting(visit) else None
+        return self.steps.to("check" if status else "pictures", status) | {self.steps.message: ""}
 
     # What the model makes of them
 
@@ -546,16 +539,13 @@ class Pictures:
     def _thumbnails(self, prepared: Prepared, page: int) -> str:
         shown = self.studio.runs.thumbnails(prepared.token, (page - 1) * PAGE, PAGE)
         out = set(prepared.excluded)
-        return tiles(
-            Tile(i, f"{name}, left out" if name in out else name, pale=name in out) for name, i in shown
-        )
+        return tiles(Tile(i, name + ", left out" * (name in out), pale=name in out) for name, i in shown)
 
     def toggle(self, visit: Visit, at: Any, page: float) -> Updates:
         """Leaves the clicked picture out, or takes it in again."""
         prepared = self.studio.runs.prepared(visit.needed_token)
-        clicked = self.studio.runs.thumbnails(
-            prepared.token, (int(page) - 1) * PAGE + index(at, range(PAGE)), 1
-        )
+        number = (int(page) - 1) * PAGE + index(at, range(PAGE))
+        clicked = self.studio.runs.thumbnails(prepared.token, number, 1)
         if not clicked:
             raise DataError("There is no such picture on this page.", "Turn the page.")
         return self._exclude(prepared.token, {*prepared.excluded} ^ {clicked[0][0]}, page)
