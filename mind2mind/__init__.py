@@ -6,19 +6,18 @@ so that importing the package costs nothing.
 
 from typing import TYPE_CHECKING, Any
 
+from mind2mind.errors import Mind2MindError
+
 if TYPE_CHECKING:
-    from mind2mind.errors import Mind2MindError
     from mind2mind.studio import Studio
 
 __version__ = "0.1.0"
 __all__ = ["Mind2MindError", "Studio", "__version__"]
 
-_HOMES = {"Studio": "mind2mind.studio", "Mind2MindError": "mind2mind.errors"}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name != "Studio":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+    from mind2mind.studio import Studio
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return Studio

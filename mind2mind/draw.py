@@ -73,14 +73,12 @@ def pull(model: Model, w: Tensor, psi: float) -> Tensor:
     return w if psi == 1 else mean + psi * (w - mean)
 
 
-def draw(
-    model: Model, w: Tensor, noise: str = "none", seeds: Sequence[int] | None = None
-) -> Iterator[Image.Image]:
-    """Pictures of codes w (N, latent_size) as they are; `seeds` (N) are those of the noise, 0 when None.
+def draw(model: Model, w: Tensor, noise: str = "none", seeds: Sequence[int] = ()) -> Iterator[Image.Image]:
+    """Pictures of codes w (N, latent_size) as they are; `seeds` (N) are those of the noise, 0 where there are none.
 
     With a code for each style input w is (N, 2L, latent_size).
     """
-    alae, seeds = model.alae, [0] * len(w) if seeds is None else seeds
+    alae, seeds = model.alae, seeds or [0] * len(w)
     size = batch_of(alae.architecture.resolution)
     styles_of_all = w if w.dim() == 3 else alae.styles(w)
     for i in range(0, len(w), size):
@@ -114,9 +112,8 @@ def sample(
 def save_sheet(model: Model, path: Path) -> None:
     """Writes a grid of the first seeds' pictures: a bundle's preview."""
     seeds = range(min(PREVIEWED, 4 * batch_of(model.alae.architecture.resolution)))
-    psi = (
-        model.alae.architecture.truncation_psi if model.prior == "normal" else 1.0
-    )  # F's rare codes are poor
+    f_draws = model.prior == "normal"  # its rare codes are poor
+    psi = model.alae.architecture.truncation_psi if f_draws else 1.0
     pictures = sample(model, seeds, psi=psi)
     for picture in pictures:
         picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))

@@ -76,11 +76,9 @@ def pretrain(
                 case source.Loading(done, total):
                     note = f"{done} of {total} pictures"
                     show(completed=done, total=total, note=note, description="Loading")
-                case source.PretrainProgress(seen, wanted):
-                    note = (
-                        f"{seen:.1f} of {wanted:.1f} kimg, {event.seconds_left / 60:.0f} min left, "
-                        f"held out {event.held_out_psnr:.1f} dB at {event.resolution} px"
-                    )
+                case source.PretrainProgress(seen, wanted, _, psnr, side, seconds_left):
+                    note = f"{seen:.1f} of {wanted:.1f} kimg, {seconds_left / 60:.0f} min left, "
+                    note += f"held out {psnr:.1f} dB at {side} px"
                     show(completed=seen, total=wanted, note=note, description="Training")
                 case Progress(step, total_steps):
                     note = f"step {step} of {total_steps}"
@@ -151,17 +149,14 @@ def download(
         return Result({"deleted": model, "bytes": freed})
     if "/" in model:
         terminal.check_online("download")
-    last: Downloaded | None = None
     with terminal.bar(f"Downloading {model}") as show:
-        for event in studio.models.download(model, accept_changed=accept_changed):
-            match event:
-                case Downloaded():
-                    last = event
+        for last in studio.models.download(model, accept_changed=accept_changed):
+            match last:
                 case Converting(id):
                     show(completed=0, note="", description=f"Converting {id}")
                 case Downloading(file, done, total):
-                    show(completed=done, total=total, note=event.standing, description=f"Downloading {file}")
-    assert last is not None  # or there is an exception
+                    show(completed=done, total=total, note=last.standing, description=f"Downloading {file}")
+    assert isinstance(last, Downloaded)  # or there is an exception
     if not last.new:
         terminal.note(f"{last.id} is already here.")
     return Result({"bundle": last.folder, **facts(last, "id", "sha256", "commit", "new")}, [last.folder])

@@ -279,17 +279,11 @@ def result(
     """
     studio = terminal.studio()
     found = studio.runs.result(run)
-    files = {
-        "film": studio.runs.film(run, film) if film else None,
-        "everything": studio.runs.pack(run, out) if out else None,
-    }
-    document = {
-        **facts(found.status, "title", "state"),
-        "worth": found.worth.facts if found.worth else None,
-        "command": found.command,
-        **files,
-    }
-    return Result(document, [*found.told, f"Again: {found.command}", *filter(None, files.values())])
+    filmed = studio.runs.film(run, film) if film else None
+    packed = studio.runs.pack(run, out) if out else None
+    document = facts(found.status, "title", "state") | facts(found, "command")
+    document |= {"worth": found.worth and found.worth.facts, "film": filmed, "everything": packed}
+    return Result(document, [*found.told, f"Again: {found.command}", *filter(None, (filmed, packed))])
 
 
 @command("Results")

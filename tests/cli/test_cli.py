@@ -146,7 +146,7 @@ def test_help_needs_no_torch_and_shows_examples(cli):
     assert (
         subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": PACKAGE}).returncode == 0
     )
-    assert len(PARSED.commands) == 15
+    assert len(PARSED.commands) == 16
     overview = cli("--help").stdout
     for name in PARSED.commands:
         assert f" {name} " in overview
