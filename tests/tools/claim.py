@@ -16,9 +16,10 @@ import argparse
 import copy
 import json
 import logging
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -279,6 +281,71 @@ def _rebuilt(source: Model, pictures: Tensor) -> Tensor:
     return torch.cat([_to_uint8(source.alae.reconstruct(from_uint8(some))) for some in batches])
 
 
+def curves() -> list[dict[str, Any]]:
+    """All that were kept, in the order of their names."""
+    return [json.loads(path.read_text()) for path in sorted(CURVES.glob("*.json"))]
+
+
+def reached(curve: Sequence[dict[str, Any]], threshold: float) -> float | None:
+    """CPU seconds after which the quality is at the threshold or better, and stays so at the next look."""
+    good = [row["independent"][MEASURE] <= threshold for row in curve]
+    for row, here, after in zip(curve, good, [*good[1:], True], strict=True):
+        if here and after:
+            return float(row["seconds"])
+    return None
+
+
+def verdict(target: str) -> list[dict[str, Any]]:
+    """A row a way: CPU seconds to the threshold, or None with the seconds that were not enough; the best quality."""
+    of_target = [told for told in curves() if told["target"] == target]
+    by_way = {way: [told for told in of_target if told["way"] == way] for way in WAYS}
+    at = [
+        min(told["curve"], key=lambda row: abs(row["seconds"] - THRESHOLD_AT))["independent"][MEASURE]
+        for told in by_way["frozen"]
+    ]
+    threshold, rows = SLACK * statistics.fmean(at), []
+    for way, found in ((way, found) for way, found in by_way.items() if found):
+        took = [reached(told["curve"], threshold) for told in found]
+        best = [min(row["independent"][MEASURE] for row in told["curve"]) for told in found]
+        rows.append(
+            {
+                "way": way,
+                "seeds": len(found),
+                "threshold": threshold,
+                "seconds": None if None in took else statistics.median(took),
+                "trained": max(told["curve"][-1]["seconds"] for told in found),
+                "best": statistics.fmean(best),
+            }
+        )
+    return rows
+
+
+COLOURS = {"scratch": "tab:red", "finetune": "tab:orange", "frozen": "tab:blue", "mind2mind": "tab:green"}
+NAMES = {
+    "scratch": "from scratch, on pixels",
+    "finetune": "fine-tuned, on pixels",
+    "frozen": "the same losses, on codes",
+    "mind2mind": "Mind2Mind",
+}
+
+
+def draw(path: Path) -> None:
+    """A figure a target: the distance to other real pictures over CPU seconds, both on a log axis."""
+    targets = sorted({told["target"] for told in curves()})
+    figure = Figure(figsize=(6.4 * len(targets), 4.2), layout="constrained")
+    for axes, target in zip(figure.subplots(1, len(targets), squeeze=False)[0], targets, strict=True):
+        for told in (told for told in curves() if told["target"] == target):
+            way, rows = told["way"], told["curve"][1:]
+            label = NAMES[way] if told["seed"] == 0 else None
+            values = [row["independent"][MEASURE] for row in rows]
+            axes.loglog([row["seconds"] for row in rows], values, color=COLOURS[way], label=label, marker=".")
+            axes.axhline(told["ceiling"]["independent"][MEASURE], color="grey", lw=0.8, ls=":")
+        axes.axhline(verdict(target)[0]["threshold"], color="black", lw=0.8, ls="--")
+        axes.set(title=target, xlabel="CPU seconds of one thread", ylabel="kernel distance")
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(prog="python tests/tools/claim.py", description=__doc__)
@@ -294,9 +361,15 @@ def main() -> None:
     one.add_argument("--rate", type=float, default=RATE, help="learning rate of E and G on pixels")
     one.add_argument("--stop-at", type=float, default=-1, help="the quality at which it is done")
     one.add_argument("--grids", type=Path, help="a folder for 16 pictures of each look")
+    drawn = commands.add_parser("draw", help="draw the kept curves, and print who arrives when")
+    drawn.add_argument("--out", type=Path, default=FIGURES / "claim.png")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run(options)
+    if options.command == "run":
+        run(options)
+        return
+    draw(options.out)
+    print(json.dumps({told["target"]: verdict(told["target"]) for told in curves()}, indent=1))
 
 
 if __name__ == "__main__":
