@@ -24,21 +24,9 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from mind2mind.config import LOCAL, Crop, Limits, size_text
-from mind2mind.data import faces
+from mind2mind.data import faces, images
 from mind2mind.data.faces import Face, Remark
-from mind2mind.data.images import (
-    LOST,
-    SHOWN,
-    Flag,
-    PictureError,
-    Reason,
-    before_and_after,
-    check_bytes,
-    checked,
-    face_of,
-    open_picture,
-    to_tensor,
-)
+from mind2mind.data.images import LOST, Flag, PictureError, Reason
 from mind2mind.errors import DataError, in_words, one_of
 from mind2mind.files import remedy
 
@@ -414,8 +402,8 @@ class Pictures:
             return None
         file = next(file for file in self._files if file.name == picture.name)
         with suppress(DataError):  # it may have vanished
-            image = self._open(file, self._side if picture.face else SHOWN)
-            return before_and_after(image, "face" if picture.face else self.crop, picture.face)
+            image = self._open(file, self._side if picture.face else images.SHOWN)
+            return images.before_and_after(image, "face" if picture.face else self.crop, picture.face)
         return None
 
     def __iter__(self) -> Iterator[Picture]:
@@ -427,8 +415,8 @@ class Pictures:
             try:
                 image = self._open(file, self._side)
                 width, height = image.info["size"]
-                face = face_of(image) if cut else faces.look(image) if self.looks else None
-                pixels = to_tensor(image, self.resolution, self.channels, self.crop, face)
+                face = images.face_of(image) if cut else faces.look(image) if self.looks else None
+                pixels = images.to_tensor(image, self.resolution, self.channels, self.crop, face)
                 digest = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
                 report = replace(report, width=width, height=height, sha256=digest)
                 if digest in first:
@@ -457,7 +445,7 @@ class Pictures:
             yield Flag.BEYOND, f"{made_up:.0%} of its square lie outside the picture and are made up"
         if face and face.aside:
             yield Flag.ASIDE, "the face is turned away"
-        yield from checked(pixels, enlarged=min(image.size) < self.resolution)
+        yield from images.checked(pixels, enlarged=min(image.size) < self.resolution)
 
     @property
     def _side(self) -> int:
@@ -474,7 +462,7 @@ class Pictures:
             raise PictureError(*file.refusal)
         source: Path | bytes = file.path
         if file.opened:
-            check_bytes(file.size, self.limits)
+            images.check_bytes(file.size, self.limits)
             try:
                 with file.opened() as stream:
                     source = stream.read(self.limits.file_bytes + 1)  # whatever size the zip claims
@@ -483,4 +471,4 @@ class Pictures:
             except Exception as error:  # zlib.error, BadZipFile, EOFError ...
                 fix, head = "Make the zip again.", f"{Reason.DAMAGED} in its zip"
                 raise PictureError(Reason.DAMAGED, "", fix, head) from error
-        return open_picture(source, self.limits, side=side)
+        return images.open_picture(source, self.limits, side=side)

@@ -21,18 +21,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from mind2mind import files
 from mind2mind.config import Architecture, Crop, MindGANSizes, batch_of
 from mind2mind.errors import ConfigError, DataError, WeightsError
-from mind2mind.files import (
-    is_token,
-    load_tensors,
-    read_json,
-    remedy,
-    save_tensors,
-    sha256,
-    write_json,
-    write_text,
-)
 from mind2mind.judge.metrics import span
 from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import Perceptron, draw_z, samples
@@ -113,9 +104,9 @@ def describe(folder: Path, kind: Kind | None = None) -> ModelInfo:
             or version.
     """
     try:
-        config = read_json(folder / CONFIG)
+        config = files.read_json(folder / CONFIG)
     except DataError as error:
-        fix = remedy(folder / CONFIG, f"Give the folder of a model: one with {WEIGHTS} and {CONFIG}.")
+        fix = files.remedy(folder / CONFIG, f"Give the folder of a model: one with {WEIGHTS} and {CONFIG}.")
         raise WeightsError(f"{folder} is not a model's folder: {error.problem}", fix) from error
     found = str(config.get("format")).removeprefix(FORMAT)
     if found not in get_args(Kind) or config.get("version") != VERSION:
@@ -161,7 +152,7 @@ def _write(
 ) -> None:
     """Writes a bundle's config.json, with `rest` for its weights, and its card, which lists `settings`."""
     told = {f.name: getattr(card, f.name) for f in fields(Card)}
-    write_json(folder / CONFIG, {"format": FORMAT + kind, "version": VERSION, **told, **rest})
+    files.write_json(folder / CONFIG, {"format": FORMAT + kind, "version": VERSION, **told, **rest})
 
     def table(head: str, rows: Mapping[str, Any]) -> str:
         lines = [f"| {name} | {value} |" for name, value in rows.items()]
@@ -178,7 +169,7 @@ def _write(
         f"## Use\n\nIn the folder that holds this model's folder:\n\n"
         f"```python\nimport mind2mind\n\n{usage(card.id)}\n```",
     ]
-    write_text(folder / CARD, "\n\n".join(part for part in parts if part) + "\n")
+    files.write_text(folder / CARD, "\n\n".join(part for part in parts if part) + "\n")
 
 
 def usage(ref: str) -> str:
@@ -198,7 +189,7 @@ def rename(folder: Path, title: str) -> None:
     Raises:
         WeightsError: there is no transfer in `folder`, or its config.json is damaged.
     """
-    card, config = describe(folder, "transfer"), read_json(folder / CONFIG)
+    card, config = describe(folder, "transfer"), files.read_json(folder / CONFIG)
     rest = {name: config[name] for name in ("sizes", "source", "extra")}
     _write(folder, "transfer", replace(card, title=title, id=slug(title)), rest, _transfer_settings(rest))
 
@@ -228,7 +219,7 @@ def move_in(fresh: Path, folder: Path) -> None:
 def opened(home: Path, token: str) -> Path | None:
     """The folder of the opened bundle that a token names; None if it names none."""
     folder = home / OPENED / token
-    return folder if is_token(token) and folder.is_dir() else None
+    return folder if files.is_token(token) and folder.is_dir() else None
 
 
 def unpack(path: Path, most: Mapping[str, int], folder: Path) -> None:
@@ -251,7 +242,7 @@ def unpack(path: Path, most: Mapping[str, int], folder: Path) -> None:
                         found[name] = member.read(most[name] + 1)
     except Exception as error:  # a damaged or hostile zip may raise anything
         problem = f"{path.name} is no whole zip file with a {first}: {error}."
-        raise WeightsError(problem, remedy(path, "Download or export it again.")) from error
+        raise WeightsError(problem, files.remedy(path, "Download or export it again.")) from error
     if large := [name for name, content in found.items() if len(content) > most[name]]:
         problem = f"{large[0]} in {path.name} is larger than {most[large[0]]:,} bytes."
         raise WeightsError(problem, "No model has one so large: get another file.")
@@ -371,7 +362,7 @@ def save_source(
     if bad := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:
         fix = "Save at torch.float32; if that fails too, the training diverged: take an earlier checkpoint."
         raise WeightsError(f"These weights are not finite numbers at {dtype}: {_first(bad)}.", fix)
-    save_tensors(folder / WEIGHTS, stored)
+    files.save_tensors(folder / WEIGHTS, stored)
     architecture = asdict(alae.architecture)
     rest = {"architecture": architecture, "refinements": refinements}
     settings = {**architecture, "stored as": str(dtype).removeprefix("torch.")}
@@ -386,7 +377,7 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
     """
     info = describe(folder, "source")
     assert info.architecture is not None  # a source has one
-    tensors, _ = load_tensors(folder / WEIGHTS)
+    tensors, _ = files.load_tensors(folder / WEIGHTS)
     prior = _generator(tensors, "prior.", folder, device)
     with torch.device("meta"):
         alae = ALAE(info.architecture)
@@ -394,7 +385,7 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
         del alae.mapping_f, alae.mapping_d
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(UNTRAINED)}
     fill(alae, tensors, str(folder), device, AGAIN)
-    digest = sha256(folder / WEIGHTS)  # by which sources were known before
+    digest = files.sha256(folder / WEIGHTS)  # by which sources were known before
     return Model(
         card=info,
         kind="source",
@@ -437,7 +428,7 @@ def save_transfer(
     """
     state = {f"g.{name}": tensor.float() for name, tensor in g.state_dict().items()}
     span = {} if source.within is None else {"within": source.within.cpu()}
-    save_tensors(folder / WEIGHTS, {**state, "w_avg": w_avg.float(), **span})
+    files.save_tensors(folder / WEIGHTS, {**state, "w_avg": w_avg.float(), **span})
     made_on = {"id": source.card.id, "hash": source.source_hash}
     config = {"sizes": asdict(sizes), "source": made_on, "extra": dict(extra)}
     _write(folder, "transfer", card, config, _transfer_settings(config))
@@ -450,7 +441,7 @@ def load_transfer(folder: Path, source: Model) -> Model:
         WeightsError: the bundle is incomplete or damaged, or was made on another source.
     """
     info = describe(folder, "transfer")
-    tensors, _ = load_tensors(folder / WEIGHTS)
+    tensors, _ = files.load_tensors(folder / WEIGHTS)
     g = _generator(tensors, "g.", folder, source.w_avg.device, info.mapping)
     w_avg = tensors.get("w_avg")
     z_dim, *_, size = g.sizes if g else (0, 0)
@@ -469,7 +460,7 @@ def load_transfer(folder: Path, source: Model) -> Model:
         raise WeightsError(f"{folder / WEIGHTS} holds a span that makes no sense.", AGAIN)
     if within is not None and source.refinements:
         source = replace(source, within=within.to(source.w_avg))
-    digest = sha256(folder / WEIGHTS)
+    digest = files.sha256(folder / WEIGHTS)
     return source.drawing(g, z_dim, card=info, kind="transfer", hash=digest, w_avg=w_avg)
 
 

@@ -149,10 +149,8 @@ class Catalogue:
             RunError: it is a run that has no model yet.
         """
         info = self.locate(ref)
-        try:
-            key = (str(info.folder), (info.folder / WEIGHTS).stat().st_mtime_ns)
-        except OSError as error:
-            raise WeightsError(f"The model {info.id} has no {WEIGHTS}.", bundle.AGAIN) from error
+        weights = info.folder / WEIGHTS
+        key = (str(weights), weights.stat().st_mtime_ns if weights.exists() else 0)
         with self._guard:
             mine = key not in self._kept
             loading = self._kept.setdefault(key, Future())

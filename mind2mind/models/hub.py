@@ -14,7 +14,7 @@ the bytes come as all others do. Only Google Drive has a client of its own.
 import re
 import threading
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -319,13 +319,6 @@ def id_of(folder: str) -> str:
     return model_id if hub_id(model_id) else folder
 
 
-def check_parts(name: str, found: Collection[str]) -> None:
-    """Raises WeightsError where a folder, a zip or a repository of this name lacks what makes a bundle."""
-    if missing := [part for part in (CONFIG, WEIGHTS) if part not in found]:
-        fix = "Give a model that was made by Mind2Mind: a zip, a folder or a repository with both of them."
-        raise WeightsError(f"{name} holds no {' and no '.join(missing)}.", fix)
-
-
 def how_to_get(model_id: str) -> str:
     """How to get a model that is not here, a sentence and a space; "" where that is not known."""
     if model_id in REMOTE:
@@ -417,8 +410,10 @@ def look_up(repository: str, revision: str | None) -> Repository:
             for file in told.siblings or ()
         }
         commit, address = str(told.sha), f"{api.endpoint}/{repository}/resolve/{told.sha}/"
-    check_parts(name, found)
-    files = {name: found[name] for name in CAPS if name in found}
+    if lacking := [part for part in (CONFIG, WEIGHTS) if part not in found]:
+        fix = "Give a repository with a model that was made by Mind2Mind."
+        raise WeightsError(f"{name} holds no {' and no '.join(lacking)}.", fix)
+    files = {part: found[part] for part in CAPS if part in found}
     token = get_token()
     return Repository(address, commit, files, {"Authorization": f"Bearer {token}"} if token else {})
 

@@ -20,16 +20,8 @@ from torch import Tensor
 from mind2mind.config import ARCHITECTURES, Architecture, MindGANSizes
 from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import read_json, remedy
-from mind2mind.models.bundle import (
-    CONFIG,
-    WEIGHTS,
-    Card,
-    Model,
-    fill,
-    save_source,
-    save_transfer,
-    widths_of,
-)
+from mind2mind.models import bundle
+from mind2mind.models.bundle import CONFIG, WEIGHTS, Card, Model
 from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import MindGAN, mean_code
 
@@ -86,7 +78,7 @@ def convert(
     if not is_mindgan:
         alae = alae_from(path, tensors, architecture)
         card = replace(card, crop="face") if alae.architecture in ALIGNED_FACES else card
-        save_source(out, alae, card, dtype=torch.float32)
+        bundle.save_source(out, alae, card, dtype=torch.float32)
         return out
     gan = mindgan_from(path, tensors, parameters)
     size = gan.sizes.latent_size
@@ -97,7 +89,7 @@ def convert(
         )
     w_avg, extra = mean_code(gan.generator, gan.sizes.z_dim), {"converted from": path.name}
     card = replace(card, crop=source.card.crop)
-    save_transfer(out, gan.generator, w_avg, card, source=source, sizes=gan.sizes, extra=extra)
+    bundle.save_transfer(out, gan.generator, w_avg, card, source=source, sizes=gan.sizes, extra=extra)
     return out
 
 
@@ -197,7 +189,7 @@ def alae_from(path: Path, tensors: Mapping[str, Tensor], architecture: Architect
     with torch.device("meta"):
         alae = ALAE(chosen)
     fix = f"Give a complete ALAE checkpoint, and its architecture or none; this one looks like {found}."
-    fill(alae, own, str(path), "cpu", fix)
+    bundle.fill(alae, own, str(path), "cpu", fix)
     return alae
 
 
@@ -249,8 +241,8 @@ def mindgan_from(path: Path, tensors: dict[str, Tensor], parameters: Path | None
     named = parameters or (beside if beside.exists() else None)
     fix = f"Give a complete MindGAN checkpoint, such as {MINDGAN_FILE}, with its own {PARAMETERS} or none."
     try:
-        z_dim, *generator_widths, latent_size = widths_of(tensors, "generator.")
-        _, *critic_widths, _ = widths_of(tensors, "critic.")
+        z_dim, *generator_widths, latent_size = bundle.widths_of(tensors, "generator.")
+        _, *critic_widths, _ = bundle.widths_of(tensors, "critic.")
         sizes = MindGANSizes(
             latent_size=latent_size,
             z_dim=z_dim,
@@ -265,5 +257,5 @@ def mindgan_from(path: Path, tensors: dict[str, Tensor], parameters: Path | None
             raise ValueError(f"the file's own are {names}")
     except (DataError, ConfigError, LookupError, ValueError) as error:
         raise WeightsError(f"{named or path} holds no sizes of this MindGAN: {error}.", fix) from error
-    fill(gan, tensors, str(path), "cpu", fix)
+    bundle.fill(gan, tensors, str(path), "cpu", fix)
     return gan

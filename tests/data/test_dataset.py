@@ -51,7 +51,7 @@ def reasons(report):
     return {file.name: file.reason for file in report.skipped}
 
 
-@pytest.mark.parametrize("place", ["faces.look", "to_tensor", "checked"])
+@pytest.mark.parametrize("place", ["faces.look", "images.to_tensor", "images.checked"])
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -64,8 +64,8 @@ def test_whatever_a_picture_does_to_what_looks_at_it_the_others_are_read(
     tmp_path, monkeypatch, caplog, place, error, words
 ):
     write(tmp_path, {"a.png": png(1), "b.png": png(2), "c.png": png(3)})
-    module, _, name = place.rpartition(".")
-    target, calls = dataset.faces if module else dataset, []
+    module, name = place.split(".")
+    target, calls = getattr(dataset, module), []
     before = getattr(target, name)
 
     def odd(*given, **options):

@@ -273,7 +273,7 @@ def test_a_run_keeps_before_and_after(studio, photos):
     (couple,) = studio.runs.alignment(prepared.token)
     assert couple.size == (SHOWN, 2 * SHOWN + 2)
     studio.runs.delete(prepared.token)
-    assert not prepared.folder.exists()
+    assert not (studio.home / "runs" / prepared.token).exists()
 
 
 def test_an_endpoint_is_aligned_and_needs_a_face(studio, photos, portrait, tmp_path):
