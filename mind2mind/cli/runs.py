@@ -290,13 +290,9 @@ def result(
 def evaluate(
     real: Annotated[Path | None, Argument(help="A folder or zip of real pictures.")] = None,
     generated: Annotated[Path | None, Argument(help="One of new pictures.")] = None,
-    run: Annotated[
-        str | None, Option(help="Instead: a run, whose new pictures are compared with those it learnt from.")
-    ] = None,
+    run: Annotated[str | None, Option(help="Instead: a run, beside the pictures it learnt from.")] = None,
     fid: Annotated[bool, Option("--fid", help="FID and KID too, by Inception.")] = False,
-    weights: Annotated[
-        Path | None, Option(help="torch-fidelity's Inception.", show_default="downloaded with --fid")
-    ] = None,
+    weights: Annotated[Path | None, Option(help="torch-fidelity's Inception, else downloaded.")] = None,
 ) -> Result:
     """Measure how near new pictures come to real ones, in spaces that no model here was trained in.
 

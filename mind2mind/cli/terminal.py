@@ -281,9 +281,8 @@ def command(panel: str, more: Sequence[inspect.Parameter] = ()) -> Callable[[Fun
             sys.stdout.flush()
             raise typer.Exit(result.code)
 
-        own = [
-            each for each in inspect.signature(function).parameters.values() if each.kind != each.VAR_KEYWORD
-        ]
+        named = inspect.signature(function).parameters.values()
+        own = [each for each in named if each.kind != each.VAR_KEYWORD]
         run.__signature__ = inspect.Signature([*own, *shared.values(), *more])  # type: ignore[attr-defined]
         text, _, examples = (inspect.getdoc(function) or "").partition("Examples:\n")
         lines = ["Examples:", *(f"{COMMAND} {line.strip()}" for line in examples.splitlines())]

@@ -92,12 +92,8 @@ def own_numbers(alae: ALAE, held_out: Tensor) -> dict[str, float]:
     """What a card must hold for `judge`, and the PSNR, in dB, from held-out pictures, uint8 (N, C, H, W)."""
     ratios, known = measured(alae, held_out)
     _, swapped = measured(alae, held_out.roll(held_out.shape[2] // 2, dims=2))
-    numbers = {
-        "held_out_psnr": ratios.mean(),
-        "held_out_psnr_p10": ratios.quantile(0.1),
-        KNOWN: known.mean(),
-        SWAPPED: swapped.mean(),
-    }
+    numbers = {"held_out_psnr": ratios.mean(), "held_out_psnr_p10": ratios.quantile(0.1)}
+    numbers |= {KNOWN: known.mean(), SWAPPED: swapped.mean()}
     return {name: round(number.item(), 2) for name, number in numbers.items()}
 
 
@@ -113,9 +109,8 @@ def judge(
         reason = "This model rebuilds its own pictures no better than foreign ones."
         return Judgement(Verdict.UNTRAINED, reason, score)
     place = (values - swapped) / (known - swapped)
-    verdict = Verdict.UNKNOWN if place.mean() < usable_from else Verdict.USABLE
-    if place.mean() >= good_from:
-        verdict = Verdict.GOOD
+    at = place.mean()
+    verdict = Verdict.GOOD if at >= good_from else Verdict.USABLE if at >= usable_from else Verdict.UNKNOWN
     back, own = share(score), share(known)
     reason = f"Of their contrast {back} comes back; of this model's own pictures it is {own}."
     strangers = (place < STRANGER_BELOW) & (verdict is not Verdict.UNKNOWN)

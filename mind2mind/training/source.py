@@ -143,9 +143,7 @@ def make_source(
             if isinstance(recipe, PretrainRecipe):  # the paper's blends each level in anyway
                 recipe = replace(recipe, blend_kimg=BLEND_KIMG)
         else:
-            problem = (
-                f"'{begun.card.id}' is of another architecture than the new model, and does not grow into it."
-            )
+            problem = f"'{begun.card.id}' is of another architecture than this, and does not grow into it."
             fix = f"Give the architecture of {start} or the one of twice its size, or leave it out."
             raise ConfigError(problem, fix)
         numbers["started_from"] = f"{begun.card.id} ({begun.card.numbers.get('kimg', 'unknown')} kimg)"
