@@ -317,7 +317,7 @@ class Asked:
     """A red button that asks before it acts, with what is `told` of it: `yes` does."""
 
     def __init__(self, label: str, sure: str, elem_id: str) -> None:
-        with gr.Column(min_width=160):
+        with gr.Column(min_width=160, elem_classes="m2m-asked"):
             self.button = gr.Button(label, variant="stop", elem_id=elem_id)
             with gr.Column(visible=False, elem_id=f"{elem_id}-sure") as self.question:
                 self.told = gr.HTML(elem_id=f"{elem_id}-told")

@@ -357,11 +357,11 @@ class Training:
 
     def build_run(self) -> None:
         """Below the live run and below its result."""
-        self.delete = Asked("Delete …", "Yes, delete this run and its pictures", "transfer-delete")
         with gr.Accordion("See this run on another device", open=False, elem_id="transfer-elsewhere"):
             info = "Whoever has it sees the run with its pictures and its result, and can change nothing."
             shown: dict[str, Any] = {"interactive": False, "buttons": ["copy"], "elem_id": "transfer-link"}
             self.link = gr.Textbox(label="Link", info=info, **shown)
+        self.delete = Asked("Delete …", "Yes, delete this run", "transfer-delete")
 
     def wire(self, name: gr.Textbox) -> None:
         """The events."""
