@@ -37,6 +37,7 @@ TOLD = (
     "token", "title", "state", "place_in_queue", "step", "total_steps", "seconds", "seconds_left",
     "distance", "floor", "usable", "reason", "error",
 )  # fmt: skip
+SAMPLE = "file", "seed", "nearest", "distance", "copy"
 LISTED = "token", "title", "state", "step", "total_steps", "model", "pictures"
 
 FIELDS: dict[Any, Callable[..., Any]] = {  # by the type of a parameter
@@ -149,10 +150,8 @@ class Api:
         one_of("kind", kind, KINDS)
         if picture_a or picture_b:
             ui.check_consent(self.studio, agreed, AGREE)
-        ends = [
-            Path(picture) if picture else ui.checked_seed(seed)
-            for picture, seed in ((picture_a, seed_a), (picture_b, seed_b))
-        ]
+        given = (picture_a, seed_a), (picture_b, seed_b)
+        ends = [Path(picture) if picture else ui.checked_seed(seed) for picture, seed in given]
         ref, count = ui.known_ref(self.studio, model), ui.whole("frames", frames, 2, MOST_FRAMES)
         clip = ui.fresh(f"interpolation.{kind.lower()}", ref)
         Draw.save_clip(self.studio.draw.interpolate(ref, ends, frames=count, path=path or None), clip)
@@ -237,12 +236,8 @@ class Api:
             except Mind2MindError:
                 self.studio.runs.delete(event.token)  # nobody holds its token
                 raise
-            yield {
-                "token": event.token,
-                "state": "queued",
-                **_check(event),
-                "report": event.report.to_dict()["files"],
-            }
+            found = {"token": event.token, "state": "queued", **_check(event)}
+            yield found | {"report": event.report.to_dict()["files"]}
 
     def status(self, token: str) -> dict[str, Any]:
         """Tells where a run stands, at once: ask again as often as you like.
@@ -294,21 +289,13 @@ class Api:
         found = self.studio.runs.result(token)
         pictures = ui.save_pictures(found.samples, "sample", token)
         bundle = ui.once("{}.zip", found.status, self.studio.models.export)
-        rows = zip(pictures, found.seeds, found.nearest, found.distance, found.near, strict=True)
+        names, far = (Path(path).name for path in pictures), (round(each, 4) for each in found.distance)
+        rows = zip(names, found.seeds, found.nearest, far, found.near, strict=True)
         facts = {
             "check": _check(self.studio.runs.prepared(token)),
             "worth": found.worth.facts if found.worth else None,
             "told": found.told,
-            "samples": [
-                {
-                    "file": Path(path).name,
-                    "seed": seed,
-                    "nearest": name,
-                    "distance": round(far, 4),
-                    "copy": near,
-                }
-                for path, seed, name, far, near in rows
-            ],
+            "samples": [dict(zip(SAMPLE, row, strict=True)) for row in rows],
             "command": found.command,
         }
         return pictures, bundle, facts
@@ -323,9 +310,8 @@ class Api:
             Of each run the token, title, state, steps, model, number of pictures, and when it was created (UTC).
         """
         if self.studio.public and not visitor:
-            raise ConfigError(
-                "Others may share your address.", "Give the name (visitor) that you submitted by."
-            )
+            fix = "Give the name (visitor) that you submitted by."
+            raise ConfigError("Others may share your address.", fix)
         listed = []
         for run in self.studio.runs.list(_caller(request, visitor)[0]):
             created = datetime.fromtimestamp(run.created, timezone.utc).isoformat(timespec="seconds")

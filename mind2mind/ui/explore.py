@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -113,23 +114,21 @@ def rebuilt(studio: Studio, ref: str, photo: Path) -> str:
 
 def sliders(view: View, directions: Sequence[Direction]) -> str:
     """Truncation and the model's directions, each between pictures of its two ends."""
-    row = (
-        '<label><b>{name}</b>{low}<div><input type="range" min="{least}" max="{most}" step="{step}" '
-        'value="{at}" data-default="{default}" aria-label="{name}"><output>{at:g}</output></div>{high}</label>'
-    )
 
-    def end(image: Any, name: str) -> str:
-        return f'<img src="{ui.inline(image, 80)}" alt="{html.escape(name)}">' if image else "<span></span>"
+    def end(image: Image | None, name: str) -> str:
+        return f'<img src="{ui.inline(image, 80)}" alt="{name}">' if image else "<span></span>"
 
-    blank = {"low": "<span></span>", "high": "<span></span>"}
-    parts = [row.format(name="Truncation ψ", least=0, most=1.5, step=0.05, default=1, at=view.psi, **blank)]
-    moves = [*view.moves, *[0.0] * len(directions)]
+    def row(name: str, scale: str, at: float, low: Image | None = None, high: Image | None = None) -> str:
+        bar = f'<input type="range" {scale} value="{at}" aria-label="{name}"><output>{at:g}</output>'
+        return f"<label><b>{name}</b>{end(low, f'less: {name}')}<div>{bar}</div>{end(high, f'more: {name}')}</label>"
+
+    rows = row("Truncation ψ", 'min="0" max="1.5" step="0.05" data-default="1"', view.psi)
+    moves = chain(view.moves, repeat(0.0))
     for number, (direction, at) in enumerate(zip(directions, moves, strict=False), 1):
         told = direction.name or f"direction {number}"
-        name = html.escape(told[:1].upper() + told[1:])
-        ends = {"low": end(direction.low, f"less: {name}"), "high": end(direction.high, f"more: {name}")}
-        parts.append(row.format(name=name, least=-END, most=END, step=STEP, default=0, at=at, **ends))
-    return f'<div class="m2m-sliders">{"".join(parts)}</div><button type="button" class="m2m-reset">Reset</button>'
+        name, scale = html.escape(told[:1].upper() + told[1:]), f'min="{-END}" max="{END}" step="{STEP}"'
+        rows += row(name, f'{scale} data-default="0"', at, direction.low, direction.high)
+    return f'<div class="m2m-sliders">{rows}</div><button type="button" class="m2m-reset">Reset</button>'
 
 
 # --- The tab.
@@ -174,17 +173,10 @@ class ExploreTab:
         self.wall = ui.wall("explore-wall", "m2m-follows", picks=True)
         with gr.Row():
             self.seed = ui.seed_field("Seed", FIRST_SEED, "explore-seed")
-            self.count = gr.Number(
-                MANY,
-                label="Pictures",
-                precision=0,
-                minimum=1,
-                maximum=ui.MOST_PICTURES,
-                elem_id="explore-count",
-            )
-            self.noise = gr.Dropdown(
-                NOISES, value="random", label="Noise", visible=False, elem_id="explore-noise"
-            )
+            whole: dict[str, Any] = {"precision": 0, "minimum": 1, "maximum": ui.MOST_PICTURES}
+            self.count = gr.Number(MANY, label="Pictures", elem_id="explore-count", **whole)
+            hidden: dict[str, Any] = {"visible": False, "elem_id": "explore-noise"}
+            self.noise = gr.Dropdown(NOISES, value="random", label="Noise", **hidden)
         with gr.Row():
             self.sheet = ui.OnDemand("Save as one PNG", "explore-sheet")
             self.zip = ui.OnDemand("Save all as a zip", "explore-zip")
@@ -239,16 +231,10 @@ class ExploreTab:
         # The wall
         arrived = ui.on(opening, self.arrive, None, [self.model, self.seed, self.linked])
         draws(arrived.then, self.draw, [*order, self.view, self.linked], shown)
-        draw = partial(
-            draws,
-            do=self.draw,
-            inputs=[*order, self.view],
-            outputs=shown,
-            live=True,
-            show_progress_on=self.wall,
-        )
-        draw(ui.on(self.go.click, ui.new_seed, None, self.seed, live=True).then, **minimal)
-        draw([self.seed.submit, self.count.submit, self.noise.input], **minimal)
+        draw: dict[str, Any] = {"do": self.draw, "inputs": [*order, self.view], "outputs": shown}
+        draw |= {"live": True, "show_progress_on": self.wall, **minimal}
+        draws(ui.on(self.go.click, ui.new_seed, None, self.seed, live=True).then, **draw)
+        draws([self.seed.submit, self.count.submit, self.noise.input], **draw)
         draws(self.model.change, self.with_another, [*order, self.drawn], [*shown, self.count], live=True)
         for event in (arrived.then, self.model.change):
             ui.on(event, self.fields_of, self.model, [self.noise, self.crossover])
@@ -263,16 +249,15 @@ class ExploreTab:
             asked = [self.stored, self.model]
             draws(self.kept_tab.select, partial(self.kept_wall, name), asked, [wall, views], **minimal)
             picks.append((wall, self.pick, [self.model, views]))
-        for source, do, given in picks:
-            pick = told(source.select, do, given, picked)
+        for source, do, inputs in picks:
+            pick = told(source.select, do, inputs, picked)
             ui.on(pick.then, self.seen, [self.stored, *chosen], [self.stored, self.keep])
         told(self.sliders.input, self.slide, chosen, self.large)
         told(self.sliders.submit, self.settle, chosen, settled)
         ui.on(self.keep.click, self.favour, [self.stored, *chosen], [self.stored, self.keep])
         self.save.wire(self.file_of, chosen, network=True)
-        draws(
-            self.photo.upload, self.from_photo, [visit, self.model, self.photo], picked, show_progress="full"
-        )
+        given = [visit, self.model, self.photo]
+        draws(self.photo.upload, self.from_photo, given, picked, show_progress="full")
         # The map and the mixing
         draws(self.map_tab.select, self.map_of, [*chosen, self.mapped], [self.mapped, self.cells])
         told(self.ground.input, self.more_cells, [self.mapped], self.cells)

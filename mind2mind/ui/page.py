@@ -178,15 +178,14 @@ class Page:
 
     def use(self, stored: Any) -> tuple[Any, ...]:
         """Adds the run to this browser's models, and shows it in Explore."""
-        visit = ui.Visit.of(stored)
-        return self._using(visit, visit.needed_token)
+        return self._using(stored, ui.Visit.of(stored).needed_token)
 
     def open(self, stored: Any, path: str) -> tuple[Any, ...]:
         """The same with a model that was downloaded once."""
-        return self._using(ui.Visit.of(stored), self.take_in(Path(path)))
+        return self._using(stored, self.take_in(Path(path)))
 
-    def _using(self, visit: ui.Visit, token: str) -> tuple[Any, ...]:
-        visit = visit.using(token)
+    def _using(self, stored: Any, token: str) -> tuple[Any, ...]:
+        visit = ui.Visit.of(stored).using(token)
         chosen = gr.Dropdown(choices=self._models_of(visit), value=token)
         return visit.stored(), chosen, gr.Tabs(selected="explore")
 
