@@ -202,7 +202,7 @@ class ExploreTab:
 
     def _build_picked(self) -> None:
         small: dict[str, Any] = {"size": "sm", "min_width": 64}
-        self.consent = ui.Consent(self.studio, "explore", lambda: ui.note(ui.PASSING))
+        self.consent = ui.Consent(self.studio, "explore")
         with gr.Row(elem_classes="m2m-picked"):
             leaf = "m2m.leaf(element)"
             self.large = gr.HTML(elem_id="explore-large", elem_classes="m2m-pictures", js_on_load=leaf)

@@ -140,7 +140,7 @@ class InterpolateTab:
 
     def _build_tools(self) -> None:
         small: dict[str, Any] = {"size": "sm", "min_width": 110}
-        self.consent = ui.Consent(self.studio, "interpolate", lambda: ui.note(ui.PASSING))
+        self.consent = ui.Consent(self.studio, "interpolate")
         with gr.Row(elem_classes="m2m-seed"):
             self.seed = ui.seed_field("Seed of A", 1, "stop-seed")
             self.another = gr.Button("Another", elem_id="stop-another", **small)
@@ -211,8 +211,8 @@ class InterpolateTab:
         moves(self.forth.click, lambda route, at: route.swapped(at, at + 1), picked)
         moves(self.delete.click, Route.without, picked)
         moves(self.add.click, Route.longer, route)
-        moves(self.explore.to_a.click, self.first_is, [route, self.model, self.explore.view])
-        moves(self.explore.to_b.click, self.last_is, [route, self.model, self.explore.view])
+        for button, end in ((self.explore.to_a, 0), (self.explore.to_b, -1)):
+            moves(button.click, partial(self.end_is, end), [route, self.model, self.explore.view])
         # Files
         self.save_one.wire(self.file_of, [route, self.t], network=True)
         priced = [route.change, self.seconds.release, self.seconds.input]
@@ -243,13 +243,9 @@ class InterpolateTab:
         """The picked stop becomes this favourite of Explore."""
         return route.put(at, kept[ui.index(number, kept)])
 
-    def first_is(self, route: Route, model: str, view: View) -> Picked:
-        """Explore's picture becomes the first stop, and is picked."""
-        return self.with_model(model, route).put(0, view).picked(0)
-
-    def last_is(self, route: Route, model: str, view: View) -> Picked:
-        """Explore's picture becomes the last stop, and is picked."""
-        return self.with_model(model, route).put(-1, view).picked(route.legs)
+    def end_is(self, end: int, route: Route, model: str, view: View) -> Picked:
+        """Explore's picture becomes the first stop (0) or the last one (-1), and is picked."""
+        return self.with_model(model, route).put(end, view).picked(end % len(route.stops))
 
     def taken(self, stored: Any, path: str, route: Route) -> str:
         """A visitor's picture, if it may be used and the model can: else nothing changes."""

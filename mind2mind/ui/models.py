@@ -144,13 +144,9 @@ class ModelsTab:
         self.stop = gr.Button("Stop and keep the part", visible=False, elem_id="models-stop")
         self.offers = gr.HTML(self._offered(), js_on_load=ASKS, elem_id="models-offers")
         with gr.Row(elem_classes="m2m-offer"):
-            self.repository = gr.Textbox(
-                label="A model on the Hugging Face Hub",
-                info="A repository with a model made by Mind2Mind.",
-                placeholder="owner/name, or owner/name@revision",
-                max_lines=1,
-                elem_id="models-repository",
-            )
+            label, info = "A model on the Hugging Face Hub", "A repository with a model made by Mind2Mind."
+            looks: dict[str, Any] = {"placeholder": "owner/name, or owner/name@revision", "max_lines": 1}
+            self.repository = gr.Textbox(label=label, info=info, elem_id="models-repository", **looks)
             self.from_hub = gr.Button("Download", scale=0, min_width=130, elem_id="models-from-hub")
         self.everything = [self.here, self.status, self.stop, self.offers, self.from_hub]
 

@@ -478,41 +478,38 @@ def check_consent(studio: Studio, agreed: bool, how: str = "Set the tick above t
 
 
 class Consent:
-    """The clock and the tick of one tab; the browser remembers the tick, which all tabs share.
+    """The notice and the tick of one tab; the browser remembers the tick, which all tabs share.
 
     Args:
         studio: it knows whether a tick is needed.
         tab: its name.
-        told: says, now, when what is uploaded is deleted.
+        told: when what is uploaded is deleted.
     """
 
-    def __init__(self, studio: Studio, tab: str, told: Callable[[], str]) -> None:
-        self.told, self.needed = told, studio.public
-        self.opens: list[Any] = []  # what the tick opens
-        self.greys: list[Any] = []  # what is seen before, but greyed
-        self.clock = gr.HTML(visible=self.needed, elem_id=f"{tab}-clock")
+    def __init__(self, studio: Studio, tab: str, told: str = PASSING) -> None:
+        self.needed = studio.public
+        self.closed = [CLOSED] * self.needed  # the classes of `parts` before the tick
+        self.parts: list[Any] = []  # what the tick opens
+        gr.HTML(note(told), visible=self.needed, elem_id=f"{tab}-clock")
         self.tick = gr.Checkbox(False, label=CONSENT, visible=self.needed, elem_id=f"{tab}-consent")
 
     def upload(self, elem_id: str, **looks: Any) -> gr.UploadButton:
         """A button that takes one picture, once there is a tick."""
-        settings: dict[str, Any] = {"file_types": PICTURES, "visible": not self.needed, "elem_id": elem_id}
-        button = gr.UploadButton("Your picture …", **settings, **looks)
-        self.opens.append(button)
+        looks |= {"file_types": PICTURES, "elem_id": elem_id, "elem_classes": self.closed}
+        self.parts.append(button := gr.UploadButton("Your picture …", **looks))
         return button
 
     def wire(self, visit: gr.BrowserState, *shows: Any) -> None:
         """The events; `shows` are those at which the tick of another tab is to be seen here."""
-        self.visit, shown = visit, [self.clock, self.tick, *self.opens, *self.greys]
+        self.visit, shown = visit, [self.tick, *self.parts]
         if self.needed:
             on(self.tick.input, self.ticked, [visit, self.tick], [visit, *shown])
             on([visit.change, *shows], lambda stored: self.known(Visit.of(stored)), visit, shown)
 
     def known(self, visit: Visit) -> dict[Any, Any]:
-        """The clock as it stands now, the tick as this browser remembers it, and what it opens."""
-        free = visit.agreed or not self.needed
-        opened = {part: gr.update(visible=free) for part in self.opens}
-        opened |= {part: gr.update(elem_classes=[] if free else [CLOSED]) for part in self.greys}
-        return {self.clock: self.told(), self.tick: visit.agreed, **opened}
+        """The tick as this browser remembers it, and what it opens."""
+        classes = [] if visit.agreed else self.closed
+        return {self.tick: visit.agreed} | {part: gr.update(elem_classes=classes) for part in self.parts}
 
     def ticked(self, stored: Any, yes: Any) -> dict[Any, Any]:
         """Opens the uploads, or closes them."""

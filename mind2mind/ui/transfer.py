@@ -31,7 +31,6 @@ from mind2mind.studio import Studio
 from mind2mind.ui.result import Result, Shelf
 from mind2mind.ui.shared import (
     ASSETS,
-    CLOSED,
     KNOWN,
     MODEL_WORK,
     Consent,
@@ -112,10 +111,8 @@ def limits(most: Limits) -> str:
 
 def deletion(hours: int) -> str:
     """When what a visitor leaves here will be deleted."""
-    return note(
-        f"Uploads are deleted within the hour; model, codes and small copies in {hours} hours, or at once under "
-        "Your runs."
-    )
+    kept = f"model, codes and small copies in {hours} hours, or at once under Your runs"
+    return f"Uploads are deleted within the hour; {kept}."
 
 
 def credits_of(sets: Sequence[Example]) -> str:
@@ -259,8 +256,8 @@ class Pictures:
         self.model, hours = model, self.studio.limits.keep_hours
         with gr.Row(elem_classes="m2m-choose"):
             with gr.Column(scale=1, min_width=260):
-                self.consent = Consent(self.studio, "transfer", lambda: deletion(hours) if hours else "")
-                closed = [CLOSED] if self.consent.needed else []
+                self.consent = Consent(self.studio, "transfer", deletion(hours) if hours else "")
+                closed = self.consent.closed
                 with gr.Column(elem_id="transfer-uploads", elem_classes=closed) as self.uploads:
                     self.files = gr.File(
                         file_count="multiple", label="Your pictures, or a zip", elem_id="transfer-files"
@@ -269,7 +266,7 @@ class Pictures:
                         "Choose a folder …", file_count="directory", variant="primary",
                         elem_id="transfer-folder",
                     )  # fmt: skip
-                self.consent.greys.append(self.uploads)
+                self.consent.parts.append(self.uploads)
                 gr.HTML(note("20 of one kind are a beginning, 200 are good."))
                 gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
                 self.takes = gr.HTML(elem_id="transfer-takes")

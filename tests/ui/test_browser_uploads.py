@@ -29,7 +29,7 @@ def test_uploads_add_up_after_one_tick_for_all_tabs(visitor, tmp_path):
     page = visitor()
     tab(page, "Interpolate")
     expect(page.locator("#interpolate-clock")).to_contain_text("deleted within the hour")
-    expect(page.locator("#stop-upload")).to_be_hidden()
+    expect(page.locator("#stop-upload.m2m-closed")).to_be_visible()
     tab(page, "Transfer")
     expect(page.locator("#transfer-uploads.m2m-closed")).to_be_visible()
     page.locator("#transfer-consent input").check()

@@ -165,8 +165,8 @@ def test_with_another_model_photos_and_seeds_stay_and_moves_go(tab, photo):
 
 def test_explores_picture_becomes_an_end(tab):
     route = Route("tiny", (A, B, C))
-    assert tab.first_is(route, "tiny", View(8)) == (Route("tiny", (View(8), B, C)), 0, 0.0)
-    assert tab.last_is(Route(), "tiny", View(8, moves=(1.0,))) == (
+    assert tab.end_is(0, route, "tiny", View(8)) == (Route("tiny", (View(8), B, C)), 0, 0.0)
+    assert tab.end_is(-1, Route(), "tiny", View(8, moves=(1.0,))) == (
         Route("tiny", (View(1), View(8, moves=(1.0,)))), 1, 1.0,
     )  # fmt: skip
 
