@@ -518,8 +518,25 @@ def shown(model: Model) -> int:
     return len(SEEDS) if side < SLOW_SIDE else max(4, 16 * SLOW_SIDE**2 // side**2)
 
 
+def save_curves(run: Run, drawing: Path, table: Path) -> None:
+    """What was measured as a run went on: as a drawing (PNG, SVG or PDF), and as a table (CSV)."""
+    import pandas as pd  # slow to import, and wanted seldom
+    from matplotlib.figure import Figure
+
+    rows = pd.DataFrame(run.metrics()).set_index("step")
+    rows.to_csv(table)
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    shown = ("distance", "floor"), ("critic_loss", "generator_loss", "gap")
+    for axes, names in zip(figure.subplots(2, sharex=True), shown, strict=True):
+        for name in names:
+            axes.plot(rows.index, rows[name].astype(float), label=name.replace("_", " "))
+        axes.legend()
+    axes.set_xlabel("step")
+    figure.savefig(drawing)
+
+
 SECRETS = ("visitor", "address")  # of run.json
-FILM = "film.mp4"
+FILM, CURVES, TABLE = "film.mp4", "curves.png", "curves.csv"
 
 
 def pack(library: Catalogue, run: Run, path: Path) -> Path:
@@ -546,6 +563,9 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
         if run.preview_steps():
             draw.save_clip(film(library, run), Path(folder) / FILM, FPS)
             inside[Path(folder) / FILM] = FILM
+        if run.metrics():
+            save_curves(run, Path(folder) / CURVES, Path(folder) / TABLE)
+            inside |= {Path(folder) / name: name for name in (CURVES, TABLE)}
         for file, place in inside.items():
             if file.exists():
                 archive.write(file, place)
@@ -570,5 +590,6 @@ samples/: new pictures; each file says in itself which model and seed drew it
 {FILM}: the same random inputs as the training went on
 codes.safetensors: what the model's encoder made of your pictures; thumbnails.safetensors: small copies of them.
 Keep both to yourself.
-report.json: what became of each of your files; run.json: settings and numbers; metrics.jsonl: the curves
+report.json: what became of each of your files; run.json: settings and numbers; metrics.jsonl: the curves, which
+{CURVES} draws and {TABLE} lists
 """

@@ -231,8 +231,10 @@ def test_everything_in_one_zip(studio, done, tmp_path):
         names = archive.namelist()
         archive.extractall(tmp_path / "out")
     for name in ("my-ducks/model.safetensors", "my-ducks/README.md", "samples/1063.png", "samples/sheet.png",
-                 "film.mp4", "codes.safetensors", "report.json", "metrics.jsonl"):  # fmt: skip
+                 "film.mp4", "codes.safetensors", "report.json", "metrics.jsonl", "curves.png"):  # fmt: skip
         assert name in names
+    last = (tmp_path / "out/curves.csv").read_text().splitlines()[-1].split(",")
+    assert int(last[0]) == studio.runs.status(done).step == 40
     told = json.loads((tmp_path / "out/run.json").read_text())
     assert told["title"] == "My ducks" and told["steps"] == 40 and told["found"]["count"] == 120
     everything = b"".join(p.read_bytes() for p in (tmp_path / "out").rglob("*.[jt]*") if p.is_file())
