@@ -327,11 +327,11 @@ BUDGETS = {
             "on the examples Aliens, Bearded men and Neon hair 86 % of the new pictures were like real "
             "ones (of other real ones 94 % are), and 78 % of the real ones had a new one like them (88 %).",
         ),
-        Budget("Standard", 60, "1 minute: the usual choice", "88 % and 80 %."),
+        Budget("Standard", 60, "1 minute: usual", "88 % and 80 %."),
         Budget(
             "Thorough",
             300,
-            "5 minutes: for a thousand pictures and more",
+            "5 minutes: 1,000 pictures or more",
             "not measured; with few pictures the new ones come nearer to yours.",
         ),
     )

@@ -348,12 +348,9 @@ def evaluate(
 
 def _table(spaces: Mapping[str, "Nearness"]) -> list[str]:
     """A line of names, and one of numbers for each space."""
-    names = {"precision": "precision", "recall": "recall", "coverage": "coverage", "one_nearest": "1-NN",
-             "energy": "energy", "kernel": "kernel"}  # fmt: skip
-    rows = [["space", *names.values()]]
+    rows = [["space", *next(iter(spaces.values())).named]]
     for space, found in spaces.items():
-        values = (getattr(found, name) for name in names)
-        rows.append([space, *("" if value is None else f"{value:.3f}" for value in values)])
+        rows.append([space, *("" if value is None else f"{value:.3f}" for value in found.named.values())])
     return ["".join(f"{cell:<13}" for cell in row).rstrip() for row in rows]
 
 

@@ -8,7 +8,7 @@ torch-fidelity's, with the Inception network that everybody compares by.
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -43,6 +43,12 @@ class Nearness:
     one_nearest: float  # accuracy of telling them apart by the nearest neighbour; 0.5 is perfect
     energy: float  # relative energy distance, 0 to 1
     kernel: float | None = None  # the distance by KID's kernel, where the space has a scale of its own
+
+    @property
+    def named(self) -> dict[str, float | None]:
+        """All of them, by what they are called."""
+        names = ("precision", "recall", "coverage", "1-NN", "energy", "kernel")
+        return dict(zip(names, astuple(self), strict=True))
 
 
 def nearness(real: Tensor, fake: Tensor, *, kernel: bool = False) -> Nearness:

@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import random
+import shutil
 import tempfile
 import time
 import zipfile
@@ -518,13 +519,39 @@ def shown(model: Model) -> int:
     return len(SEEDS) if side < SLOW_SIDE else max(4, 16 * SLOW_SIDE**2 // side**2)
 
 
-def save_curves(run: Run, drawing: Path, table: Path) -> None:
-    """What was measured as a run went on: as a drawing (PNG, SVG or PDF), and as a table (CSV)."""
+def part(library: Catalogue, run: Run, path: Path) -> None:
+    """Writes one thing of a run that has a model, as the ending of `path` says.
+
+    That is its samples (zip), the codes of its pictures (safetensors), or what was measured as it went on: as a table
+    (csv) or as a drawing (png).
+    """
+    with atomic(path) as temporary:
+        if path.suffix == ".safetensors":
+            shutil.copyfile(run.codes, temporary)
+        elif path.suffix == ".zip":
+            with zipfile.ZipFile(temporary, "w") as archive, tempfile.TemporaryDirectory() as folder:
+                for file in _save_samples(library.load(run.token), Path(folder)):
+                    archive.write(file, file.name)
+        else:
+            _save_curves(run, temporary, path.suffix)
+
+
+def _save_samples(model: Model, folder: Path) -> list[Path]:
+    samples = draw.sample(model, SEEDS[: shown(model)])
+    files = {folder / f"{image.info.get('seed', 'sheet')}.png": image for image in (*samples, grid(samples))}
+    for file, image in files.items():
+        save_png(image, file)
+    return list(files)
+
+
+def _save_curves(run: Run, path: Path, kind: str) -> None:
     import pandas as pd  # slow to import, and wanted seldom
     from matplotlib.figure import Figure
 
     rows = pd.DataFrame(run.metrics()).set_index("step")
-    rows.to_csv(table)
+    if kind == ".csv":
+        rows.to_csv(path)
+        return
     figure = Figure(figsize=(7, 6), layout="constrained")
     shown = ("distance", "floor"), ("critic_loss", "generator_loss", "gap")
     for axes, names in zip(figure.subplots(2, sharex=True), shown, strict=True):
@@ -532,7 +559,7 @@ def save_curves(run: Run, drawing: Path, table: Path) -> None:
             axes.plot(rows.index, rows[name].astype(float), label=name.replace("_", " "))
         axes.legend()
     axes.set_xlabel("step")
-    figure.savefig(drawing)
+    figure.savefig(path, format=kind[1:])
 
 
 SECRETS = ("visitor", "address")  # of run.json
@@ -555,17 +582,14 @@ def pack(library: Catalogue, run: Run, path: Path) -> Path:
     ):
         inside = {run.bundle / part: f"{name}/{part}" for part in PARTS}
         inside |= {run.folder / part: part for part in TAKEN}
-        samples = draw.sample(model, SEEDS[: shown(model)])
-        for image in (*samples, grid(samples)):
-            file = Path(folder) / f"{image.info.get('seed', 'sheet')}.png"
-            save_png(image, file)
-            inside[file] = f"samples/{file.name}"
+        inside |= {file: f"samples/{file.name}" for file in _save_samples(model, Path(folder))}
         if run.preview_steps():
             draw.save_clip(film(library, run), Path(folder) / FILM, FPS)
             inside[Path(folder) / FILM] = FILM
         if run.metrics():
-            save_curves(run, Path(folder) / CURVES, Path(folder) / TABLE)
-            inside |= {Path(folder) / name: name for name in (CURVES, TABLE)}
+            for curves in (CURVES, TABLE):
+                part(library, run, Path(folder) / curves)
+                inside[Path(folder) / curves] = curves
         for file, place in inside.items():
             if file.exists():
                 archive.write(file, place)

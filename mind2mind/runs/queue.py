@@ -498,6 +498,14 @@ class Runs:
         draw.save_clip(findings.film(self.models, self.find(token)), Path(path), findings.FPS)
         return Path(path)
 
+    def part(self, token: str, path: Path) -> None:
+        """One thing of a run that has a model: its samples, codes or curves, as the ending of `path` says.
+
+        Raises:
+            RunError: the token only looks, and the codes are asked for.
+        """
+        findings.part(self.models, self.find(token, owned=path.suffix == ".safetensors"), path)
+
     def pack(self, token: str, path: Path) -> Path:
         """All of a run that has a model in one zip, samples and film included; gives the file's path."""
         return findings.pack(self.models, self.find(token, owned=True), Path(path))

@@ -547,6 +547,11 @@ class RunStatus:
         return slug(self.title)
 
     @property
+    def result(self) -> tuple[str, str, State, int]:
+        """Another one whenever what comes of it is another."""
+        return self.token, self.title, self.state, self.step
+
+    @property
     def owned(self) -> bool:
         """Whether it was asked for by a token that may change it, not by one that only looks."""
         return self.token != self.look

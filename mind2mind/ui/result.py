@@ -4,14 +4,15 @@ import html
 import importlib.util
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from mind2mind.config import size_text
-from mind2mind.errors import RunError
-from mind2mind.runs.findings import Outcome
+from mind2mind.errors import PIP, DataError, RunError
+from mind2mind.runs.findings import Numbers, Outcome
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.ui.shared import (
     MODEL_WORK,
@@ -170,7 +171,7 @@ RULE = (
 
 def at_a_glance(found: Outcome) -> str:
     """Quality, variety and originality: a word, a number and a bar each; what they mean is behind a fold."""
-    title = f"{plural(len(found.samples), 'new picture')} by your model"
+    title = plural(len(found.samples), "new picture")
     if (worth := found.worth) is None:
         return boxed("fair", title, *found.told)
     original = 1 - worth.copies / worth.samples
@@ -196,6 +197,57 @@ def copies(found: Outcome) -> str:
     return note("Above new pictures, below the nearest of yours; the most alike first.", shown, RULE)
 
 
+MEASURES = {  # what each is, and what is perfect
+    "precision": ("how many of the new pictures are among yours", "1"),
+    "recall": ("how many of yours are among the new ones", "1"),
+    "coverage": ("how many of yours have a new one beside them", "1"),
+    "1-NN": ("how often the nearest picture tells new from yours", "0.5"),
+    "energy": ("a distance, at most 1", "0"),
+    "kernel": ("a distance by the kernel of KID", "0"),
+}
+SPACES = {
+    "codes": "as the model reads pictures",
+    "pixels": "as they are, at 32 px",
+    "independent": "as a network for photographs reads them, which had no part in this",
+}
+
+
+def numbers(found: Numbers) -> str:
+    """A table of all that is measured, and the parts of the distance between new pictures and the user's."""
+    rows = {
+        space: ["" if value is None else f"{max(0.0, value):.3f}" for value in near.named.values()]
+        for space, near in found.spaces.items()
+    }
+    rows["perfect"] = [perfect for _, perfect in MEASURES.values()]
+    head = "".join(f'<th scope="col" title="{what}">{name}</th>' for name, (what, _) in MEASURES.items())
+    body = "".join(
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{value}</td>" for value in values)}</tr>'
+        for name, values in rows.items()
+    )
+    means = [f"{name}: {what}." for name, (what, _) in MEASURES.items()]
+    means += [f"{name}: {what}." for name, what in SPACES.items() if name in found.spaces]
+    return (
+        f'<div class="m2m-table"><table><tr><th></th>{head}</tr>{body}</table></div>'
+        + note(
+            "" if found.independent else f'For the row "independent" run `{PIP} -e ".[measure]"`.',
+            f"What lies between the {found.samples} new pictures measured and your {found.pictures}:",
+            f"What the model rebuilds of your pictures: {found.rebuilt:.1f} dB; no training comes nearer.",
+            f"How far the codes are apart: energy {found.before:.3f} before it learnt, "
+            f"{max(0.0, found.codes.energy):.3f} now.",
+            "" if found.gap is None else f"By how much the critic still tells them apart: {found.gap:.3f}.",
+        )
+        + f'<details class="m2m-log"><summary>What rows and columns are</summary>{note(*means)}</details>'
+    )
+
+
+FILES = {  # of a run, beside its model: what each is
+    "{}-pictures.zip": "the pictures above as PNGs, each of which says its model and seed",
+    "curves.csv": "what was measured as it learnt",
+    "curves.png": "the same as a drawing",
+}
+CODES = "codes.safetensors"
+
+
 def hub_login() -> bool:
     """Whether visitors can sign in with their own account of the Hugging Face Hub: on a Space that allows it."""
     needed = ("authlib", "itsdangerous")  # of Gradio's extra `oauth`, which Spaces install
@@ -211,6 +263,7 @@ class Result:
         runs = self.studio.runs
         self.harvest, self.pack = gpu(self._harvest), gpu(runs.pack)
         self.preview, self.film, self.sample = gpu(runs.preview), gpu(runs.film), gpu(self.studio.draw.sample)
+        self.parts, self.numbers = gpu(self._parts), gpu(runs.numbers)
 
     def build(self) -> None:
         """Inside its part of the page."""
@@ -224,7 +277,9 @@ class Result:
                     self.use = gr.Button("Use it", variant="primary", elem_id="transfer-use")
                     self.download = gr.DownloadButton("Download the model", elem_id="transfer-download")
                     self._build_keep()
-            with gr.Accordion("Are they copies?", open=False):
+            with gr.Accordion("Numbers", open=False, elem_id="transfer-measure") as self.measure:
+                self.measured = gr.HTML(elem_id="transfer-measured")
+            with gr.Accordion("Copies?", open=False):
                 self.copies = gr.HTML(elem_id="transfer-copies")
                 self.nearest = wall("transfer-nearest", "m2m-eight")
             with gr.Accordion("How it learnt", open=False, elem_id="transfer-story"):
@@ -239,17 +294,17 @@ class Result:
                         loop=True, elem_id="transfer-film", buttons=["download"], height=420,
                     )  # fmt: skip
             with gr.Accordion(
-                "Compare with another run", open=False, visible=False, elem_id="transfer-compare"
+                "Compare", open=False, visible=False, elem_id="transfer-compare"
             ) as self.comparing:
                 self.other = gr.Dropdown([], value=None, label="The other run", elem_id="transfer-other-run")
                 self.side_by_side = wall("transfer-side-by-side")
-            with gr.Accordion("What the source model draws by itself", open=False):
+            with gr.Accordion("The source model", open=False):
                 self.source_note = gr.HTML(elem_id="transfer-source-note")
                 self.of_source = wall("transfer-of-source", "m2m-small")
-        with gr.Row(elem_classes="m2m-line"):
+        with gr.Accordion("Train on", open=False, elem_id="transfer-further") as self.further:
             with gr.Row(elem_id="transfer-more-time", elem_classes="m2m-line") as self.more:
                 self.amount = gr.Number(
-                    MORE_STEPS, label="Train on for", precision=0, minimum=1, elem_id="transfer-more-amount"
+                    MORE_STEPS, label="For", precision=0, minimum=1, elem_id="transfer-more-amount"
                 )
                 self.unit = gr.Radio(
                     UNITS,
@@ -261,9 +316,14 @@ class Result:
             self.go_on = gr.Button("Go on training", elem_id="transfer-go-on")
 
     def _build_keep(self) -> None:
-        self.everything = OnDemand("Download everything, film included", "transfer-pack")
+        with gr.Accordion("Downloads", open=False, elem_id="transfer-downloads") as self.downloads:
+            self.files = gr.File(
+                file_count="multiple", label="Files", interactive=False, elem_id="transfer-parts"
+            )
+            self.files_are = gr.HTML(elem_id="transfer-parts-are")
+            self.everything = OnDemand("Download everything, film included", "transfer-pack")
         text: dict[str, Any] = {"interactive": False, "lines": 2, "buttons": ["copy"]}
-        with gr.Accordion("Use it in Python, or make it again", open=False):
+        with gr.Accordion("In Python", open=False):
             beside = "In Python, beside the unzipped folder of the model"
             self.python = gr.Textbox(label=beside, elem_id="transfer-python", **text)
             repeats = "The command that repeats this run, with the same pictures"
@@ -291,7 +351,8 @@ class Result:
         """The events; the end of a run that `training` follows brings its result."""
         steps = self.steps
         shown = [steps.clock, steps.message, *named(steps.parts["result"])]
-        drawn = steps.on(training.ended.change, self.finish, outputs=shown, live=True, **MODEL_WORK)
+        ends = training.ended.change
+        drawn = steps.on(ends, self.finish, self.drawn, outputs=shown, live=True, **MODEL_WORK)
         steps.on(drawn.success, self.reveal, self.drawn, steps.now, queue=False)
         steps.on(training.delete.yes.click, self.shelf.delete_shown, queue=False)
         steps.on(self.go_on.click, training.train_on, self.amount, self.unit)
@@ -301,6 +362,9 @@ class Result:
         full: dict[str, Any] = {"show_progress": "full"}
         film = {"show_progress_on": self.make_film, **full, **MODEL_WORK}
         steps.on(self.make_film.click, self.filmed, outputs=self.clip, **film)
+        files = [self.files, self.files_are]
+        steps.on(self.downloads.expand, self.taken_apart, outputs=files, **full, **MODEL_WORK)
+        steps.on(self.measure.expand, self.measure_now, self.measured, outputs=self.measured, **MODEL_WORK)
         self.everything.wire(lambda stored: self.packed(Visit.of(stored)), steps.visit)
         if self.hub:
             shown = [self.card, self.send, self.sent]
@@ -309,26 +373,29 @@ class Result:
 
     # Handlers
 
-    def finish(self, visit: Visit) -> Updates:
+    def finish(self, visit: Visit, drawn: tuple[Any, ...] | None = None) -> Updates:
         """What came of the run, once it has ended; of one that has no model only that one can go on."""
         status = self.steps.status(visit.token)
         if status is None or status.state.alive:  # the page has turned to another run: that one is looked at
             return {self.drawn: None, self.steps.clock: gr.Timer(active=status is not None)}
+        if drawn == status.result:  # it is all there, and open what was opened
+            return self.steps.unchanged
         done = status.state == State.DONE
         updates = {
-            self.drawn: status.token,
+            self.drawn: status.result,
             self.made: gr.Column(visible=status.usable),
             self.more: gr.Row(visible=done and status.owned),
+            self.further: gr.Accordion(open=not done, visible=status.owned),
             self.go_on: gr.Button("Train on" if done else "Go on training", visible=status.owned),
             self.everything.button: gr.Button(visible=status.owned),
             self.curves: distance_chart(status) + loss_chart(status),
         }
         return updates | (self._shown(*self.harvest(status.token)) if status.usable else {})
 
-    def reveal(self, visit: Visit, drawn: str | None, now: Step) -> Updates:
+    def reveal(self, visit: Visit, drawn: tuple[Any, ...] | None, now: Step) -> Updates:
         """Shows what was drawn, if the page has not turned to another run, or another step, meanwhile."""
         known, status = self.shelf.known(visit), self.steps.status(visit.token)
-        if status is None or drawn != visit.token:
+        if status is None or not drawn or drawn[0] != visit.token:
             return known
         choices = self.shelf.models_beside(visit)
         known |= {
@@ -368,6 +435,10 @@ class Result:
             ),
             self.of_source: tiles(numbered(found.of_source, "A picture of the source model")),
             self.download: _offer("Download the model", model),
+            self.downloads: gr.Accordion(open=False),
+            self.files: None,
+            self.measure: gr.Accordion(open=False),
+            self.measured: "",
             self.everything.file: gr.DownloadButton(visible=False),
             self.python: found.python,
             self.command: found.command,
@@ -410,6 +481,35 @@ class Result:
         status = self.studio.runs.status(visit.needed_token)
         path = once("{}-everything.zip", status, self.pack)
         return _offer("Save the zip", path)
+
+    def taken_apart(self, visit: Visit) -> tuple[list[str], str]:
+        """The files of the run, and what each is."""
+        files = self.parts(visit.needed_token)
+        return list(files), note(*(f"{Path(path).name}: {what}." for path, what in files.items()))
+
+    def _parts(self, token: str) -> dict[str, str]:
+        status, make = self.studio.runs.status(token), self.studio.runs.part
+        kinds = {name: what for name, what in FILES.items() if status.metrics or "curves" not in name}
+        files = {once(name, status, make): what for name, what in kinds.items()}
+        if not status.owned:
+            return files
+        model = {once("{}.zip", status, self.studio.models.export): "the model"}
+        return (
+            model
+            | files
+            | {once(CODES, status, make): "your pictures as the model reads them: keep it to yourself"}
+        )
+
+    def measure_now(self, visit: Visit, there: str) -> Iterator[Any]:
+        """The numbers of the run, measured when they are first asked for."""
+        if "<table" in there:
+            yield gr.skip()
+            return
+        yield note("Measuring some hundreds of new pictures beside yours …")
+        try:
+            yield numbers(self.numbers(visit.needed_token))
+        except DataError as error:
+            yield note(str(error))
 
     # The Hub, with the visitor's own login, without which Gradio refuses the call
 

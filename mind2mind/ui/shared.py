@@ -365,8 +365,7 @@ def once(name: str, status: RunStatus, make: Callable[[str, Path], object]) -> s
 
     `name` has a {} where the run's name belongs.
     """
-    version = f"{status.token} {status.title} {status.step} {status.state}"
-    path = fresh(name.format(status.name), status.token, version)
+    path = fresh(name.format(status.name), status.token, str(status.result))
     if not path.exists():
         make(status.token, path)
     return str(path)

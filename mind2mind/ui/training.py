@@ -175,7 +175,7 @@ def standing(status: RunStatus) -> str:
     reached = f"Step {status.step:,} of {status.total_steps:,}"
     at = reached if status.total_steps else "Measuring how fast this is"
     left = f": about {clock(status.seconds_left)} left" if status.seconds_left is not None else ""
-    stay = "You may close this page and find the run here again."
+    stay = "It goes on when you close this page."
     place = status.place_in_queue or 1
     wait = f", about {clock(60 * math.ceil(status.wait / 60))}" if status.wait else ""
     turn = f"Place {place} in the queue{wait}." if place > 1 or wait else "Next in line: it starts at once."
@@ -189,6 +189,8 @@ def standing(status: RunStatus) -> str:
         State.FAILED: ("poor", "The run failed", status.error or "The cause is not known."),
         State.INTERRUPTED: ("fair", "The run was interrupted", f"{at}. Nothing is lost: go on from there."),
     }[status.state]
+    if status.reason == Ending.THROUGH:
+        sentences = [f"{plural(status.step, 'step')}."]
     recipe = f"Recipe: {status.recipe}." if status.recipe not in ("", *RECIPES) else ""
     log = f"<summary>The end of its log</summary><pre>{html.escape(status.log)}</pre>"
     log = f'<details class="m2m-log">{log}</details>' if status.log else ""
@@ -238,7 +240,7 @@ def deleted(public: bool, what: str = "The run is deleted, and its copies of you
 WINDOW = 0.05  # share of a curve that a point of the smoothed one is the mean of, half of it on each side
 EDGE = 0.02  # share of the values at each end that is cut off: a wild start would flatten the rest
 LOSSES = {"critic_loss": "critic", "generator_loss": "generator", "gap": "critic's gap"}
-DISTANCE = {"distance": "new pictures", "floor": "new real pictures"}
+DISTANCE = {"distance": "new pictures", "floor": "perfect"}
 
 
 def curves(metrics: Sequence[dict[str, Any]], names: dict[str, str], smooth: bool = False) -> pd.DataFrame:
@@ -344,7 +346,7 @@ class Training:
             with gr.Column(scale=2, min_width=320):
                 self.stop = gr.Button(STOP, variant="primary", elem_id="transfer-stop")
                 self.distances = gr.HTML(elem_id="transfer-distances")
-                with gr.Accordion("More about the curves", open=False, elem_id="transfer-curves-more"):
+                with gr.Accordion("More curves", open=False, elem_id="transfer-curves-more"):
                     self.distance = gr.HTML(elem_id="transfer-distance")
                     gr.HTML(note("Losses may go up and down; what counts is the distance."))
                     self.losses = gr.HTML(elem_id="transfer-losses")
@@ -357,7 +359,7 @@ class Training:
 
     def build_run(self) -> None:
         """Below the live run and below its result."""
-        with gr.Accordion("See this run on another device", open=False, elem_id="transfer-elsewhere"):
+        with gr.Accordion("Share", open=False, elem_id="transfer-elsewhere"):
             info = "Whoever has it sees the run with its pictures and its result, and can change nothing."
             shown: dict[str, Any] = {"interactive": False, "buttons": ["copy"], "elem_id": "transfer-link"}
             self.link = gr.Textbox(label="Link", info=info, **shown)

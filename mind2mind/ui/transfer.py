@@ -161,7 +161,7 @@ def checked(prepared: Prepared, model: str) -> str:
     judged = f"Judged by {plural(prepared.judged, 'picture')}." if prepared.judged else ""
     read = f"Reading them took {brief(prepared.seconds)}." if prepared.seconds else ""
     numbers = note(prepared.reason, measured, judged, hope if count >= FEW_PICTURES else "", read)
-    more = f'<details class="m2m-log"><summary>The numbers</summary>{numbers}</details>'
+    more = f'<details class="m2m-log"><summary>Numbers</summary>{numbers}</details>'
     few = hope if count < FEW_PICTURES else ""
     return boxed(
         kind if count >= FEW_PICTURES or kind == "poor" else "fair",
@@ -294,7 +294,7 @@ class Pictures:
         with gr.Row(elem_classes="m2m-line"):
             self.near = gr.HTML(elem_id="transfer-near")
             self.drop_near = gr.Button(LEAVE, size="sm", visible=False, elem_id="transfer-drop-near")
-        gr.HTML(note("Above your pictures, below what the model can rebuild of them, the worst first:"))
+        gr.HTML(note("Yours above, rebuilt by the model below, the worst first."))
         self.compared = wall("transfer-compared", "m2m-six")
 
     def build_name(self) -> None:

@@ -47,7 +47,7 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     page.reload()
     tab(page, "Transfer")
     expect(page.locator("#transfer-previews img")).to_have_count(16)
-    page.get_by_role("button", name="See this run on another device").click()
+    page.get_by_role("button", name="Share").click()
     link = page.locator("#transfer-link").locator("input, textarea").first.input_value()
     phone = visitor(width=390, query=f"&run={link.partition('?run=')[2]}")
     expect(phone.locator("#transfer-previews img")).to_have_count(16)

@@ -58,8 +58,8 @@ def unfold(page, *names):
 def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path, shots):
     page = visitor()
     opened(page, app, token)
-    expect(page.locator("#transfer-verdict")).to_contain_text("64 new pictures by your model")
-    unfold(page, "Are they copies", "How it learnt", "What the source model draws", "Use it in Python")
+    expect(page.locator("#transfer-verdict")).to_contain_text("64 new pictures")
+    unfold(page, "Copies?", "How it learnt", "The source model", "In Python", "Downloads", "Numbers")
     expect(page.locator("#transfer-nearest img")).to_have_count(16)
     expect(page.locator("#transfer-of-source img")).to_have_count(16)
     expect(page.locator("#transfer-at-step")).to_contain_text(
@@ -79,6 +79,16 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
     ]
     assert len(names) == 64 + 16 + 16 + 16 and all(names), names
     page.screenshot(path=shots / "result.png", full_page=True)
+    cells = page.locator("#transfer-measured td")
+    expect(cells).to_have_count(6 * 4)
+    files = page.locator("#transfer-parts")
+    expect(files.locator("tr")).to_have_count(5)
+    for name in ("my-ducks-pictures.zip", "curves.csv", "curves.png", "codes.safetensors"):
+        with page.expect_download() as download:
+            files.locator(f'[download="{name}"]').click()
+        assert download.value.suggested_filename == name
+        assert Path(download.value.path()).stat().st_size > 100
+    expect(page.locator("#transfer-parts-are")).to_contain_text("codes.safetensors: your pictures")
     command = page.locator("#transfer-command textarea").input_value()
     assert "-m mind2mind transfer PICTURES --model tiny" in command and "--steps 40" in command
     for button, name, inside in (
@@ -108,7 +118,7 @@ def test_a_result_fits_a_phone(visitor, app, token, shots, theme):
     """Held upright from the beginning, turned, and turned back: what was drawn wide becomes narrow again."""
     page = visitor(width=390, theme=theme)
     opened(page, app, token, theme)
-    unfold(page, "How it learnt", "Use it in Python")
+    unfold(page, "How it learnt", "In Python", "Numbers")
     expect(page.locator("#transfer-curves svg").first).to_be_visible()
     for width in (390, 844, 390):
         page.set_viewport_size({"width": width, "height": 900})

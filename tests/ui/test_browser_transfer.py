@@ -21,6 +21,22 @@ ALT = """() => [...document.images].filter(i => !(i.alt || i.closest("button")?.
     .map(i => i.outerHTML.slice(0, 200))"""
 
 
+WORDS = """() => {
+    const tab = document.querySelector(".tabitem:has(#transfer-steps)"), found = [];
+    const texts = document.createTreeWalker(tab, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const e = texts.currentNode.parentElement, seen = e.checkVisibility({visibilityProperty: true});
+        if (seen && e.offsetWidth > 1) found.push(...texts.currentNode.textContent.match(/\\w\\S*/g) || []);
+    }
+    return found;
+}"""
+
+
+def few_words(page):
+    """A step of the tab Transfer says little before anything is opened, numbers counted."""
+    until(page, lambda: len(said := page.evaluate(WORDS)) > 60 and " ".join(said))
+
+
 class Clicks:
     """Counts what a person presses."""
 
@@ -54,12 +70,16 @@ def test_from_an_example_set_to_pictures_of_ones_own_in_four_clicks(visitor, sho
     expect(page.locator("#transfer-summary")).to_contain_text("pictures can be used")
     expect(page.locator("#transfer-steps")).to_contain_text("200 pictures · Aliens")
     expect(page.locator("#transfer-start")).to_be_in_viewport()
+    few_words(page)
     click(quickest(page))
     click(page.locator("#transfer-start"))
     expect(page.locator("#transfer-steps [aria-current]")).to_contain_text("Train")
     expect(page.locator("#transfer-previews img").first).to_be_in_viewport()
+    expect(page.locator("#transfer-distances svg")).to_be_visible()
+    few_words(page)
     expect(page.locator("#transfer-status")).to_contain_text("Done", timeout=600_000)
     expect(page.locator("#transfer-samples img").nth(15)).to_be_in_viewport()
+    few_words(page)
     took = time.monotonic() - begun
     print(f"{click.count} clicks, {took:.0f} s, {page.locator('#transfer-samples img').count()} pictures")
     assert click.count <= 4

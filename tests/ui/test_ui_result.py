@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 from gradio.helpers import special_args
+from PIL import Image
 from tiny import RECIPE, carry_out, make_pictures, make_studio
 
 from mind2mind import draw as gallery
@@ -67,10 +68,7 @@ def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
     shown = step.finish(visit)
     assert shown[step.made].visible and shown[step.samples].count("<img") == 64
     assert shown[step.nearest].count("<img") == shown[step.of_source].count("<img") == 16
-    assert (
-        "64 new pictures by your model" in shown[step.verdict]
-        and "by your own pictures" in shown[step.verdict]
-    )
+    assert "64 new pictures<" in shown[step.verdict] and "by your own pictures" in shown[step.verdict]
     assert "near cop" in shown[step.verdict] and "99 %" in shown[step.copies]
     assert "do not pair" in shown[step.source_note]
     assert shown[step.command].startswith(f"{COMMAND} transfer PICTURES --model tiny")
@@ -149,6 +147,56 @@ def test_everything_is_packed_on_a_click_and_once(page, visit):
     assert Path(step.packed(visit).value["path"]).stat().st_mtime_ns == when
 
 
+def test_each_thing_of_a_run_is_a_file_by_its_name(page, visit):
+    step = page.transfer.result
+    files, told = step.taken_apart(visit)
+    named = {Path(file).name: Path(file) for file in files}
+    assert list(named) == [
+        "my-ducks.zip",
+        "my-ducks-pictures.zip",
+        "curves.csv",
+        "curves.png",
+        "codes.safetensors",
+    ]
+    assert all(f"{name}: " in told for name in named) and step.taken_apart(visit)[0] == files
+    with zipfile.ZipFile(named["my-ducks-pictures.zip"]) as archive:
+        assert len(archive.namelist()) == 65 and archive.testzip() is None
+        with Image.open(archive.open("1003.png")) as kept:
+            (drawn,) = page.studio.draw.sample(visit.token, [1003])
+            assert kept.tobytes() == drawn.tobytes()
+    assert len(codes.load(named["codes.safetensors"])) == 120
+    rows = named["curves.csv"].read_text().splitlines()
+    assert len(rows) == 1 + len(page.studio.runs.status(visit.token).metrics)
+    guest = Visit.of(None).at(page.studio.runs.status(visit.token).look)
+    files, told = step.taken_apart(guest)
+    assert [Path(file).name for file in files] == ["my-ducks-pictures.zip", "curves.csv", "curves.png"]
+    assert "codes" not in told
+    with pytest.raises(RunError, match="only shows the run"):
+        page.studio.runs.part(guest.token, Path("codes.safetensors"))
+
+
+def test_the_numbers_are_measured_once_and_say_what_is_perfect(page, visit, monkeypatch):
+    step = page.transfer.result
+    hint, table = step.measure_now(visit, "")
+    found = page.studio.runs.numbers(visit.token)
+    assert "Measuring" in hint
+    cells = re.findall(r"<td>(.*?)</td>", table)
+    assert cells[:4] == [f"{value:.3f}" for value in list(found.codes.named.values())[:4]] and cells[5] == ""
+    assert cells[-6:] == ["1", "1", "1", "0.5", "0", "0"] and len(cells) == 6 * 4
+    for number in (
+        f"{found.rebuilt:.1f} dB",
+        f"{found.before:.3f} before",
+        f"{max(0, found.codes.energy):.3f} now",
+    ):
+        assert number in table
+    assert ".[measure]" not in table
+    monkeypatch.setattr(step, "numbers", None)  # it would be called
+    assert list(step.measure_now(visit, table)) == [gr.skip()]
+    monkeypatch.setattr(step, "numbers", lambda token: replace(found, independent=None))
+    *_, less = step.measure_now(visit, hint)
+    assert ".[measure]" in less and len(re.findall("<td>", less)) == 6 * 3
+
+
 def test_a_run_without_a_model_has_no_result_but_can_go_on(page, pictures):
     *_, ready = page.studio.runs.prepare([pictures], "tiny", visitor="v" * 22, title="Failed")
     page.studio.runs.find(ready.token).update(state=State.FAILED, error="It broke.", advice="Mend it.")
@@ -198,7 +246,7 @@ def test_two_runs_are_seen_side_by_side(page, pictures):
     step = page.transfer.result
     first = trained(page, pictures, Visit.of(None), "First", 3)
     second = trained(page, pictures, first, "Second", 9)
-    revealed = step.reveal(second, second.token, "live")
+    revealed = step.reveal(second, step.finish(second)[step.drawn], "live")
     assert revealed[step.comparing].visible
     assert [token for _, token in revealed[step.other].choices] == [first.token]
     shown = step.beside(second, first.token)

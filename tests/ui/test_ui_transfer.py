@@ -426,9 +426,15 @@ def test_a_hundred_pages_that_follow_a_run_leave_the_queue_free(page, run):
 
 def test_a_result_that_comes_late_is_not_shown_beside_another_run(page, run):
     result, part = page.transfer.result, page.transfer.steps.parts["result"]
-    for visit, drawn in ((Visit.of(run), new_token()), (Visit.of(run), None), (Visit.of(None), None)):
+    for visit, drawn in (
+        (Visit.of(run), (new_token(), "", State.DONE, 1)),
+        (Visit.of(run), None),
+        (Visit.of(None), None),
+    ):
         assert part not in result.reveal(visit, drawn, "live")
-    elsewhere = result.reveal(Visit.of(run), run["token"], "pictures")  # whoever looks elsewhere stays there
+    elsewhere = result.reveal(
+        Visit.of(run), page.studio.runs.status(run["token"]).result, "pictures"
+    )  # whoever looks elsewhere stays there
     assert part not in elsewhere and page.transfer.steps.now not in elsewhere
     page.studio.runs.start(run["token"], recipe=RECIPE, seconds=None, steps=20, seed=0)
     late = result.finish(
@@ -504,7 +510,7 @@ def test_the_distance_is_shown_with_what_is_possible():
     metrics = [{"step": i, "distance": 1 / (i + 1), "floor": 0.01} for i in range(10)] + [{"step": 10}]
     shown = training.curves(metrics, training.DISTANCE)
     assert set(shown["curve"]) == set(training.DISTANCE.values())
-    floor = shown[shown["curve"] == "new real pictures"]
+    floor = shown[shown["curve"] == "perfect"]
     assert floor["value"].tolist() == [0.01] * 10 and floor["step"].tolist() == [*range(10)]
 
 
