@@ -28,7 +28,7 @@ SIDE = 128  # px that the network sees; ImageNet's labels are found at 128 as at
 AT_ONCE = 64  # pictures in a batch of that size
 PIXEL_SIDE, PIXEL_AXES = 32, 64  # px and principal components of the space of pixels; with few pictures fewer
 FEWEST = 5  # pictures of each kind: their third neighbours are looked at
-MOST = 3000  # of each kind are compared with each other
+MOST = 3000  # of each kind that are compared
 FEW_FOR_FID = 2048  # pictures of each kind: with fewer the features' covariance has not full rank
 FID_SIDE = 299  # px that Inception sees; pictures of one size are given to it as they are
 
@@ -52,7 +52,7 @@ class Nearness:
 
 
 def nearness(real: Tensor, fake: Tensor, *, kernel: bool = False) -> Nearness:
-    """Of points real (N, d) and fake (M, d).
+    """Of points real (N, d) and fake (M, d), as many of either: shares of neighbours depend on their number.
 
     Raises:
         DataError: there are fewer than FEWEST of either.
@@ -62,11 +62,12 @@ def nearness(real: Tensor, fake: Tensor, *, kernel: bool = False) -> Nearness:
         raise DataError(
             problem, f"Give {FEWEST} or more of each; some hundreds make numbers that mean something."
         )
-    real, fake = (_some(points, MOST) for points in (real, fake))
-    shares, fewer = coverage(real, fake), min(len(real), len(fake))
+    count = min(len(real), len(fake), MOST)
+    real, fake = (_some(points, count) for points in (real, fake))
+    shares = coverage(real, fake)
     return Nearness(
         **{name: shares[name] for name in ("precision", "recall", "coverage")},
-        one_nearest=one_nearest(_some(real, fewer), _some(fake, fewer)),
+        one_nearest=one_nearest(real, fake),
         energy=energy_distance(fake, real),
         kernel=kernel_distance(real, fake) if kernel else None,
     )

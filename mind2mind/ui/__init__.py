@@ -69,6 +69,7 @@ def _for_itself() -> Iterator[None]:
         del os.environ[name]  # what counts of them are options of ours
     before = {name: os.environ.pop(name, None) for name in ("no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")}
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}  # nothing calls home
+    os.environ["MPLBACKEND"] = "agg"  # Gradio asks for it at each event: no window system is looked for
     os.environ["no_proxy"] = "*"
     try:
         yield

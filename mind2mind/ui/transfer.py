@@ -81,11 +81,12 @@ class Example:
 def examples(assets: Path = ASSETS, models: Collection[str] | None = None) -> list[Example]:
     """What there is, by name; a folder without a readable about.json, or pictures, is left out, with a warning.
 
-    Given the ids of the source models there are, sets that suit none of them are left out.
+    Given the ids of the source models there are, sets that suit none of them are left out, and the others come in
+    the order of their models.
     """
-    found = []
+    found, order = [], [*(models or ())]
     for about in sorted(assets.glob("*/about.json")):
-        files = tuple(sorted(about.parent.glob("*.png")))
+        files = tuple(p for p in sorted(about.parent.iterdir()) if p.suffix in (".png", ".webp"))
         try:
             told = json.loads(about.read_text(encoding="utf-8"))
             suits = tuple(told.get("models", ()))
@@ -95,7 +96,9 @@ def examples(assets: Path = ASSETS, models: Collection[str] | None = None) -> li
                 found.append(Example(files, title, credit, Draw.collage(files[:9]), there))
         except (OSError, ValueError, TypeError, AttributeError, DataError) as error:
             log.warning("The example %s is left out: %s", about.parent, error)
-    return found
+    return sorted(
+        found, key=lambda example: order.index(example.models[0]) if order and example.models else -1
+    )
 
 
 # --- What is said of pictures before any training.

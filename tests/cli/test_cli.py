@@ -788,9 +788,11 @@ class FollowedStudio:
 
 
 def test_who_leaves_at_once_stops_the_run_all_the_same():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     studio = FollowedStudio()
     with pytest.raises(KeyboardInterrupt), common.stop_on_signal() as stop:
         following.follow(studio, "token", Path("run"), {}, stop)
+    signal.signal(signal.SIGINT, before)
     assert studio.stopped == ["token"]
 
 
