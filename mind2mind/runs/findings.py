@@ -11,6 +11,7 @@ What came of a run is said here alone: for the page, for the command line, and i
 import itertools
 import json
 import logging
+import math
 import random
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,11 +41,23 @@ from mind2mind.judge import evaluate, verdict
 from mind2mind.judge.evaluate import Nearness, nearness, principal_pixels
 from mind2mind.judge.metrics import PrincipalAxes, energy_distance
 from mind2mind.judge.verdict import Verdict, Worth, likeness
-from mind2mind.models.bundle import PARTS, Model, ModelInfo, describe, usage
+from mind2mind.models.bundle import (
+    PARTS,
+    PREVIEW,
+    Card,
+    Model,
+    ModelInfo,
+    describe,
+    load_transfer,
+    move_in,
+    save_transfer,
+    slug,
+    usage,
+)
 from mind2mind.models.catalogue import Catalogue, zip_at
 from mind2mind.networks import mindgan
 from mind2mind.runs.run import JSON, TAKEN, Better, Found, Run, RunInfo, RunStatus, State, codes_of
-from mind2mind.training.transfer import DISTANCE_AXES
+from mind2mind.training.transfer import BEST, DISTANCE_AXES, read_generator
 
 log = logging.getLogger(__name__)
 
@@ -370,7 +384,7 @@ def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
     source = drawing(library, run)
     side = source.alae.architecture.resolution
     count, between = 4 if side >= WIDE_SIDE else 16, BETWEEN if side <= SMOOTH_SIDE else 0
-    stops = [load_tensors(run.preview_path(step))[0]["w"][:count] for step in run.preview_steps()]
+    stops = [load_tensors(run.preview_path(step), ["w"])[0]["w"][:count] for step in run.preview_steps()]
     ways = stops[:1]
     for a, b in itertools.pairwise(stops):
         ways += [torch.lerp(a, b, i / (between + 1)) for i in range(1, between + 2)]
@@ -457,6 +471,61 @@ def _judged_count(model: Model) -> int:
     return max(len(SEEDS), min(JUDGED, JUDGED_PIXELS // model.alae.architecture.resolution**2))
 
 
+def bundle(run: Run, source: Model, step: int | None = None) -> bool:
+    """Writes the run's bundle, reloads it, draws its preview, moves it in; False if there is no generator yet.
+
+    That is the one kept last, or that of the preview at `step`.
+
+    Raises:
+        WeightsError: it was not kept with the preview.
+    """
+    path = run.folder / BEST if step is None else run.preview_path(step)
+    if not path.exists():
+        return False
+    g, sizes, meta = read_generator(path)
+    w = codes_of(run)[0].w
+    source = source.within_span(w)
+    info, fresh = run.info, run.folder / "bundle.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    worth = worth_of(source.drawing(g, sizes.z_dim), w)
+    card = _card(run, source, meta, worth, step)
+    extra = {"recipe": meta["recipe"], "seed": info.seed, "crop": info.crop}
+    save_transfer(fresh, g, mindgan.mean_code(g, sizes.z_dim), card, source=source, sizes=sizes, extra=extra)
+    draw.save_sheet(load_transfer(fresh, source), fresh / PREVIEW)
+    move_in(fresh, run.bundle)
+    run.update(worth=worth, kept=step)
+    return True
+
+
+def _card(run: Run, source: Model, meta: dict[str, Any], worth: Worth | None, step: int | None) -> Card:
+    """What was made and measured; `meta` is what the generator's file says of it."""
+    info, last = run.info, (run.metrics() or [{}])[-1]
+    title = info.title or "A transfer"
+    numbers = {
+        "pictures": info.found.count,
+        "pictures_psnr": round(info.found.psnr_mean, 2),
+        "steps": max(meta["step"], last.get("step", 0), info.reached),
+        "seconds": round(last.get("seconds", 0.0), 1),
+        "recipe": meta["recipe"],
+    }
+    if step is not None:
+        numbers["kept_step"] = step
+    if worth:
+        numbers |= {"quality": round(worth.quality, 3), "variety": round(worth.variety, 3)}
+        numbers["near_copies"] = round(worth.copies / worth.samples, 3)
+    return Card(
+        id=slug(title),
+        title=title,
+        knows=f"what {info.found.count} pictures have in common, as {source.card.title} sees them",
+        credit=source.card.credit,
+        licence=source.card.licence,
+        numbers=numbers,
+        notes="Credit and licence are the source model's; the pictures it learnt from have their own.\n\n"
+        f"Made by `{info.command(out=slug(title))}`.",
+        crop=info.crop,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
     """What can be measured of a run's new pictures, each of them decoded, beside the pictures it learnt from.
@@ -469,7 +538,7 @@ class Numbers:
     pictures: int
     rebuilt: float  # dB: the mean PSNR of the pictures as the autoencoder rebuilds them
     before: float  # relative energy distance of the source's own codes to those of the pictures, 0 to 1
-    gap: float | None  # of the critic, when the training ended
+    gap: float | None  # of the critic, when the training ended or at the step that is kept
     codes: Nearness
     pixels: Nearness
     independent: Nearness | None  # None where the extra `measure` is not installed
@@ -500,7 +569,8 @@ def numbers(library: Catalogue, run: Run) -> Numbers:
         independent = nearness(*map(evaluate.features, pair), kernel=True)
     axes = PrincipalAxes.of(made.w, DISTANCE_AXES)
     real, fake, known = map(axes.project, (made.w, w, mindgan.samples(source.g, source.z_dim, count, seed=3)))
-    gaps = [row["gap"] for row in run.metrics() if "gap" in row]
+    kept = math.inf if run.info.kept is None else run.info.kept
+    gaps = [row["gap"] for row in run.metrics() if "gap" in row and row["step"] <= kept]
     return Numbers(
         samples=len(w),
         pictures=len(made),

@@ -451,7 +451,7 @@ class Runs:
         steps = run.preview_steps()
         if not steps or (step is not None and step not in steps):
             return []
-        tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step))
+        tensors, _ = load_tensors(run.preview_path(steps[-1] if step is None else step), ["w"])
         source = findings.drawing(self.models, run)
         return [*draw.draw(source, source.refined(tensors["w"]))]
 
@@ -479,6 +479,24 @@ class Runs:
             RunError: it has no model yet.
         """
         return findings.outcome(self.models, self.find(token), self.status(token), seeds)
+
+    def keep(self, token: str, step: int | None) -> RunStatus:
+        """Makes the generator of the preview at `step` the model of a run, or the last one again (None).
+
+        The run goes on from its last state all the same, and has the last one then.
+
+        Raises:
+            RunError: there is no such preview, or the run is at work or has no model yet.
+            WeightsError: the generator was not kept with the preview.
+        """
+        run = self.find(token, owned=True)
+        with run.hold():
+            if (state := run.info.state) in (State.PREPARED, State.QUEUED):
+                raise RunError(f"The run is {state}.", _ADVICE[state])
+            self.models.load(run.token)  # its source is still the one that it was made on
+            if not findings.bundle(run, self.models.load(run.info.model), step):
+                raise RunError(f"The run has no preview at step {step}.", "Choose one that it has.")
+        return self.status(token)
 
     def numbers(self, token: str) -> Numbers:
         """How near the new pictures of a run come to those it learnt from, in every space that is there.

@@ -144,6 +144,7 @@ class RunInfo:
     advice: str | None = None
     fault: bool = False  # whether the error is ours: no user can mend it
     worth: Worth | None = None  # of its samples; None with few pictures, and in runs of before
+    kept: int | None = None  # the step of the preview whose generator is the model; None is the last one's
 
     def command(self, out: str = "my-run") -> str:
         """The command line that repeats the run, with the same pictures in the same order.
@@ -533,6 +534,7 @@ class RunStatus:
     distance: float | None  # see transfer.Progress
     floor: float | None
     worth: Worth | None  # of the samples of its model
+    kept: int | None = None  # the earlier step that its model is of
     usable: bool  # there is a bundle to sample from
     log: str = ""  # the end of its log.txt, if it failed
 
@@ -547,9 +549,9 @@ class RunStatus:
         return slug(self.title)
 
     @property
-    def result(self) -> tuple[str, str, State, int]:
+    def result(self) -> tuple[str, str, State, int, int | None]:
         """Another one whenever what comes of it is another."""
-        return self.token, self.title, self.state, self.step
+        return self.token, self.title, self.state, self.step, self.kept
 
     @property
     def owned(self) -> bool:
@@ -587,6 +589,7 @@ def status_of(run: Run, *, brief: bool = False) -> RunStatus:
         distance=last.get("distance"),
         floor=last.get("floor"),
         worth=info.worth,
+        kept=info.kept,
         usable=run.has_model,
         log=run.log_tail() if state == State.FAILED and not brief else "",
     )

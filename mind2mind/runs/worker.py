@@ -10,25 +10,19 @@ on from its last checkpoint to the same numbers.
 import contextlib
 import logging
 import math
-import shutil
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import Timeout
 
-from mind2mind.draw import save_sheet
 from mind2mind.errors import FaultError, Mind2MindError, RunError, WeightsError, in_words
 from mind2mind.files import locked, read_meta, save_tensors
-from mind2mind.judge.verdict import Worth
-from mind2mind.models.bundle import PREVIEW, Card, Model, load_transfer, move_in, save_transfer, slug
 from mind2mind.models.catalogue import Catalogue
-from mind2mind.networks.mindgan import mean_code
-from mind2mind.runs.findings import worth_of
+from mind2mind.runs.findings import bundle
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
 from mind2mind.runs.run import WORKER_LOCK, Run, State, clean, codes_of, home_folder, models_of, waiting
 from mind2mind.training import transfer
@@ -91,12 +85,12 @@ def _train(run: Run, models: Catalogue) -> None:
         if isinstance(event, transfer.Progress):
             run.append_metrics(asdict(event))
         elif isinstance(event, transfer.Preview):
-            save_tensors(run.preview_path(event.step), {"w": event.w})
+            save_tensors(run.preview_path(event.step), {"w": event.w, **event.g}, event.meta)
         elif isinstance(event, transfer.Finished):
             run.update(reached=event.step)  # the last metrics may be some steps older
             stopped = event.reason is Ending.STOPPED and run.stop_flag.exists()
             reason = Ending.TIME_UP if event.reason is Ending.STOPPED and not stopped else event.reason
-            if not _bundle(run, source) and not stopped:
+            if not bundle(run, source) and not stopped:
                 raise WeightsError("The training left no generator.", "Resume the run, or give it more time.")
             log.info("Ended at step %d: %s", event.step, reason.value)
             run.update(state=State.STOPPED if stopped else State.DONE, reason=reason)
@@ -107,57 +101,11 @@ def _fail(run: Run, models: Catalogue, error: Exception) -> None:
     failure = in_words(error)
     problem, advice, fault = failure.problem, failure.fix, isinstance(failure, FaultError)
     try:
-        if _bundle(run, models.load(run.info.model)):
+        if bundle(run, models.load(run.info.model)):
             advice += " What it had learnt until then is kept and can be sampled."
     except Exception:
         log.exception("The last good weights could not be bundled.")
     run.update(state=State.FAILED, error=problem, advice=advice, fault=fault)
-
-
-def _bundle(run: Run, source: Model) -> bool:
-    """Writes the run's bundle, reloads it, draws its preview, moves it in; False if there is no generator yet."""
-    if not (run.folder / transfer.BEST).exists():
-        return False
-    g, sizes, meta = transfer.exported(run.folder)
-    w = codes_of(run)[0].w
-    source = source.within_span(w)
-    info, fresh = run.info, run.folder / "bundle.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    worth = worth_of(source.drawing(g, sizes.z_dim), w)
-    card = _card(run, source, meta, worth)
-    extra = {"recipe": meta["recipe"], "seed": info.seed, "crop": info.crop}
-    save_transfer(fresh, g, mean_code(g, sizes.z_dim), card, source=source, sizes=sizes, extra=extra)
-    save_sheet(load_transfer(fresh, source), fresh / PREVIEW)
-    move_in(fresh, run.bundle)
-    run.update(worth=worth)
-    return True
-
-
-def _card(run: Run, source: Model, meta: dict[str, Any], worth: Worth | None) -> Card:
-    """What was made and measured; `meta` is what the generator's file says of it."""
-    info, last = run.info, (run.metrics() or [{}])[-1]
-    title = info.title or "A transfer"
-    numbers = {
-        "pictures": info.found.count,
-        "pictures_psnr": round(info.found.psnr_mean, 2),
-        "steps": max(meta["step"], last.get("step", 0), info.reached),
-        "seconds": round(last.get("seconds", 0.0), 1),
-        "recipe": meta["recipe"],
-    }
-    if worth:
-        numbers |= {"quality": round(worth.quality, 3), "variety": round(worth.variety, 3)}
-        numbers["near_copies"] = round(worth.copies / worth.samples, 3)
-    return Card(
-        id=slug(title),
-        title=title,
-        knows=f"what {info.found.count} pictures have in common, as {source.card.title} sees them",
-        credit=source.card.credit,
-        licence=source.card.licence,
-        numbers=numbers,
-        notes="Credit and licence are the source model's; the pictures it learnt from have their own.\n\n"
-        f"Made by `{info.command(out=slug(title))}`.",
-        crop=info.crop,
-    )
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ LAST, BEST = "last.safetensors", "best.safetensors"  # the complete state; the g
 LOOKS, LOGS, PREVIEWS = 40, 200, 20  # in a run, or in what is added to one
 LOOK_STEPS = 20  # at least between two looks: one costs about as much as a step
 PREVIEWED = 16  # samples in a preview
+LARGEST_KEPT = 2**20  # parameters of a generator that is kept with each preview
 SAVE_SECONDS = 5.0
 WARM_UP_SECONDS = 0.5
 # Below the first every code is trained on: 32 held-out codes ranked generators by chance (correlation with the truth
@@ -80,6 +81,8 @@ class Preview:
 
     step: int
     w: Tensor  # (n, latent_size) on the CPU; whoever shows it decodes it
+    g: dict[str, Tensor]  # the tensors of the generator that made them; none of one above LARGEST_KEPT
+    meta: dict[str, Any]  # see `read_generator`
 
 
 class Ending(str, Enum):
@@ -354,7 +357,10 @@ class Learner:
 
     def preview(self) -> Preview:
         """As every preview of the run."""
-        return Preview(self.step, samples(self.generator(), self.gan.sizes.z_dim, PREVIEWED))
+        g = self.generator()
+        small = sum(p.numel() for p in g.parameters()) <= LARGEST_KEPT
+        w = samples(g, self.gan.sizes.z_dim, PREVIEWED)
+        return Preview(self.step, w, g.state_dict() if small else {}, self._meta())
 
     def look(self) -> bool:
         """Measures the samples; returns whether they are still like the codes.
@@ -377,9 +383,12 @@ class Learner:
 
     def keep(self, folder: Path) -> None:
         """Exports g into `folder`."""
+        save_tensors(folder / BEST, self.generator().state_dict(), self._meta())
+
+    def _meta(self) -> dict[str, Any]:
         meta = {"sizes": asdict(self.gan.sizes), "recipe": self.recipe.name, "seed": self.seed}
-        meta |= {"step": self.step, "distance": self.distance, "floor": self.floor, "held_out": self.held_out}
-        save_tensors(folder / BEST, self.generator().state_dict(), meta)
+        measured = {"distance": self.distance, "floor": self.floor, "held_out": self.held_out}
+        return {**meta, "step": self.step, **measured}
 
     def progress(self) -> Progress:
         """Where the training stands; begins the means of the losses anew. Raises TrainingError as `check` does."""
@@ -462,7 +471,22 @@ def exported(folder: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
     """
     if not (folder / BEST).exists():
         raise WeightsError(f"The run in {folder} has saved no generator yet.", "Let it train longer.")
-    tensors, meta = load_tensors(folder / BEST)
+    return read_generator(folder / BEST)
+
+
+def read_generator(path: Path) -> tuple[Perceptron, MindGANSizes, dict[str, Any]]:
+    """A generator from a file of its own or of a preview, its sizes, and what was measured of it.
+
+    Raises:
+        WeightsError: it was not kept with the preview.
+    """
+    tensors, meta = load_tensors(path)
+    tensors.pop("w", None)
+    if not tensors:
+        problem = (
+            "The generator of this step was not kept: it is too large, or the run is of an earlier version."
+        )
+        raise WeightsError(problem, "Keep the last.")
     sizes = MindGANSizes.from_dict(meta["sizes"])
     return _perceptron(sizes, tensors), sizes, meta
 

@@ -43,6 +43,7 @@ from mind2mind.ui.training import (
     distance_chart,
     loss_chart,
     named,
+    standing,
 )
 
 # --- Your runs: a list to open, rename and delete from. Whoever's browser began a run sees it, nobody else.
@@ -264,6 +265,7 @@ class Result:
         self.harvest, self.pack = gpu(self._harvest), gpu(runs.pack)
         self.preview, self.film, self.sample = gpu(runs.preview), gpu(runs.film), gpu(self.studio.draw.sample)
         self.parts, self.numbers = gpu(self._parts), gpu(runs.numbers)
+        self.kept = gpu(runs.keep)
 
     def build(self) -> None:
         """Inside its part of the page."""
@@ -288,7 +290,12 @@ class Result:
                     self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
                     self.at_step = gr.HTML(elem_id="transfer-at-step")
                     self.moments = wall("transfer-moments", "m2m-eight")
-                    self.make_film = gr.Button("Make a film (MP4)", size="sm", elem_id="transfer-make-film")
+                    with gr.Row(elem_classes="m2m-line"):
+                        self.keep = gr.Button("Keep this step", size="sm", elem_id="transfer-keep")
+                        self.keep_last = gr.Button("Keep the last", size="sm", elem_id="transfer-keep-last")
+                        self.make_film = gr.Button(
+                            "Make a film (MP4)", size="sm", elem_id="transfer-make-film"
+                        )
                     self.clip = gr.Video(
                         label="The training as a film", interactive=False, visible=False, autoplay=True,
                         loop=True, elem_id="transfer-film", buttons=["download"], height=420,
@@ -349,7 +356,7 @@ class Result:
 
     def wire(self, training: Training) -> None:
         """The events; the end of a run that `training` follows brings its result."""
-        steps = self.steps
+        steps, self.standing = self.steps, training.status
         shown = [steps.clock, steps.message, *named(steps.parts["result"])]
         ends = training.ended.change
         drawn = steps.on(ends, self.finish, self.drawn, outputs=shown, live=True, **MODEL_WORK)
@@ -361,6 +368,11 @@ class Result:
         steps.on(self.moment.input, self.at, self.moment, outputs=shown, live=True, **MODEL_WORK)
         full: dict[str, Any] = {"show_progress": "full"}
         film = {"show_progress_on": self.make_film, **full, **MODEL_WORK}
+        for button, keep, given in (
+            (self.keep, self.keep_this, [self.moment]),
+            (self.keep_last, self.keep_it, []),
+        ):
+            steps.on(button.click, keep, *given, show_progress_on=button, **full, **MODEL_WORK)
         steps.on(self.make_film.click, self.filmed, outputs=self.clip, **film)
         files = [self.files, self.files_are]
         steps.on(self.downloads.expand, self.taken_apart, outputs=files, **full, **MODEL_WORK)
@@ -415,8 +427,9 @@ class Result:
     def _shown(self, found: Outcome, model: str | None) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)[:PAIRS]
         couples = [(found.samples[i], found.originals[i]) for i in order]
-        steps = found.status.preview_steps
-        moments, at_step = self._moment(found.status, len(steps))
+        steps, kept, owned = found.status.preview_steps, found.status.kept, found.status.owned
+        number = 1 + steps.index(kept) if kept in steps else len(steps)
+        moments, at_step = self._moment(found.status, number)
         updates = {
             self.verdict: at_a_glance(found),
             self.samples: tiles(numbered(found.samples, "New picture"), columns=8),
@@ -425,7 +438,9 @@ class Result:
                 pairs(couples, "A new picture above the nearest of yours, the most alike first:")
             ),
             self.story: gr.Column(visible=len(steps) > 1),
-            self.moment: gr.Slider(maximum=max(2, len(steps)), value=len(steps)),
+            self.moment: gr.Slider(maximum=max(2, len(steps)), value=number),
+            self.keep: gr.Button(visible=owned),
+            self.keep_last: gr.Button(visible=owned and kept is not None),
             self.moments: moments,
             self.at_step: at_step,
             self.clip: gr.Video(None, visible=False),
@@ -467,9 +482,18 @@ class Result:
     def _moment(self, status: RunStatus, number: int) -> tuple[Any, str]:
         if not status.preview_steps:
             return "", ""
-        step = status.preview_steps[min(max(number, 1), len(status.preview_steps)) - 1]
+        step = _step(status, number)
         said = note(f"Step {step:,} of {status.total_steps:,}")
         return tiles(numbered(self.preview(status.token, step), f"At step {step}:")), said
+
+    def keep_this(self, visit: Visit, number: float) -> Updates:
+        """The model is the one of this preview from now on."""
+        return self.keep_it(visit, _step(self.studio.runs.status(visit.needed_token), int(number)))
+
+    def keep_it(self, visit: Visit, step: int | None = None) -> Updates:
+        """The model is the one of this step, or the last one again."""
+        status = self.kept(visit.needed_token, step)
+        return self.finish(visit) | {self.standing: standing(status)}
 
     def filmed(self, visit: Visit) -> gr.Video:
         """The previews as a film."""
@@ -526,6 +550,11 @@ class Result:
         url = self.studio.models.publish(visit.needed_token, repository, token.token, private=secret)
         who = "Only you see it there." if secret else "Everybody sees it there."
         return gr.Button(visible=False), boxed("good", "It is on the Hugging Face Hub", who, url)
+
+
+def _step(status: RunStatus, number: int) -> int:
+    """Of the preview of this number, the first being 1."""
+    return status.preview_steps[min(max(number, 1), len(status.preview_steps)) - 1]
 
 
 def _offer(label: str, path: str | None) -> gr.DownloadButton:

@@ -192,10 +192,11 @@ def standing(status: RunStatus) -> str:
     if status.reason == Ending.THROUGH:
         sentences = [f"{plural(status.step, 'step')}."]
     recipe = f"Recipe: {status.recipe}." if status.recipe not in ("", *RECIPES) else ""
+    kept = f"The model is the one of step {status.kept:,}." if status.kept is not None else ""
     log = f"<summary>The end of its log</summary><pre>{html.escape(status.log)}</pre>"
     log = f'<details class="m2m-log">{log}</details>' if status.log else ""
     going = bar(share(status), "Training") if status.state.alive else ""
-    return boxed(kind, title, *sentences, recipe) + going + log
+    return boxed(kind, title, *sentences, kept, recipe) + going + log
 
 
 def share(status: RunStatus) -> float:

@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from test_worker import assert_same_run
 from tiny import RECIPE, carry_out, make_pictures, make_studio, prepared, trained
 from typer.testing import CliRunner
 
@@ -27,9 +28,11 @@ from mind2mind.cli import commands
 from mind2mind.config import DEFAULT, PUBLIC, changed
 from mind2mind.data.images import grid
 from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, RunError, WeightsError
+from mind2mind.files import load_tensors
 from mind2mind.judge import evaluate
 from mind2mind.judge.verdict import Grade, likeness
 from mind2mind.models import catalogue
+from mind2mind.networks.mindgan import samples
 from mind2mind.runs import findings
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import Launcher
@@ -149,6 +152,75 @@ def test_the_numbers_of_a_run_in_every_space(studio, done):
     assert numbers.gap is not None and 0 < numbers.independent.one_nearest <= 1
     with pytest.raises(RunError):
         studio.runs.numbers("a" * 22)
+
+
+# An earlier step is kept
+
+
+def bundle_files(run):
+    return {path.name: path.read_bytes() for path in run.bundle.iterdir()}
+
+
+def test_a_run_keeps_an_earlier_step_and_goes_on_from_its_last_all_the_same(studio, place):
+    token, other = (trained(studio, place / "pictures") for _ in range(2))
+    run = studio.runs.find(token)
+    last, was = bundle_files(run), studio.runs.status(token)
+    for step in (was.preview_steps[0], was.preview_steps[7]):
+        status, told = studio.runs.keep(token, step), load_tensors(run.preview_path(step))[0]["w"]
+        model = studio.models.load(token)
+        assert torch.equal(samples(model.g, model.z_dim, len(told)), told)
+        assert status.kept == step and status.worth != was.worth and status.result != was.result
+        assert model.card.numbers["kept_step"] == step and status.step == was.step == 40
+        assert model.card.numbers["quality"] == round(status.worth.quality, 3)
+    at = [row["gap"] for row in run.metrics() if row["step"] <= step]
+    assert studio.runs.numbers(token).gap == at[-1] != studio.runs.numbers(other).gap
+    again = studio.runs.keep(token, None)
+    assert (again.result, again.worth) == (was.result, was.worth) and bundle_files(run) == last
+    studio.runs.keep(token, was.preview_steps[3])
+    for each in (token, other):
+        studio.runs.resume(each, extra_steps=20)
+        assert carry_out(studio, each).kept is None
+    assert_same_run(run, studio.runs.find(other))
+    for each in (token, other):
+        studio.runs.delete(each)
+
+
+def test_what_cannot_be_kept_leaves_the_model_as_it_is(studio, done):
+    run = studio.runs.find(done)
+    before, steps = bundle_files(run), run.preview_steps()
+    path = run.preview_path(steps[2])
+    whole = path.read_bytes()
+    save_file({"w": load_file(path)["w"]}, path)  # as runs of before did
+    try:
+        with pytest.raises(WeightsError, match="was not kept"):
+            studio.runs.keep(done, steps[2])
+    finally:
+        path.write_bytes(whole)
+    with pytest.raises(RunError, match="no preview at step 999"):
+        studio.runs.keep(done, 999)
+    with pytest.raises(RunError, match="only shows"):
+        studio.runs.keep(studio.runs.status(done).look, steps[2])
+    run.update(state="queued")
+    with pytest.raises(RunError, match="is queued"):
+        studio.runs.keep(done, steps[2])
+    run.update(state="done")
+    assert bundle_files(run) == before and studio.runs.status(done).kept is None
+
+
+def test_killed_while_it_keeps_a_step_the_run_has_its_old_model(studio, done, place):
+    run = studio.runs.find(done)
+    before, step = bundle_files(run), run.preview_steps()[5]
+    script = f"""import os
+from mind2mind import draw
+from mind2mind.studio import Studio
+draw.save_sheet = lambda *_: os._exit(9)
+Studio("cpu", {str(studio.home)!r}, weights={str(place / "weights")!r}).runs.keep({done!r}, {step})"""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    assert subprocess.run([sys.executable, "-c", script], env=env, timeout=120).returncode == 9
+    assert (run.folder / "bundle.new/model.safetensors").exists() and bundle_files(run) == before
+    assert studio.runs.status(done).kept is None
+    assert studio.runs.keep(done, step).kept == step and not (run.folder / "bundle.new").exists()
+    assert studio.runs.keep(done, None).kept is None and bundle_files(run) == before
 
 
 def test_without_the_extra_a_run_has_the_other_numbers(studio, done, monkeypatch):

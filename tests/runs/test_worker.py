@@ -14,7 +14,7 @@ from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_w
 from mind2mind.errors import RunError, WeightsError
 from mind2mind.files import load_tensors, new_token
 from mind2mind.models.bundle import describe, load_transfer
-from mind2mind.runs import worker
+from mind2mind.runs import findings, worker
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import ATTEMPTS, NICENESS, Launcher
 from mind2mind.runs.run import Run, is_held
@@ -97,14 +97,14 @@ class Killed(BaseException):
     """Ends a run in this process as abruptly as can be."""
 
 
-@pytest.mark.parametrize("where", ["append_metrics", "save", "keep", "preview_path", "update", "_bundle"])
+@pytest.mark.parametrize("where", ["append_metrics", "save", "keep", "preview_path", "update", "bundle"])
 def test_killed_in_any_place_it_resumes_to_the_same_numbers(studio, template, monkeypatch, where):
     monkeypatch.setattr(transfer, "SAVE_SECONDS", 0.0)
     token, whole = started(studio, template), started(studio, template)
-    owner = {"save": transfer.Learner, "keep": transfer.Learner, "_bundle": execution}.get(where, Run)
+    owner = {"save": transfer.Learner, "keep": transfer.Learner, "bundle": execution}.get(where, Run)
     doing, left = (
         getattr(owner, where),
-        {"update": 2, "_bundle": 1, "keep": 1}.get(where, random.randrange(2, 12)),
+        {"update": 2, "bundle": 1, "keep": 1}.get(where, random.randrange(2, 12)),
     )
 
     def deadly(*args, **settings):
@@ -261,7 +261,7 @@ def test_a_bundle_that_does_not_reload_is_not_done(studio, template, monkeypatch
     def unreadable(folder, source):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(execution, "load_transfer", unreadable)
+    monkeypatch.setattr(findings, "load_transfer", unreadable)
     token = started(studio, template)
     status = carry_out(studio, token)
     assert (status.state, status.usable) == ("failed", False)

@@ -59,7 +59,7 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
     page = visitor()
     opened(page, app, token)
     expect(page.locator("#transfer-verdict")).to_contain_text("64 new pictures")
-    unfold(page, "Copies?", "How it learnt", "The source model", "In Python", "Downloads", "Numbers")
+    unfold(page, "Copies?", "How it learnt", "The source model", "In Python")
     expect(page.locator("#transfer-nearest img")).to_have_count(16)
     expect(page.locator("#transfer-of-source img")).to_have_count(16)
     expect(page.locator("#transfer-at-step")).to_contain_text(
@@ -72,6 +72,16 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
     page.keyboard.press("ArrowLeft")  # under load Gradio may have set it back to its end meanwhile, unseen
     page.keyboard.press("End")
     expect(page.locator("#transfer-at-step")).to_contain_text("Step 40 of 40")
+    drawn = page.locator("#transfer-samples img").first.get_attribute("src")
+    page.keyboard.press("Home")
+    expect(page.locator("#transfer-at-step")).to_contain_text("Step 0 of 40")
+    page.locator("#transfer-keep").click()
+    expect(page.locator("#transfer-status")).to_contain_text("The model is the one of step 0.")
+    expect(page.locator("#transfer-samples img").first).not_to_have_attribute("src", drawn)
+    page.locator("#transfer-keep-last").click()
+    expect(page.locator("#transfer-samples img").first).to_have_attribute("src", drawn)
+    expect(page.locator("#transfer-keep-last")).to_be_hidden()
+    unfold(page, "Downloads", "Numbers")  # they closed with the model that they were of
     page.locator("#transfer-make-film").click()
     expect(page.locator("#transfer-film video")).to_be_visible()
     names = [

@@ -79,7 +79,8 @@ def test_from_an_example_set_to_pictures_of_ones_own_in_four_clicks(visitor, sho
     few_words(page)
     expect(page.locator("#transfer-status")).to_contain_text("Done", timeout=600_000)
     expect(page.locator("#transfer-samples img").nth(15)).to_be_in_viewport()
-    few_words(page)
+    if "Its time was up" not in page.locator("#transfer-status").inner_text():  # that needs words of its own
+        few_words(page)
     took = time.monotonic() - begun
     print(f"{click.count} clicks, {took:.0f} s, {page.locator('#transfer-samples img').count()} pictures")
     assert click.count <= 4

@@ -132,6 +132,23 @@ def test_the_slider_goes_through_the_previews(page, visit):
     )
 
 
+def test_an_earlier_step_is_kept_and_the_last_again(page, visit):
+    step, steps = page.transfer.result, page.studio.runs.status(visit.token).preview_steps
+    was = step.finish(visit)
+    assert was[step.keep].visible and not was[step.keep_last].visible
+    shown = step.keep_this(visit, 3)
+    assert f"The model is the one of step {steps[2]}." in shown[step.standing]
+    assert shown[step.moment].value == 3 and shown[step.keep_last].visible
+    assert shown[step.samples] != was[step.samples] and shown[step.drawn] != was[step.drawn]
+    assert shown[step.download].value["path"] != was[step.download].value["path"]
+    again = step.keep_it(visit)
+    assert again[step.samples] == was[step.samples] and "The model is" not in again[step.standing]
+    guest = Visit.of(None).at(page.studio.runs.status(visit.token).look)
+    assert not step.finish(guest)[step.keep].visible
+    with pytest.raises(RunError, match="only shows the run"):
+        step.keep_this(guest, 3)
+
+
 def test_everything_is_packed_on_a_click_and_once(page, visit):
     step = page.transfer.result
     button = step.packed(visit)
