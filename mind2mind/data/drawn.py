@@ -2,7 +2,7 @@
 
 Attributes are drawn here, one independent draw each, and never guessed. Toon heads are DiceBear's style `toon-head`,
 which is handed each attribute as the only choice: the domain of a bundled model. The parts of the cats are David
-Revoy's, aligned, with alpha, 1024 pixels a side, as the package robohash ships them: the domain of a source to be.
+Revoy's, aligned, with alpha, 1024 pixels a side, as the package robohash ships them: the domain of another.
 What draws is the extra `data`: pip install -e ".[data]".
 """
 
