@@ -59,6 +59,7 @@ def pretrain(
     """
     sizes = ARCHITECTURES[one_of("architecture", architecture, ARCHITECTURES)]
     chosen = PRETRAIN_RECIPES[one_of("recipe", recipe, PRETRAIN_RECIPES)]
+    from mind2mind.data.dataset import Reading
     from mind2mind.models.bundle import Card
     from mind2mind.training import source
     from mind2mind.training.transfer import Progress
@@ -73,7 +74,7 @@ def pretrain(
         )  # fmt: skip
         for event in events:
             match event:
-                case source.Loading(done, total):
+                case Reading(done, total):
                     note = f"{done} of {total} pictures"
                     show(completed=done, total=total, note=note, description="Loading")
                 case source.PretrainProgress(seen, wanted, _, psnr, side, seconds_left):
@@ -85,7 +86,7 @@ def pretrain(
                     show(completed=step, total=total_steps, note=note, description="Prior")
                 case source.Made():
                     made = event
-            if stop() and isinstance(event, (source.Loading, Progress)):
+            if stop() and isinstance(event, (Reading, Progress)):
                 break  # the training itself looks at `stop`, and saves
     if made is None:
         kept = source.kept_kimg(out)

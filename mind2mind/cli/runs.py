@@ -305,6 +305,7 @@ def evaluate(
         evaluate photos/ samples/ --fid
         evaluate --run my-run
     """
+    from mind2mind.data.dataset import Reading
     from mind2mind.judge import evaluate as measured
 
     if run is not None:
@@ -324,7 +325,7 @@ def evaluate(
     found: Any = None
     with terminal.bar("Reading") as show:
         for found in measured.evaluate([real], [generated], fid=fid or weights is not None, weights=weights):
-            if isinstance(found, measured.Reading):
+            if isinstance(found, Reading):
                 show(completed=found.done, total=found.total)
     assert isinstance(found, measured.Evaluation)
     counts = {}

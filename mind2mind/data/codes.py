@@ -96,11 +96,11 @@ def encode(
     blank = torch.empty(0, a.image_channels, a.resolution, a.resolution, dtype=torch.uint8)
     names: list[str] = []
     hashes: list[str] = []
-    small = [_shrunk(blank)]
+    small = [shrunk(blank)]
     while batch := list(islice(stream, batch_of(a.resolution))):
         if new := {picture.sha256: picture.pixels for picture in batch if picture.sha256 not in rows}:
             rows |= zip(new, of_pixels(alae, torch.stack([*new.values()])), strict=True)
-        small.append(_shrunk(torch.stack([picture.pixels for picture in batch])))
+        small.append(shrunk(torch.stack([picture.pixels for picture in batch])))
         names += [picture.name for picture in batch]
         hashes += [picture.sha256 for picture in batch]
         yield EncodeProgress(len(names), total)
@@ -115,7 +115,7 @@ def of_pixels(alae: ALAE, pixels: Tensor) -> Tensor:
     return torch.cat([alae.encode(from_uint8(x.to(device))).float().cpu() for x in pixels.split(size)])
 
 
-def _shrunk(pixels: Tensor) -> Tensor:
+def shrunk(pixels: Tensor) -> Tensor:
     """uint8 (N, C, H, H) -> (N, C, t, t), each pixel the mean of those it stands for."""
     factor = pixels.shape[-1] // THUMBNAIL
     return F.avg_pool2d(pixels.float(), factor).round_().byte() if factor > 1 else pixels

@@ -334,6 +334,14 @@ class Picture:
     oblong: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How far a reading is; for whoever reads a whole set and tells of it."""
+
+    done: int
+    total: int
+
+
 class Pictures:
     """The pictures of folders (nested), zips and files as a stream; `report` fills while it is read.
 

@@ -422,11 +422,14 @@ def from_uint8(x: Tensor) -> Tensor:
     return x.float().div_(127.5).sub_(1)
 
 
+def to_uint8(x: Tensor) -> Tensor:
+    """Pictures, float in [-1, 1] (what lies beyond is clamped), as uint8 in 0..255."""
+    return x.detach().float().add(1).mul_(127.5).round_().clamp_(0, 255).byte()
+
+
 def to_image(x: Tensor) -> Image.Image:
     """A picture (C, H, W), float in [-1, 1] (what lies beyond is clamped) or uint8 in 0..255, as PIL (L or RGB)."""
-    if x.dtype != torch.uint8:
-        x = x.detach().float().add(1).mul_(127.5).round_().clamp_(0, 255).byte()
-    array = x.permute(1, 2, 0).cpu().numpy()
+    array = (x if x.dtype == torch.uint8 else to_uint8(x)).permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 

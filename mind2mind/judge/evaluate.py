@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mind2mind.data.dataset import FileReport, Pictures, Report
+from mind2mind.data.dataset import FileReport, Pictures, Reading, Report
 from mind2mind.data.images import Reason
 from mind2mind.errors import PIP, ConfigError, DataError, WeightsError
 from mind2mind.judge.metrics import coverage, energy_distance, kernel_distance, one_nearest
@@ -57,13 +57,7 @@ def nearness(real: Tensor, fake: Tensor, *, kernel: bool = False) -> Nearness:
     Raises:
         DataError: there are fewer than FEWEST of either.
     """
-    if min(len(real), len(fake)) < FEWEST:
-        problem = f"There are {len(real)} real and {len(fake)} new pictures that can be used."
-        raise DataError(
-            problem, f"Give {FEWEST} or more of each; some hundreds make numbers that mean something."
-        )
-    count = min(len(real), len(fake), MOST)
-    real, fake = (_some(points, count) for points in (real, fake))
+    real, fake = as_many(real, fake)
     shares = coverage(real, fake)
     return Nearness(
         **{name: shares[name] for name in ("precision", "recall", "coverage")},
@@ -71,6 +65,20 @@ def nearness(real: Tensor, fake: Tensor, *, kernel: bool = False) -> Nearness:
         energy=energy_distance(fake, real),
         kernel=kernel_distance(real, fake) if kernel else None,
     )
+
+
+def as_many(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """As many of either, MOST at the most, the same ones each time.
+
+    Raises:
+        DataError: there are fewer than FEWEST of either.
+    """
+    count = min(len(real), len(fake), MOST)
+    if count < FEWEST:
+        problem = f"There are {len(real)} real and {len(fake)} new pictures that can be used."
+        fix = f"Give {FEWEST} or more of each; some hundreds make numbers that mean something."
+        raise DataError(problem, fix)
+    return _some(real, count), _some(fake, count)
 
 
 def _some(points: Tensor, most: int) -> Tensor:
@@ -117,6 +125,15 @@ def features(pixels: Tensor) -> Tensor:
     return torch.cat(found)
 
 
+def independently(real: Tensor, fake: Tensor) -> Nearness:
+    """Of uint8 pictures (N, C, H, W) and (M, C, H, W) in the independent space; features are made of as many.
+
+    Raises:
+        DataError, ConfigError: as `as_many` and `features`.
+    """
+    return nearness(*map(features, as_many(real, fake)), kernel=True)
+
+
 def principal_pixels(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Of uint8 pictures (N, C, H, W) and (M, C, H, W) the first PIXEL_AXES principal components of the real ones."""
     x, y = (F.adaptive_avg_pool2d(a.float() / 255, PIXEL_SIDE).flatten(1) for a in (real, fake))
@@ -127,14 +144,6 @@ def principal_pixels(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # --- Folders of pictures.
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How far the reading of both folders is."""
-
-    done: int
-    total: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,14 +182,12 @@ def evaluate(
         for picture in pictures:
             pixels[picture.sha256] = picture.pixels
             yield Reading(sum(len(each.report.files) for each in sets), total)
-        found.append(
-            torch.stack([pixels[file.sha256] for file in _usable(pictures.report)] or [torch.empty(0)])
-        )
-    both = [features(each) if len(each) >= FEWEST else each for each in found]
+        rows = [pixels[file.sha256] for file in _usable(pictures.report)]
+        found.append(torch.stack(rows) if rows else torch.empty(0))
     yield Evaluation(
         real=sets[0].report,
         new=sets[1].report,
-        independent=nearness(both[0], both[1], kernel=True),
+        independent=independently(*found),
         pixels=nearness(*principal_pixels(*found)),
         inception=_by_inception(sets, inception) if inception else None,
     )
@@ -234,9 +241,7 @@ def _by_inception(sets: Sequence[Pictures], state: dict[str, Any]) -> dict[str, 
     side = min(sizes.pop()) if len(sizes) == 1 else FID_SIDE
     real, new = (_AsTheyAre(each, side) for each in sets)
     with tempfile.TemporaryDirectory() as folder:
-        path = (
-            Path(folder) / "inception.pth"
-        )  # saved anew: torch-fidelity would unpickle whatever it is given
+        path = Path(folder) / "inception.pth"  # saved anew: torch-fidelity unpickles whatever it is given
         torch.save(state, path)
         try:
             found = calculate_metrics(

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
@@ -563,10 +562,10 @@ def numbers(library: Catalogue, run: Run) -> Numbers:
     w = model.refined(mindgan.samples(model.g, model.z_dim, count, seed=3))
     small = codes.thumbnails(run.codes, rows[: evaluate.MOST])
     new = torch.stack([pil_to_tensor(picture) for picture in draw.draw(model, w)])
-    pair = small, F.adaptive_avg_pool2d(new.float(), small.shape[-1]).round().byte()
+    pair = small, codes.shrunk(new)
     independent = None
     with suppress(ConfigError):
-        independent = nearness(*map(evaluate.features, pair), kernel=True)
+        independent = evaluate.independently(*pair)
     axes = PrincipalAxes.of(made.w, DISTANCE_AXES)
     real, fake, known = map(axes.project, (made.w, w, mindgan.samples(source.g, source.z_dim, count, seed=3)))
     kept = math.inf if run.info.kept is None else run.info.kept
@@ -675,7 +674,7 @@ def _read_me(name: str, command: str) -> str:
     import mind2mind
     {usage(name)}
 
-The app takes it back: zip that folder, then Sample, More, "Open a downloaded model".
+The app takes it back: zip that folder, then Models, "Open a model file".
 The same pictures in the same order give the same run again (on one kind of computer, to the bit):
 
     {command}

@@ -30,7 +30,7 @@ from mind2mind.config import (
     size_text,
 )
 from mind2mind.data import codes
-from mind2mind.data.dataset import Pictures
+from mind2mind.data.dataset import Pictures, Reading
 from mind2mind.data.images import from_uint8, grid, save_png, to_image
 from mind2mind.draw import save_sheet
 from mind2mind.errors import ConfigError, DataError, RunError, TrainingError
@@ -58,14 +58,6 @@ STAND_IN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
-    """Pictures read so far."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
 class PretrainProgress:
     """Every `log_every` thousand pictures; the checkpoint, and the pictures in its folder, are as new."""
 
@@ -85,7 +77,7 @@ class Made:
     card: Card
 
 
-MakeEvent = Loading | PretrainProgress | Progress | Made
+MakeEvent = Reading | PretrainProgress | Progress | Made
 
 
 def make_source(
@@ -106,7 +98,7 @@ def make_source(
 ) -> Iterator[MakeEvent]:
     """Trains a source model and writes its bundle into `out`; yields events, `Made` last.
 
-    `Loading` tells of the reading, `PretrainProgress` of the autoencoder, and `Progress` of the MindGAN that stands
+    `Reading` tells of the reading, `PretrainProgress` of the autoencoder, and `Progress` of the MindGAN that stands
     in for F.
 
     While it trains, `out/reconstructions.png` shows held-out pictures beside what becomes of them, and where the
@@ -184,14 +176,14 @@ def make_source(
     return make()
 
 
-def _read(pictures: Pictures) -> Generator[Loading, None, tuple[Tensor, Tensor]]:
+def _read(pictures: Pictures) -> Generator[Reading, None, tuple[Tensor, Tensor]]:
     """All pictures, uint8 (N, C, H, W): those to train on, and those held out."""
     count, side = 0, pictures.resolution
     pixels = torch.empty(pictures.count, pictures.channels, side, side, dtype=torch.uint8)
     for count, picture in enumerate(pictures, start=1):
         pixels[count - 1] = picture.pixels
         if count % 100 == 0:
-            yield Loading(count, pictures.count)
+            yield Reading(count, pictures.count)
     if count < FEWEST_PICTURES:
         raise DataError(f"Only {count} pictures can be used.", "A source needs some thousands of one kind.")
     held = min(HELD_OUT_MOST, round(count * HELD_OUT_SHARE))

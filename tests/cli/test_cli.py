@@ -32,6 +32,7 @@ from mind2mind.cli import runs as following
 from mind2mind.cli import terminal as common
 from mind2mind.cli.terminal import seeds_of
 from mind2mind.config import Architecture, MindGANSizes
+from mind2mind.data.dataset import Reading
 from mind2mind.errors import COMMAND, ConfigError, TrainingError
 from mind2mind.files import save_tensors
 from mind2mind.models import bundle as checkpoints
@@ -803,7 +804,7 @@ def fake_source(monkeypatch):
 
     def fake(pictures, architecture, recipe, out, *, should_stop, **options):
         heard.update(options, pictures=pictures, architecture=architecture)
-        yield make_source.Loading(100, 200)
+        yield Reading(100, 200)
         if options["seed"] == 13:
             os.kill(os.getpid(), signal.SIGINT)
         if options["seed"] == 14:

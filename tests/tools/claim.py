@@ -32,14 +32,16 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mind2mind.config import DEFAULT, batch_of, mixed
+from mind2mind.data.codes import of_pixels
 from mind2mind.data.dataset import Pictures
-from mind2mind.data.images import from_uint8
+from mind2mind.data.images import from_uint8, to_uint8
 from mind2mind.judge.evaluate import features, nearness, principal_pixels
-from mind2mind.judge.metrics import energy_distance
+from mind2mind.judge.metrics import energy_distance, standardisation
 from mind2mind.models.bundle import Model
 from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import MindGAN, Perceptron, draw_z
 from mind2mind.studio import Studio
+from mind2mind.training.autoencoder import adam
 from mind2mind.training.transfer import Learner
 
 log = logging.getLogger(__name__)
@@ -63,10 +65,13 @@ class Pixels:
         self, source: Model, pictures: Tensor, seed: int, *, scratch: bool, rate: float = RATE
     ) -> None:
         self.pictures, self.seed, self.step, self.rate, mind = pictures, seed, 0, rate, source.mind
-        z_dim, *widths, _ = mind.sizes
+        self.z_dim, *widths, _ = mind.sizes
         a = source.alae.architecture
         sizes = replace(
-            LOSSES.sizes(a.latent_size), z_dim=z_dim, generator_widths=tuple(widths), mapping=mind.mapping
+            LOSSES.sizes(a.latent_size),
+            z_dim=self.z_dim,
+            generator_widths=tuple(widths),
+            mapping=mind.mapping,
         )
         gan = MindGAN.untrained(sizes, seed)
         self.g, self.c = gan.generator, gan.critic
@@ -76,8 +81,7 @@ class Pixels:
         self.mean, self.std = torch.zeros(a.latent_size), torch.ones(a.latent_size)
         if not scratch:
             self.g.load_state_dict(mind.state_dict())
-            w = self._encoded(pictures)
-            self.mean, self.std = w.mean(dim=0), w.std(dim=0)
+            self.mean, self.std = standardisation(of_pixels(self.alae, pictures))
         self.optimisers = {
             "fake": self._adam(self.alae.decoder, self.g),
             "real": self._adam(self.alae.encoder, self.c),
@@ -85,17 +89,12 @@ class Pixels:
         self.drawn = (copy.deepcopy(self.g), copy.deepcopy(self.alae.decoder))  # averages
 
     def _adam(self, pixels: nn.Module, codes: Perceptron) -> torch.optim.Adam:
-        groups: list[dict[str, Any]] = [
-            {"params": [p], "lr": self.rate * getattr(p, "lr_coef", 1.0)}
-            for p in pixels.requires_grad_().parameters()
-        ]
+        optimiser = adam(pixels.requires_grad_().parameters(), BETAS)
+        for group in optimiser.param_groups:
+            group["lr"] = self.rate * group["lr_coef"]
         own = {"params": [*codes.parameters()], "lr": LOSSES.learning_rate, "betas": LOSSES.betas}
-        return torch.optim.Adam([*groups, own], betas=BETAS)
-
-    @torch.no_grad()
-    def _encoded(self, pixels: Tensor) -> Tensor:
-        batches = pixels.split(batch_of(pixels.shape[-1]))
-        return torch.cat([self.alae.encode(from_uint8(some)) for some in batches])
+        optimiser.add_param_group(own)
+        return optimiser
 
     def _critic(self, x: Tensor) -> Tensor:
         c: Tensor = self.c((self.alae.encode(x) - self.mean) / self.std)
@@ -111,7 +110,7 @@ class Pixels:
         t = torch.rand(
             BATCH, 1, 1, 1, generator=draw
         ).requires_grad_()  # so that what is between has a gradient
-        z_critic, z_generator = draw_z(2 * BATCH, self.g.sizes[0], draw).chunk(2)
+        z_critic, z_generator = draw_z(2 * BATCH, self.z_dim, draw).chunk(2)
         with torch.no_grad():
             fake = self._fake(z_critic)
         between = t * real + (1 - t) * fake
@@ -138,19 +137,17 @@ class Pixels:
     def pictures_of(self, z: Tensor) -> Tensor:
         """uint8 (N, C, H, W)."""
         g, decoder = self.drawn
-        batches = g(z).split(batch_of(self.pictures.shape[-1]))
-        return torch.cat([_to_uint8(decoder(self.alae.styles(some))) for some in batches])
+        return decoded(self.alae, decoder, g(z))
 
 
 class OnCodes:
     """g and c in training on codes, encoded once."""
 
     def __init__(self, source: Model, pictures: Tensor, seed: int, *, ours: bool) -> None:
-        batches = pictures.split(batch_of(pictures.shape[-1]))
-        with torch.no_grad():
-            codes = torch.cat([source.alae.encode(from_uint8(some)) for some in batches])
+        codes = of_pixels(source.alae, pictures)
         self.learner = Learner(codes, OURS if ours else LOSSES, 10**9, seed, mind=source.mind)
         self.source = source.within_span(codes) if ours else replace(source, refinements=0)
+        self.z_dim = self.learner.gan.sizes.z_dim
 
     @property
     def step(self) -> int:
@@ -163,14 +160,14 @@ class OnCodes:
     def pictures_of(self, z: Tensor) -> Tensor:
         """uint8 (N, C, H, W)."""
         alae = self.source.alae
-        batches = self.source.refined(self.learner.generator()(z)).split(
-            batch_of(alae.architecture.resolution)
-        )
-        return torch.cat([_to_uint8(alae.decode(alae.styles(some))) for some in batches])
+        return decoded(alae, alae.decoder, self.source.refined(self.learner.generator()(z)))
 
 
-def _to_uint8(x: Tensor) -> Tensor:
-    return ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
+@torch.no_grad()
+def decoded(alae: ALAE, decoder: nn.Module, w: Tensor) -> Tensor:
+    """The pictures of codes (N, latent_size) by this decoder of the ALAE, uint8 (N, C, H, W)."""
+    batches = w.split(batch_of(alae.architecture.resolution))
+    return torch.cat([to_uint8(decoder(alae.styles(some))) for some in batches])
 
 
 class Judge(NamedTuple):
@@ -183,20 +180,14 @@ class Judge(NamedTuple):
 
     @classmethod
     def of(cls, source: Model, others: Tensor) -> "Judge":
-        return cls(source, others, features(others), _codes(source, others))
+        return cls(source, others, features(others), of_pixels(source.alae, others))
 
     def __call__(self, pictures: Tensor) -> dict[str, Any]:
         return {
             "independent": asdict(nearness(self.features, features(pictures), kernel=True)),
             "pixels": asdict(nearness(*principal_pixels(self.others, pictures))),
-            "codes": {"energy": energy_distance(_codes(self.source, pictures), self.codes)},
+            "codes": {"energy": energy_distance(of_pixels(self.source.alae, pictures), self.codes)},
         }
-
-
-@torch.no_grad()
-def _codes(source: Model, pictures: Tensor) -> Tensor:
-    batches = pictures.split(batch_of(pictures.shape[-1]))
-    return torch.cat([source.alae.encode(from_uint8(some)) for some in batches])
 
 
 def read(folder: Path, source: Model, most: int | None = None) -> Tensor:
@@ -214,7 +205,7 @@ def curve(
     begun = time.process_time()
     way, good = begin(), 0
     used = time.process_time() - begun
-    z = draw_z(SAMPLES, _z_dim(way), torch.Generator().manual_seed(1))
+    z = draw_z(SAMPLES, way.z_dim, torch.Generator().manual_seed(1))
     for look in (0.0, *(s for s in LOOKS if s <= seconds)):
         while used < look:
             begun = time.process_time()
@@ -226,10 +217,6 @@ def curve(
         good = good + 1 if row["independent"][MEASURE] < stop_at else 0
         if good == 2:
             return
-
-
-def _z_dim(way: Pixels | OnCodes) -> int:
-    return way.g.sizes[0] if isinstance(way, Pixels) else way.learner.gan.sizes.z_dim
 
 
 def operations(source: Model, pictures: Tensor) -> dict[str, float]:
@@ -259,8 +246,8 @@ def run(options: argparse.Namespace) -> None:
     told: dict[str, Any] = {
         "way": options.way, "source": options.source, "target": options.target.name, "pictures": len(target),
         "seed": options.seed, "limit": options.seconds, "rate": options.rate,
-        "operations": operations(source, target), "ceiling": judge(_rebuilt(source, judge.others)),
-        "curve": [],
+        "operations": operations(source, target), "curve": [],
+        "ceiling": judge(decoded(source.alae, source.alae.decoder, judge.codes)),
     }  # fmt: skip
     name = f"{options.target.name}-{len(target)}-{options.way}-{options.seed}"
     if options.rate != RATE:
@@ -270,15 +257,10 @@ def run(options: argparse.Namespace) -> None:
         shown = row.pop("pictures")
         told["curve"].append(row)
         (CURVES / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
-        torch.save(shown, options.grids / f"{name}-{row['seconds']:07.1f}.pt") if options.grids else None
+        if options.grids:
+            torch.save(shown, options.grids / f"{name}-{row['seconds']:07.1f}.pt")
         log.warning("%s %.0f s, %d steps: %s %.4f, coverage %.2f", name, row["seconds"], row["steps"], MEASURE,
                     row["independent"][MEASURE], row["independent"]["coverage"])  # fmt: skip
-
-
-@torch.no_grad()
-def _rebuilt(source: Model, pictures: Tensor) -> Tensor:
-    batches = pictures.split(batch_of(pictures.shape[-1]))
-    return torch.cat([_to_uint8(source.alae.reconstruct(from_uint8(some))) for some in batches])
 
 
 def curves() -> list[dict[str, Any]]:

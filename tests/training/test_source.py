@@ -8,6 +8,7 @@ from PIL import Image
 
 from mind2mind import config
 from mind2mind.config import BLEND_KIMG, PRETRAIN_DEFAULT, Architecture
+from mind2mind.data.dataset import Reading
 from mind2mind.errors import ConfigError, DataError, TrainingError
 from mind2mind.files import load_tensors, read_meta, save_tensors
 from mind2mind.models.bundle import Card, load_source
@@ -15,7 +16,6 @@ from mind2mind.networks.alae import ALAE
 from mind2mind.training.autoencoder import PixelTrainee
 from mind2mind.training.source import (
     CHECKPOINT,
-    Loading,
     Made,
     PretrainProgress,
     kept_kimg,
@@ -166,7 +166,7 @@ def test_from_a_folder_to_a_bundle(tmp_path):
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{i:03d}.png")
     events = list(make_source([folder], TINY, RECIPE, out, kimg=0.1, card=CARD, prior_steps=20))
     kinds = {type(event) for event in events}
-    assert {Loading, PretrainProgress, Progress, Made} <= kinds
+    assert {Reading, PretrainProgress, Progress, Made} <= kinds
     model = load_source(out)
     assert model.card.numbers["held_out_pictures"] == 6
     assert model.card.numbers["training_pictures"] == 114
