@@ -37,6 +37,10 @@ CELL, CELLS = 128, 81  # px of a picture on the map; those that are drawn at a t
 REMEMBERED = 48  # favourites, and pictures of the history
 KEEP, KEPT = "Keep", "♥ Kept"
 END, STEP = 3.0, 0.1  # of a direction's slider, in standard deviations
+KEPT_IN = {  # what is said above them, and where there are none
+    "favourites": ("", "Keep, in Explore, adds the picked picture here; this browser remembers it."),
+    "history": ("What you looked at last:", ""),
+}
 STORED_AS = "mind2mind-pictures"  # in the browser; a fixed key, or nothing would survive a restart
 
 
@@ -148,8 +152,7 @@ class ExploreTab:
         self.drawn: gr.State = gr.State(None)  # the model that the wall was drawn with
         self.linked: gr.State = gr.State(None)  # the picture of the link that led here
         self.mapped: gr.State = gr.State(None)  # the map that is shown: model and picture in its middle
-        nothing: dict[str, list[str]] = {"favourites": [], "history": []}
-        self.stored = gr.BrowserState(nothing, storage_key=STORED_AS, secret=STORED_AS)
+        self.stored = gr.BrowserState(kept_links(None), storage_key=STORED_AS, secret=STORED_AS)
         with gr.Row(elem_classes="m2m-explore"):
             with gr.Column(scale=1, min_width=320), gr.Tabs(elem_id="explore-stage"):
                 with gr.Tab("Pictures"):
@@ -160,7 +163,6 @@ class ExploreTab:
                     self._build_mix()
                 with gr.Tab("Favourites") as self.kept_tab:
                     self.favourites = ui.wall("explore-favourites", "m2m-many m2m-follows", picks=True)
-                    gr.HTML(ui.note("What you looked at last:"))
                     self.history = ui.wall("explore-history", "m2m-small m2m-follows", picks=True)
             with gr.Column(scale=1, min_width=320, elem_classes="m2m-side"):
                 self._build_picked()
@@ -453,16 +455,14 @@ class ExploreTab:
     def kept_wall(self, name: str, stored: Any, model: str) -> tuple[str, list[View]]:
         """What the browser keeps under this name, drawn: those of the chosen model."""
         views = kept_views(stored, name, model)[: self._at_once(model, REMEMBERED)]
-        empty = "Keep, in Explore, adds the picked picture here; this browser remembers it."
-        if not views:
-            return ui.note(empty) if name == "favourites" else "", views
-        return self._wall(model, views), views
+        above, empty = KEPT_IN[name]
+        return ui.note(above) + self._wall(model, views) if views else ui.note(empty), views
 
 
 def kept_links(stored: Any) -> dict[str, list[str]]:
     """From the browser, which may send anything."""
     kept = stored if isinstance(stored, dict) else {}
-    lists = {name: kept.get(name) for name in ("favourites", "history")}
+    lists = {name: kept.get(name) for name in KEPT_IN}
     return {
         name: [*map(str, links)][:REMEMBERED] if isinstance(links, list) else []
         for name, links in lists.items()

@@ -14,24 +14,7 @@ from mind2mind.config import size_text
 from mind2mind.errors import PIP, DataError, RunError
 from mind2mind.runs.findings import Numbers, Outcome
 from mind2mind.runs.run import RunStatus, State
-from mind2mind.ui.shared import (
-    MODEL_WORK,
-    Asked,
-    OnDemand,
-    Visit,
-    bar,
-    boxed,
-    delete_run,
-    forget_made,
-    gpu,
-    note,
-    numbered,
-    once,
-    pairs,
-    plural,
-    tiles,
-    wall,
-)
+from mind2mind.ui import shared as ui
 from mind2mind.ui.training import (
     MORE_STEPS,
     UNITS,
@@ -52,7 +35,7 @@ from mind2mind.ui.training import (
 def entry_line(entry: RunStatus) -> str:
     """A run in the list: title, state, when, on which model, how much it takes."""
     when = time.strftime("%d %b, %H:%M", time.localtime(entry.created))
-    pictures = plural(entry.pictures, "picture")
+    pictures = ui.plural(entry.pictures, "picture")
     return f"{entry.title or 'Run'} · {entry.state} · {when} · {pictures} · {entry.model} · {size_text(entry.bytes)}"
 
 
@@ -68,12 +51,12 @@ class Shelf:
             self.runs = gr.Radio([], label="Choose one", elem_id="transfer-runs")
             with gr.Row():
                 self.open = gr.Button("Open", elem_id="transfer-run-open")
-                self.drop = Asked("Delete …", "Yes, delete this run", "transfer-run-delete")
+                self.drop = ui.Asked("Delete …", "Yes, delete this run", "transfer-run-delete")
             with gr.Row():
                 one_line: dict[str, Any] = {"max_lines": 1, "max_length": 200, "scale": 3}
                 self.title = gr.Textbox(label="Another title", elem_id="transfer-run-title", **one_line)
                 self.rename = gr.Button("Rename", scale=1, min_width=120, elem_id="transfer-run-rename")
-            self.all = Asked("Delete everything of mine …", "Yes, delete it all", "transfer-delete-all")
+            self.all = ui.Asked("Delete everything of mine …", "Yes, delete it all", "transfer-delete-all")
 
     def wire(self) -> None:
         """The events of the list alone. Opening is the tab's."""
@@ -84,7 +67,7 @@ class Shelf:
         steps.on(self.all.button.click, self.ask, outputs=self.all.told)
         steps.on(self.all.yes.click, self.delete_all)
 
-    def known(self, visit: Visit) -> Updates:
+    def known(self, visit: ui.Visit) -> Updates:
         """The list as it is now, with the visitor's run chosen."""
         entries = [entry for entry in self.studio.runs.list(visit.visitor) if entry.state != State.PREPARED]
         titles = {entry.token: entry.title for entry in entries}
@@ -95,12 +78,12 @@ class Shelf:
             self.title: titles[chosen] if chosen else "",
         }
 
-    def models_beside(self, visit: Visit) -> list[tuple[str, str]]:
+    def models_beside(self, visit: ui.Visit) -> list[tuple[str, str]]:
         """The visitor's other runs that have a model."""
         others = (e for e in self.studio.runs.list(visit.visitor) if e.usable and e.token != visit.token)
         return [(entry_line(entry), entry.token) for entry in others]
 
-    def own(self, visit: Visit, token: str | None) -> RunStatus:
+    def own(self, visit: ui.Visit, token: str | None) -> RunStatus:
         """The chosen run, which must be the visitor's.
 
         Raises:
@@ -111,50 +94,50 @@ class Shelf:
             raise RunError("No run is chosen.", "Choose one of the list first.")
         return found[0]
 
-    def chosen(self, visit: Visit, token: str | None) -> str:
+    def chosen(self, visit: ui.Visit, token: str | None) -> str:
         """The title of the run, to be changed."""
         return self.own(visit, token).title
 
-    def renamed(self, visit: Visit, token: str | None, title: str) -> Updates:
+    def renamed(self, visit: ui.Visit, token: str | None, title: str) -> Updates:
         """Gives the run and its model another title."""
         self.studio.runs.rename(self.own(visit, token).token, str(title))
         return self.known(visit.at(token))
 
-    def delete(self, visit: Visit, token: str | None) -> Updates:
+    def delete(self, visit: ui.Visit, token: str | None) -> Updates:
         """Deletes the chosen run."""
         return self._delete(visit, self.own(visit, token).token)
 
-    def delete_shown(self, visit: Visit) -> Updates:
+    def delete_shown(self, visit: ui.Visit) -> Updates:
         """Deletes the run that the page shows."""
         return self._delete(visit, visit.needed_token)
 
-    def _delete(self, visit: Visit, token: str) -> Updates:
+    def _delete(self, visit: ui.Visit, token: str) -> Updates:
         """At once and with everything in it; a page that shows it turns away."""
-        delete_run(self.studio, token)
+        ui.delete_run(self.studio, token)
         left = visit.forgetting(token)
         if token != visit.token:
             return {self.steps.visit: left.stored(), **self.known(left)}
         return self._left(left.at(None), deleted(self.studio.public))
 
-    def ask(self, visit: Visit) -> str:
+    def ask(self, visit: ui.Visit) -> str:
         """What would be deleted."""
         entries = self.studio.runs.list(visit.visitor)
-        runs, size = plural(len(entries), "run"), size_text(sum(entry.bytes for entry in entries))
+        runs, size = ui.plural(len(entries), "run"), size_text(sum(entry.bytes for entry in entries))
         text = f"{runs}, {size}: models, codes, small copies of pictures; also a run at work."
-        return boxed("poor", "Delete everything of yours?", text)
+        return ui.boxed("poor", "Delete everything of yours?", text)
 
-    def delete_all(self, visit: Visit) -> Updates:
+    def delete_all(self, visit: ui.Visit) -> Updates:
         """Deletes all of the visitor's runs and opened models; the browser then remembers nothing of them."""
         entries = self.studio.runs.list(visit.visitor)
         tokens = {*visit.models, *(token for entry in entries for token in (entry.token, entry.look))}
         count = self.studio.runs.delete_all(visit.visitor, visit.models)
         for token in filter(None, tokens):
-            forget_made(token)
-        what = f"Deleted: {plural(count, 'run')} with codes, models and small copies of pictures."
+            ui.forget_made(token)
+        what = f"Deleted: {ui.plural(count, 'run')} with codes, models and small copies of pictures."
         said = deleted(self.studio.public, what if count else "There was nothing to delete.")
-        return self._left(Visit(visit.visitor, agreed=visit.agreed), said)
+        return self._left(ui.Visit(visit.visitor, agreed=visit.agreed), said)
 
-    def _left(self, visit: Visit, said: str) -> Updates:
+    def _left(self, visit: ui.Visit, said: str) -> Updates:
         here = {self.steps.visit: visit.stored(), self.steps.message: said}
         return self.steps.to("pictures") | here | self.known(visit)
 
@@ -172,9 +155,9 @@ RULE = (
 
 def at_a_glance(found: Outcome) -> str:
     """Quality, variety and originality: a word, a number and a bar each; what they mean is behind a fold."""
-    title = plural(len(found.samples), "new picture")
+    title = ui.plural(len(found.samples), "new picture")
     if (worth := found.worth) is None:
-        return boxed("fair", title, *found.told)
+        return ui.boxed("fair", title, *found.told)
     original = 1 - worth.copies / worth.samples
     measured = {
         "quality": (worth.quality, worth.quality / max(worth.usual, worth.quality, 0.01)),
@@ -183,10 +166,10 @@ def at_a_glance(found: Outcome) -> str:
     }
     rows = "".join(
         f'<div class="m2m-gauge m2m-{grade.value}"><b>{name.capitalize()}</b> {grade.value}, '
-        f"{measured[name][0]:.0%}{bar(measured[name][1], name)}</div>"
+        f"{measured[name][0]:.0%}{ui.bar(measured[name][1], name)}</div>"
         for name, grade in worth.grades.items()
     )
-    means = f'<details class="m2m-log"><summary>What this means</summary>{note(*found.told)}</details>'
+    means = f'<details class="m2m-log"><summary>What this means</summary>{ui.note(*found.told)}</details>'
     return f'<div class="m2m-gauges" role="status"><h3>{html.escape(title)}</h3>{rows}{means}</div>'
 
 
@@ -195,7 +178,7 @@ def copies(found: Outcome) -> str:
     near = sum(found.near)
     first = "the first is a near copy" if near == 1 else f"the first {near} are near copies"
     shown = f"Of those shown here {first}." if near else ""
-    return note("Above new pictures, below the nearest of yours; the most alike first.", shown, RULE)
+    return ui.note("Above new pictures, below the nearest of yours; the most alike first.", shown, RULE)
 
 
 MEASURES = {  # what each is, and what is perfect
@@ -229,7 +212,7 @@ def numbers(found: Numbers) -> str:
     means += [f"{name}: {what}." for name, what in SPACES.items() if name in found.spaces]
     return (
         f'<div class="m2m-table"><table><tr><th></th>{head}</tr>{body}</table></div>'
-        + note(
+        + ui.note(
             "" if found.independent else f'For the row "independent" run `{PIP} -e ".[measure]"`.',
             f"What lies between the {found.samples} new pictures measured and your {found.pictures}:",
             f"What the model rebuilds of your pictures: {found.rebuilt:.1f} dB; no training comes nearer.",
@@ -237,7 +220,7 @@ def numbers(found: Numbers) -> str:
             f"{max(0.0, found.codes.energy):.3f} now.",
             "" if found.gap is None else f"By how much the critic still tells them apart: {found.gap:.3f}.",
         )
-        + f'<details class="m2m-log"><summary>What rows and columns are</summary>{note(*means)}</details>'
+        + f'<details class="m2m-log"><summary>What rows and columns are</summary>{ui.note(*means)}</details>'
     )
 
 
@@ -262,10 +245,10 @@ class Result:
     def __init__(self, steps: Steps, shelf: Shelf) -> None:
         self.steps, self.studio, self.shelf, self.hub = steps, steps.studio, shelf, hub_login()
         runs = self.studio.runs
-        self.harvest, self.pack = gpu(self._harvest), gpu(runs.pack)
-        self.preview, self.film, self.sample = gpu(runs.preview), gpu(runs.film), gpu(self.studio.draw.sample)
-        self.parts, self.numbers = gpu(self._parts), gpu(runs.numbers)
-        self.kept = gpu(runs.keep)
+        self.harvest, self.pack = ui.gpu(self._harvest), ui.gpu(runs.pack)
+        self.preview, self.film = ui.gpu(runs.preview), ui.gpu(runs.film)
+        self.parts, self.numbers = ui.gpu(self._parts), ui.gpu(runs.numbers)
+        self.sample, self.kept = ui.gpu(self.studio.draw.sample), ui.gpu(runs.keep)
 
     def build(self) -> None:
         """Inside its part of the page."""
@@ -273,7 +256,7 @@ class Result:
         with gr.Column(elem_id="transfer-made") as self.made:
             with gr.Row(elem_classes="m2m-beside"):
                 with gr.Column(scale=3, min_width=320):
-                    self.samples = wall("transfer-samples", "m2m-eight")
+                    self.samples = ui.wall("transfer-samples", "m2m-eight")
                 with gr.Column(scale=2, min_width=320):
                     self.verdict = gr.HTML(elem_id="transfer-verdict")
                     self.use = gr.Button("Use it", variant="primary", elem_id="transfer-use")
@@ -283,13 +266,13 @@ class Result:
                 self.measured = gr.HTML(elem_id="transfer-measured")
             with gr.Accordion("Copies?", open=False):
                 self.copies = gr.HTML(elem_id="transfer-copies")
-                self.nearest = wall("transfer-nearest", "m2m-eight")
+                self.nearest = ui.wall("transfer-nearest", "m2m-eight")
             with gr.Accordion("How it learnt", open=False, elem_id="transfer-story"):
                 self.curves = gr.HTML(elem_id="transfer-curves")
                 with gr.Column(elem_id="transfer-previews-then") as self.story:
                     self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
                     self.at_step = gr.HTML(elem_id="transfer-at-step")
-                    self.moments = wall("transfer-moments", "m2m-eight")
+                    self.moments = ui.wall("transfer-moments", "m2m-eight")
                     with gr.Row(elem_classes="m2m-line"):
                         self.keep = gr.Button("Keep this step", size="sm", elem_id="transfer-keep")
                         self.keep_last = gr.Button("Keep the last", size="sm", elem_id="transfer-keep-last")
@@ -304,10 +287,10 @@ class Result:
                 "Compare", open=False, visible=False, elem_id="transfer-compare"
             ) as self.comparing:
                 self.other = gr.Dropdown([], value=None, label="The other run", elem_id="transfer-other-run")
-                self.side_by_side = wall("transfer-side-by-side")
+                self.side_by_side = ui.wall("transfer-side-by-side")
             with gr.Accordion("The source model", open=False):
                 self.source_note = gr.HTML(elem_id="transfer-source-note")
-                self.of_source = wall("transfer-of-source", "m2m-small")
+                self.of_source = ui.wall("transfer-of-source", "m2m-small")
         with gr.Accordion("Train on", open=False, elem_id="transfer-further") as self.further:
             with gr.Row(elem_id="transfer-more-time", elem_classes="m2m-line") as self.more:
                 self.amount = gr.Number(
@@ -328,7 +311,7 @@ class Result:
                 file_count="multiple", label="Files", interactive=False, elem_id="transfer-parts"
             )
             self.files_are = gr.HTML(elem_id="transfer-parts-are")
-            self.everything = OnDemand("Download everything, film included", "transfer-pack")
+            self.everything = ui.OnDemand("Download everything, film included", "transfer-pack")
         text: dict[str, Any] = {"interactive": False, "lines": 2, "buttons": ["copy"]}
         with gr.Accordion("In Python", open=False):
             beside = "In Python, beside the unzipped folder of the model"
@@ -339,7 +322,7 @@ class Result:
             return
         with gr.Accordion("Send it to the Hugging Face Hub", open=False):
             sent = "only the model, its card and 16 samples are sent."
-            gr.HTML(note(f"Your pictures and their codes stay here: {sent}"))
+            gr.HTML(ui.note(f"Your pictures and their codes stay here: {sent}"))
             gr.LoginButton(elem_id="transfer-login")
             with gr.Row():
                 called = "Name of the new repository"
@@ -359,25 +342,25 @@ class Result:
         steps, self.standing = self.steps, training.status
         shown = [steps.clock, steps.message, *named(steps.parts["result"])]
         ends = training.ended.change
-        drawn = steps.on(ends, self.finish, self.drawn, outputs=shown, live=True, **MODEL_WORK)
+        drawn = steps.on(ends, self.finish, self.drawn, outputs=shown, live=True, **ui.MODEL_WORK)
         steps.on(drawn.success, self.reveal, self.drawn, steps.now, queue=False)
         steps.on(training.delete.yes.click, self.shelf.delete_shown, queue=False)
         steps.on(self.go_on.click, training.train_on, self.amount, self.unit)
-        steps.on(self.other.input, self.beside, self.other, outputs=self.side_by_side, **MODEL_WORK)
+        steps.on(self.other.input, self.beside, self.other, outputs=self.side_by_side, **ui.MODEL_WORK)
         shown = [self.moments, self.at_step]
-        steps.on(self.moment.input, self.at, self.moment, outputs=shown, live=True, **MODEL_WORK)
+        steps.on(self.moment.input, self.at, self.moment, outputs=shown, live=True, **ui.MODEL_WORK)
         full: dict[str, Any] = {"show_progress": "full"}
-        film = {"show_progress_on": self.make_film, **full, **MODEL_WORK}
+        film = {"show_progress_on": self.make_film, **full, **ui.MODEL_WORK}
         for button, keep, given in (
             (self.keep, self.keep_this, [self.moment]),
             (self.keep_last, self.keep_it, []),
         ):
-            steps.on(button.click, keep, *given, show_progress_on=button, **full, **MODEL_WORK)
+            steps.on(button.click, keep, *given, show_progress_on=button, **full, **ui.MODEL_WORK)
         steps.on(self.make_film.click, self.filmed, outputs=self.clip, **film)
         files = [self.files, self.files_are]
-        steps.on(self.downloads.expand, self.taken_apart, outputs=files, **full, **MODEL_WORK)
-        steps.on(self.measure.expand, self.measure_now, self.measured, outputs=self.measured, **MODEL_WORK)
-        self.everything.wire(lambda stored: self.packed(Visit.of(stored)), steps.visit)
+        steps.on(self.downloads.expand, self.taken_apart, outputs=files, **full, **ui.MODEL_WORK)
+        steps.on(self.measure.expand, self.measure_now, self.measured, outputs=self.measured, **ui.MODEL_WORK)
+        self.everything.wire(lambda stored: self.packed(ui.Visit.of(stored)), steps.visit)
         if self.hub:
             shown = [self.card, self.send, self.sent]
             steps.on(self.preview_card.click, self.card_of, self.name, outputs=shown, **full)
@@ -385,7 +368,7 @@ class Result:
 
     # Handlers
 
-    def finish(self, visit: Visit, drawn: tuple[Any, ...] | None = None) -> Updates:
+    def finish(self, visit: ui.Visit, drawn: tuple[Any, ...] | None = None) -> Updates:
         """What came of the run, once it has ended; of one that has no model only that one can go on."""
         status = self.steps.status(visit.token)
         if status is None or status.state.alive:  # the page has turned to another run: that one is looked at
@@ -404,7 +387,7 @@ class Result:
         }
         return updates | (self._shown(*self.harvest(status.token)) if status.usable else {})
 
-    def reveal(self, visit: Visit, drawn: tuple[Any, ...] | None, now: Step) -> Updates:
+    def reveal(self, visit: ui.Visit, drawn: tuple[Any, ...] | None, now: Step) -> Updates:
         """Shows what was drawn, if the page has not turned to another run, or another step, meanwhile."""
         known, status = self.shelf.known(visit), self.steps.status(visit.token)
         if status is None or not drawn or drawn[0] != visit.token:
@@ -422,7 +405,9 @@ class Result:
     def _harvest(self, token: str) -> tuple[Outcome, str | None]:
         """The result, and its model as a file: one for a run as it stands, and none for who only looks at it."""
         found = self.studio.runs.result(token)
-        return found, once("{}.zip", found.status, self.studio.models.export) if found.status.owned else None
+        return found, ui.once(
+            "{}.zip", found.status, self.studio.models.export
+        ) if found.status.owned else None
 
     def _shown(self, found: Outcome, model: str | None) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)[:PAIRS]
@@ -432,10 +417,10 @@ class Result:
         moments, at_step = self._moment(found.status, number)
         updates = {
             self.verdict: at_a_glance(found),
-            self.samples: tiles(numbered(found.samples, "New picture"), columns=8),
+            self.samples: ui.tiles(ui.numbered(found.samples, "New picture"), columns=8),
             self.copies: copies(found),
-            self.nearest: tiles(
-                pairs(couples, "A new picture above the nearest of yours, the most alike first:")
+            self.nearest: ui.tiles(
+                ui.pairs(couples, "A new picture above the nearest of yours, the most alike first:")
             ),
             self.story: gr.Column(visible=len(steps) > 1),
             self.moment: gr.Slider(maximum=max(2, len(steps)), value=number),
@@ -444,11 +429,11 @@ class Result:
             self.moments: moments,
             self.at_step: at_step,
             self.clip: gr.Video(None, visible=False),
-            self.source_note: note(
+            self.source_note: ui.note(
                 f"Samples of {found.source_title} with the same seeds. They do not pair with those of your model: "
                 "each has random inputs of its own kind, so the same seed is another picture."
             ),
-            self.of_source: tiles(numbered(found.of_source, "A picture of the source model")),
+            self.of_source: ui.tiles(ui.numbered(found.of_source, "A picture of the source model")),
             self.download: _offer("Download the model", model),
             self.downloads: gr.Accordion(open=False),
             self.files: None,
@@ -463,7 +448,7 @@ class Result:
             updates |= {self.name: found.status.name, self.sent: "", **hidden}
         return updates
 
-    def beside(self, visit: Visit, token: str) -> str:
+    def beside(self, visit: ui.Visit, token: str) -> str:
         """Pictures of the same seeds by this run and by another one of the visitor's."""
         columns = ""
         for status in (self.studio.runs.status(visit.needed_token), self.shelf.own(visit, token)):
@@ -471,11 +456,11 @@ class Result:
             grades = status.worth.grades.items() if status.worth else ()
             said = ", ".join(f"{name} {grade.value}" for name, grade in grades)
             name = html.escape(status.title)
-            shown = tiles(numbered(images, status.title), columns=4)
-            columns += f"<div><h3>{name}</h3>{note(said)}{shown}</div>"
+            shown = ui.tiles(ui.numbered(images, status.title), columns=4)
+            columns += f"<div><h3>{name}</h3>{ui.note(said)}{shown}</div>"
         return f'<div class="m2m-two">{columns}</div>'
 
-    def at(self, visit: Visit, number: float) -> tuple[Any, str]:
+    def at(self, visit: ui.Visit, number: float) -> tuple[Any, str]:
         """The preview of this number, the first being 1."""
         return self._moment(self.studio.runs.status(visit.needed_token), int(number))
 
@@ -483,73 +468,73 @@ class Result:
         if not status.preview_steps:
             return "", ""
         step = _step(status, number)
-        said = note(f"Step {step:,} of {status.total_steps:,}")
-        return tiles(numbered(self.preview(status.token, step), f"At step {step}:")), said
+        said = ui.note(f"Step {step:,} of {status.total_steps:,}")
+        return ui.tiles(ui.numbered(self.preview(status.token, step), f"At step {step}:")), said
 
-    def keep_this(self, visit: Visit, number: float) -> Updates:
+    def keep_this(self, visit: ui.Visit, number: float) -> Updates:
         """The model is the one of this preview from now on."""
         return self.keep_it(visit, _step(self.studio.runs.status(visit.needed_token), int(number)))
 
-    def keep_it(self, visit: Visit, step: int | None = None) -> Updates:
+    def keep_it(self, visit: ui.Visit, step: int | None = None) -> Updates:
         """The model is the one of this step, or the last one again."""
         status = self.kept(visit.needed_token, step)
         return self.finish(visit) | {self.standing: standing(status)}
 
-    def filmed(self, visit: Visit) -> gr.Video:
+    def filmed(self, visit: ui.Visit) -> gr.Video:
         """The previews as a film."""
         status = self.studio.runs.status(visit.needed_token)
-        return gr.Video(once("training.mp4", status, self.film), visible=True)
+        return gr.Video(ui.once("training.mp4", status, self.film), visible=True)
 
-    def packed(self, visit: Visit) -> gr.DownloadButton:
+    def packed(self, visit: ui.Visit) -> gr.DownloadButton:
         """Everything of the run in one zip, made when it is asked for."""
         status = self.studio.runs.status(visit.needed_token)
-        path = once("{}-everything.zip", status, self.pack)
+        path = ui.once("{}-everything.zip", status, self.pack)
         return _offer("Save the zip", path)
 
-    def taken_apart(self, visit: Visit) -> tuple[list[str], str]:
+    def taken_apart(self, visit: ui.Visit) -> tuple[list[str], str]:
         """The files of the run, and what each is."""
         files = self.parts(visit.needed_token)
-        return list(files), note(*(f"{Path(path).name}: {what}." for path, what in files.items()))
+        return list(files), ui.note(*(f"{Path(path).name}: {what}." for path, what in files.items()))
 
     def _parts(self, token: str) -> dict[str, str]:
         status, make = self.studio.runs.status(token), self.studio.runs.part
         kinds = {name: what for name, what in FILES.items() if status.metrics or "curves" not in name}
-        files = {once(name, status, make): what for name, what in kinds.items()}
+        files = {ui.once(name, status, make): what for name, what in kinds.items()}
         if not status.owned:
             return files
-        model = {once("{}.zip", status, self.studio.models.export): "the model"}
+        model = {ui.once("{}.zip", status, self.studio.models.export): "the model"}
         return (
             model
             | files
-            | {once(CODES, status, make): "your pictures as the model reads them: keep it to yourself"}
+            | {ui.once(CODES, status, make): "your pictures as the model reads them: keep it to yourself"}
         )
 
-    def measure_now(self, visit: Visit, there: str) -> Iterator[Any]:
+    def measure_now(self, visit: ui.Visit, there: str) -> Iterator[Any]:
         """The numbers of the run, measured when they are first asked for."""
         if "<table" in there:
             yield gr.skip()
             return
-        yield note("Measuring some hundreds of new pictures beside yours …")
+        yield ui.note("Measuring some hundreds of new pictures beside yours …")
         try:
             yield numbers(self.numbers(visit.needed_token))
         except DataError as error:
-            yield note(str(error))
+            yield ui.note(str(error))
 
     # The Hub, with the visitor's own login, without which Gradio refuses the call
 
-    def card_of(self, visit: Visit, name: str, profile: gr.OAuthProfile) -> tuple[Any, Any, str]:
+    def card_of(self, visit: ui.Visit, name: str, profile: gr.OAuthProfile) -> tuple[Any, Any, str]:
         """The card as it will be there, and the button that sends it."""
         text = self.studio.models.card_for(visit.needed_token, _repository(name, profile))
         return gr.Textbox(text, visible=True), gr.Button(visible=True), ""
 
     def publish(
-        self, visit: Visit, name: str, private: bool, profile: gr.OAuthProfile, token: gr.OAuthToken
+        self, visit: ui.Visit, name: str, private: bool, profile: gr.OAuthProfile, token: gr.OAuthToken
     ) -> tuple[Any, str]:
         """Makes the repository; the visitor's token is used for this call and kept nowhere."""
         repository, secret = _repository(name, profile), private is not False
         url = self.studio.models.publish(visit.needed_token, repository, token.token, private=secret)
         who = "Only you see it there." if secret else "Everybody sees it there."
-        return gr.Button(visible=False), boxed("good", "It is on the Hugging Face Hub", who, url)
+        return gr.Button(visible=False), ui.boxed("good", "It is on the Hugging Face Hub", who, url)
 
 
 def _step(status: RunStatus, number: int) -> int:

@@ -414,7 +414,8 @@ _URL = re.compile(r"(https?://[^\s<>\"']+[^\s<>\"'.,;:)\]])")
 def note(*sentences: str) -> str:
     """Quiet, plain text; escaped here, with `commands` set as such and links that can be clicked."""
     texts = [_COMMAND.sub(r"<code>\1</code>", linked(sentence)) for sentence in sentences if sentence]
-    return '<div class="m2m-note">' + "".join(f"<p>{text}</p>" for text in texts) + "</div>"
+    told = "".join(f"<p>{text}</p>" for text in texts)
+    return told and f'<div class="m2m-note">{told}</div>'
 
 
 def boxed(kind: str, title: str, *sentences: str, more: str = "") -> str:

@@ -30,25 +30,7 @@ from mind2mind.errors import ConfigError, RunError, one_of
 from mind2mind.runs.run import RunStatus, State
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import Ending
-from mind2mind.ui.shared import (
-    MODEL_WORK,
-    Asked,
-    Visit,
-    bar,
-    boxed,
-    checked_seed,
-    clock,
-    gpu,
-    note,
-    numbered,
-    on,
-    on_detail,
-    plural,
-    seed_field,
-    tiles,
-    wall,
-    whole,
-)
+from mind2mind.ui import shared as ui
 
 # --- What the steps of the tab share: the visit, the line of steps, the line that says what goes on, the chip.
 
@@ -108,9 +90,9 @@ class Steps:
         @functools.wraps(do)
         def call(*given: Any) -> Any:
             told, (stored, *rest) = given[:detail], given[detail:]
-            return do(Visit.of(stored), *told, *rest)
+            return do(ui.Visit.of(stored), *told, *rest)
 
-        declare = on_detail if detail else on
+        declare = ui.on_detail if detail else ui.on
         return declare(event, call, [self.visit, *inputs], outputs or self.outputs, **more)
 
     def to(self, step: Step, of: RunStatus | None = None, *, drawn: bool = True) -> Updates:
@@ -143,7 +125,7 @@ class Steps:
         )
         done = ""
         if of is not None and now != "pictures":
-            said = [plural(of.pictures, "picture"), of.title, self.models.get(of.model, of.model)]
+            said = [ui.plural(of.pictures, "picture"), of.title, self.models.get(of.model, of.model)]
             change = '<button type="button" data-step="pictures">Change</button>'
             done = f"<p>{html.escape(' · '.join(filter(None, said)))} {change}</p>"
         return f'<nav class="m2m-steps" aria-label="Steps"><ol>{items}</ol>{done}</nav>'
@@ -174,10 +156,10 @@ def standing(status: RunStatus) -> str:
     """Where a run stands, in a line with a bar."""
     reached = f"Step {status.step:,} of {status.total_steps:,}"
     at = reached if status.total_steps else "Measuring how fast this is"
-    left = f": about {clock(status.seconds_left)} left" if status.seconds_left is not None else ""
-    stay = "It goes on when you close this page."
+    left = f": about {ui.clock(status.seconds_left)} left" if status.seconds_left is not None else ""
+    stay, done = "It goes on when you close this page.", f"Done in {ui.clock(status.seconds)}"
     place = status.place_in_queue or 1
-    wait = f", about {clock(60 * math.ceil(status.wait / 60))}" if status.wait else ""
+    wait = f", about {ui.clock(60 * math.ceil(status.wait / 60))}" if status.wait else ""
     turn = f"Place {place} in the queue{wait}." if place > 1 or wait else "Next in line: it starts at once."
     kind, title, *sentences = {
         State.PREPARED: ("good", "Ready to train"),
@@ -185,18 +167,18 @@ def standing(status: RunStatus) -> str:
         State.RUNNING: ("good", f"Training{left}", f"{at}. {stay}"),
         State.STOPPING: ("fair", "Stopping", "The work so far is being saved."),
         State.STOPPED: ("good", "Stopped", f"{at}. The work so far is kept."),
-        State.DONE: ("good", f"Done in {clock(status.seconds)}", f"{at}. {Ending.explained(status.reason)}"),
+        State.DONE: ("good", done, f"{at}. {Ending.explained(status.reason)}"),
         State.FAILED: ("poor", "The run failed", status.error or "The cause is not known."),
         State.INTERRUPTED: ("fair", "The run was interrupted", f"{at}. Nothing is lost: go on from there."),
     }[status.state]
     if status.reason == Ending.THROUGH:
-        sentences = [f"{plural(status.step, 'step')}."]
+        sentences = [f"{ui.plural(status.step, 'step')}."]
     recipe = f"Recipe: {status.recipe}." if status.recipe not in ("", *RECIPES) else ""
     kept = f"The model is the one of step {status.kept:,}." if status.kept is not None else ""
     log = f"<summary>The end of its log</summary><pre>{html.escape(status.log)}</pre>"
     log = f'<details class="m2m-log">{log}</details>' if status.log else ""
-    going = bar(share(status), "Training") if status.state.alive else ""
-    return boxed(kind, title, *sentences, kept, recipe) + going + log
+    going = ui.bar(share(status), "Training") if status.state.alive else ""
+    return ui.boxed(kind, title, *sentences, kept, recipe) + going + log
 
 
 def share(status: RunStatus) -> float:
@@ -233,7 +215,7 @@ def deleted(public: bool, what: str = "The run is deleted, and its copies of you
     left = "The files you chose lie in the upload cache, which is emptied when the app is started again."
     if public:
         left = "The files you uploaded lie in the upload cache, which deletes whatever is older than an hour."
-    return note(what, left)
+    return ui.note(what, left)
 
 
 # --- The curves of a run.
@@ -306,7 +288,7 @@ class Training:
 
     def __init__(self, steps: Steps) -> None:
         self.steps, self.studio = steps, steps.studio
-        self.preview, self.trial = gpu(self.studio.runs.preview), gpu(self.studio.runs.trial)
+        self.preview, self.trial = ui.gpu(self.studio.runs.preview), ui.gpu(self.studio.runs.trial)
 
     def build_start(self) -> None:
         """What is chosen before the start, and the start."""
@@ -322,13 +304,13 @@ class Training:
     def build_advanced(self) -> None:
         """The recipe."""
         with gr.Accordion("Advanced", open=False, elem_id="transfer-advanced"):
-            gr.HTML(note(*(f"{budget.name}: {budget.measured}" for budget in BUDGETS.values())))
+            gr.HTML(ui.note(*(f"{budget.name}: {budget.measured}" for budget in BUDGETS.values())))
             with gr.Row():
                 self.recipe = gr.Radio(
                     [(TITLES.get(name, name), name) for name in RECIPES], value=DEFAULT.name, label="Recipe",
                     info="Sets all that is below.", elem_id="transfer-recipe",
                 )  # fmt: skip
-                self.seed = seed_field("Training seed", 0, "transfer-seed")
+                self.seed = ui.seed_field("Training seed", 0, "transfer-seed")
             self.reset = gr.Button("Reset", size="sm", visible=False, elem_id="transfer-reset")
             with gr.Row(elem_classes="m2m-settings"):
                 self.fields = list(map(_field, SETTINGS.values(), self.values(DEFAULT.name)))
@@ -343,19 +325,19 @@ class Training:
         self.glance, self.previewed, self.ended = gr.State(), gr.State(), gr.State()
         with gr.Row(elem_classes="m2m-beside"):
             with gr.Column(scale=3, min_width=320):
-                self.previews = wall("transfer-previews", "m2m-four")
+                self.previews = ui.wall("transfer-previews", "m2m-four")
             with gr.Column(scale=2, min_width=320):
                 self.stop = gr.Button(STOP, variant="primary", elem_id="transfer-stop")
                 self.distances = gr.HTML(elem_id="transfer-distances")
                 with gr.Accordion("More curves", open=False, elem_id="transfer-curves-more"):
                     self.distance = gr.HTML(elem_id="transfer-distance")
-                    gr.HTML(note("Losses may go up and down; what counts is the distance."))
+                    gr.HTML(ui.note("Losses may go up and down; what counts is the distance."))
                     self.losses = gr.HTML(elem_id="transfer-losses")
                 with gr.Accordion("Try it now", open=False, elem_id="transfer-try"):
                     with gr.Row():
-                        self.first = seed_field("Seed", 0, "transfer-try-seed")
+                        self.first = ui.seed_field("Seed", 0, "transfer-try-seed")
                         self.draw = gr.Button("Draw", elem_id="transfer-try-go")
-                    self.tried = wall("transfer-tried", "m2m-four")
+                    self.tried = ui.wall("transfer-tried", "m2m-four")
                     self.tried_about = gr.HTML(elem_id="transfer-tried-about")
 
     def build_run(self) -> None:
@@ -364,33 +346,33 @@ class Training:
             info = "Whoever has it sees the run with its pictures and its result, and can change nothing."
             shown: dict[str, Any] = {"interactive": False, "buttons": ["copy"], "elem_id": "transfer-link"}
             self.link = gr.Textbox(label="Link", info=info, **shown)
-        self.delete = Asked("Delete …", "Yes, delete this run", "transfer-delete")
+        self.delete = ui.Asked("Delete …", "Yes, delete this run", "transfer-delete")
 
     def wire(self, name: gr.Textbox) -> None:
         """The events."""
         steps = self.steps
         chosen: list[Any] = [self.recipe, self.seed, *self.fields]
-        on(self.recipe.input, self.values, self.recipe, self.fields)
-        on(self.reset.click, lambda recipe: [0, *self.values(recipe)], self.recipe, chosen[1:])
+        ui.on(self.recipe.input, self.values, self.recipe, self.fields)
+        ui.on(self.reset.click, lambda recipe: [0, *self.values(recipe)], self.recipe, chosen[1:])
         told = [self.differs, self.reset, self.start, *self.fields]
-        on([each.change for each in chosen], self.judged, chosen, told, live=True)
-        on(self.seconds.change, lambda seconds: gr.Row(visible=seconds == OTHER), self.seconds, self.other)
+        ui.on([each.change for each in chosen], self.judged, chosen, told, live=True)
+        ui.on(self.seconds.change, lambda seconds: gr.Row(visible=seconds == OTHER), self.seconds, self.other)
         time_of: list[Any] = [self.seconds, self.amount, self.unit]
         planned = [self.recipe.change, *(each.change for each in time_of)]
         steps.on(planned, self.told_short, *time_of, self.recipe, outputs=self.short, live=True)
         steps.on(self.start.click, self.begin, name, *time_of, *chosen)
         steps.on(self.stop.click, self.halt, outputs=self.stop, queue=False)
         drawn = [self.tried, self.tried_about]
-        steps.on(self.draw.click, self.try_now, self.first, outputs=drawn, **MODEL_WORK)
-        on(steps.visit.change, None, steps.visit, self.link, js="m2m.linkTo")
+        steps.on(self.draw.click, self.try_now, self.first, outputs=drawn, **ui.MODEL_WORK)
+        ui.on(steps.visit.change, None, steps.visit, self.link, js="m2m.linkTo")
         looked = steps.on(steps.clock.tick, self.look, outputs=self.glance, concurrency_limit=None)
-        on(looked.failure, lambda: gr.Timer(active=False), None, steps.clock)  # told once, not each second
+        ui.on(looked.failure, lambda: gr.Timer(active=False), None, steps.clock)  # told once, not each second
         shown = [
             steps.clock, steps.chip, steps.message, steps.now, steps.way, *steps.parts.values(), self.status,
             self.stop, self.delete.button, self.losses, self.distances, self.distance, self.previewed, self.ended,
         ]  # fmt: skip
         steps.on(self.glance.change, self.show_run, self.ended, outputs=shown, concurrency_limit=None)
-        on(self.previewed.change, self.show_preview, self.previewed, self.previews, **MODEL_WORK)
+        ui.on(self.previewed.change, self.show_preview, self.previewed, self.previews, **ui.MODEL_WORK)
 
     # Handlers
 
@@ -410,24 +392,24 @@ class Training:
         differ = differences(changed(RECIPES[recipe], {} if wrong else chosen))
         said = [recipe] * (recipe != DEFAULT.name) + [f"{name} {as_text(v)}" for name, v in differ.items()]
         said += [f"seed {seed}"] * bool(seed)
-        told = note(f"Other than the default: {', '.join(said)}.") if said else ""
+        told = ui.note(f"Other than the default: {', '.join(said)}.") if said else ""
         if wrong:
-            told = boxed("poor", "Under Advanced something is wrong", *wrong.values())
+            told = ui.boxed("poor", "Under Advanced something is wrong", *wrong.values())
         reset = gr.Button(visible=bool(differ or wrong or seed))
         return [told, reset, gr.Button(interactive=not wrong), *fields]
 
-    def told_short(self, visit: Visit, seconds: int, amount: float, unit: str, recipe: str) -> str:
+    def told_short(self, visit: ui.Visit, seconds: int, amount: float, unit: str, recipe: str) -> str:
         """Says so where a recipe cannot finish in the time."""
         if recipe == DEFAULT.name or visit.token is None:
             return ""
         time = budget(seconds, amount, unit)
         steps = time.get("steps") or time["seconds"] * self.studio.runs.pace(visit.token, RECIPES[recipe])
         short = shortfall(RECIPES[recipe], steps)
-        return boxed("fair", "Too little time for this recipe", short) if short else ""
+        return ui.boxed("fair", "Too little time for this recipe", short) if short else ""
 
     def begin(
         self,
-        visit: Visit,
+        visit: ui.Visit,
         name: str,
         seconds: int,
         amount: float = 0,
@@ -439,39 +421,41 @@ class Training:
         """Queues the run under this name, by the recipe with what was changed in it."""
         known = RECIPES[one_of("recipe", recipe, RECIPES)]
         chosen = changed(known, dict(zip(SETTINGS, values, strict=False)))
-        order = {**budget(seconds, amount, unit), "recipe": chosen, "seed": checked_seed(seed)}
+        order = {**budget(seconds, amount, unit), "recipe": chosen, "seed": ui.checked_seed(seed)}
         if name != self.studio.runs.status(visit.needed_token).title:
             self.studio.runs.rename(visit.needed_token, name)
         return self.watch(visit, self.studio.runs.start(visit.needed_token, **order))
 
-    def train_on(self, visit: Visit, amount: float = MORE_STEPS, unit: str = "steps") -> Updates:
+    def train_on(self, visit: ui.Visit, amount: float = MORE_STEPS, unit: str = "steps") -> Updates:
         """Goes on with a run that was stopped or interrupted; a finished one trains so much more."""
         status = self.studio.runs.status(visit.needed_token)
         more = 0
         if status.state == State.DONE:
-            more = whole("What it is to train", amount, 1, MOST)
+            more = ui.whole("What it is to train", amount, 1, MOST)
             more = more if unit == "steps" else max(1, round(more * status.step / max(1e-3, status.seconds)))
         return self.watch(visit, self.studio.runs.resume(status.token, extra_steps=more))
 
-    def watch(self, visit: Visit, status: RunStatus) -> Updates:
+    def watch(self, visit: ui.Visit, status: RunStatus) -> Updates:
         """Shows a run, now and at each look, and nothing that another run has left."""
         live = status.state.alive
         here: Updates = {self.steps.visit: visit.at(status.token, status.look).stored()}
         here |= {self.tried: "", self.tried_about: "", self.delete.question: gr.Column(visible=False)}
-        here[self.steps.message] = "" if live else note("Drawing what it has learnt …")
+        here[self.steps.message] = "" if live else ui.note("Drawing what it has learnt …")
         if status.preview_step is None:
             yours = [image for _, image in self.studio.runs.thumbnails(status.token, 0, PALE)]
-            here[self.previews] = tiles(numbered(yours, "Yours; the new ones take their places:", pale=True))
+            here[self.previews] = ui.tiles(
+                ui.numbered(yours, "Yours; the new ones take their places:", pale=True)
+            )
         seen = self.steps.to("live" if live else "result", status, drawn=live)
         return seen | here | self._shown(status)
 
-    def look(self, visit: Visit) -> tuple[Any, ...]:
+    def look(self, visit: ui.Visit) -> tuple[Any, ...]:
         """Where the run stands, as something to compare; of one that is gone each time something else."""
         if (now := self.steps.status(visit.token)) is None:
             return (time.time(),)
         return now.token, now.state, now.step, now.total_steps, now.place_in_queue, now.preview_step
 
-    def show_run(self, visit: Visit, ended: tuple[Any, ...] | None = None) -> Updates:
+    def show_run(self, visit: ui.Visit, ended: tuple[Any, ...] | None = None) -> Updates:
         """What a look has found to be new; the end that was seen last is no news."""
         if visit.token is None:  # the first look of a page that has no run
             return self.steps.unchanged
@@ -497,7 +481,7 @@ class Training:
             self.delete.button: gr.Button(visible=owned),
             self.losses: loss_chart(status),
             self.distances: distance_chart(status) or loss_chart(status),
-            self.distance: note(explained(status)),
+            self.distance: ui.note(explained(status)),
             self.previewed: None if preview is None else (status.token, preview),
         } | ({} if alive else {self.steps.clock: gr.Timer(active=False), self.ended: end})
 
@@ -505,21 +489,21 @@ class Training:
         """The newest preview; where there is none yet, what stands there stays."""
         if previewed is None:
             return gr.skip()
-        return tiles(numbered(self.preview(*previewed), f"Step {previewed[1]}, input"))
+        return ui.tiles(ui.numbered(self.preview(*previewed), f"Step {previewed[1]}, input"))
 
-    def halt(self, visit: Visit) -> gr.Button:
+    def halt(self, visit: ui.Visit) -> gr.Button:
         """Asks the run to stop; it saves its work first."""
         self.studio.runs.stop(visit.needed_token)
         return gr.Button(STOPPING, interactive=False)
 
-    def try_now(self, visit: Visit, seed: float | None) -> tuple[Any, str]:
+    def try_now(self, visit: ui.Visit, seed: float | None) -> tuple[Any, str]:
         """Pictures of some seeds by the run as it stands."""
-        token, first = visit.needed_token, checked_seed(seed)
+        token, first = visit.needed_token, ui.checked_seed(seed)
         if self.studio.runs.status(token).state == State.QUEUED:
             raise RunError("The run has not begun yet.", "Wait for its turn.")
         images, step = self.trial(token, range(first, first + TRIED))
-        about = note(f"Seeds {first} to {first + TRIED - 1}, as the run drew them at step {step:,}.")
-        return tiles(numbered(images, f"Step {step}, seed")), about
+        about = ui.note(f"Seeds {first} to {first + TRIED - 1}, as the run drew them at step {step:,}.")
+        return ui.tiles(ui.numbered(images, f"Step {step}, seed")), about
 
 
 def budget(seconds: Any, amount: Any, unit: Any) -> dict[str, Any]:
@@ -530,7 +514,7 @@ def budget(seconds: Any, amount: Any, unit: Any) -> dict[str, Any]:
     """
     if seconds != OTHER:
         return {"seconds": seconds}
-    return {unit if unit in UNITS else UNITS[0]: whole("What it is to train", amount, 1, MOST)}
+    return {unit if unit in UNITS else UNITS[0]: ui.whole("What it is to train", amount, 1, MOST)}
 
 
 def _wrong(name: str, value: Any) -> str:

@@ -28,34 +28,8 @@ from mind2mind.models.bundle import ModelInfo
 from mind2mind.runs.findings import Prepared
 from mind2mind.runs.run import State
 from mind2mind.studio import Studio
+from mind2mind.ui import shared as ui
 from mind2mind.ui.result import Result, Shelf
-from mind2mind.ui.shared import (
-    ASSETS,
-    KNOWN,
-    MODEL_WORK,
-    Consent,
-    Tile,
-    Visit,
-    bar,
-    boxed,
-    brief,
-    check_consent,
-    clock,
-    cost_of,
-    gpu,
-    index,
-    is_key,
-    known_ref,
-    note,
-    numbered,
-    on,
-    pairs,
-    plural,
-    reader,
-    tiles,
-    uploaded,
-    wall,
-)
 from mind2mind.ui.training import STEPS, Steps, Training, Updates, named
 
 log = logging.getLogger(__name__)
@@ -78,7 +52,7 @@ class Example:
         return chosen if not self.models or chosen in self.models else self.models[0]
 
 
-def examples(assets: Path = ASSETS, models: Collection[str] | None = None) -> list[Example]:
+def examples(assets: Path = ui.ASSETS, models: Collection[str] | None = None) -> list[Example]:
     """What there is, by name; a folder without a readable about.json, or pictures, is left out, with a warning.
 
     Given the ids of the source models there are, sets that suit none of them are left out, and the others come in
@@ -106,7 +80,7 @@ def examples(assets: Path = ASSETS, models: Collection[str] | None = None) -> li
 
 def limits(most: Limits) -> str:
     """What may be uploaded, before it is."""
-    return note(
+    return ui.note(
         f"At most {most.files:,} pictures of {most.file_bytes / 1e6:,.0f} MB and "
         f"{most.pixels / 1e6:,.0f} megapixels each, {most.total_bytes / 1e6:,.0f} MB together."
     )
@@ -123,7 +97,7 @@ def credits_of(sets: Sequence[Example]) -> str:
     rows: dict[str, list[str]] = {}
     for each in sets:
         rows.setdefault(each.credit, []).append(each.title)
-    said = note(*(f"{', '.join(titles)}: {credit}" for credit, titles in rows.items()))
+    said = ui.note(*(f"{', '.join(titles)}: {credit}" for credit, titles in rows.items()))
     return f'<details class="m2m-log"><summary>Whose pictures these are</summary>{said}</details>'
 
 
@@ -131,20 +105,20 @@ def encoding(cost: Cost) -> str:
     """What it takes to read pictures in, where that is noticeable."""
     if (seconds := 20 * cost.encode_seconds) < TOLD_SECONDS:
         return ""
-    return note(
-        f"This model reads a picture in about {brief(cost.encode_seconds)} here: "
-        f"20 pictures take about {clock(seconds)}, before the training."
+    return ui.note(
+        f"This model reads a picture in about {ui.brief(cost.encode_seconds)} here: "
+        f"20 pictures take about {ui.clock(seconds)}, before the training."
     )
 
 
 def read_so_far(progress: EncodeProgress, cost: Cost) -> str:
     """How far the reading of pictures is, and how long it goes on where that is noticeable."""
     if progress.total is None:
-        return note(f"Read {plural(progress.done, 'picture')} …")
+        return ui.note(f"Read {ui.plural(progress.done, 'picture')} …")
     left = (progress.total - progress.done) * cost.encode_seconds
-    more = f", about {clock(left)} left" if left > TOLD_SECONDS else ""
-    told = note(f"Read {progress.done:,} of {plural(progress.total, 'picture')}{more} …")
-    return told + bar(progress.done / max(1, progress.total), "Reading")
+    more = f", about {ui.clock(left)} left" if left > TOLD_SECONDS else ""
+    told = ui.note(f"Read {progress.done:,} of {ui.plural(progress.total, 'picture')}{more} …")
+    return told + ui.bar(progress.done / max(1, progress.total), "Reading")
 
 
 def checked(prepared: Prepared, model: str) -> str:
@@ -153,20 +127,22 @@ def checked(prepared: Prepared, model: str) -> str:
     skipped, excluded = len(report.skipped), len(prepared.excluded)
     counts = [*report.reasons().most_common(), *report.flags().most_common()]
     reasons = "; ".join(f"{number} x {why}" for why, number in counts)
-    kind, said = KNOWN.get(verdict, ("fair", "Whether {} knows such pictures cannot be told: judge by eye."))
-    used = f"{plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
+    kind, said = ui.KNOWN.get(
+        verdict, ("fair", "Whether {} knows such pictures cannot be told: judge by eye.")
+    )
+    used = f"{ui.plural(count, 'picture')} can be used" + (f", {skipped} cannot" if skipped else "")
     used += f", {excluded} left out" if excluded else ""
     hope = report.advice(excluded)
     if excluded and not count:
         hope = "All pictures are left out: take some in again under All pictures."
     psnr = prepared.psnr_mean  # it may be NaN
     measured = f"{psnr:.1f} dB; more is better." if psnr == psnr else ""
-    judged = f"Judged by {plural(prepared.judged, 'picture')}." if prepared.judged else ""
-    read = f"Reading them took {brief(prepared.seconds)}." if prepared.seconds else ""
-    numbers = note(prepared.reason, measured, judged, hope if count >= FEW_PICTURES else "", read)
+    judged = f"Judged by {ui.plural(prepared.judged, 'picture')}." if prepared.judged else ""
+    read = f"Reading them took {ui.brief(prepared.seconds)}." if prepared.seconds else ""
+    numbers = ui.note(prepared.reason, measured, judged, hope if count >= FEW_PICTURES else "", read)
     more = f'<details class="m2m-log"><summary>Numbers</summary>{numbers}</details>'
     few = hope if count < FEW_PICTURES else ""
-    return boxed(
+    return ui.boxed(
         kind if count >= FEW_PICTURES or kind == "poor" else "fair",
         said.format(model),
         f"{used}{f': {reasons}' if reasons else ''}.",
@@ -180,7 +156,7 @@ def ways(prepared: Prepared, public: bool) -> str:
     """What to do here if the model does not know such pictures."""
     if prepared.verdict is not Verdict.UNKNOWN:
         return ""
-    return note(
+    return ui.note(
         "" if public else "For photographs of faces, download the official FFHQ model under Models.",
         "Or go on all the same: new pictures will look like the lower ones.",
     )
@@ -193,10 +169,10 @@ def of_faces(report: Report) -> str:
     counts = "; ".join(f"{number} x {remark}" for remark, number in found.most_common())
     if not (unaligned := found[Remark.NOT_ALIGNED]):
         above = "Above your pictures, below the faces as the model gets them."
-        return note(f"{counts}.", above if found[Remark.ALIGNED] else "")
-    return boxed(
+        return ui.note(f"{counts}.", above if found[Remark.ALIGNED] else "")
+    return ui.boxed(
         "fair",
-        f"{plural(unaligned, 'face')} not aligned",
+        f"{ui.plural(unaligned, 'face')} not aligned",
         f"{counts}. This model knows faces only as FFHQ shows them: upright, eyes and mouth in their places.",
         "Above your pictures, below what aligning makes of them: press the button below, "
         "or choose the face under More and add the pictures again.",
@@ -221,7 +197,7 @@ def table(report: Report, most: int = 500) -> str:
         cells = file.name, file.status, file.reason, f"{file.width} x {file.height}" if file.width else ""
         rows += "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
     head = "<thead><tr><th>File</th><th>Verdict</th><th>Reason</th><th>Size</th></tr></thead>"
-    more = note(f"and {len(files) - most} more") if len(files) > most else ""
+    more = ui.note(f"and {len(files) - most} more") if len(files) > most else ""
     return f'<div class="m2m-table"><table>{head}<tbody>{rows}</tbody></table>{more}</div>'
 
 
@@ -249,7 +225,7 @@ class Pictures:
     def __init__(self, steps: Steps) -> None:
         self.steps, self.studio = steps, steps.studio
         self.examples = examples(models=self._sources())
-        self.read, self.comparison = reader(self.studio), gpu(self.studio.runs.comparison)
+        self.read, self.comparison = ui.reader(self.studio), ui.gpu(self.studio.runs.comparison)
 
     def _sources(self) -> dict[str, ModelInfo]:
         return {m.id: m for m in self.studio.models.list() if m.kind == "source"}
@@ -259,7 +235,7 @@ class Pictures:
         self.model, hours = model, self.studio.limits.keep_hours
         with gr.Row(elem_classes="m2m-choose"):
             with gr.Column(scale=1, min_width=260):
-                self.consent = Consent(self.studio, "transfer", deletion(hours) if hours else "")
+                self.consent = ui.Consent(self.studio, "transfer", deletion(hours) if hours else "")
                 closed = self.consent.closed
                 with gr.Column(elem_id="transfer-uploads", elem_classes=closed) as self.uploads:
                     self.files = gr.File(
@@ -270,19 +246,21 @@ class Pictures:
                         elem_id="transfer-folder",
                     )  # fmt: skip
                 self.consent.parts.append(self.uploads)
-                gr.HTML(note("20 of one kind are a beginning, 200 are good."))
+                gr.HTML(ui.note("20 of one kind are a beginning, 200 are good."))
                 gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
                 self.takes = gr.HTML(elem_id="transfer-takes")
                 self.over = gr.Button("Start over", size="sm", visible=False, elem_id="transfer-over")
             with gr.Column(scale=4, min_width=320, visible=bool(self.examples)):
                 cards = [
-                    Tile(e.collage, f"{e.title}, an example", e.title, more=plural(len(e.files), "picture"))
+                    ui.Tile(
+                        e.collage, f"{e.title}, an example", e.title, more=ui.plural(len(e.files), "picture")
+                    )
                     for e in self.examples
                 ]
                 if cards:  # the first one is twice as wide
                     wide = Draw.collage(self.examples[0].files[: 2 * 9], columns=6)
                     cards[0] = replace(cards[0], image=wide)
-                self.sets = wall("transfer-sets", "m2m-four", tiles(cards, side=CARD), picks=True)
+                self.sets = ui.wall("transfer-sets", "m2m-four", ui.tiles(cards, side=CARD), picks=True)
                 gr.HTML(credits_of(self.examples))
         self.added = gr.State(None)  # the paths of all uploads of the set; None after a reload of the page
 
@@ -297,8 +275,8 @@ class Pictures:
         with gr.Row(elem_classes="m2m-line"):
             self.near = gr.HTML(elem_id="transfer-near")
             self.drop_near = gr.Button(LEAVE, size="sm", visible=False, elem_id="transfer-drop-near")
-        gr.HTML(note("Yours above, rebuilt by the model below, the worst first."))
-        self.compared = wall("transfer-compared", "m2m-six")
+        gr.HTML(ui.note("Yours above, rebuilt by the model below, the worst first."))
+        self.compared = ui.wall("transfer-compared", "m2m-six")
 
     def build_name(self) -> None:
         """What the run and its model will be called."""
@@ -309,10 +287,10 @@ class Pictures:
         with gr.Accordion("All pictures", open=False, elem_id="transfer-all"):
             self.picking = gr.HTML(elem_id="transfer-picking")
             self.page = gr.Slider(1, 2, 1, step=1, label="Page", visible=False, elem_id="transfer-page")
-            self.thumbnails = wall("transfer-thumbnails", "m2m-small", picks=True)
+            self.thumbnails = ui.wall("transfer-thumbnails", "m2m-small", picks=True)
             self.all = gr.Button("Take all in again", visible=False, elem_id="transfer-take-all")
             self.near_told = gr.HTML(elem_id="transfer-near-told")
-            self.near_pairs = wall("transfer-near-pairs", "m2m-small")
+            self.near_pairs = ui.wall("transfer-near-pairs", "m2m-small")
         with gr.Accordion("Every file", open=False):
             self.sizes = gr.HTML(elem_id="transfer-sizes")
             self.report = gr.HTML(elem_id="transfer-report")
@@ -329,7 +307,7 @@ class Pictures:
                 crop = next(iter(sources.values())).crop
                 self.crop = gr.Radio(crops, value=crop, label=use, info=info, elem_id="transfer-crop")
             self.faces = gr.HTML(elem_id="transfer-faces")
-            self.aligned = wall("transfer-aligned", "m2m-small")
+            self.aligned = ui.wall("transfer-aligned", "m2m-small")
             self.align = gr.Button("Align and crop the faces", visible=False, elem_id="transfer-align")
 
     def wire(self, opened: Any) -> None:
@@ -337,27 +315,27 @@ class Pictures:
         steps, chosen = self.steps, [self.source, self.crop, self.added]
         self.consent.wire(steps.visit)
         priced = [self.model.change, opened]
-        on(priced, lambda ref: encoding(cost_of(self.studio, ref)), self.model, self.takes, live=True)
-        turned = on(self.source.input, self.crop_of, self.source, self.crop, live=True)
-        aligned = on(self.align.click, lambda: "face", None, self.crop)
+        ui.on(priced, lambda ref: encoding(ui.cost_of(self.studio, ref)), self.model, self.takes, live=True)
+        turned = ui.on(self.source.input, self.crop_of, self.source, self.crop, live=True)
+        aligned = ui.on(self.align.click, lambda: "face", None, self.crop)
         taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
         new: list[Any] = [self.model, self.added]
         named = [self.folder, *new, gr.Textbox(visible=False)]  # the browser tells the folder's name
-        called = {"js": "(...all) => [...all.slice(0, -1), m2m.folder]", **MODEL_WORK}
+        called = {"js": "(...all) => [...all.slice(0, -1), m2m.folder]", **ui.MODEL_WORK}
         again = [self.crop.input, *(event.then for event in (turned, aligned, taken))]
         for reading in (
-            steps.on(self.files.upload, self.add, self.files, *new, **MODEL_WORK),
+            steps.on(self.files.upload, self.add, self.files, *new, **ui.MODEL_WORK),
             steps.on(self.folder.upload, self.add, *named, **called),
-            steps.on(self.sets.select, self.add_example, self.model, detail=True, **MODEL_WORK),
-            *(steps.on(event, self.again, *chosen, **MODEL_WORK) for event in again),
+            steps.on(self.sets.select, self.add_example, self.model, detail=True, **ui.MODEL_WORK),
+            *(steps.on(event, self.again, *chosen, **ui.MODEL_WORK) for event in again),
         ):
             steps.on(reading.failure, self.as_before)
         steps.on(self.over.click, self.start_over)
-        steps.on(self.thumbnails.select, self.toggle, self.page, detail=True, **MODEL_WORK)
+        steps.on(self.thumbnails.select, self.toggle, self.page, detail=True, **ui.MODEL_WORK)
         steps.on(self.page.input, self.turn, self.page, outputs=self.thumbnails, live=True)
         left_out = ((self.drop_near, self.without_near), (self.drop_strange, self.without_strangers))
         for button, do in (*left_out, (self.all, self.take_all)):
-            steps.on(button.click, do, self.page, **MODEL_WORK)
+            steps.on(button.click, do, self.page, **ui.MODEL_WORK)
 
     # Pictures in
 
@@ -368,7 +346,7 @@ class Pictures:
 
     def add(
         self,
-        visit: Visit,
+        visit: ui.Visit,
         files: list[str] | None,
         model: str,
         added: list[str] | None = None,
@@ -379,8 +357,8 @@ class Pictures:
         The box is emptied first: what it holds it would send again with the next files.
         """
         yield {self.files: None}
-        check_consent(self.studio, visit.agreed)
-        paths, present = uploaded(files), self.waiting(visit)
+        ui.check_consent(self.studio, visit.agreed)
+        paths, present = ui.uploaded(files), self.waiting(visit)
         if present:
             yield from self._read(visit, paths, present.model, present.crop, added=added, token=present.token)
             return
@@ -388,35 +366,35 @@ class Pictures:
         title = str(folder or (paths[0].stem if len(paths) == 1 else many))
         yield from self._read(visit, paths, self._source(model), title=title)
 
-    def add_example(self, visit: Visit, at: Any, model: str) -> Iterator[Updates]:
+    def add_example(self, visit: ui.Visit, at: Any, model: str) -> Iterator[Updates]:
         """An example set; it brings its source model along if the chosen one does not suit it."""
-        example = self.examples[index(at, self.examples)]
+        example = self.examples[ui.index(at, self.examples)]
         yield from self._read(visit, example.files, example.source(self._source(model)), title=example.title)
 
-    def again(self, visit: Visit, source: str, crop: Any, added: list[str] | None) -> Iterator[Updates]:
+    def again(self, visit: ui.Visit, source: str, crop: Any, added: list[str] | None) -> Iterator[Updates]:
         """Reads the whole set once more, with another source or crop."""
         prepared, paths = self.waiting(visit), [Path(file) for file in added or ()]
         if prepared is None or (prepared.model, prepared.crop) == (source, crop):
             yield self.steps.unchanged
         elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
-            yield {self.steps.message: note("Add your pictures again to have them read this way.")}
+            yield {self.steps.message: ui.note("Add your pictures again to have them read this way.")}
         else:
             title = self.studio.runs.status(prepared.token).title
             yield from self._read(visit, paths, source, crop, title=title, chosen=True)
 
-    def other(self, visit: Visit, source: str, crop: str) -> tuple[str, str]:
+    def other(self, visit: ui.Visit, source: str, crop: str) -> tuple[str, str]:
         """The model that knows the pictures better, and how it is to take them."""
         prepared = self.waiting(visit)
         better = prepared.others[0].id if prepared and prepared.others else source
         return better, "centre" if crop == "face" else crop
 
-    def start_over(self, visit: Visit) -> Updates:
+    def start_over(self, visit: ui.Visit) -> Updates:
         """Empties the set."""
         self._drop(visit)
         emptied = {self.added: None, self.over: gr.Button(visible=False), self.steps.message: ""}
         return self.steps.to("pictures") | emptied | {self.steps.visit: visit.at(None).stored()}
 
-    def waiting(self, visit: Visit) -> Prepared | None:
+    def waiting(self, visit: ui.Visit) -> Prepared | None:
         """The visitor's set that is there, if it has not been trained on."""
         status = self.steps.status(visit.token)
         waits = status is not None and status.owned and status.state == State.PREPARED
@@ -426,14 +404,14 @@ class Pictures:
         """The model of the page if a transfer can be made on it, else the first such."""
         return model if model in self._sources() else next(iter(self._sources()))
 
-    def _drop(self, visit: Visit) -> None:
+    def _drop(self, visit: ui.Visit) -> None:
         """Pictures that were only looked at need not be kept."""
         if waiting := self.waiting(visit):
             self.studio.runs.delete(waiting.token)
 
     def _read(
         self,
-        visit: Visit,
+        visit: ui.Visit,
         paths: Sequence[Path],
         source: str,
         crop: Any = None,
@@ -450,8 +428,8 @@ class Pictures:
         message, said = self.steps.message, ""
         tried: list[str] = []
         while True:
-            cost, ref = cost_of(self.studio, source), known_ref(self.studio, source)
-            yield {message: note(said or "Reading the pictures …"), **self.steps.to("check", drawn=False)}
+            cost, ref = ui.cost_of(self.studio, source), ui.known_ref(self.studio, source)
+            yield {message: ui.note(said or "Reading the pictures …"), **self.steps.to("check", drawn=False)}
             new = {"crop": crop or self.crop_of(ref), "visitor": visit.visitor, "title": title}
             for event in self.read(paths, ref, token=token, **new):
                 if isinstance(event, EncodeProgress):
@@ -466,7 +444,7 @@ class Pictures:
         yield {
             **self.shown(event),
             **self.steps.to("check", self.studio.runs.status(event.token)),
-            message: note(said) if said else "",
+            message: ui.note(said) if said else "",
             self.steps.visit: visit.at(event.token).stored(),
             self.added: None if known is None else [*known, *map(str, paths)],
         }
@@ -475,7 +453,7 @@ class Pictures:
         if event.token != token:
             self._drop(visit)
 
-    def as_before(self, visit: Visit) -> Updates:
+    def as_before(self, visit: ui.Visit) -> Updates:
         """What was there before a reading that failed is there still."""
         status = self.steps.status(visit.token) if self.waiting(visit) else None
         return self.steps.to("check" if status else "pictures", status) | {self.steps.message: ""}
@@ -487,16 +465,18 @@ class Pictures:
         couples = self.comparison(prepared.token, count=COMPARED)
         aligned, faces = self.studio.runs.alignment(prepared.token), of_faces(prepared.report)
         told = "Your picture, below it what the model gets of it:"
-        cropped = note(f"Above your pictures as they are, below what the model gets: {CROPS[prepared.crop]}.")
+        cropped = ui.note(
+            f"Above your pictures as they are, below what the model gets: {CROPS[prepared.crop]}."
+        )
         return {
             self.name: self.studio.runs.status(prepared.token).title,
             self.source: prepared.model,
             self.crop: prepared.crop,
             self.over: gr.Button(visible=ready),
             self.faces: faces or (cropped if aligned else ""),
-            self.aligned: tiles(numbered(aligned, told)) if aligned else "",
+            self.aligned: ui.tiles(ui.numbered(aligned, told)) if aligned else "",
             self.align: gr.Button(visible=ready and prepared.report.faces()[Remark.NOT_ALIGNED] > 0),
-            self.compared: tiles(pairs(couples, REBUILT)),
+            self.compared: ui.tiles(ui.pairs(couples, REBUILT)),
             self.sizes: sizes(prepared.report.sizes()),
             self.report: table(prepared.report),
             **self._picked(prepared, 1, ready),
@@ -510,19 +490,19 @@ class Pictures:
         strange = prepared.strangers if ready else ()
         better = f"Read them with {prepared.others[0].title} instead" if prepared.others and ready else ""
         pages = -(-(prepared.count + len(prepared.excluded)) // PAGE)
-        out = f" {plural(len(prepared.excluded), 'picture')} left out." if prepared.excluded else ""
-        told = note(f"Click a picture to leave it out of the training, and again to take it in.{out}")
+        out = f" {ui.plural(len(prepared.excluded), 'picture')} left out." if prepared.excluded else ""
+        told = ui.note(f"Click a picture to leave it out of the training, and again to take it in.{out}")
         hardly = f"{len(strange)} of {prepared.judged} looked at hardly come back."
         alike = "Near duplicates: the lower one of each pair is nearly the upper one."
         return {
             self.summary: checked(prepared, self.steps.models.get(prepared.model, prepared.model)),
             self.ways: ways(prepared, self.studio.public),
             self.take: gr.Button(better, visible=bool(better)),
-            self.strange: note(hardly) if strange else "",
+            self.strange: ui.note(hardly) if strange else "",
             self.drop_strange: gr.Button(visible=bool(strange)),
-            self.near: note(f"{plural(len(near), 'near duplicate')}.") if near else "",
+            self.near: ui.note(f"{ui.plural(len(near), 'near duplicate')}.") if near else "",
             self.drop_near: gr.Button(visible=bool(near)),
-            self.near_told: note(alike) if near else "",
+            self.near_told: ui.note(alike) if near else "",
             self.near_pairs: self._couples(prepared, near[:PAIRS]),
             self.picking: told if ready else "",
             self.page: gr.Slider(maximum=max(2, pages), value=page, visible=pages > 1),
@@ -534,37 +514,39 @@ class Pictures:
         names = {name for pair in left for name in pair}
         pictures = dict(self.studio.runs.thumbnails(prepared.token, names=names)) if names else {}
         couples = [(pictures[like], pictures[name]) for name, like in left]
-        return tiles(pairs(couples, "A picture, below it one like it:")) if left else ""
+        return ui.tiles(ui.pairs(couples, "A picture, below it one like it:")) if left else ""
 
     def _thumbnails(self, prepared: Prepared, page: int) -> str:
         shown = self.studio.runs.thumbnails(prepared.token, (page - 1) * PAGE, PAGE)
         out = set(prepared.excluded)
-        return tiles(Tile(i, name + ", left out" * (name in out), pale=name in out) for name, i in shown)
+        return ui.tiles(
+            ui.Tile(i, name + ", left out" * (name in out), pale=name in out) for name, i in shown
+        )
 
-    def toggle(self, visit: Visit, at: Any, page: float) -> Updates:
+    def toggle(self, visit: ui.Visit, at: Any, page: float) -> Updates:
         """Leaves the clicked picture out, or takes it in again."""
         prepared = self.studio.runs.prepared(visit.needed_token)
-        number = (int(page) - 1) * PAGE + index(at, range(PAGE))
+        number = (int(page) - 1) * PAGE + ui.index(at, range(PAGE))
         clicked = self.studio.runs.thumbnails(prepared.token, number, 1)
         if not clicked:
             raise DataError("There is no such picture on this page.", "Turn the page.")
         return self._exclude(prepared.token, {*prepared.excluded} ^ {clicked[0][0]}, page)
 
-    def without_near(self, visit: Visit, page: float) -> Updates:
+    def without_near(self, visit: ui.Visit, page: float) -> Updates:
         """Leaves all near duplicates out."""
         prepared = self.studio.runs.prepared(visit.needed_token)
         return self._exclude(prepared.token, {*prepared.excluded, *(name for name, _ in prepared.near)}, page)
 
-    def without_strangers(self, visit: Visit, page: float) -> Updates:
+    def without_strangers(self, visit: ui.Visit, page: float) -> Updates:
         """Leaves those out of which hardly anything comes back."""
         prepared = self.studio.runs.prepared(visit.needed_token)
         return self._exclude(prepared.token, {*prepared.excluded, *prepared.strangers}, page)
 
-    def take_all(self, visit: Visit, page: float) -> Updates:
+    def take_all(self, visit: ui.Visit, page: float) -> Updates:
         """Takes everything in again."""
         return self._exclude(visit.needed_token, set(), page)
 
-    def turn(self, visit: Visit, page: float) -> str:
+    def turn(self, visit: ui.Visit, page: float) -> str:
         """Another page of thumbnails."""
         return self._thumbnails(self.studio.runs.prepared(visit.needed_token), int(page))
 
@@ -627,12 +609,12 @@ class TransferTab:
         steps.on(self.shelf.open.click, self.look_at, self.shelf.runs)
         steps.on(opening, self.arrive)
         try_it.value, try_it.visible = self.first, self.first is not None
-        tried = steps.on(try_it.click, self.try_first, self.pictures.model, **MODEL_WORK)
+        tried = steps.on(try_it.click, self.try_first, self.pictures.model, **ui.MODEL_WORK)
         steps.on(tried.failure, self.pictures.as_before)
 
     # Handlers
 
-    def go(self, visit: Visit, step: Any) -> Updates:
+    def go(self, visit: ui.Visit, step: Any) -> Updates:
         """To one of the steps that have something to show."""
         status = self.steps.status(visit.token)
         if status is None:
@@ -647,27 +629,27 @@ class TransferTab:
         sets = self.pictures.examples
         return f"Try it: {sets[0].title.lower()} in about {quick} s" if sets else None
 
-    def try_first(self, visit: Visit, model: str) -> Iterator[Updates]:
+    def try_first(self, visit: ui.Visit, model: str) -> Iterator[Updates]:
         """The first example, read and started."""
         shown: Updates = {}
         for shown in self.pictures.add_example(visit, 0, model):
             yield shown
         name = self.pictures.examples[0].title
-        yield self.training.begin(Visit.of(shown[self.steps.visit]), name, BUDGETS["Quick"].seconds)
+        yield self.training.begin(ui.Visit.of(shown[self.steps.visit]), name, BUDGETS["Quick"].seconds)
 
-    def arrive(self, visit: Visit, request: gr.Request) -> Updates:
+    def arrive(self, visit: ui.Visit, request: gr.Request) -> Updates:
         """The page as it was, or with the run of the link that led here."""
         token = linked_run(request)
-        if token and self.steps.status(token if is_key(token) else None):
+        if token and self.steps.status(token if ui.is_key(token) else None):
             return self._reopen(visit.at(token))
-        gone = note("There is no run under this link. It may have been deleted.")
+        gone = ui.note("There is no run under this link. It may have been deleted.")
         return self._reopen(visit) | ({self.steps.message: gone} if token else {})
 
-    def look_at(self, visit: Visit, token: str | None) -> Updates:
+    def look_at(self, visit: ui.Visit, token: str | None) -> Updates:
         """Opens one of the visitor's earlier runs."""
         return self._reopen(visit.at(self.shelf.own(visit, token).token))
 
-    def _reopen(self, visit: Visit) -> Updates:
+    def _reopen(self, visit: ui.Visit) -> Updates:
         """The page as it was: with the browser's run, if it is still there."""
         status = self.steps.status(visit.token)
         visit = visit.at(status.token, status.look) if status else visit.at(None)

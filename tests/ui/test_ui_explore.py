@@ -172,6 +172,9 @@ def test_favourites_come_and_go_and_belong_to_their_model(tab):
     assert "Kept" in label and explore.kept_views(kept, "favourites", "tiny") == [view]
     assert not explore.kept_views(kept, "favourites", "toon64")
     assert tab.seen(kept, "tiny", view) == ({**kept, "history": kept["favourites"]}, label)
+    wall, _ = tab.kept_wall("history", tab.seen(None, "tiny", view)[0], "tiny")
+    assert "looked at last" in wall and wall.count("<img") == 1
+    assert tab.kept_wall("history", None, "tiny") == ("", [])
     emptied, label = tab.favour(kept, "tiny", view)
     assert not emptied["favourites"] and "Kept" not in label
 
