@@ -64,6 +64,11 @@ class View(Checked):
         if self.photo and any(self.place):
             raise ConfigError("A photo lies on no plane.", "Give a seed in its place.")
 
+    @property
+    def stem(self) -> str:
+        """What its files are called: by the seed, and the neighbours that were gone to."""
+        return "-".join(["photo" if self.photo else str(self.seed), *map(str, self.near)])
+
 
 def neighbours(view: View, count: int, first: int = 1) -> list[View]:
     """Pictures like this one: `count` of its neighbours, by their numbers from `first`."""
@@ -242,17 +247,36 @@ class Explore:
     def __init__(self, draw: Draw) -> None:
         self._draw, self._models = draw, draw.models
 
-    def draw(self, ref: str, views: Sequence[View], *, hurry: bool = False) -> list[Image.Image]:
+    def draw(
+        self,
+        ref: str,
+        views: Sequence[View],
+        *,
+        style: View | None = None,
+        crossover: int | None = None,
+        hurry: bool = False,
+    ) -> list[Image.Image]:
         """The pictures of these views; `info` of each says how to draw it again.
 
-        In a hurry, as while a slider is dragged, they are not refined where that takes long (see `Cost.smooth`).
+        Args:
+            ref: the model.
+            views: what each is made of.
+            style: whose finer layers all of them get, as `mix` does.
+            crossover: the layer from which on; None is the middle.
+            hurry: as while a slider is dragged: they are not refined where that takes long (see `Cost.smooth`).
 
         Raises:
-            ConfigError: there is no such psi or noise.
+            ConfigError: there is no such psi, noise or layer.
             DataError: a photo cannot be read, or shows no face where the model needs one.
         """
         if not views:
             return []
+        if style is not None:
+            middle = self.layers(ref) // 2
+            return [
+                image
+                for (image,) in self.mix(ref, views, [style], middle if crossover is None else crossover)
+            ]
         model = self._models.load(ref)
         codes = self._codes(model, views, refine=not hurry or self._draw.cost(ref).smooth)
         images = [*_pictures(model, codes, views)]

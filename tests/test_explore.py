@@ -80,6 +80,15 @@ def test_one_batch_holds_views_of_all_kinds(studio, minds, photo):
     assert studio.explore.draw("tiny", []) == []
 
 
+def test_all_may_get_the_style_of_one(studio):
+    views, style = [View(1), View(2)], View(3)
+    middle = studio.explore.layers("tiny") // 2
+    for crossover in (None, 1):
+        drawn = studio.explore.draw("tiny", views, style=style, crossover=crossover)
+        rows = studio.explore.mix("tiny", views, [style], crossover or middle)
+        assert all(map(same, drawn, [image for (image,) in rows]))
+
+
 def test_a_picture_says_where_it_is(studio, photo):
     said = View(5, near=(1, 2), place=(0.5, -3), moves=(0.0, 1.5))
     one, other = studio.explore.draw("tiny", [said, View(photo=photo)])

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import typer
 from typer import Argument, Option
 
 from mind2mind.cli import terminal
@@ -23,10 +24,24 @@ if TYPE_CHECKING:
 SAMPLES = 16  # when --count is left out
 CLIP = "interpolation.mp4"
 WAYS = "mind: through codes that the model draws by itself; straight: in a straight line."
+MOVES = "Along the model's directions, in standard deviations: 0,2 is 2 along the second."
+NEAR = "The way to a neighbour: 3,1 is the first picture like the third one like that of the seed."
+CROSSOVER = "From this layer on; 0 is all of --style."
 NAMED = 5  # skipped files of a kind that are named, at most
 IN_GRID = 64  # pictures of a grid, at most
 NAME_BYTES = 80  # of a picture's name that are kept; file systems take 255, some fewer
 Last = TypeVar("Last", bound="Encoding | Prepared")
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """`0,2.5` as numbers, whole ones as such."""
+    try:
+        return tuple(int(part) if part.strip().isdecimal() else float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no list of numbers such as 0,2.") from error
+
+
+NUMBERS: dict[str, Any] = {"parser": numbers, "metavar": "NUMBERS"}
 
 
 @command("Pictures")
@@ -36,31 +51,45 @@ def sample(
     count: Annotated[int | None, Option(min=1, help="How many pictures.", show_default=str(SAMPLES))] = None,
     psi: terminal.Psi = 1.0,
     noise: terminal.Noise = "random",
+    moves: Annotated[Any, Option(help=MOVES, **NUMBERS)] = None,
+    near: Annotated[Any, Option(help=NEAR, **NUMBERS)] = None,
+    alike: Annotated[
+        bool, Option("--alike", help="The first one and others like it, all of its seed.")
+    ] = False,
+    style: Annotated[int | None, Option(min=0, help="The seed whose colours and details all get.")] = None,
+    crossover: Annotated[int | None, Option(min=0, help=CROSSOVER, show_default="the middle")] = None,
     out: Annotated[Path, Option(help="The folder for the PNGs and their grid.")] = Path("samples"),
 ) -> Result:
-    """Draw new pictures: one PNG a seed, and a grid. The same seed is the same picture.
+    """Draw new pictures: one PNG each, and a grid. The same seed is the same picture.
 
     Examples:
         sample --model toon64 --count 16 --seed 7 --out samples
         sample --model my-run --seed 0,3,5-9 --psi 0.7 --noise none --out few
+        sample --model toon64 --seed 7 --alike --moves 0,2 --out alike
+        sample --model toon64 --seed 0-9 --style 12 --out mixed
     """
-    seeds = terminal.seeds_of(seed, count, SAMPLES)
-    studio = terminal.studio()
+    from mind2mind.explore import View
+
+    seeds, studio = terminal.seeds_of(seed, count, SAMPLES), terminal.studio()
+    views = [View(seed=each, psi=psi, noise=noise, moves=moves or (), near=near or ()) for each in seeds]
+    if alike:
+        views[1:] = studio.explore.neighbours(views[0], len(views) - 1)
+    mixed = None if style is None else View(seed=style, psi=psi, noise=noise)
     shown: list[Image.Image] = []
     rows = []
     step = batch_of(studio.models.load(model).alae.architecture.resolution)
-    for first in terminal.tracked(range(0, len(seeds), step), "Drawing"):
-        chunk = seeds[first : first + step]
-        pictures = studio.draw.sample(model, chunk, psi=psi, noise=noise)
+    for first in terminal.tracked(range(0, len(views), step), "Drawing"):
+        chunk = views[first : first + step]
+        pictures = studio.explore.draw(model, chunk, style=mixed, crossover=crossover)
         out.mkdir(parents=True, exist_ok=True)  # only now: a wrong model leaves no folder behind
-        for number, picture in zip(chunk, pictures, strict=True):
-            path = out / f"seed-{number:07d}.png"
+        for view, picture in zip(chunk, pictures, strict=True):
+            path = out / f"{'-'.join([f'seed-{view.seed:07d}', *map(str, view.near)])}.png"
             studio.draw.save_png(picture, path)
-            rows.append({"seed": number, "path": path})
+            rows.append({"seed": view.seed, "path": path})
         shown += pictures[: IN_GRID - len(shown)]
     grid = out / "grid.png"
     sheet = studio.draw.grid(shown)
-    sheet.info |= shown[0].info | {"seed": ",".join(map(str, seeds[: len(shown)]))}
+    sheet.info |= shown[0].info | {"seed": ",".join(view.stem for view in views[: len(shown)])}
     studio.draw.save_png(sheet, grid)
     document = {"model": model, "psi": psi, "noise": noise, "pictures": rows, "grid": grid}
     return Result(document, [*(row["path"] for row in rows), grid])

@@ -10,12 +10,13 @@ import inspect
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.data_classes import FileData
@@ -24,12 +25,14 @@ from mind2mind.config import BUDGETS, RECIPES, changed
 from mind2mind.data.codes import EncodeProgress
 from mind2mind.draw import Draw
 from mind2mind.errors import ConfigError, Mind2MindError, RunError, one_of
+from mind2mind.explore import View
 from mind2mind.runs.findings import Encoding
 from mind2mind.runs.run import Found
 from mind2mind.studio import Studio
 from mind2mind.ui import shared as ui
 from mind2mind.ui.interpolate import KINDS
 
+Some = TypeVar("Some")
 MOST_FRAMES = 240
 AGREE = "Call with agreed=True"
 MOST_SECONDS, MOST_STEPS = 86_400, 10_000_000  # of one call; a server's own limits come on top
@@ -47,11 +50,16 @@ FIELDS: dict[Any, Callable[..., Any]] = {  # by the type of a parameter
     bool: gr.Checkbox,
     str | None: gr.File,
     list[str]: partial(gr.File, file_count="multiple"),
+    int | None: gr.Number,
+    list[int] | None: gr.JSON,
+    list[float] | None: gr.JSON,
     dict[str, Any] | None: gr.JSON,
 }
 FILE = FileData.model_json_schema() | {"description": "A file."}
 SCHEMAS: dict[Any, dict[str, Any]] = {  # where Gradio's own are no valid JSON Schema
     list[str]: {"type": "array", "items": FILE, "$defs": FILE["$defs"]},
+    list[int] | None: {"type": "array", "items": {"type": "integer"}},
+    list[float] | None: {"type": "array", "items": {"type": "number"}},
     dict[str, Any] | None: {"type": "object", "additionalProperties": True},
 }
 
@@ -98,9 +106,19 @@ class Api:
         ui.on(gr.Button().click, function, fields, outputs, api_visibility="public", **settings)
 
     def sample(
-        self, model: str, seed: int = 0, count: int = 16, psi: float = 1.0, noise: str = "random"
+        self,
+        model: str,
+        seed: int = 0,
+        count: int = 16,
+        psi: float = 1.0,
+        noise: str = "random",
+        moves: list[float] | None = None,
+        near: list[int] | None = None,
+        alike: bool = False,
+        style: int | None = None,
+        crossover: int | None = None,
     ) -> list[str]:
-        """Draws new pictures.
+        """Draws new pictures, and moves, varies or mixes them as the tab Explore does.
 
         Args:
             model: The id of a model, or the token of a finished run.
@@ -108,14 +126,29 @@ class Api:
             count: How many pictures, 1 to 64.
             psi: The truncation: 1 is none, smaller is closer to the average.
             noise: The noise of models that have any: random, fixed or none.
+            moves: How far to move along each of the model's directions, in the order of Explore's sliders, from -10
+                to 10 standard deviations: [0, 2] is 2 along the second one.
+            near: The way to a neighbour of each picture: [3] is the third one like it, [3, 1] the first one like
+                that.
+            alike: True draws pictures like the first one, which comes first, and not those of further seeds.
+            style: The seed of a picture whose colours and details all of them get.
+            crossover: The layer of the decoder from which on they get them: 0 is all of that picture, two more keep
+                the shapes of the next larger size. Left empty it is the middle.
 
         Returns:
-            PNG files.
+            PNG files, each of which says how it was made.
         """
-        first, number = ui.checked_seed(seed), ui.whole("count", count, 1, ui.MOST_PICTURES)
-        ref = ui.known_ref(self.studio, model)
-        images = self.studio.draw.sample(ref, range(first, first + number), psi=psi, noise=noise)
-        return ui.save_pictures(images, "sample", ref)
+        number, ref = ui.whole("count", count, 1, ui.MOST_PICTURES), ui.known_ref(self.studio, model)
+        explore, look = self.studio.explore, partial(View, psi=psi, noise=noise)
+        way, gone = (tuple(_json(name, value, list)) for name, value in (("near", near), ("moves", moves)))
+        view = look(ui.checked_seed(seed), near=way, moves=gone)
+        views = [replace(view, seed=view.seed + i) for i in range(number)]
+        if alike:
+            views[1:] = explore.neighbours(view, number - 1)
+        mixed = None if style is None else look(ui.checked_seed(style))
+        layer = None if crossover is None else ui.whole("crossover", crossover, 0, explore.layers(ref))
+        images = explore.draw(ref, views, style=mixed, crossover=layer)
+        return ui.save_pictures(images, [f"sample-{each.stem}" for each in views], ref)
 
     def interpolate(
         self,
@@ -220,7 +253,7 @@ class Api:
             and the report per file.
         """
         ui.check_consent(self.studio, agreed, AGREE)
-        chosen = changed(RECIPES[one_of("recipe", recipe, RECIPES)], _object("settings", settings))
+        chosen = changed(RECIPES[one_of("recipe", recipe, RECIPES)], _json("settings", settings, dict))
         budget = {"seconds": None if steps else ui.whole("seconds", seconds, 1, MOST_SECONDS)}
         budget["steps"] = ui.whole("steps", steps, 1, MOST_STEPS) if steps else None
         drawn, ref = ui.checked_seed(seed), ui.known_ref(self.studio, model)
@@ -287,7 +320,7 @@ class Api:
 
     def _harvest(self, token: str) -> tuple[list[str], str, dict[str, Any]]:
         found = self.studio.runs.result(token)
-        pictures = ui.save_pictures(found.samples, "sample", token)
+        pictures = ui.save_pictures(found.samples, [f"sample-{seed}" for seed in found.seeds], token)
         bundle = ui.once("{}.zip", found.status, self.studio.models.export)
         names, far = (Path(path).name for path in pictures), (round(each, 4) for each in found.distance)
         rows = zip(names, found.seeds, found.nearest, far, found.near, strict=True)
@@ -340,15 +373,17 @@ def _check(found: Found) -> dict[str, Any]:
     return kept | {"verdict": found.verdict, "reason": found.reason, "psnr": found.psnr_mean}
 
 
-def _object(name: str, value: Any) -> Mapping[str, Any]:
-    """A JSON object as a caller gives it; none is an empty one.
+def _json(name: str, value: Any, kind: type[Some]) -> Some:
+    """A JSON object or array as a caller gives it; none is an empty one.
 
     Raises:
         ConfigError: it is something else.
     """
-    if not isinstance(value or {}, dict):
-        raise ConfigError(f"{name} is {value!r:.80}, not an object.", 'Give one such as {"batch_size": 64}.')
-    return value or {}
+    found = kind() if value is None else value
+    if not isinstance(found, kind):
+        told, example = ("an object", '{"batch_size": 64}') if kind is dict else ("a list", "[0, 2]")
+        raise ConfigError(f"{name} is {value!r:.80}, not {told}.", f"Give one such as {example}.")
+    return found
 
 
 def _caller(request: gr.Request, name: str) -> tuple[str, str]:

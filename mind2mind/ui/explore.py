@@ -319,7 +319,8 @@ class ExploreTab:
         """The pictures of the wall in one zip, stored: PNGs do not get smaller."""
         path = ui.fresh(f"{stem(model, views[0])}.zip", model)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for file in ui.save_pictures(self._draw(model, views), stem(model), model):
+            names = [stem(model, view) for view in views]
+            for file in ui.save_pictures(self._draw(model, views), names, model):
                 archive.write(file, Path(file).name)
         return str(path)
 
@@ -493,6 +494,6 @@ def _moved(view: View, detail: Any) -> View:
 
 
 def stem(model: str, view: View | None = None) -> str:
-    """What a file is called: by its model and seed."""
+    """What a file is called: by its model and picture."""
     name = "mine" if ui.is_key(model) else model.replace("/", "-")
-    return name if view is None else f"{name}-{'photo' if view.photo else view.seed}"
+    return f"{name}-{view.stem}" if view else name

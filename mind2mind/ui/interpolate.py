@@ -346,5 +346,4 @@ class InterpolateTab:
 
 def _name(route: Route) -> str:
     """What its files are called: by the model and the stops."""
-    stops = ("photo" if view.photo else str(view.seed) for view in route.stops)
-    return "-".join((stem(route.ref), *stops))
+    return "-".join((stem(route.ref), *(view.stem for view in route.stops)))

@@ -396,10 +396,10 @@ def save_picture(image: Image.Image, name: str, ref: str) -> str:
     return str(path)
 
 
-def save_pictures(images: Sequence[Image.Image], stem: str, ref: str) -> list[str]:
-    """The same with each of them, in one folder."""
+def save_pictures(images: Sequence[Image.Image], names: Sequence[str], ref: str) -> list[str]:
+    """The same with each of them, in one folder and without their ending."""
     folder = fresh("x", ref).parent
-    paths = [folder / f"{stem}-{image.info.get('seed', i)}.png" for i, image in enumerate(images)]
+    paths = [folder / f"{name}.png" for name in names]
     for image, path in zip(images, paths, strict=True):
         Draw.save_png(image, path)
     return list(map(str, paths))

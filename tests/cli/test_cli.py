@@ -23,7 +23,7 @@ import pytest
 import torch
 import typer
 from PIL import Image
-from tiny import LFS_POINTER
+from tiny import LFS_POINTER, png_meta
 from typer.testing import CliRunner
 
 from mind2mind import ui
@@ -42,7 +42,7 @@ from mind2mind.networks.mindgan import Perceptron
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import Launcher
 from mind2mind.runs.run import RunStatus, State
-from mind2mind.studio import Draw, Studio
+from mind2mind.studio import Explore, Studio
 from mind2mind.training import source as make_source
 from mind2mind.training.source import PretrainProgress
 from mind2mind.training.transfer import Progress
@@ -299,7 +299,7 @@ def test_a_home_of_another_user_is_told_of(others, place, tmp_path, command):
 
 
 def test_a_fault_of_ours_ends_with_1_and_shows(cli, monkeypatch):
-    monkeypatch.setattr(Draw, "sample", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(Explore, "draw", lambda *_, **__: 1 / 0)
     result = cli("sample", "-m", "tiny", "--json")
     assert (result.exit_code, type(result.exception)) == (1, ZeroDivisionError)
     assert "ZeroDivisionError" in document(result)["error"]["problem"]
@@ -309,19 +309,19 @@ def test_interrupt_ends_with_130(cli, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Draw, "sample", interrupted)
+    monkeypatch.setattr(Explore, "draw", interrupted)
     result = cli("sample", "-m", "tiny", "--json")
     assert result.exit_code == 130 and document(result)
 
 
 def test_nothing_else_reaches_stdout(cli, monkeypatch):
-    draw = Draw.sample
+    draw = Explore.draw
 
     def chatty(*arguments, **options):
         print("a library's remark")
         return draw(*arguments, **options)
 
-    monkeypatch.setattr(Draw, "sample", chatty)
+    monkeypatch.setattr(Explore, "draw", chatty)
     result = cli("sample", "-m", "tiny", "--count", "1", "--json")
     assert document(result) and "remark" in result.stderr
 
@@ -426,6 +426,30 @@ def test_sample_gives_the_same_bytes_in_another_process(cli, place, tmp_path):
     for row in here["pictures"]:
         assert Path(row["path"]).read_bytes() == Path("there", Path(row["path"]).name).read_bytes()
     assert Path("here/grid.png").read_bytes() == Path("there/grid.png").read_bytes()
+
+
+def test_samples_are_moved_varied_and_mixed_as_in_explore(cli):
+    """Neighbours have names of their own, and each file says how it was made."""
+    cli("sample", "-m", "tiny", "--seed", "7", "--count", "3", "--alike", "--moves=-1,2.5", "--out", "alike")
+    assert [path.name for path in sorted(Path("alike").glob("seed*"))] == [
+        f"seed-0000007{way}.png" for way in ("-1", "-2", "")
+    ]
+    told = png_meta(Path("alike/seed-0000007-2.png"))
+    assert (told["near"], told["moves"]) == ("(2,)", "(-1.0, 2.5)")
+    assert png_meta(Path("alike/grid.png"))["seed"] == "7,7-1,7-2"
+    again = document(
+        cli("sample", "-m", "tiny", "--seed", "7", "--count", "1", "--near", "2", "--moves=-1,2.5", "--json")
+    )
+    (row,) = again["pictures"]
+    same = torch.tensor(
+        [list(Image.open(path).tobytes()) for path in (row["path"], "alike/seed-0000007-2.png")]
+    )
+    assert (same[0] - same[1]).abs().max() <= 1
+    cli("sample", "-m", "tiny", "--seed", "0,4", "--style", "9", "--crossover", "1", "--out", "mixed")
+    told = png_meta(Path("mixed/seed-0000004.png"))
+    assert (told["seed"], told["style seed"], told["crossover"]) == ("4", "9", "1")
+    for wrong in ("--moves=x", "--moves=11", "--near=0.5", "--crossover=99"):
+        assert cli("sample", "-m", "tiny", "--style", "9", wrong).exit_code == 2
 
 
 def test_png_tells_model_seed_and_psi(cli):

@@ -27,13 +27,14 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from live import ROOT, live_app
-from PIL import Image
+from PIL import Image, ImageChops
 from tiny import followed, make_pictures, make_studio, make_weights, png_meta, prepared
 from web import serving
 
 from mind2mind.config import PUBLIC
 from mind2mind.data import codes
 from mind2mind.errors import ConfigError, RunError
+from mind2mind.explore import View, neighbours
 from mind2mind.runs.run import State
 from mind2mind.ui import launch
 from mind2mind.ui.api import Api, _caller
@@ -68,7 +69,18 @@ def polled(client, token):
 
 
 ENDPOINTS = {
-    "/sample": ["model", "seed", "count", "psi", "noise"],
+    "/sample": [
+        "model",
+        "seed",
+        "count",
+        "psi",
+        "noise",
+        "moves",
+        "near",
+        "alike",
+        "style",
+        "crossover",
+    ],
     "/interpolate": [
         "model",
         "seed_a",
@@ -127,10 +139,40 @@ def test_sample(client):
     assert list(Image.open(single["image"]).getdata()) == list(Image.open(files[1]).getdata())
 
 
+def test_samples_are_moved_varied_and_mixed_as_in_explore(app, client):
+    """Each is the picture that the facade draws of the same places."""
+    look, studio = {"psi": 0.8, "noise": "fixed"}, make_studio(app.home.parent)
+    moved, other = View(5, moves=(0.5, 2.5), near=(3, 1), **look), View(9, **look)
+    asked, plain = (
+        {"model": "tiny", "seed": 5, "count": 3, **look},
+        [View(seed, **look) for seed in (5, 6, 7)],
+    )
+    cases = [
+        ({"moves": [0.5, 2.5], "near": [3, 1]}, [replace(moved, seed=seed) for seed in (5, 6, 7)], {}),
+        ({"alike": True}, [plain[0], *neighbours(plain[0], 2)], {}),
+        ({"style": 9}, plain, {"style": other}),
+        ({"style": 9, "crossover": 1}, plain, {"style": other, "crossover": 1}),
+    ]
+    for more, views, mixed in cases:
+        files = [Path(item["image"]) for item in client.predict(**asked, **more, api_name="/sample")]
+        assert [file.stem for file in files] == [f"sample-{view.stem}" for view in views]
+        for file, image in zip(files, studio.explore.draw("tiny", views, **mixed), strict=True):
+            with Image.open(file) as drawn:
+                assert drawn.text.items() >= image.info.items()
+                assert max(high for _, high in ImageChops.difference(drawn, image).getextrema()) <= 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         ({"model": "/etc"}, "There is no model"),
+        ({"moves": "far"}, "not a list"),
+        ({"moves": [11]}, "from -10 to 10"),
+        ({"moves": [0] * 99}, "more than there are directions"),
+        ({"near": [0.5]}, "near is"),
+        ({"near": {"a": 1}}, "not a list"),
+        ({"style": -1}, "seed"),
+        ({"style": 1, "crossover": 99}, "crossover is 99"),
         ({"model": "../weights/tiny"}, "There is no model"),
         ({"count": 65}, "from 1 to 64"),
         ({"seed": -1}, "seed"),
