@@ -269,19 +269,29 @@ def result(
     run: Annotated[str, Argument(help="A run's folder, or its token in the app.")],
     out: Annotated[Path | None, Option(help="A zip for model, samples, film, codes, settings.")] = None,
     film: Annotated[Path | None, Option(help="A clip of samples as it trained: MP4, WebP, GIF.")] = None,
+    keep: Annotated[
+        str | None, Option(metavar="STEP", help="First make this step its model, or the last.")
+    ] = None,
 ) -> Result:
     """Say how good, how varied and how original the result of a run is, and how to make it again.
+
+    With --keep its model becomes that of one of the steps that it has a preview of; --keep last undoes that.
 
     Examples:
         result my-run
         result my-run --out everything.zip
         result my-run --film training.mp4
+        result my-run --keep 450
     """
     studio = terminal.studio()
+    if keep is not None:
+        if not keep.isdecimal() and keep != "last":
+            raise ConfigError(f"{keep!r} is no step.", "Give a whole number, or: last.")
+        studio.runs.keep(run, None if keep == "last" else int(keep))
     found = studio.runs.result(run)
     filmed = studio.runs.film(run, film) if film else None
     packed = studio.runs.pack(run, out) if out else None
-    document = facts(found.status, "title", "state") | facts(found, "command")
+    document = facts(found.status, "title", "state", "kept", "preview_steps") | facts(found, "command")
     document |= {"worth": found.worth and found.worth.facts, "film": filmed, "everything": packed}
     return Result(document, [*found.told, f"Again: {found.command}", *filter(None, (filmed, packed))])
 

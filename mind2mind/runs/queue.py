@@ -495,7 +495,8 @@ class Runs:
                 raise RunError(f"The run is {state}.", _ADVICE[state])
             self.models.load(run.token)  # its source is still the one that it was made on
             if not findings.bundle(run, self.models.load(run.info.model), step):
-                raise RunError(f"The run has no preview at step {step}.", "Choose one that it has.")
+                steps = ", ".join(map(str, run.preview_steps()))
+                raise RunError(f"The run has no preview at step {step}.", f"Choose one of {steps}.")
         return self.status(token)
 
     def numbers(self, token: str) -> Numbers:

@@ -38,7 +38,7 @@ AGREE = "Call with agreed=True"
 MOST_SECONDS, MOST_STEPS = 86_400, 10_000_000  # of one call; a server's own limits come on top
 TOLD = (
     "token", "title", "state", "place_in_queue", "step", "total_steps", "seconds", "seconds_left",
-    "distance", "floor", "usable", "reason", "error",
+    "distance", "floor", "usable", "preview_steps", "kept", "reason", "error",
 )  # fmt: skip
 SAMPLE = "file", "seed", "nearest", "distance", "copy"
 LISTED = "token", "title", "state", "step", "total_steps", "model", "pictures"
@@ -74,6 +74,7 @@ class Api:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.read, self.harvest = ui.reader(studio), ui.gpu(self._harvest)
+        self.preserve = ui.gpu(studio.runs.keep)
         with gr.Column(visible=False):
             report, gallery, file = gr.JSON(), gr.Gallery(format="png"), gr.File()
             self._add(self.sample, gallery, network=True)
@@ -83,6 +84,7 @@ class Api:
             self._add(self.status, report, queue=False)
             self._add(self.stop, report, queue=False)
             self._add(self.result, [gallery, file, report], **ui.MODEL_WORK)
+            self._add(self.keep, report, **ui.MODEL_WORK)
             self._add(self.runs, report, concurrency_limit=None)
             self._add(self.delete, report, queue=False)
 
@@ -280,8 +282,9 @@ class Api:
 
         Returns:
             The title, state (queued, running, stopping, stopped, done, failed, interrupted), steps, seconds left,
-            distance (of new pictures to some of yours kept aside; the floor is what is possible), the reason of
-            the end, the error, and in the end what the pictures are worth (quality, variety, originality).
+            distance (of new pictures to some of yours kept aside; the floor is what is possible), the steps of its
+            previews, the one that is kept as the model (none: the last), the reason of the end, the error, and in
+            the end what the pictures are worth (quality, variety, originality).
         """
         if not ui.is_key(token):  # a path would be opened by a studio at home
             raise RunError("There is no such run.", "Give the token that /submit gave you.")
@@ -332,6 +335,20 @@ class Api:
             "command": found.command,
         }
         return pictures, bundle, facts
+
+    def keep(self, token: str, step: int | None = None) -> dict[str, Any]:
+        """Makes an earlier step of a run that has ended its model; /result then has that one's.
+
+        Args:
+            token: The token of the run.
+            step: One of its preview_steps, as /status has them; left empty it is the last step again.
+
+        Returns:
+            Where it stands, with the step that is kept.
+        """
+        self.status(token)
+        self.preserve(token, None if step is None else ui.whole("step", step, 0, MOST_STEPS))
+        return self.status(token)
 
     def runs(self, request: gr.Request, visitor: str = "") -> list[dict[str, Any]]:
         """Lists the runs that you submitted from this address, the newest first.

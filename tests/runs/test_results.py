@@ -627,6 +627,18 @@ def test_the_result_on_the_command_line(command, studio, done, tmp_path):
     command("result", "a" * 22, code=2)
 
 
+def test_an_earlier_step_is_kept_on_the_command_line(command, studio, done):
+    steps, was = studio.runs.status(done).preview_steps, bundle_files(studio.runs.find(done))
+    told = command("result", done, "--keep", str(steps[5]), "--json")
+    assert (told["kept"], told["preview_steps"]) == (steps[5], steps)
+    assert bundle_files(studio.runs.find(done)) != was
+    for wrong in ("best", "-1"):
+        command("result", done, "--keep", wrong, code=2)
+    assert f"Choose one of {steps[0]}, {steps[1]}" in command("result", done, "--keep", "999", code=2)
+    assert command("result", done, "--keep", "last", "--json")["kept"] is None
+    assert bundle_files(studio.runs.find(done)) == was
+
+
 def test_the_list_on_the_command_line(command, studio, place):
     token = prepared(studio, place / "pictures", title="Old")
     assert token in command("runs")

@@ -109,6 +109,7 @@ ENDPOINTS = {
     "/status": ["token"],
     "/stop": ["token"],
     "/result": ["token"],
+    "/keep": ["token", "step"],
     "/runs": ["visitor"],
     "/delete": ["token"],
 }
@@ -365,18 +366,30 @@ def test_process_1_of_a_container_ends_when_told_and_keeps_the_work_of_its_runs(
 
 
 def test_the_same_seed_and_steps_give_the_same_model(client, tmp_path):
-    names, weights = pictures(tmp_path / "in", 12), []
+    names, tokens = pictures(tmp_path / "in", 12), []
     for i in range(2):
-        token = client.predict(names, steps=20, seed=3, visitor=str(i), api_name="/submit")["token"]
-        *_, last = polled(client, token)
-        assert last["step"] == 20
+        tokens.append(client.predict(names, steps=20, seed=3, visitor=str(i), api_name="/submit")["token"])
+        *_, last = polled(client, tokens[i])
+        assert (last["step"], last["kept"]) == (20, None)
+
+    def weights(token):
         with zipfile.ZipFile(client.predict(token, api_name="/result")[1]) as archive:
             (name,) = [n for n in archive.namelist() if n.endswith("model.safetensors")]
-            weights.append(archive.read(name))
-    assert weights[0] == weights[1]
+            return archive.read(name)
+
+    first = weights(tokens[0])
+    assert first == weights(tokens[1])
+    step = last["preview_steps"][3]
+    assert client.predict(tokens[0], step, api_name="/keep")["kept"] == step
+    kept = weights(tokens[0])
+    assert kept != first
+    assert client.predict(tokens[0], api_name="/keep")["kept"] is None and weights(tokens[0]) == first
+    for wrong, words in ((999, "Choose one of 0, "), (-1, "whole number"), ("x", "step is x")):
+        with pytest.raises(AppError, match=words):
+            client.predict(tokens[0], wrong, api_name="/keep")
 
 
-@pytest.mark.parametrize("name", ["/status", "/stop", "/result", "/delete"])
+@pytest.mark.parametrize("name", ["/status", "/stop", "/result", "/keep", "/delete"])
 @pytest.mark.parametrize("token", ["", "A" * 22, "../../etc", "HOME"])
 def test_a_wrong_token_opens_nothing(client, app, name, token):
     token = str(next((app.home / "runs").iterdir())) if token == "HOME" else token  # a run by its path
