@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from reference import alae_of, bump_noise, close, config_of, drawn, image, load, same_picture, shared_noise
 
 from mind2mind.config import ARCHITECTURES
@@ -130,18 +131,18 @@ def test_wide_kernel_is_the_full_convolution_with_ones():
     assert torch.equal(wide_kernel(weight), full)
 
 
-def test_fused_and_unfused_scales_agree_where_they_must():
-    """Down: pooling after the convolution is the same as the wide kernel. Up: away from the border."""
+def test_a_scale_is_a_convolution_beside_pooling_or_doubling():
+    """At the borders, too; the weights of a fused one lie the other way round."""
     torch.manual_seed(0)
-    x = torch.randn(2, 3, 8, 8)
-    fused, plain = Down(3, 5, fused=True), Down(3, 5, fused=False)
-    plain.weight = fused.weight
-    assert torch.allclose(fused(x), plain(x), atol=1e-5)
-    up, plain_up = Up(3, 5, fused=True), Up(3, 5, fused=False)
+    x, down = torch.randn(2, 3, 8, 8), Down(3, 5)
+    pooled = F.avg_pool2d(F.conv2d(x, down.weight, padding=1), 2)
+    assert torch.allclose(down(x), pooled, atol=1e-5)
+    up, fused = Up(3, 5, fused=False), Up(3, 5, fused=True)
+    doubled = F.conv2d(F.interpolate(x, scale_factor=2), up.weight, padding=1)
     with torch.no_grad():
-        plain_up.weight.copy_(up.weight.transpose(0, 1).flip(2, 3))
-    assert up(x).shape == plain_up(x).shape == (2, 5, 16, 16)
-    assert torch.allclose(up(x), plain_up(x), atol=1e-5)
+        fused.weight.copy_(up.weight.transpose(0, 1).flip(2, 3))
+    assert torch.allclose(up(x), doubled, atol=1e-5)
+    assert torch.allclose(fused(x), doubled, atol=1e-5)
 
 
 def test_blur_keeps_a_constant_inside_and_is_exact_in_half_precision():
