@@ -331,10 +331,14 @@ class Cost:
         return self.draw_seconds <= LIVE_SECONDS
 
     @property
+    def seen_seconds(self) -> float:
+        """One picture as it is seen at rest: refined."""
+        return self.draw_seconds + self.refinements * (self.draw_seconds + self.encode_seconds)
+
+    @property
     def smooth(self) -> bool:
         """Whether it is drawn as well meanwhile as at rest."""
-        refining = self.refinements * (self.draw_seconds + self.encode_seconds)
-        return self.live and (not refining or self.draw_seconds + refining <= SMOOTH_SECONDS)
+        return self.live and (not self.refinements or self.seen_seconds <= SMOOTH_SECONDS)
 
     @property
     def count(self) -> int:
@@ -413,14 +417,9 @@ class Draw:
     def blend(
         self, ref: str, a: Endpoint, b: Endpoint, t: float, *, path: str | None = None, hurry: bool = False
     ) -> Image.Image:
-        """The picture at t (0 is a, 1 is b) on the way between two endpoints, without noise; see `interpolate`.
-
-        In a hurry, as while a slider is dragged, it is not refined where that takes long (see `Cost.smooth`).
-        """
-        model = self.models.load(ref)
-        way, refine = self._way(model, [a, b], 1.0, path), not hurry or self.cost(ref).smooth
-        (image,) = draw(model, way.at(torch.tensor([float(t)]), refine))
-        image.info.update(provenance(model, t=t))
+        """The picture at t (0 is a, 1 is b) on the way between two endpoints, without noise; see `along`."""
+        (image,) = self.along(ref, [a, b], [t], path=path, hurry=hurry)
+        image.info["t"] = str(t)
         return image
 
     def interpolate(
@@ -454,24 +453,47 @@ class Draw:
         if len(endpoints) < 2 or frames < 2:
             problem = f"{len(endpoints)} endpoints and {frames} frames make no film."
             raise ConfigError(problem, "Give two or more of each.")
+        stops = [*endpoints, endpoints[0]] if loop else endpoints
+        places = torch.linspace(0, len(stops) - 1, frames + 1 if loop else frames, dtype=torch.float64)[
+            :frames
+        ]
+        return self.along(ref, stops, places.tolist(), psi=psi, noise=noise, path=path)
+
+    def along(
+        self,
+        ref: str,
+        endpoints: Sequence[Endpoint],
+        places: Sequence[float],
+        *,
+        psi: float = 1.0,
+        noise: str = "none",
+        path: str | None = None,
+        hurry: bool = False,
+    ) -> Iterator[Image.Image]:
+        """The pictures at these places of the way of `interpolate`: 0 is the first endpoint, 1 the next, and so on.
+
+        In a hurry, as while a slider is dragged, they are not refined where that takes long (see `Cost.smooth`).
+        """
         noise_of(noise, [])
         model = self.models.load(ref)
-        way = self._way(model, endpoints, psi, path, loop)
-        last = len(endpoints) if loop else len(endpoints) - 1
-        places = torch.linspace(0, last, frames + 1 if loop else frames, dtype=torch.float64)[:frames]
+        way, refine = self._way(model, endpoints, psi, path), not hurry or self.cost(ref).smooth
         size = batch_of(model.alae.architecture.resolution)
-        starts = range(0, frames, size)
-        parts = (draw(model, way.at(places[i : i + size]), noise, range(i, frames)[:size]) for i in starts)
-        return itertools.chain.from_iterable(parts)
 
-    def _way(
-        self, model: Model, endpoints: Sequence[Endpoint], psi: float, path: str | None, loop: bool = False
-    ) -> Way:
+        def part(first: int) -> Iterator[Image.Image]:
+            some = torch.tensor(places[first : first + size], dtype=torch.float64)
+            images = draw(model, way.at(some, refine), noise, range(first, first + len(some)))
+            for image in images:
+                image.info.update(provenance(model))
+                yield image
+
+        return itertools.chain.from_iterable(map(part, range(0, len(places), size)))
+
+    def _way(self, model: Model, endpoints: Sequence[Endpoint], psi: float, path: str | None) -> Way:
         """The way; the last ones used are kept: a slider asks for the same one many times a second."""
         default = "mind" if all(isinstance(endpoint, int | Stop) for endpoint in endpoints) else "straight"
         through = one_of("path", path or default, PATHS) == "mind"
         stops = [self.stop(model, endpoint, psi, through) for endpoint in endpoints]
-        return self._ways(model, (*stops, stops[0]) if loop else tuple(stops), psi, through)
+        return self._ways(model, tuple(stops), psi, through)
 
     def reconstruct(
         self, ref: str, paths: Sequence[Path], *, crop: Crop | None = None

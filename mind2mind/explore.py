@@ -67,7 +67,7 @@ class View(Checked):
     @property
     def stem(self) -> str:
         """What its files are called: by the seed, and the neighbours that were gone to."""
-        return "-".join(["photo" if self.photo else str(self.seed), *map(str, self.near)])
+        return "_".join(["photo" if self.photo else str(self.seed), *map(str, self.near)])
 
 
 def neighbours(view: View, count: int, first: int = 1) -> list[View]:

@@ -83,7 +83,7 @@ def sample(
         pictures = studio.explore.draw(model, chunk, style=mixed, crossover=crossover)
         out.mkdir(parents=True, exist_ok=True)  # only now: a wrong model leaves no folder behind
         for view, picture in zip(chunk, pictures, strict=True):
-            path = out / f"{'-'.join([f'seed-{view.seed:07d}', *map(str, view.near)])}.png"
+            path = out / f"{'_'.join([f'seed-{view.seed:07d}', *map(str, view.near)])}.png"
             studio.draw.save_png(picture, path)
             rows.append({"seed": view.seed, "path": path})
         shown += pictures[: IN_GRID - len(shown)]

@@ -3,7 +3,7 @@
 The route is changed in small steps that draw nothing; whatever shows it hangs on its change, so the last one counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,8 @@ from mind2mind.ui import shared as ui
 from mind2mind.ui.explore import ExploreTab, named, rebuilt, stem
 
 LETTERS = "ABCDEF"
-STEPS, SLOW_STEPS = 8, 2  # of the strip, about; the few where each picture takes long
+STEPS, FEWEST = 8, 2  # of the strip, about; at least, however long each picture takes
+STRIP_SECONDS, FILM_SECONDS = 0.8, 8.0  # with a model that needs longer there are fewer frames
 FINE = 12  # steps of the slider in one of the strip
 FPS = 24
 PLAYED, MOST_PLAYED = 36, 108  # frames from one stop to the next while it plays, and in all
@@ -85,19 +86,22 @@ class Route:
 Picked = tuple[Route, int, float]
 
 
+def affordable(cost: Cost, most: int, seconds: float) -> int:
+    """How many steps are drawn in about so long: `most` of a quick model."""
+    return max(FEWEST, min(most, round(seconds / max(cost.seen_seconds, 1e-3))))
+
+
 def sliding(cost: Cost) -> str:
-    """Below the slider: when a slow model draws."""
-    if cost.live:
+    """Below the slider: what a slow model does about it."""
+    if affordable(cost, STEPS, STRIP_SECONDS) == STEPS:
         return ""
-    return ui.note(
-        f"A picture of this model takes about {ui.brief(cost.draw_seconds)} here: "
-        "it is drawn when you let the slider go, or press an arrow key."
-    )
+    takes = f"A picture of this model takes about {ui.brief(cost.seen_seconds)} here: the strip has few"
+    return ui.note(f"{takes}." if cost.live else f"{takes}, and one is drawn when you let the slider go.")
 
 
 def filming(cost: Cost, frames: int) -> str:
     """What a clip takes, where that is noticeable."""
-    seconds = frames * cost.draw_seconds
+    seconds = frames * cost.seen_seconds
     return ui.note(f"{frames} frames take about {ui.clock(seconds)} here.") if seconds > TOLD_SECONDS else ""
 
 
@@ -184,7 +188,7 @@ class InterpolateTab:
         ui.on(self.model.change, self.follow, [seen, self.model, route], route, js=is_seen)
         ui.on(opening, self.with_model, [self.model, route], route)
         changed, draws = [route.change, self.at.change], partial(ui.on, network=True)
-        shown = [self.stops, self.strip, self.slider, self.picture, self.film]
+        shown = [self.film, self.slider, self.stops, self.picture, self.strip]
         draws(route.change, self.show, chosen, shown, live=True, show_progress_on=self.strip, **minimal)
         fields = [self.seed, self.not_mine, self.back, self.forth, self.delete, self.add]
         ui.on(changed, self.fields_of, picked, fields, live=True)
@@ -267,18 +271,37 @@ class InterpolateTab:
             gr.Button(interactive=len(route.stops) < len(LETTERS)),
         )
 
-    def show(self, route: Route, at: int, t: float) -> Any:
-        """The stops, the strip, the slider and the picture; the film is no longer its."""
+    def show(self, route: Route, at: int, t: float) -> Iterator[list[Any]]:
+        """No film, the slider, the stops, the picture and the strip; of a slow model each as soon as it is drawn."""
         if not route.ref:  # the tab was never opened
-            return gr.skip()
+            yield [gr.skip()] * 5
+            return
         cost = ui.cost_of(self.studio, route.ref)
-        count = route.frames(STEPS if cost.live else SLOW_STEPS)
-        frames = list(self._frames(route, count))
-        strip = [ui.Tile(frame, f"{i / (count - 1):.2f} of the way") for i, frame in enumerate(frames)]
-        met = zip(frames[:: (count - 1) // route.legs], map(named, route.stops), LETTERS, strict=False)
-        stops = [ui.Tile(image, f"{letter}: {name}", letter, more=name) for image, name, letter in met]
-        walls = ui.tiles(stops, at), ui.tiles(strip, round(t * (count - 1)))
-        return *walls, slider(route, t) + sliding(cost), self._picture(route, t), ""
+        steps, drawn = affordable(cost, STEPS, STRIP_SECONDS), dict[float, Image]()
+
+        def frames(count: int) -> list[Image]:
+            """From the first stop to the last; none is drawn twice."""
+            places = [i / (count - 1) for i in range(count)]
+            missing = [place for place in places if place not in drawn]
+            drawn.update(zip(missing, self._at(route, missing), strict=True))
+            return [drawn[place] for place in places]
+
+        def stops() -> str:
+            met = zip(frames(len(route.stops)), LETTERS, map(named, route.stops), strict=False)
+            return ui.tiles([ui.Tile(image, f"{a}: {name}", a, more=name) for image, a, name in met], at)
+
+        def strip() -> str:
+            last = route.frames(steps) - 1
+            shown = [ui.Tile(frame, f"{i / last:.2f} of the way") for i, frame in enumerate(frames(last + 1))]
+            return ui.tiles(shown, round(t * last))
+
+        shown = ["", slider(route, t) + sliding(cost), *[gr.skip()] * 3]
+        parts: list[Callable[[], str]] = [stops, partial(self._picture, route, t), strip]
+        for i, part in enumerate(parts, start=2):
+            if steps < STEPS:
+                yield [*shown]
+            shown[i] = part()
+        yield shown
 
     def rebuild(self, route: Route, at: int) -> str:
         """A picture of the user's beside what the model makes of it, if one is picked."""
@@ -296,12 +319,13 @@ class InterpolateTab:
         return t, self._picture(route, t, hurry=held == ui.MOVING) if drawn else gr.skip()
 
     def _picture(self, route: Route, t: float, hurry: bool = False) -> str:
-        return ui.picture(self._at(route, t, hurry), f"{t:.2f} of the way from A to {LETTERS[route.legs]}")
+        (image,) = self._at(route, [t], hurry)
+        return ui.picture(image, f"{t:.2f} of the way from A to {LETTERS[route.legs]}")
 
     def frames_of(self, route: Route) -> str:
         """The frames that play."""
-        live = ui.cost_of(self.studio, route.ref).live
-        count = route.frames(min(PLAYED * route.legs, MOST_PLAYED) if live else SLOW_STEPS)
+        most = min(PLAYED * route.legs, MOST_PLAYED)
+        count = route.frames(affordable(ui.cost_of(self.studio, route.ref), most, FILM_SECONDS))
         return "".join(f'<img src="{ui.inline(frame)}" alt="">' for frame in self._frames(route, count))
 
     def price(self, route: Route, seconds: float) -> str:
@@ -317,15 +341,14 @@ class InterpolateTab:
         ends = self._ends(route)
         return self.studio.draw.interpolate(route.ref, ends, frames=count, path=route.path, loop=loop)
 
-    def _at(self, route: Route, t: float, hurry: bool = False) -> Image:
-        place = round(min(max(t, 0), 1) * route.legs, 6)  # a stop is met exactly
-        leg = min(int(place), route.legs - 1)
-        a, b = self._ends(route)[leg : leg + 2]
-        return self.studio.draw.blend(route.ref, a, b, place - leg, path=route.path, hurry=hurry)
+    def _at(self, route: Route, places: Sequence[float], hurry: bool = False) -> Iterator[Image]:
+        along = [round(min(max(t, 0), 1) * route.legs, 6) for t in places]  # a stop is met exactly
+        return self.studio.draw.along(route.ref, self._ends(route), along, path=route.path, hurry=hurry)
 
     def file_of(self, route: Route, t: float) -> str:
         """The picture as a PNG of its own size."""
-        return ui.save_picture(self._at(route, t), f"{_name(route)}-{t:.2f}.png", route.ref)
+        (image,) = self._at(route, [t])
+        return ui.save_picture(image, f"{_name(route)}-{t:.2f}.png", route.ref)
 
     def clip_of(self, route: Route, seconds: float, kind: str, enlarge: bool, loop: bool) -> tuple[Any, ...]:
         """The clip in its player, and as a file."""

@@ -630,7 +630,7 @@ call["ExploreTab.from_photo"]({"agreed": True}, "tiny", pictures[0]), call["Expl
 call["ExploreTab.more_like_this"]("tiny", View()), call["ExploreTab.more_cells"]([[0, 1]], ("tiny", View()))
 call["ExploreTab.file_of"]("tiny", View()), call["ExploreTab.zip_of"]("tiny", [View()])
 route = Route("tiny", (View(1, photo=Path(pictures[0])), View(2, moves=(1.0,))))
-call["InterpolateTab.taken"]({"agreed": True}, pictures[0], route), call["InterpolateTab.show"](route, 0, 0.5)
+call["InterpolateTab.taken"]({"agreed": True}, pictures[0], route), [*call["InterpolateTab.show"](route, 0, 0.5)]
 call["InterpolateTab.slide"]({"t": 0.5, "held": ""}, route), call["InterpolateTab.rebuild"](route, 0)
 call["InterpolateTab.frames_of"](route), call["InterpolateTab.file_of"](route, 0.5)
 call["InterpolateTab.clip_of"](route, 1, "WebP", True, True)

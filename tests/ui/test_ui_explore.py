@@ -197,7 +197,7 @@ def test_the_files_know_what_they_are(tab):
         assert opened.namelist() == ["tiny-7.png", "tiny-8.png"]
     _, alike = tab.more_like_this("tiny", views[0])
     with zipfile.ZipFile(tab.zip_of("tiny", alike[:3])) as opened:  # all of one seed
-        assert opened.namelist() == ["tiny-7.png", "tiny-7-1.png", "tiny-7-2.png"]
+        assert opened.namelist() == ["tiny-7.png", "tiny-7_1.png", "tiny-7_2.png"]
 
 
 def test_another_model_draws_its_own_and_the_same_one_nothing(tab):

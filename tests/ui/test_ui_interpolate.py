@@ -13,6 +13,7 @@ from PIL import Image
 from test_ui import gradios_files  # noqa: F401  (a fixture)
 from tiny import make_pictures, make_studio, make_weights, png_meta
 
+from mind2mind.draw import Cost
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.explore import View
 from mind2mind.ui.explore import to_query
@@ -48,13 +49,19 @@ def near(one, other):
     return a.shape == b.shape and np.abs(a - b).max() <= 6
 
 
+def shown(tab, route, at=0, t=0.0):
+    """What stands there in the end."""
+    *_, (film, slider, stops, picture, strip) = tab.show(route, at, t)
+    return stops, strip, slider, picture, film
+
+
 # What is shown
 
 
 @pytest.mark.parametrize("count", range(2, 7))
 def test_every_stop_is_a_frame_of_the_strip(tab, photo, count):
     route = Route("tiny", (A, B, C, View(2, photo=photo), View(3), View(4))[:count])
-    stops, strip, slider, picture, film = map(str, tab.show(route, count - 1, 1.0))
+    stops, strip, slider, picture, film = shown(tab, route, count - 1, 1.0)
     frames, each = sources(strip), sources(stops)
     assert len(each) == count and frames[:: (len(frames) - 1) // (count - 1)] == each
     assert 9 <= len(frames) <= 11 and near(frames[-1], sources(picture)[0]) and film == ""
@@ -65,7 +72,7 @@ def test_every_stop_is_a_frame_of_the_strip(tab, photo, count):
 @pytest.mark.parametrize("count", range(2, 7))
 def test_the_slider_meets_every_frame_of_the_strip(tab, count):
     route = Route("tiny", (A, B, C, View(4), View(5), View(6))[:count])
-    _, strip, slider, *_ = tab.show(route, 0, 0.0)
+    _, strip, slider, *_ = shown(tab, route)
     frames, step = sources(strip), float(re.findall('step="([^"]+)"', slider)[0])
     assert 0.008 < step < 0.011
     for i in (0, 3, 7, len(frames) - 1):
@@ -86,10 +93,10 @@ def test_a_stop_that_is_clicked_is_picked(tab):
 def test_the_slider_meets_the_stops_and_the_file_is_the_picture(tab):
     route = Route("tiny", (A, B, C))
     t, picture = tab.slide({"t": 0.5, "held": ""}, route)
-    stops, *_ = tab.show(route, 0, 0.0)
+    stops, *_ = shown(tab, route)
     assert t == 0.5 and near(sources(picture)[0], sources(stops)[1])
     file = Path(tab.file_of(route, 0.5))
-    assert file.name == "tiny-1-5-9-0.50.png"
+    assert file.name == "tiny-1-5_2-9-0.50.png"
     with Image.open(file) as saved:
         assert saved.size == (16, 16)
     assert png_meta(file)["model"] == "tiny"
@@ -98,15 +105,34 @@ def test_the_slider_meets_the_stops_and_the_file_is_the_picture(tab):
 def test_straight_is_another_way_between_the_same_ends(tab):
     route = Route("tiny", (A, C))
     straight = replace(route, path="straight")
-    mind, other = (sources(tab.show(each, 0, 0.0)[1]) for each in (route, straight))
+    mind, other = (sources(shown(tab, each)[1]) for each in (route, straight))
     assert near(mind[0], other[0]) and near(mind[-1], other[-1]) and not near(mind[4], other[4])
 
 
 def test_the_film_begins_and_ends_at_the_stops(tab):
     route = Route("tiny", (A, B))
-    film, strip = sources(tab.frames_of(route)), sources(tab.show(route, 0, 0.0)[1])
+    film, strip = sources(tab.frames_of(route)), sources(shown(tab, route)[1])
     assert len(film) == 37 and near(film[0], strip[0]) and near(film[-1], strip[-1])
     assert len(sources(tab.frames_of(Route("tiny", (A, B, C, A, B, C))))) <= 111
+
+
+@pytest.mark.parametrize(("seconds", "steps", "film"), [(0.01, 8, 36), (0.2, 4, 36), (1.0, 2, 8)])
+def test_a_slow_model_shows_what_it_has_and_draws_fewer(tab, monkeypatch, seconds, steps, film):
+    """The sentence at once, then the stops, the picture, the strip; and the way is drawn no picture twice."""
+    route, drawn, along = Route("tiny", (A, B)), [], tab.studio.draw.along
+    monkeypatch.setattr(tab.studio.draw, "cost", lambda ref: Cost(seconds, 0.0, 0))
+
+    def counted(ref, stops, places, **more):
+        drawn.extend(places)
+        return along(ref, stops, places, **more)
+
+    monkeypatch.setattr(tab.studio.draw, "along", counted)
+    updates = list(tab.show(route, 0, 0.3))
+    said = [[i for i, each in enumerate(update) if isinstance(each, str)] for update in updates]
+    assert said == [[*range(count)] for count in ((2, 3, 4, 5) if seconds > 0.1 else (5,))]
+    assert ("takes about" in updates[0][1]) == (seconds > 0.1)
+    assert ("let the slider go" in updates[0][1]) == (seconds > 0.2)
+    assert len(drawn) == steps + 2 and len(sources(tab.frames_of(route))) == film + 1
 
 
 def test_a_picture_of_ones_own_is_seen_beside_what_the_model_makes_of_it(tab, photo):
