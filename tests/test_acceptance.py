@@ -21,13 +21,15 @@ from mind2mind.studio import Studio
 ROOT = Path(__file__).parent.parent
 MINUTE = 1500  # steps that one busy core makes in 60 s; left alone it makes them in 30
 SETS = ("aliens", "bearded", "neonhair")
-CHEEK = (41, slice(22, 28))  # row and columns whose pixels are skin in every toon head
+SIDE = 64  # px
+CHEEK = (41, slice(22, 28))  # row and columns whose pixels are skin in every toon head of SIDE
 
 
 def skin_classes(images) -> np.ndarray:
     """For each picture, whether its cheek is nearest to an alien skin's colour rather than to a natural one's."""
     palette = np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in (*NATURAL_SKIN, *ALIEN_SKIN)])
-    cheeks = np.array([np.asarray(image.convert("RGB"), float)[CHEEK].mean(axis=0) for image in images])
+    small = (image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX) for image in images)
+    cheeks = np.array([np.asarray(image, float)[CHEEK].mean(axis=0) for image in small])
     distance = np.linalg.norm(cheeks[:, None] - palette[None], axis=2)
     return distance.argmin(axis=1) >= len(NATURAL_SKIN)
 
@@ -43,7 +45,7 @@ def prepared(studio):
 
     @functools.cache
     def of(name) -> Prepared:
-        *_, last = studio.runs.prepare(sorted((ROOT / "assets" / name).glob("*.png")), "toon64", title=name)
+        *_, last = studio.runs.prepare(sorted((ROOT / "assets" / name).glob("*.webp")), "toon64", title=name)
         return last
 
     return of
@@ -68,8 +70,8 @@ def test_the_model_knows_the_example_sets(prepared, name):
 
 
 def test_the_skin_is_read_right_on_the_originals():
-    aliens = [Image.open(path) for path in sorted((ROOT / "assets" / "aliens").glob("*.png"))]
-    bearded = [Image.open(path) for path in sorted((ROOT / "assets" / "bearded").glob("*.png"))]
+    aliens = [Image.open(path) for path in sorted((ROOT / "assets" / "aliens").glob("*.webp"))]
+    bearded = [Image.open(path) for path in sorted((ROOT / "assets" / "bearded").glob("*.webp"))]
     assert skin_classes(aliens).mean() > 0.99
     assert skin_classes(bearded).mean() < 0.01
 

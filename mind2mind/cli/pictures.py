@@ -63,7 +63,7 @@ def sample(
     """Draw new pictures: one PNG each, and a grid. The same seed is the same picture.
 
     Examples:
-        sample --model toon64 --count 16 --seed 7 --out samples
+        sample --model toon128 --count 16 --seed 7 --out samples
         sample --model my-run --seed 0,3,5-9 --psi 0.7 --noise none --out few
         sample --model toon64 --seed 7 --alike --moves 0,2 --out alike
         sample --model toon64 --seed 0-9 --style 12 --out mixed
@@ -109,8 +109,8 @@ def interpolate(
     """Walk from seed to seed or picture to picture, as a clip or as single frames.
 
     Examples:
-        interpolate 3 8 21 --model toon64 --out walk.mp4
-        interpolate me.png 7 --model toon64 --path mind --frames 30 --loop --out walk.webp
+        interpolate 3 8 21 --model toon128 --out walk.mp4
+        interpolate me.png 7 --model toon128 --path mind --frames 30 --loop --out walk.webp
     """
     if out.suffix and out.is_dir():
         raise DataError(f"{out} is a folder.", "Choose another --out, or one without an ending for PNGs.")
@@ -146,7 +146,7 @@ def reconstruct(
     Where a face was aligned, the picture before stands on the left.
 
     Examples:
-        reconstruct photos/ --model toon64 --out rebuilt
+        reconstruct photos/ --model toon128 --out rebuilt
         reconstruct me.jpg --model ffhq --crop face --out rebuilt
     """
     from mind2mind.data.dataset import Report
@@ -191,8 +191,8 @@ def encode(
     Pictures that --out already holds codes of are not encoded again.
 
     Examples:
-        encode photos/ --model toon64 --out codes.safetensors --report report.json
-        encode photos.zip --model toon64 --crop fit --out codes.safetensors --json
+        encode photos/ --model toon128 --out codes.safetensors --report report.json
+        encode photos.zip --model toon128 --crop fit --out codes.safetensors --json
     """
     made = last_of(terminal.studio().runs.encode(pictures, model, crop=crop, out=out))
     if report is not None:

@@ -75,9 +75,9 @@ def transfer(
     --device is for the encoding; the training runs on one CPU core, in a process of its own.
 
     Examples:
-        transfer photos/ --model toon64 --out my-run
-        transfer a.zip b.png --model toon64 --out my-run --seconds 30 --seed 1
-        transfer photos/ --model toon64 --out my-run --jitter 0.1 --batch-size 64
+        transfer photos/ --model toon128 --out my-run
+        transfer a.zip b.png --model toon128 --out my-run --seconds 30 --seed 1
+        transfer photos/ --model toon128 --out my-run --jitter 0.1 --batch-size 64
         transfer --resume --out my-run
         sample --model my-run --count 16
     """

@@ -36,7 +36,7 @@ from mind2mind.models.hub import REMOTE, Downloading, Remote, folder_name, hub_i
 
 log = logging.getLogger(__name__)
 
-FIRST = "toon64"  # the model that the app begins with
+FIRST = "toon128", "toon64"  # the app begins with the first of them that is here
 KEPT = 6  # models in memory; transfers share their source's networks
 RECORD = "downloads.json"
 CAPS = hub.CAPS | {WEIGHTS: 200_000_000}  # bytes of an opened bundle's files
@@ -133,7 +133,7 @@ class Catalogue:
                 found[model_id] = replace(info, id=model_id)
             except WeightsError as error:  # noqa: PERF203
                 _tell(str(error))
-        return sorted(found.values(), key=lambda info: info.id != FIRST)  # the others stay as they are
+        return [*(found.pop(name) for name in FIRST if name in found), *found.values()]
 
     @property
     def ids(self) -> builtins.list[str]:

@@ -145,7 +145,7 @@ def photo_like(count: int = 20):
 
 @pytest.mark.parametrize("name", ["aliens", "bearded", "neonhair"])
 def test_twenty_toon_heads_are_known(studio, tmp_path, name):
-    paths = sorted((ASSETS / name).glob("*.png"))[:20]
+    paths = sorted((ASSETS / name).glob("*.webp"))[:20]
     last = judged(studio, map(Image.open, paths), tmp_path / "set")
     assert last.verdict is Verdict.GOOD
     assert "looked at" not in last.reason
@@ -156,7 +156,7 @@ def test_twenty_foreign_pictures_are_not(studio, tmp_path, kind):
     if kind == "photo-like":
         images = photo_like()
     elif kind == "upside down":
-        images = (Image.open(path).rotate(180) for path in sorted((ASSETS / "aliens").glob("*.png"))[:20])
+        images = (Image.open(path).rotate(180) for path in sorted((ASSETS / "aliens").glob("*.webp"))[:20])
     else:
         images = of_style(kind)
     last = judged(studio, images, tmp_path / "set")

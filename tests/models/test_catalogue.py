@@ -15,7 +15,7 @@ from mind2mind.config import PUBLIC, MindGANSizes
 from mind2mind.errors import WeightsError
 from mind2mind.files import sha256, write_json
 from mind2mind.models.bundle import describe, load_source, move_in, save_source, save_transfer
-from mind2mind.models.catalogue import weights_folder
+from mind2mind.models.catalogue import FIRST, weights_folder
 from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import Perceptron
 from mind2mind.studio import Studio
@@ -37,6 +37,14 @@ def test_the_catalogue_tells_what_the_cards_say(tmp_path):
     assert (info.resolution, info.channels, info.preview) == (SIZES.resolution, SIZES.image_channels, None)
     (tmp_path / "tiny" / "preview.png").touch()
     assert describe(tmp_path / "tiny").preview == tmp_path / "tiny" / "preview.png"
+
+
+def test_the_app_begins_with_the_first_that_is_here(tmp_path):
+    for name in ("another", *FIRST):
+        make_weights(tmp_path, name=name)
+    assert [info.id for info in catalogue(tmp_path)] == [*FIRST, "another"]
+    shutil.rmtree(tmp_path / FIRST[0])
+    assert [info.id for info in catalogue(tmp_path)] == [*FIRST[1:], "another"]
 
 
 def test_a_model_is_known_by_its_folders_name(tmp_path):

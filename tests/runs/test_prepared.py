@@ -187,7 +187,7 @@ def test_near_duplicates_are_proposed_and_never_dropped(studio, tmp_path):
 
 
 def test_of_near_duplicates_the_largest_is_kept(studio, tmp_path):
-    one, other, *rest = sorted((Path(__file__).parents[2] / "assets/aliens").glob("*.png"))[:5]
+    one, other, *rest = sorted((Path(__file__).parents[2] / "assets/aliens").glob("*.webp"))[:5]
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     for picture, name, side in ((one, "a", 40), (other, "small", 48)):

@@ -135,11 +135,10 @@ def take_example(page):
 def without_a_browser(folder):
     """16 pictures, a frame of the slider, a step of the training (as the worker makes it: on one thread)."""
     studio = Studio("cpu", folder)
-    *_, encoding = studio.runs.encode([ROOT / "assets/aliens"], "toon64")
-    sixteen = [
-        lasted(lambda i=i: studio.draw.sample("toon64", range(16 * i, 16 * i + 16))) for i in range(16)
-    ]
-    frames = [lasted(lambda i=i: studio.draw.blend("toon64", 1, 2, i / 40)) for i in range(41)]
+    first = studio.models.list()[0].id
+    *_, encoding = studio.runs.encode([ROOT / "assets/aliens"], first)
+    sixteen = [lasted(lambda i=i: studio.draw.sample(first, range(16 * i, 16 * i + 16))) for i in range(16)]
+    frames = [lasted(lambda i=i: studio.draw.blend(first, 1, 2, i / 40)) for i in range(41)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     steps = [30 / steps_for(encoding.codes.w, DEFAULT, 30) for _ in range(3)]

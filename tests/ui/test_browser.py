@@ -18,7 +18,9 @@ pytest_plugins = ["browsing"]
 
 def pictures_to_learn(folder):
     """30 pictures, and one file that is none."""
-    files = sorted((ROOT / "assets/aliens").glob("*.png"))[:30] or sorted(make_pictures(folder, 30).iterdir())
+    files = sorted((ROOT / "assets/aliens").glob("*.webp"))[:30] or sorted(
+        make_pictures(folder, 30).iterdir()
+    )
     (folder / "notes.txt").parent.mkdir(parents=True, exist_ok=True)
     (folder / "notes.txt").write_text("not a picture")
     return [*files, folder / "notes.txt"]

@@ -32,6 +32,7 @@ from mind2mind.errors import ConfigError, DataError, WeightsError
 from mind2mind.files import read_json
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import ModelInfo
+from mind2mind.models.catalogue import FIRST
 from mind2mind.runs.findings import Prepared
 from mind2mind.runs.run import Better, RunStatus, State
 from mind2mind.ui import launch, shared, training, transfer
@@ -509,14 +510,14 @@ def test_the_app_reaches_itself_whatever_the_environment_says(tmp_path, argument
 
 @pytest.mark.slow
 def test_the_app_starts_without_a_model_that_is_damaged(tmp_path):
-    weights = make_weights(make_weights(tmp_path / "weights", name="toon64"), name="zebra")
-    (weights / "toon64/model.safetensors").write_bytes(LFS_POINTER)  # the one that the app begins with
+    weights = make_weights(make_weights(tmp_path / "weights", name=FIRST[0]), name="zebra")
+    (weights / FIRST[0] / "model.safetensors").write_bytes(LFS_POINTER)
     with live_app(tmp_path, make_weights(weights)) as app:
         told = app.said("Mind2Mind is at")
         with urllib.request.urlopen(f"{app.url}config") as page:
             config = page.read().decode()
-    assert told.count("git lfs pull") == 1 and "toon64/model.safetensors" in told
-    assert '"zebra"' in config and '"toon64"' not in config
+    assert told.count("git lfs pull") == 1 and f"{FIRST[0]}/model.safetensors" in told
+    assert '"zebra"' in config and f'"{FIRST[0]}"' not in config
 
 
 def test_without_a_model_the_app_says_what_helps(launched, tmp_path, monkeypatch):
