@@ -125,16 +125,3 @@ def test_the_bundled_model_keeps_the_colours(pictures, tmp_path):
     assert table["psnr"]["mean"] > 30
     for name in ("skin", "hair_colour", "background"):
         assert table["kept"][name] > 90
-
-
-def test_an_attribute_explains_what_it_decides():
-    faces = [draw("toon", "source", 90_000_000 + i) for i in range(600)]
-    skins = [face.skin for face in faces]
-    generator = torch.Generator().manual_seed(0)
-    by_skin = torch.tensor([float(sorted(set(skins)).index(skin)) for skin in skins])
-    noise = torch.randn(len(faces), generator=generator)
-    decided, half, free = reading.explained(
-        torch.stack([by_skin, by_skin / by_skin.std() + noise, noise], dim=1), faces
-    )
-    assert decided["skin"] == pytest.approx(1) and half["skin"] == pytest.approx(0.5, abs=0.06)
-    assert free["skin"] < 0.05 and decided["hair"] < 0.05

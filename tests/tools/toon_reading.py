@@ -7,9 +7,6 @@ A colour is the mean over pixels that show it in every face; its class is the ne
 kept if that class is the label's. A shape is kept if the reconstruction is nearer (in mean squared error) to
 its original than to the same picture with any other variant of that one attribute.
 
-A direction has an attribute's name if most of the variance along it lies between that attribute's classes, and
-little between those of any other.
-
 A sample is read by the rendered face that is nearest to it: colours as above, shapes by descent over groups
 of attributes that overlap. The PSNR between the two says how crisp it is, for a smudged or doubled outline
 is like none of the faces; reconstructions of held-out pictures, read in the same way, are the measure.
@@ -39,10 +36,8 @@ from torch import Tensor
 
 from mind2mind.config import LOCAL
 from mind2mind.data import drawn
-from mind2mind.data.codes import of_pixels
 from mind2mind.data.drawn import ToonFace, draw
 from mind2mind.data.images import from_uint8, open_picture, to_image, to_tensor
-from mind2mind.explore import steps_of
 from mind2mind.files import write_json
 from mind2mind.judge.metrics import psnr
 from mind2mind.judge.verdict import reconstruct
@@ -304,24 +299,6 @@ def measure_samples(studio: Studio, ref: str, count: int, domain: str) -> dict[s
     return {"reconstructions_crisp_psnr": measured} | sample_numbers(made, domain, measured["p5"])
 
 
-def explained(values: Tensor, faces: Sequence[ToonFace]) -> list[dict[str, float]]:
-    """Of each column of values (N, k): the share of its variance that lies between an attribute's classes."""
-    total, shares = values.var(dim=0, correction=0), {}
-    for name in (*COLOURS, *SHAPES):
-        classes = [getattr(face, name) for face in faces]
-        means = {v: values[[c == v for c in classes]].mean(dim=0) for v in set(classes)}
-        shares[name] = torch.stack([means[c] for c in classes]).var(dim=0, correction=0) / total
-    return [{name: float(share[k]) for name, share in shares.items()} for k in range(values.shape[1])]
-
-
-def measure_directions(model: Model) -> list[dict[str, Any]]:
-    """What each direction of a model tells of the source's held-out faces: an attribute, and the next one."""
-    faces, pixels = held_out("source", model.alae.architecture.resolution)
-    w, (steps, _) = of_pixels(model.alae, pixels), steps_of(model)
-    told = explained((w - w.mean(dim=0)) @ torch.linalg.pinv(steps), faces)
-    return [dict(sorted(shares.items(), key=lambda item: -item[1])[:2]) for shares in told]
-
-
 def main() -> None:
     """Prints the numbers as JSON."""
     parser = argparse.ArgumentParser(prog="python tests/tools/toon_reading.py", description=__doc__)
@@ -341,7 +318,6 @@ def main() -> None:
         "model": options.model,
         "reconstructions": measure(studio, options.model, sets),
     }
-    document["directions"] = measure_directions(studio.models.load(options.model))
     if options.samples:
         document["samples"] = measure_samples(studio, options.model, options.samples, options.domain)
     if options.out:
