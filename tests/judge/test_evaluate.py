@@ -1,6 +1,8 @@
 """The independent space by pictures whose labels are known, its measures by closed forms, FID by Inception's file."""
 
 import json
+import re
+from hashlib import sha256
 from importlib.resources import files
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from PIL import Image
 from torch_fidelity import feature_extractor_inceptionv3
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from web import serving
 
 from mind2mind.cli import commands
 from mind2mind.data.images import save_png
@@ -152,8 +155,30 @@ def test_weights_are_never_unpickled_and_others_are_refused(folders, tmp_path, c
     assert "unpickled" not in capfd.readouterr().out
 
 
-def test_without_internet_fid_says_what_to_do(folders, monkeypatch, tmp_path):
+def test_inceptions_weights_are_downloaded_whole_and_once(capfd, folders, inception, monkeypatch, tmp_path):
+    """From torch-fidelity's address, whose name begins the file's SHA-256; what broke off is not kept."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    content = inception.read_bytes()
+    path = f"/weights-inception-{sha256(content).hexdigest()[:8]}.pth"
+    words = (folders / "red", folders / "blue", "--fid")
+    with serving() as web:
+        monkeypatch.setattr(feature_extractor_inceptionv3, "URL_INCEPTION_V3", web.url + path)
+        for wrong in ({"code": 404}, {"breaks": [len(content) // 2]}, {"content": content[:-1] + b"x"}):
+            web.put(path, **{"content": content} | wrong)
+            code, told, _ = call(capfd, *words)
+            assert (code, told["error"]["kind"]) == (2, "WeightsError") and web.url + path in told["error"][
+                "fix"
+            ]
+            assert not [*tmp_path.rglob("*.pth")]
+        web.put(path, content)
+        first = evaluate._inception(None)
+    again, given = evaluate._inception(None), evaluate._inception(inception)  # the server is gone
+    assert first.keys() == given.keys() and all(torch.equal(first[name], given[name]) for name in given)
+    assert all(torch.equal(first[name], again[name]) for name in given)
+
+
+def test_without_internet_fid_says_what_to_do(capfd, folders, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(WeightsError, match="--weights"):
-        [*evaluate.evaluate([folders / "red"], [folders / "blue"], fid=True)]
+    code, told, _ = call(capfd, folders / "red", folders / "blue", "--fid")
+    assert code == 2 and re.fullmatch(r"Get https://\S+\.pth where .+ --weights\.", told["error"]["fix"])
