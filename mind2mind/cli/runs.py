@@ -292,8 +292,9 @@ def result(
     filmed = studio.runs.film(run, film) if film else None
     packed = studio.runs.pack(run, out) if out else None
     document = facts(found.status, "title", "state", "kept", "preview_steps") | facts(found, "command")
-    document |= {"worth": found.worth and found.worth.facts, "film": filmed, "everything": packed}
-    return Result(document, [*found.told, f"Again: {found.command}", *filter(None, (filmed, packed))])
+    worth = found.status.worth
+    document |= {"worth": worth and worth.facts, "film": filmed, "everything": packed}
+    return Result(document, [*found.status.told, f"Again: {found.command}", *filter(None, (filmed, packed))])
 
 
 @command("Results")

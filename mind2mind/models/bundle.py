@@ -9,6 +9,7 @@ zeros stay exact, and a weight that half precision cannot hold is an error. In m
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -183,15 +184,18 @@ def slug(title: str) -> str:
     return "-".join(part for part in plain.split("-") if part)[:40].strip("-") or "transfer"
 
 
-def rename(folder: Path, title: str) -> None:
-    """Gives the bundle of a transfer another title, and the id that follows from it.
+def amend(folder: Path, numbers: Mapping[str, Any], title: str | None = None) -> None:
+    """Adds numbers to the card of a transfer; with another title, its id follows from that.
 
     Raises:
         WeightsError: there is no transfer in `folder`, or its config.json is damaged.
     """
     card, config = describe(folder, "transfer"), files.read_json(folder / CONFIG)
     rest = {name: config[name] for name in ("sizes", "source", "extra")}
-    _write(folder, "transfer", replace(card, title=title, id=slug(title)), rest, _transfer_settings(rest))
+    title = title or card.title
+    card = replace(card, title=title, id=slug(title), numbers={**card.numbers, **numbers})
+    _write(folder, "transfer", card, rest, _transfer_settings(rest))
+    os.utime(folder / WEIGHTS)  # for those who hold the model with its old card
 
 
 def _transfer_settings(config: Mapping[str, Any]) -> dict[str, Any]:

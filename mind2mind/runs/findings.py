@@ -26,26 +26,26 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from mind2mind import draw
 from mind2mind.config import Crop, batch_of
 from mind2mind.data import codes
 from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
 from mind2mind.data.dataset import Picture, Pictures, Report
-from mind2mind.data.images import Reason, grid, save_png, to_image
+from mind2mind.data.images import Reason, grid, save_png, to_image, to_tensor
 from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, RunError
 from mind2mind.files import atomic, load_tensors, read_json, read_meta, write_json
 from mind2mind.judge import evaluate, verdict
 from mind2mind.judge.evaluate import Nearness, nearness, principal_pixels
 from mind2mind.judge.metrics import PrincipalAxes, energy_distance
-from mind2mind.judge.verdict import Verdict, Worth, likeness
+from mind2mind.judge.verdict import FEWEST, Verdict, likeness
 from mind2mind.models.bundle import (
     PARTS,
     PREVIEW,
     Card,
     Model,
     ModelInfo,
+    amend,
     describe,
     load_transfer,
     move_in,
@@ -400,7 +400,6 @@ def film(library: Catalogue, run: Run) -> Iterator[Image.Image]:
 
 SEEDS = range(1000, 1064)  # of the samples shown; a slow model shows the first of them
 JUDGED, JUDGED_PIXELS = 256, 2**20  # samples whose worth is measured; fewer of large ones that are refined
-OF_SOURCE = 16
 SLOW_SIDE = 512  # px; from there on fewer are drawn
 
 
@@ -414,18 +413,8 @@ class Outcome:
     originals: list[Image.Image]  # the nearest to each sample; thumbnails
     nearest: list[str]  # their names
     near: list[bool]  # a sample that is a near copy of its original
-    of_source: list[Image.Image]  # samples of the source model; unpaired, its prior is another
-    source_title: str
-    worth: Worth | None  # of other samples: the numbers on the card; None with few pictures
     distance: list[float]  # from each sample to its original; see Likeness
     command: str  # that repeats the run
-
-    @property
-    def told(self) -> list[str]:
-        """What its samples are worth, a sentence each."""
-        if self.worth is None:
-            return ["With fewer than 20 pictures its worth cannot be told from numbers: judge by eye."]
-        return [*self.worth.told.values(), "Judged by your own pictures, as the model reads them."]
 
     @property
     def python(self) -> str:
@@ -434,12 +423,12 @@ class Outcome:
 
 
 def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int] | None = None) -> Outcome:
-    """Draws and judges what the run has learnt; of the samples of `seeds`, or as many of SEEDS as are quick.
+    """Draws what the run has learnt: the samples of `seeds`, or as many of SEEDS as are quick.
 
     Raises:
         RunError: it has no model yet.
     """
-    model, source = library.load(run.token), library.load(run.info.model)
+    model = library.load(run.token)
     seeds = SEEDS[: shown(model)] if seeds is None else seeds
     w, (made, rows) = draw.codes_of(model, seeds), codes_of(run)
     seen = likeness(w, made.w)
@@ -451,19 +440,30 @@ def outcome(library: Catalogue, run: Run, status: RunStatus, seeds: Sequence[int
         originals=[*map(to_image, codes.thumbnails(run.codes, [rows[i] for i in nearest]))],
         nearest=[made.names[i] for i in nearest],
         near=seen.near.tolist(),
-        of_source=draw.sample(source, SEEDS[: min(OF_SOURCE, shown(model))]),
-        source_title=source.card.title,
-        worth=status.worth or worth_of(model, made.w),
         distance=seen.distance.tolist(),
         command=run.info.command(),
     )
 
 
-def worth_of(model: Model, originals: Tensor) -> Worth | None:
-    """What a transfer's samples are worth as they are drawn, beside the codes (N, latent_size) it learnt from."""
+def judge(library: Catalogue, run: Run) -> None:
+    """Measures what the samples of a run's model are worth as they are drawn, and says so on its card.
+
+    Once only, and not of fewer than FEWEST pictures; only for the lock's holder.
+    """
+    if run.info.worth or run.info.found.count < FEWEST:
+        return
+    model = library.load(run.token)
     count = JUDGED if not model.refinements else _judged_count(model)
     w = model.refined(mindgan.samples(model.g, model.z_dim, count, seed=2))
-    return likeness(w, originals).worth
+    worth = likeness(w, codes_of(run)[0].w).worth
+    assert worth, "there are as many pictures as codes"
+    numbers = {
+        "quality": worth.quality,
+        "variety": worth.variety,
+        "near_copies": worth.copies / worth.samples,
+    }
+    amend(run.bundle, {name: round(number, 3) for name, number in numbers.items()})
+    run.update(worth=worth)
 
 
 def _judged_count(model: Model) -> int:
@@ -486,18 +486,17 @@ def bundle(run: Run, source: Model, step: int | None = None) -> bool:
     source = source.within_span(w)
     info, fresh = run.info, run.folder / "bundle.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    worth = worth_of(source.drawing(g, sizes.z_dim), w)
-    card = _card(run, source, meta, worth, step)
+    card = _card(run, source, meta, step)
     extra = {"recipe": meta["recipe"], "seed": info.seed, "crop": info.crop}
     save_transfer(fresh, g, mindgan.mean_code(g, sizes.z_dim), card, source=source, sizes=sizes, extra=extra)
     draw.save_sheet(load_transfer(fresh, source), fresh / PREVIEW)
     move_in(fresh, run.bundle)
-    run.update(worth=worth, kept=step)
+    run.update(worth=None, kept=step)
     return True
 
 
-def _card(run: Run, source: Model, meta: dict[str, Any], worth: Worth | None, step: int | None) -> Card:
-    """What was made and measured; `meta` is what the generator's file says of it."""
+def _card(run: Run, source: Model, meta: dict[str, Any], step: int | None) -> Card:
+    """What was made; `meta` is what the generator's file says of it."""
     info, last = run.info, (run.metrics() or [{}])[-1]
     title = info.title or "A transfer"
     numbers = {
@@ -509,9 +508,6 @@ def _card(run: Run, source: Model, meta: dict[str, Any], worth: Worth | None, st
     }
     if step is not None:
         numbers["kept_step"] = step
-    if worth:
-        numbers |= {"quality": round(worth.quality, 3), "variety": round(worth.variety, 3)}
-        numbers["near_copies"] = round(worth.copies / worth.samples, 3)
     return Card(
         id=slug(title),
         title=title,
@@ -561,7 +557,9 @@ def numbers(library: Catalogue, run: Run) -> Numbers:
     count = _judged_count(model)
     w = model.refined(mindgan.samples(model.g, model.z_dim, count, seed=3))
     small = codes.thumbnails(run.codes, rows[: evaluate.MOST])
-    new = torch.stack([pil_to_tensor(picture) for picture in draw.draw(model, w)])
+    a = model.alae.architecture
+    drawn = draw.draw(model, w)
+    new = torch.stack([to_tensor(picture, a.resolution, a.image_channels) for picture in drawn])
     pair = small, codes.shrunk(new)
     independent = None
     with suppress(ConfigError):

@@ -414,8 +414,7 @@ class Runs:
         with run.hold():
             run.update(title=title)
             if run.has_model:
-                bundle.rename(run.bundle, title)
-                os.utime(run.bundle / bundle.WEIGHTS)  # for those who hold the model with its old card
+                bundle.amend(run.bundle, {}, title)
 
     def delete(self, token: str) -> None:
         """Deletes a run, running or not, or an opened bundle, with all that belongs to it, at once.
@@ -468,17 +467,30 @@ class Runs:
         source = findings.drawing(self.models, run)
         return draw.sample(source.drawing(g, sizes.z_dim), seeds), meta["step"]
 
-    def result(self, token: str, seeds: Sequence[int] | None = None) -> Outcome:
+    def judge(self, token: str) -> RunStatus:
+        """Where a run stands, with what its model's samples are worth: measured here if its worker did not.
+
+        A run that is at work again is left as it is.
+        """
+        run = self.find(token)
+        if run.has_model and not run.state.alive and run.info.worth is None:
+            with run.hold():
+                findings.judge(self.models, run)
+        return self.status(token)
+
+    def result(self, token: str, seeds: Sequence[int] | None = None, *, judged: bool = True) -> Outcome:
         """What came of a run: samples and the nearest originals, quality, originality, how to repeat it.
 
         Args:
             token: the run's.
             seeds: of the samples; None is as many as are drawn quickly.
+            judged: whether to wait for what they are worth, see `judge`.
 
         Raises:
             RunError: it has no model yet.
         """
-        return findings.outcome(self.models, self.find(token), self.status(token), seeds)
+        status = self.judge(token) if judged else self.status(token)
+        return findings.outcome(self.models, self.find(token), status, seeds)
 
     def keep(self, token: str, step: int | None) -> RunStatus:
         """Makes the generator of the preview at `step` the model of a run, or the last one again (None).
@@ -497,6 +509,7 @@ class Runs:
             if not findings.bundle(run, self.models.load(run.info.model), step):
                 steps = ", ".join(map(str, run.preview_steps()))
                 raise RunError(f"The run has no preview at step {step}.", f"Choose one of {steps}.")
+            findings.judge(self.models, run)
         return self.status(token)
 
     def numbers(self, token: str) -> Numbers:

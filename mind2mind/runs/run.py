@@ -36,7 +36,7 @@ from mind2mind.data.codes import Codes
 from mind2mind.draw import save_sheet
 from mind2mind.errors import COMMAND, ConfigError, DataError, RunError, in_words
 from mind2mind.files import bytes_in, is_token, locked, new_token, read_json, write_json, write_text
-from mind2mind.judge.verdict import Verdict, Worth
+from mind2mind.judge.verdict import FEWEST, Verdict, Worth
 from mind2mind.models.bundle import OPENED, slug
 from mind2mind.models.catalogue import Catalogue, weights_folder
 
@@ -45,6 +45,7 @@ CPU = torch.device("cpu")
 LOG_LINES = 30  # of the end of a failed run's log
 METRICS_SHOWN = 500  # points of a curve; more cannot be seen
 RACY_SECONDS = 2.0
+JUDGING_SECONDS = 60.0  # at most, of a run's samples when it has ended
 LEFTOVER_SECONDS = 3600  # a folder without a run in it may be a run in the making for so long
 JSON, CODES, REPORT, METRICS = "run.json", "codes.safetensors", "report.json", "metrics.jsonl"
 LOCK, LOG = "run.lock", "log.txt"
@@ -143,7 +144,7 @@ class RunInfo:
     error: str | None = None
     advice: str | None = None
     fault: bool = False  # whether the error is ours: no user can mend it
-    worth: Worth | None = None  # of its samples; None with few pictures, and in runs of before
+    worth: Worth | None = None  # of its samples; None with few pictures, and until they are judged
     kept: int | None = None  # the step of the preview whose generator is the model; None is the last one's
 
     def command(self, out: str = "my-run") -> str:
@@ -274,12 +275,15 @@ class Run:
             raise RunError(f"{self.folder} holds files of something else.", "Choose a new folder.")
 
     @contextlib.contextmanager
-    def hold(self, timeout: float = 2.0) -> Iterator[None]:
+    def hold(self, timeout: float | None = None) -> Iterator[None]:
         """Holds the run's lock.
 
         Raises:
-            RunError: somebody else holds it, after `timeout` seconds of waiting, or erased the run meanwhile.
+            RunError: somebody else holds it, after `timeout` seconds of waiting, or erased the run meanwhile; None
+                are 2 seconds, and more of a run that has ended: it is only being judged.
         """
+        if timeout is None:
+            timeout = JUDGING_SECONDS if self.has_model and not self.info.state.alive else 2.0
         try:
             lock = locked(self.lock, timeout)
         except Timeout as error:
@@ -533,7 +537,7 @@ class RunStatus:
     fault: bool = False  # whether the error is ours: no user can mend it
     distance: float | None  # see transfer.Progress
     floor: float | None
-    worth: Worth | None  # of the samples of its model
+    worth: Worth | None  # of the samples of its model, once they are judged
     kept: int | None = None  # the earlier step that its model is of
     usable: bool  # there is a bundle to sample from
     log: str = ""  # the end of its log.txt, if it failed
@@ -549,9 +553,18 @@ class RunStatus:
         return slug(self.title)
 
     @property
-    def result(self) -> tuple[str, str, State, int, int | None]:
+    def result(self) -> tuple[Any, ...]:
         """Another one whenever what comes of it is another."""
-        return self.token, self.title, self.state, self.step, self.kept
+        return self.token, self.title, self.state, self.step, self.kept, self.worth is not None
+
+    @property
+    def told(self) -> list[str]:
+        """What the samples are worth, a sentence each."""
+        if self.worth:
+            return [*self.worth.told.values(), "Judged by your own pictures, as the model reads them."]
+        if self.pictures < FEWEST:
+            return [f"With fewer than {FEWEST} pictures its worth cannot be told from numbers: judge by eye."]
+        return ["They are not judged yet."]
 
     @property
     def owned(self) -> bool:

@@ -22,7 +22,7 @@ from filelock import Timeout
 from mind2mind.errors import FaultError, Mind2MindError, RunError, WeightsError, in_words
 from mind2mind.files import locked, read_meta, save_tensors
 from mind2mind.models.catalogue import Catalogue
-from mind2mind.runs.findings import bundle
+from mind2mind.runs.findings import bundle, judge
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
 from mind2mind.runs.run import WORKER_LOCK, Run, State, clean, codes_of, home_folder, models_of, waiting
 from mind2mind.training import transfer
@@ -51,10 +51,20 @@ def carry_out(run: Run, models: Catalogue) -> None:
                 except Exception as error:
                     log.exception("The run failed.")
                     _fail(run, models, error)
+                _judge(run, models)
     except Mind2MindError as error:  # deleted meanwhile, or the disk is too full even to say so
         log.warning("%s", error)
     if run.discarded:
         run.erase()
+
+
+def _judge(run: Run, models: Catalogue) -> None:
+    """Says what the samples are worth; the run has ended, and whoever asks for its result can say so, too."""
+    try:
+        if run.has_model:
+            judge(models, run)
+    except Exception:
+        log.exception("The samples could not be judged.")
 
 
 def _train(run: Run, models: Catalogue) -> None:

@@ -329,8 +329,8 @@ class Api:
         rows = zip(names, found.seeds, found.nearest, far, found.near, strict=True)
         facts = {
             "check": _check(self.studio.runs.prepared(token)),
-            "worth": found.worth.facts if found.worth else None,
-            "told": found.told,
+            "worth": found.status.worth.facts if found.status.worth else None,
+            "told": found.status.told,
             "samples": [dict(zip(SAMPLE, row, strict=True)) for row in rows],
             "command": found.command,
         }

@@ -335,7 +335,7 @@ def served(
         demo = Page(studio).demo
         if not ui.on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
             with contextlib.suppress(Mind2MindError):  # the page tells of it
-                studio.draw.sample(studio.models.list()[0].id, [0])
+                studio.explore.directions(studio.models.list()[0].id)  # it loads, and is measured
         threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()
         try:
             demo.queue(max_size=200).launch(

@@ -153,11 +153,11 @@ RULE = (
 )
 
 
-def at_a_glance(found: Outcome) -> str:
+def at_a_glance(status: RunStatus) -> str:
     """Quality, variety and originality: a word, a number and a bar each; what they mean is behind a fold."""
-    title = ui.plural(len(found.samples), "new picture")
-    if (worth := found.worth) is None:
-        return ui.boxed("fair", title, *found.told)
+    title = "New pictures"
+    if (worth := status.worth) is None:
+        return ui.boxed("fair", title, *status.told)
     original = 1 - worth.copies / worth.samples
     measured = {
         "quality": (worth.quality, worth.quality / max(worth.usual, worth.quality, 0.01)),
@@ -169,8 +169,8 @@ def at_a_glance(found: Outcome) -> str:
         f"{measured[name][0]:.0%}{ui.bar(measured[name][1], name)}</div>"
         for name, grade in worth.grades.items()
     )
-    means = f'<details class="m2m-log"><summary>What this means</summary>{ui.note(*found.told)}</details>'
-    return f'<div class="m2m-gauges" role="status"><h3>{html.escape(title)}</h3>{rows}{means}</div>'
+    means = f'<details class="m2m-log"><summary>What this means</summary>{ui.note(*status.told)}</details>'
+    return f'<div class="m2m-gauges" role="status"><h3>{title}</h3>{rows}{means}</div>'
 
 
 def copies(found: Outcome) -> str:
@@ -245,7 +245,7 @@ class Result:
     def __init__(self, steps: Steps, shelf: Shelf) -> None:
         self.steps, self.studio, self.shelf, self.hub = steps, steps.studio, shelf, hub_login()
         runs = self.studio.runs
-        self.harvest, self.pack = ui.gpu(self._harvest), ui.gpu(runs.pack)
+        self.harvest, self.judge, self.pack = ui.gpu(runs.result), ui.gpu(runs.judge), ui.gpu(runs.pack)
         self.preview, self.film = ui.gpu(runs.preview), ui.gpu(runs.film)
         self.parts, self.numbers = ui.gpu(self._parts), ui.gpu(runs.numbers)
         self.sample, self.kept = ui.gpu(self.studio.draw.sample), ui.gpu(runs.keep)
@@ -288,7 +288,7 @@ class Result:
             ) as self.comparing:
                 self.other = gr.Dropdown([], value=None, label="The other run", elem_id="transfer-other-run")
                 self.side_by_side = ui.wall("transfer-side-by-side")
-            with gr.Accordion("The source model", open=False):
+            with gr.Accordion("The source model", open=False, elem_id="transfer-source-model") as self.origin:
                 self.source_note = gr.HTML(elem_id="transfer-source-note")
                 self.of_source = ui.wall("transfer-of-source", "m2m-small")
         with gr.Accordion("Train on", open=False, elem_id="transfer-further") as self.further:
@@ -343,7 +343,7 @@ class Result:
         shown = [steps.clock, steps.message, *named(steps.parts["result"])]
         ends = training.ended.change
         drawn = steps.on(ends, self.finish, self.drawn, outputs=shown, live=True, **ui.MODEL_WORK)
-        steps.on(drawn.success, self.reveal, self.drawn, steps.now, queue=False)
+        complete = [steps.on(drawn.success, self.reveal, self.drawn, steps.now, queue=False)]
         steps.on(training.delete.yes.click, self.shelf.delete_shown, queue=False)
         steps.on(self.go_on.click, training.train_on, self.amount, self.unit)
         steps.on(self.other.input, self.beside, self.other, outputs=self.side_by_side, **ui.MODEL_WORK)
@@ -355,11 +355,17 @@ class Result:
             (self.keep, self.keep_this, [self.moment]),
             (self.keep_last, self.keep_it, []),
         ):
-            steps.on(button.click, keep, *given, show_progress_on=button, **full, **ui.MODEL_WORK)
+            settings = {"show_progress_on": button, **full, **ui.MODEL_WORK}
+            complete.append(steps.on(button.click, keep, *given, **settings))
+        told = [self.verdict, self.download, self.drawn]
+        for event in complete:
+            steps.on(event.success, self.judged, self.drawn, outputs=told, concurrency_limit=None)
         steps.on(self.make_film.click, self.filmed, outputs=self.clip, **film)
         files = [self.files, self.files_are]
         steps.on(self.downloads.expand, self.taken_apart, outputs=files, **full, **ui.MODEL_WORK)
         steps.on(self.measure.expand, self.measure_now, self.measured, outputs=self.measured, **ui.MODEL_WORK)
+        drawn = [self.source_note, self.of_source]
+        steps.on(self.origin.expand, self.draw_source, outputs=drawn, **full, **ui.MODEL_WORK)
         self.everything.wire(lambda stored: self.packed(ui.Visit.of(stored)), steps.visit)
         if self.hub:
             shown = [self.card, self.send, self.sent]
@@ -385,7 +391,7 @@ class Result:
             self.everything.button: gr.Button(visible=status.owned),
             self.curves: distance_chart(status) + loss_chart(status),
         }
-        return updates | (self._shown(*self.harvest(status.token)) if status.usable else {})
+        return updates | (self._shown(self.harvest(status.token, judged=False)) if status.usable else {})
 
     def reveal(self, visit: ui.Visit, drawn: tuple[Any, ...] | None, now: Step) -> Updates:
         """Shows what was drawn, if the page has not turned to another run, or another step, meanwhile."""
@@ -402,21 +408,24 @@ class Result:
             return known | self.steps.to("result", status) | {self.steps.message: ""}
         return known | {self.steps.way: self.steps.line(now, status)}
 
-    def _harvest(self, token: str) -> tuple[Outcome, str | None]:
-        """The result, and its model as a file: one for a run as it stands, and none for who only looks at it."""
-        found = self.studio.runs.result(token)
-        return found, ui.once(
-            "{}.zip", found.status, self.studio.models.export
-        ) if found.status.owned else None
+    def judged(self, visit: ui.Visit, drawn: tuple[Any, ...] | None) -> Updates:
+        """What is shown is worth, and its model as a file for whoever owns the run: the card says so, too."""
+        status = self.steps.status(visit.token)
+        if status is None or not drawn or drawn[0] != visit.token or not status.usable:
+            return {self.drawn: drawn}
+        status = self.judge(status.token)
+        file = ui.once("{}.zip", status, self.studio.models.export) if status.owned else None
+        shown = {self.verdict: at_a_glance(status), self.download: _offer("Download the model", file)}
+        return shown | {self.drawn: status.result}
 
-    def _shown(self, found: Outcome, model: str | None) -> Updates:
+    def _shown(self, found: Outcome) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)[:PAIRS]
         couples = [(found.samples[i], found.originals[i]) for i in order]
         steps, kept, owned = found.status.preview_steps, found.status.kept, found.status.owned
         number = 1 + steps.index(kept) if kept in steps else len(steps)
         moments, at_step = self._moment(found.status, number)
         updates = {
-            self.verdict: at_a_glance(found),
+            self.verdict: at_a_glance(found.status),
             self.samples: ui.tiles(ui.numbered(found.samples, "New picture"), columns=8),
             self.copies: copies(found),
             self.nearest: ui.tiles(
@@ -429,12 +438,10 @@ class Result:
             self.moments: moments,
             self.at_step: at_step,
             self.clip: gr.Video(None, visible=False),
-            self.source_note: ui.note(
-                f"Samples of {found.source_title} with the same seeds. They do not pair with those of your model: "
-                "each has random inputs of its own kind, so the same seed is another picture."
-            ),
-            self.of_source: ui.tiles(ui.numbered(found.of_source, "A picture of the source model")),
-            self.download: _offer("Download the model", model),
+            self.origin: gr.Accordion(open=False),
+            self.source_note: "",
+            self.of_source: "",
+            self.download: gr.DownloadButton(visible=False),
             self.downloads: gr.Accordion(open=False),
             self.files: None,
             self.measure: gr.Accordion(open=False),
@@ -459,6 +466,16 @@ class Result:
             shown = ui.tiles(ui.numbered(images, status.title), columns=4)
             columns += f"<div><h3>{name}</h3>{ui.note(said)}{shown}</div>"
         return f'<div class="m2m-two">{columns}</div>'
+
+    def draw_source(self, visit: ui.Visit) -> tuple[str, str]:
+        """Pictures of the source model, and why they do not pair with those of the run."""
+        source = self.studio.runs.status(visit.needed_token).model
+        images = self.sample(source, range(ui.cost_of(self.studio, source).count))
+        said = ui.note(
+            f"Samples of {self.steps.models.get(source, source)}. They do not pair with those of your model: "
+            "each has random inputs of its own kind, so the same seed is another picture."
+        )
+        return said, ui.tiles(ui.numbered(images, "A picture of the source model"))
 
     def at(self, visit: ui.Visit, number: float) -> tuple[Any, str]:
         """The preview of this number, the first being 1."""

@@ -225,7 +225,7 @@ def known_ref(studio: Studio, ref: str) -> str:
     Raises:
         ConfigError: it is neither.
     """
-    ids = [m.id for m in studio.models.list()]
+    ids = studio.models.ids
     if ref in ids or is_key(ref):
         return ref
     raise ConfigError(

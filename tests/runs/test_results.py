@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -32,6 +31,7 @@ from mind2mind.files import load_tensors
 from mind2mind.judge import evaluate
 from mind2mind.judge.verdict import Grade, likeness
 from mind2mind.models import catalogue
+from mind2mind.models.bundle import describe
 from mind2mind.networks.mindgan import samples
 from mind2mind.runs import findings
 from mind2mind.runs import worker as execution
@@ -132,12 +132,12 @@ def test_few_originals_tell_nothing(count):
 def test_the_result_of_a_run(studio, done):
     result = studio.runs.result(done)
     assert len(result.samples) == len(result.originals) == len(result.near) == 64
-    assert len(result.of_source) == 16 and result.source_title == "Tiny"
     first = studio.draw.sample(done, [result.seeds[0]])[0]
     assert np.array_equal(np.asarray(result.samples[0]), np.asarray(first))
-    assert (result.worth.originals, result.worth.samples) == (120, 256)
-    assert result.worth == studio.runs.status(done).worth  # measured once, when the run ended
-    assert [word.split()[0] for word in result.told] == ["Quality", "Variety", "Originality", "Judged"]
+    status = result.status
+    assert (status.worth.originals, status.worth.samples) == (120, 256)
+    assert status.worth == studio.runs.find(done).info.worth  # measured once, when the run ended
+    assert [word.split()[0] for word in status.told] == ["Quality", "Variety", "Originality", "Judged"]
     with pytest.raises(RunError):
         studio.runs.result("a" * 22)
 
@@ -241,15 +241,22 @@ def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
     by_heart = made.w.repeat(9, 1)
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds, psi=1.0: by_heart[: len(seeds)])
     monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count, seed: by_heart[:count])
-    unmeasured = replace(studio.runs.status(done), worth=None)  # as a run of before
-    result = findings.outcome(studio.models, studio.runs.find(done), unmeasured)
-    assert result.worth.grades["originality"] is Grade.POOR and all(result.near)
+    run = studio.runs.find(done)
+    was, card = run.info.worth, bundle_files(run)
+    run.update(worth=None)  # its worker was killed before it could judge them
+    result = studio.runs.result(done)
+    assert result.status.worth.grades["originality"] is Grade.POOR and all(result.near)
+    assert result.status.worth == run.info.worth != was
+    assert describe(run.bundle).numbers["near_copies"] == 1
+    for name, content in card.items():
+        (run.bundle / name).write_bytes(content)
+    run.update(worth=was)
 
 
 def test_a_run_of_few_pictures_is_not_judged(studio, place, tmp_path):
     few = trained(studio, make_pictures(tmp_path / "few", 19), steps=3)
     result = studio.runs.result(few)
-    assert result.worth is None and "judge by eye" in result.told[0]
+    assert result.status.worth is None and "judge by eye" in result.status.told[0]
     studio.runs.delete(few)
 
 
@@ -457,7 +464,7 @@ def test_the_list_of_ones_runs(studio, place, done):
     studio.runs.delete(other)
 
 
-def test_another_title_goes_with_the_model(studio, place, tmp_path):
+def test_another_title_goes_with_the_model(studio, place, tmp_path, monkeypatch):
     token = trained(studio, place / "pictures", 5, title="Ducks")
     before = studio.draw.sample(token, [1])[0]
     card = studio.home / "runs" / token / "bundle/README.md"
@@ -469,6 +476,7 @@ def test_another_title_goes_with_the_model(studio, place, tmp_path):
     for title in ("", " \n", "x" * 201):
         with pytest.raises(ConfigError):
             studio.runs.rename(token, title)
+    monkeypatch.setattr("mind2mind.runs.run.JUDGING_SECONDS", 0.1)
     with studio.runs.find(token).hold(), pytest.raises(RunError, match="at work"):
         studio.runs.rename(token, "While it runs")
     assert studio.runs.status(token).title == "Red geese"
@@ -618,11 +626,11 @@ def command(place, studio, monkeypatch):
 def test_the_result_on_the_command_line(command, studio, done, tmp_path):
     result = studio.runs.result(done)
     text = command("result", done, "--film", str(tmp_path / "f.webp"), "--out", str(tmp_path / "all.zip"))
-    for part in (*result.told, result.command):
+    for part in (*result.status.told, result.command):
         assert part in text
     assert (tmp_path / "f.webp").exists() and zipfile.is_zipfile(tmp_path / "all.zip")
     told = command("result", done, "--json")
-    assert told["worth"]["quality"] == result.worth.quality and told["everything"] is None
+    assert told["worth"]["quality"] == result.status.worth.quality and told["everything"] is None
     assert set(told["worth"]["grades"]) == {"quality", "variety", "originality"}
     command("result", "a" * 22, code=2)
 

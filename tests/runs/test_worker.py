@@ -271,6 +271,54 @@ def test_a_bundle_that_does_not_reload_is_not_done(studio, template, monkeypatch
     assert carry_out(studio, token).state == "done"
 
 
+def test_a_run_is_saved_before_it_is_judged_and_judged_later_if_its_worker_was_killed(
+    studio, template, monkeypatch
+):
+    killed, whole = started(studio, template), started(studio, template)
+    judge = execution.judge
+
+    def deadly(models, run):
+        raise Killed
+
+    monkeypatch.setattr(execution, "judge", deadly)
+    with pytest.raises(Killed):
+        carry_out(studio, killed)
+    status = studio.runs.status(killed)
+    assert (status.state, status.usable, status.worth) == ("done", True, None)
+    assert status.told == ["They are not judged yet."]
+    monkeypatch.setattr(execution, "judge", judge)
+    carry_out(studio, whole)
+    assert studio.runs.judge(killed).worth == studio.runs.status(whole).worth is not None
+    one, other = (describe(studio.runs.find(token).bundle).numbers for token in (killed, whole))
+    assert {**one, "seconds": 0} == {**other, "seconds": 0} and 0 <= one["quality"] <= 1
+
+
+def test_a_run_that_cannot_be_judged_is_done_all_the_same(studio, template, monkeypatch):
+    def failing(models, run):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(execution, "judge", failing)
+    token = started(studio, template)
+    status = carry_out(studio, token)
+    assert (status.state, status.usable, status.worth) == ("done", True, None)
+    assert "could not be judged" in studio.runs.find(token).log.read_text()
+
+
+def test_who_goes_on_with_a_run_waits_until_it_is_judged(studio, template, monkeypatch):
+    token, judge, asked = started(studio, template), execution.judge, []
+
+    def slow(models, run):
+        asked.append(threading.Thread(target=studio.runs.resume, args=[token, 5]))
+        asked[0].start()
+        judge(models, run)
+        assert asked[0].is_alive()
+
+    monkeypatch.setattr(execution, "judge", slow)
+    carry_out(studio, token)
+    asked[0].join()
+    assert studio.runs.status(token).state == "queued"
+
+
 def test_there_is_a_model_at_every_moment_of_a_second_training(studio, template, monkeypatch):
     token, there = started(studio, template), []
     run = studio.runs.find(token)

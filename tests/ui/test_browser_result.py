@@ -58,7 +58,7 @@ def unfold(page, *names):
 def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path, shots):
     page = visitor()
     opened(page, app, token)
-    expect(page.locator("#transfer-verdict")).to_contain_text("64 new pictures")
+    expect(page.locator("#transfer-verdict")).to_contain_text("Quality")
     unfold(page, "Copies?", "How it learnt", "The source model", "In Python")
     expect(page.locator("#transfer-nearest img")).to_have_count(16)
     expect(page.locator("#transfer-of-source img")).to_have_count(16)

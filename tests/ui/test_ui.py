@@ -650,6 +650,7 @@ carry_out(studio, token)
 spaces.inside -= 1
 assert call["Training.show_preview"](call["Training.show_run"](stored)[tab.training.previewed]).count("<img") == 16
 result = call["Result.finish"](stored)
+result |= call["Result.judged"](stored, result[tab.result.drawn])
 assert result[tab.result.made].visible
 call["TransferTab.look_at"](stored, token), call["Page.use"](stored), call["Page.known_models"](stored | {"models": [token]})
 call["ExploreTab.draw"](token, 0, 1, "none", View())
@@ -685,7 +686,8 @@ def test_on_zerogpu_every_network_runs_in_a_gpu_call(tmp_path):
     command = [sys.executable, "-c", ON_ZEROGPU, str(bad), *uploads(tmp_path / "in")]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    for name in ("draw", "slide", "show", "save", "read", "preview", "_harvest", "comparison", "encode"):
+    names = "draw", "slide", "show", "save", "read", "preview", "result", "judge", "comparison", "encode"
+    for name in names:
         assert f"'{name}': 60" in done.stdout
 
 

@@ -63,19 +63,25 @@ def made(page):
 # The result
 
 
-def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
+def complete(page, visit):
+    """The result of a run, and what it is worth, as the page has them one after the other."""
     step = page.transfer.result
     shown = step.finish(visit)
+    return shown | step.judged(visit, shown[step.drawn])
+
+
+def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
+    step = page.transfer.result
+    shown = complete(page, visit)
     assert shown[step.made].visible and shown[step.samples].count("<img") == 64
-    assert shown[step.nearest].count("<img") == shown[step.of_source].count("<img") == 16
-    assert "64 new pictures<" in shown[step.verdict] and "by your own pictures" in shown[step.verdict]
+    assert shown[step.nearest].count("<img") == 16
+    assert "New pictures<" in shown[step.verdict] and "by your own pictures" in shown[step.verdict]
     assert "near cop" in shown[step.verdict] and "99 %" in shown[step.copies]
-    assert "do not pair" in shown[step.source_note]
+    said, of_source = step.draw_source(visit)
+    assert "Samples of Tiny. They do not pair" in said and of_source.count("<img") == 16
     assert shown[step.command].startswith(f"{COMMAND} transfer PICTURES --model tiny")
     assert 'sample("my-ducks"' in shown[step.python]
-    names = re.findall(
-        'aria-label="([^"]*)"', shown[step.samples] + shown[step.nearest] + shown[step.of_source]
-    )
+    names = re.findall('aria-label="([^"]*)"', shown[step.samples] + shown[step.nearest] + of_source)
     assert all(names) and len(set(names)) == len(names)
     words = re.findall(r"<b>(\w+)</b> (\w+), (\d+)%", shown[step.verdict])
     assert [word for word, _, _ in words] == ["Quality", "Variety", "Originality"]
@@ -96,23 +102,27 @@ def test_the_most_alike_come_first(page, visit):
 def test_a_model_that_repeats_is_warned_of(page, visit, monkeypatch):
     w = codes.load(page.studio.home / "runs" / visit.token / "codes.safetensors").w
     by_heart = w.repeat(9, 1)
-    page.studio.runs.find(visit.token).update(worth=None)  # as a run of before
+    run = page.studio.runs.find(visit.token)
+    was = run.info.worth
+    run.update(worth=None)  # as before it is judged
     monkeypatch.setattr(gallery, "codes_of", lambda model, seeds, psi=1.0: by_heart[: len(seeds)])
     monkeypatch.setattr("mind2mind.networks.mindgan.samples", lambda g, z_dim, count, seed: by_heart[:count])
     step = page.transfer.result
-    shown = step.finish(visit)
+    assert "not judged yet" in step.finish(visit)[step.verdict]
+    shown = complete(page, visit)
     assert "m2m-gauge m2m-poor" in shown[step.verdict] and "repeats" in shown[step.verdict]
     assert "first 64 are near copies" in shown[step.copies]
+    run.update(worth=was)
 
 
 def test_reloading_a_finished_run_writes_no_more_files(page, visit):
     step = page.transfer.result
-    first = step.finish(visit)[step.download].value["path"]
+    first = complete(page, visit)[step.download].value["path"]
     before = made(page)
-    again = step.finish(visit)[step.download].value["path"]
+    again = complete(page, visit)[step.download].value["path"]
     assert again == first and made(page) == before
     page.transfer.result.steps.studio.runs.rename(visit.token, "Other ducks")
-    changed = step.finish(visit)[step.download].value["path"]
+    changed = complete(page, visit)[step.download].value["path"]
     assert Path(changed).name == "other-ducks.zip" and changed != first
     page.studio.runs.rename(visit.token, "My ducks")
 
@@ -134,13 +144,14 @@ def test_the_slider_goes_through_the_previews(page, visit):
 
 def test_an_earlier_step_is_kept_and_the_last_again(page, visit):
     step, steps = page.transfer.result, page.studio.runs.status(visit.token).preview_steps
-    was = step.finish(visit)
+    was = complete(page, visit)
     assert was[step.keep].visible and not was[step.keep_last].visible
     shown = step.keep_this(visit, 3)
     assert f"The model is the one of step {steps[2]}." in shown[step.standing]
     assert shown[step.moment].value == 3 and shown[step.keep_last].visible
     assert shown[step.samples] != was[step.samples] and shown[step.drawn] != was[step.drawn]
-    assert shown[step.download].value["path"] != was[step.download].value["path"]
+    file = step.judged(visit, shown[step.drawn])[step.download].value["path"]
+    assert file != was[step.download].value["path"]
     again = step.keep_it(visit)
     assert again[step.samples] == was[step.samples] and "The model is" not in again[step.standing]
     guest = Visit.of(None).at(page.studio.runs.status(visit.token).look)
@@ -233,12 +244,12 @@ def test_whoever_has_the_link_of_the_page_sees_the_run_and_can_change_nothing(pa
     guest = Visit.of(opened[tab.steps.visit])
     assert guest.token == guest.look == look and visit.token not in str(opened[tab.steps.visit])
     assert "Done" in opened[tab.training.status]
-    shown = tab.result.finish(guest)
+    shown = complete(page, guest)
     assert shown[tab.result.samples].count("<img") == 64
     assert not (opened[tab.training.stop].visible or opened[tab.training.delete.button].visible)
     result = tab.result
     for button in (result.go_on, result.download, result.everything.button):
-        assert not shown[button].visible and tab.result.finish(visit)[button].visible
+        assert not shown[button].visible and complete(page, visit)[button].visible
     for touch in (tab.training.halt, tab.training.train_on, tab.result.packed, tab.shelf.delete_shown):
         with pytest.raises(RunError, match="only shows the run"):
             touch(guest)
@@ -332,7 +343,7 @@ def test_deleting_another_run_than_the_one_seen(page, pictures):
 def test_deleting_everything_asks_first_and_leaves_nothing(page, pictures):
     shelf, steps = page.transfer.shelf, page.transfer.steps
     visit = trained(page, pictures, trained(page, pictures, Visit.of(None), steps=3), steps=3)
-    bundle = page.transfer.result.finish(visit)[page.transfer.result.download].value["path"]
+    bundle = complete(page, visit)[page.transfer.result.download].value["path"]
     opened, *_ = page.open(visit.stored(), bundle)
     (token,) = opened["models"]
     assert "2 runs" in shelf.ask(Visit.of(opened)) and len(entries(page, visit)) == 2

@@ -84,6 +84,7 @@ def test_the_whole_way_of_a_run(page, tmp_path):
 
     result = tab.result.finish(Visit.of(stored))
     assert result[tab.result.made].visible
+    result |= tab.result.judged(Visit.of(stored), result[tab.result.drawn])
     revealed = tab.result.reveal(Visit.of(stored), result[tab.result.drawn], "live")
     assert revealed[tab.steps.parts["result"]].visible and not revealed[tab.steps.parts["live"]].visible
     assert tab.arrive(Visit.of(stored), request())[tab.steps.visit]["token"] == token  # a reload finds it
