@@ -297,13 +297,12 @@ PRIOR = Recipe(
 PRIOR_STEPS = 30_000
 
 PRETRAIN_DEFAULT = PretrainRecipe(name="default")
-PRETRAIN_PLAIN = PretrainRecipe(name="plain", squared=0, detail=0, hardest=0, latent_noise=0, refinements=0)
 PRETRAIN_BROAD = PretrainRecipe(name="broad", latent_noise=0.1, distorted=0.5, refinements=0)
 PRETRAIN_PAPER = PaperRecipe(name="paper")
 SourceRecipe = PretrainRecipe | PaperRecipe
 BLEND_KIMG = 36.0  # of a level that is new: without, toon128 had forgotten all of toon64 after 10 kimg
 PRETRAIN_RECIPES: dict[str, SourceRecipe] = {
-    recipe.name: recipe for recipe in (PRETRAIN_DEFAULT, PRETRAIN_PLAIN, PRETRAIN_BROAD, PRETRAIN_PAPER)
+    recipe.name: recipe for recipe in (PRETRAIN_DEFAULT, PRETRAIN_BROAD, PRETRAIN_PAPER)
 }
 
 

@@ -29,9 +29,7 @@ from mind2mind.config import FEW, MANY, Crop, Limits, batch_of, check_seeds
 from mind2mind.data.codes import of_pixels
 from mind2mind.data.dataset import NOTHING, Pictures, Report
 from mind2mind.data.images import (
-    before_and_after,
     collage,
-    face_of,
     grid,
     open_picture,
     save_png,
@@ -40,7 +38,7 @@ from mind2mind.data.images import (
 )
 from mind2mind.errors import ConfigError, DataError, one_of
 from mind2mind.files import atomic
-from mind2mind.judge.verdict import reconstruct
+from mind2mind.judge.verdict import Verdict, reconstruct
 from mind2mind.models.bundle import Model
 from mind2mind.models.catalogue import Catalogue
 from mind2mind.networks.alae import Noise, no_noise, noise_per_picture
@@ -388,6 +386,7 @@ class Reconstruction:
     rebuilt: Image.Image
     psnr: float
     aligned: tuple[Image.Image, Image.Image] | None = None  # small: before and after, where that differs
+    verdict: Verdict = Verdict.UNMEASURED  # whether the model knows such pictures, where one was asked for
 
 
 class Draw:
@@ -413,14 +412,6 @@ class Draw:
     ) -> list[Image.Image]:
         """The pictures of these seeds (0 to 2**32 - 1); noise is none, fixed or random."""
         return sample(self.models.load(ref), seeds, psi=psi, noise=noise)
-
-    def blend(
-        self, ref: str, a: Endpoint, b: Endpoint, t: float, *, path: str | None = None, hurry: bool = False
-    ) -> Image.Image:
-        """The picture at t (0 is a, 1 is b) on the way between two endpoints, without noise; see `along`."""
-        (image,) = self.along(ref, [a, b], [t], path=path, hurry=hurry)
-        image.info["t"] = str(t)
-        return image
 
     def interpolate(
         self,
@@ -482,8 +473,8 @@ class Draw:
         def part(first: int) -> Iterator[Image.Image]:
             some = torch.tensor(places[first : first + size], dtype=torch.float64)
             images = draw(model, way.at(some, refine), noise, range(first, first + len(some)))
-            for image in images:
-                image.info.update(provenance(model))
+            for place, image in zip(some.tolist(), images, strict=True):
+                image.info.update(provenance(model, place=place))
                 yield image
 
         return itertools.chain.from_iterable(map(part, range(0, len(places), size)))
@@ -511,18 +502,6 @@ class Draw:
             original = to_image(picture.pixels)
             yield Reconstruction(picture.name, original, to_image(rebuilt), ratio.item(), aligned)
         yield pictures.report
-
-    def aligned(self, ref: str, path: Path) -> tuple[Image.Image, Image.Image] | None:
-        """A picture before and after its face is aligned (small), where the model needs that and it is not.
-
-        Raises:
-            DataError: the picture cannot be read, or shows no face.
-        """
-        if self.models.load(ref).card.crop != "face":
-            return None
-        image = open_picture(path, self.limits, path.name)
-        face = face_of(image)
-        return None if face.aligned else before_and_after(image, "face", face)
 
     def cost(self, ref: str) -> Cost:
         """What a picture of this model costs here; measured once for each source, when it is first asked for."""

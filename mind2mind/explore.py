@@ -20,10 +20,10 @@ from PIL import Image
 from torch import Tensor
 
 from mind2mind.config import SEEDS, Checked, mixed, number
-from mind2mind.data.images import to_image
-from mind2mind.draw import WAYS_KEPT, Draw, Stop, draw, pixels_of, provenance, pull, scores_of
+from mind2mind.data.images import before_and_after, face_of, open_picture, to_image
+from mind2mind.draw import WAYS_KEPT, Draw, Reconstruction, Stop, draw, pixels_of, provenance, pull, scores_of
 from mind2mind.errors import ConfigError
-from mind2mind.judge.verdict import ALONE_GOOD_FROM, STRANGER_BELOW, Verdict, judge, reconstruct, scores
+from mind2mind.judge.verdict import ALONE_GOOD_FROM, STRANGER_BELOW, judge, reconstruct, scores
 from mind2mind.models.bundle import Model
 from mind2mind.networks.alae import mix
 
@@ -225,16 +225,6 @@ def _directions(model: Model, pictures: bool) -> list[Direction]:
     return [Direction(*each) for each in zip(names, shares.tolist(), low, high, strict=False)]
 
 
-@dataclass(frozen=True, eq=False)
-class Rebuilt:
-    """A photo as the model gets it, and G(E(photo)) without noise."""
-
-    original: Image.Image
-    rebuilt: Image.Image
-    psnr: float  # dB
-    verdict: Verdict  # whether the model knows such pictures
-
-
 class Explore:
     """Views, drawn. Any thread may call any method.
 
@@ -338,17 +328,22 @@ class Explore:
         weights = self._models.load(ref).alae.decoder.named_parameters()
         return any(bool(weight.any()) for name, weight in weights if "noise_weight" in name)
 
-    def rebuild(self, ref: str, photo: Path) -> Rebuilt:
-        """A photo beside what the model makes of it.
+    def rebuild(self, ref: str, photo: Path) -> Reconstruction:
+        """A photo beside what the model makes of it, with the verdict.
 
         Raises:
             DataError: it cannot be read, or shows no face where the model needs one.
         """
         model, numbers = self._models.load(ref), self._models.source(ref).card.numbers
-        pixels = pixels_of(model, photo, self._draw.limits)
+        pixels, aligned = pixels_of(model, photo, self._draw.limits), None
+        if model.card.crop == "face":
+            image = open_picture(photo, self._draw.limits, photo.name)
+            face = face_of(image)
+            aligned = None if face.aligned else before_and_after(image, "face", face)
         (rebuilt,), ratio = reconstruct(model.alae, pixels)
         verdict = judge(scores(pixels, ratio), numbers, ALONE_GOOD_FROM, STRANGER_BELOW).verdict
-        return Rebuilt(to_image(pixels[0]), to_image(rebuilt), ratio.item(), verdict)
+        original, rebuilt = to_image(pixels[0]), to_image(rebuilt)
+        return Reconstruction(photo.name, original, rebuilt, ratio.item(), aligned, verdict)
 
     def _codes(self, model: Model, views: Sequence[View], refine: bool = True) -> Tensor:
         return _codes(model, tuple(views), tuple(self._photo(model, view) for view in views), refine)

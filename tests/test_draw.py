@@ -228,8 +228,8 @@ def test_in_a_hurry_a_slow_frame_is_not_refined(toon, monkeypatch):
         drawing._costs = {(toon.source_hash, "cpu"): Cost(seconds, 0.01, 0, 2)}
         drawing._stops.clear()
         refined.clear()
-        drawing.blend("toon64", 1, 2, 0.5, hurry=hurry)
+        next(drawing.along("toon64", [1, 2], [0.5], hurry=hurry))
         assert len(refined) == count, (seconds, hurry)
     refined.clear()
-    drawing.blend("toon64", 1, 2, 0.6)
+    next(drawing.along("toon64", [1, 2], [0.6]))
     assert refined == [1], "of a way that is known the frame alone"

@@ -363,7 +363,7 @@ def test_any_two_views_are_joined_and_the_ends_are_their_pictures(studio, minds,
     for path in (None, "straight"):
         frames = list(studio.draw.interpolate(ref, stops, frames=9, path=path))
         assert all(map(near, frames[::2], studio.explore.draw(ref, views)))
-        assert near(frames[1], studio.draw.blend(ref, *stops[:2], 0.5, path=path))
+        assert near(frames[1], next(studio.draw.along(ref, stops, [0.5], path=path)))
         assert not near(frames[1], frames[0]) and not near(frames[1], frames[2])
 
 

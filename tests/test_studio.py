@@ -107,8 +107,8 @@ def test_a_film_begins_and_ends_at_its_endpoints(studio, place):
     assert len(frames) == 21
     assert same(frames[0], studio.draw.sample("tiny", [1], noise="none")[0])
     assert same(frames[10], next(studio.draw.reconstruct("tiny", [picture])).rebuilt)
-    assert same(frames[20], studio.draw.blend("tiny", 1, 2, 1.0))
-    assert same(frames[5], studio.draw.blend("tiny", 1, picture, 0.5))
+    assert same(frames[20], next(studio.draw.along("tiny", [1, 2], [1.0])))
+    assert same(frames[5], next(studio.draw.along("tiny", [1, picture], [0.5])))
     with pytest.raises(ConfigError):
         studio.draw.interpolate("tiny", [1])
     with pytest.raises(ConfigError):
@@ -128,11 +128,11 @@ def test_the_slider_encodes_a_picture_once(studio, place, tmp_path, monkeypatch)
     picture, read = tmp_path / "mine.png", []
     shutil.copy(place / "pictures" / "010.png", picture)
     monkeypatch.setattr(gallery, "open_picture", lambda *args: read.append(1) or open_picture(*args))
-    first, *_ = [studio.draw.blend("tiny", picture, 4, t) for t in (0.0, 0.5, 1.0)]
+    first, *_ = [next(studio.draw.along("tiny", [picture, 4], [t])) for t in (0.0, 0.5, 1.0)]
     assert len(read) == 1
     shutil.copy(place / "pictures" / "011.png", picture)
     os.utime(picture, (1, 1))
-    assert not same(studio.draw.blend("tiny", picture, 4, 0.0), first) and len(read) == 2
+    assert not same(next(studio.draw.along("tiny", [picture, 4], [0.0])), first) and len(read) == 2
 
 
 def test_reconstructions_carry_their_numbers(studio, place):

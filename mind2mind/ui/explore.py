@@ -105,11 +105,11 @@ def rebuilt(studio: Studio, ref: str, photo: Path) -> str:
 
     Where its face was aligned, it is first seen as it was before.
     """
-    found, aligned = studio.explore.rebuild(ref, photo), studio.draw.aligned(ref, photo)
+    found = studio.explore.rebuild(ref, photo)
     unmeasured = "fair", "{}'s card has no numbers to compare with: judge by eye."
     kind, said = ui.KNOWN.get(found.verdict, unmeasured)
     guess = "What it draws is its nearest guess." if found.verdict is Verdict.UNKNOWN else ""
-    shown = [ui.Tile(aligned[0], "Before its face was aligned", "Before")] if aligned else []
+    shown = [ui.Tile(found.aligned[0], "Before its face was aligned", "Before")] if found.aligned else []
     shown.append(ui.Tile(found.original, "Your picture", "Yours"))
     shown.append(ui.Tile(found.rebuilt, "As the model draws it", "Drawn"))
     measured = f"{found.psnr:.1f} dB; more is better."

@@ -22,7 +22,7 @@ from mind2mind.ui.explore import ExploreTab, named, rebuilt, stem
 
 LETTERS = "ABCDEF"
 STEPS, FEWEST = 8, 2  # of the strip, about; at least, however long each picture takes
-STRIP_SECONDS, FILM_SECONDS = 0.8, 8.0  # with a model that needs longer there are fewer frames
+STRIP_SECONDS, FILM_SECONDS = 2.0, 8.0  # with a model that needs longer there are fewer frames
 FINE = 12  # steps of the slider in one of the strip
 FPS = 24
 PLAYED, MOST_PLAYED = 36, 108  # frames from one stop to the next while it plays, and in all
@@ -93,10 +93,10 @@ def affordable(cost: Cost, most: int, seconds: float) -> int:
 
 def sliding(cost: Cost) -> str:
     """Below the slider: what a slow model does about it."""
-    if affordable(cost, STEPS, STRIP_SECONDS) == STEPS:
-        return ""
-    takes = f"A picture of this model takes about {ui.brief(cost.seen_seconds)} here: the strip has few"
-    return ui.note(f"{takes}." if cost.live else f"{takes}, and one is drawn when you let the slider go.")
+    does = ["the strip has few"] * (affordable(cost, STEPS, STRIP_SECONDS) < STEPS)
+    does += ["one is drawn when you let the slider go"] * (not cost.live)
+    takes = f"A picture of this model takes about {ui.brief(cost.seen_seconds)} here"
+    return ui.note(f"{takes}: {', and '.join(does)}.") if does else ""
 
 
 def filming(cost: Cost, frames: int) -> str:
@@ -298,7 +298,7 @@ class InterpolateTab:
         shown = ["", slider(route, t) + sliding(cost), *[gr.skip()] * 3]
         parts: list[Callable[[], str]] = [stops, partial(self._picture, route, t), strip]
         for i, part in enumerate(parts, start=2):
-            if steps < STEPS:
+            if not cost.smooth:
                 yield [*shown]
             shown[i] = part()
         yield shown

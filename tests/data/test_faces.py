@@ -282,13 +282,13 @@ def test_an_endpoint_is_aligned_and_needs_a_face(studio, photos, portrait, tmp_p
         next(gallery.draw(model, model.alae.encode(from_uint8(to_tensor(image, 64, 3, crop)[None]))))
         for crop in ("face", "centre")
     )
-    drawn = studio.draw.blend("people", photos / "a.png", 1, 0.0)
+    drawn = next(studio.draw.along("people", [photos / "a.png", 1], [0.0]))
     assert drawn.tobytes() == aligned.tobytes() != as_it_is.tobytes()
-    assert studio.draw.aligned("people", photos / "a.png") is not None
-    assert studio.draw.aligned("people", photos / "b.png") is None
+    assert studio.explore.rebuild("people", photos / "a.png").aligned is not None
+    assert studio.explore.rebuild("people", photos / "b.png").aligned is None
     (plain,) = make_pictures(tmp_path / "noise", 1).iterdir()
     with pytest.raises(DataError, match="No face"):
-        studio.draw.blend("people", plain, 1, 0.5)
+        studio.draw.along("people", [plain, 1], [0.5])
 
 
 def test_the_command_line(studio, photos, tmp_path, monkeypatch):

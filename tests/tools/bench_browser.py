@@ -138,7 +138,7 @@ def without_a_browser(folder):
     first = studio.models.list()[0].id
     *_, encoding = studio.runs.encode([ROOT / "assets/aliens"], first)
     sixteen = [lasted(lambda i=i: studio.draw.sample(first, range(16 * i, 16 * i + 16))) for i in range(16)]
-    frames = [lasted(lambda i=i: studio.draw.blend(first, 1, 2, i / 40)) for i in range(41)]
+    frames = [lasted(lambda i=i: [*studio.draw.along(first, [1, 2], [i / 40])]) for i in range(41)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     steps = [30 / steps_for(encoding.codes.w, DEFAULT, 30) for _ in range(3)]
