@@ -254,7 +254,7 @@ class ExploreTab:
         for source, do, inputs in picks:
             pick = told(source.select, do, inputs, picked)
             ui.on(pick.then, self.seen, [self.stored, *chosen], [self.stored, self.keep])
-        told(self.sliders.input, self.slide, chosen, self.large)
+        told(self.sliders.input, self.slide, chosen, self.large, queue=ui.on_zerogpu())
         told(self.sliders.submit, self.settle, chosen, settled)
         ui.on(self.keep.click, self.favour, [self.stored, *chosen], [self.stored, self.keep])
         self.save.wire(self.file_of, chosen, network=True)

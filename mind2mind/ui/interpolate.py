@@ -195,7 +195,8 @@ class InterpolateTab:
         draws(changed, self.rebuild, picked, self.rebuilt, live=True)
         ui.on_detail(self.stops.select, self.pick, [route], self.at, live=True)
         slid = [self.t, self.picture]
-        ui.on_detail(self.slider.input, self.slide, [route], slid, network=True, live=True)
+        past = {"queue": ui.on_zerogpu()}  # else past the queue, which takes longer than a frame
+        ui.on_detail(self.slider.input, self.slide, [route], slid, network=True, live=True, **past)
         draws(self.slider.play, self.frames_of, route, self.film)
         # A stop becomes another: each gives the route
         edits = partial(ui.on, outputs=route, trigger_mode="multiple")

@@ -305,6 +305,12 @@ def _tidy_for_ever(studio: Studio) -> None:
         time.sleep(TIDY_EVERY)
 
 
+def _warm(studio: Studio) -> None:
+    """Loads and measures the model that the app begins with: its first visitor would wait for that."""
+    with contextlib.suppress(Mind2MindError):  # the page tells of it
+        studio.explore.directions(studio.models.list()[0].id)
+
+
 def end_runs(studio: Studio) -> None:
     """Says of each run that is at work how to stop it: it goes on without the app.
 
@@ -333,9 +339,8 @@ def served(
         )  # outside of ours: there it refuses names with a dot before
         css, script = ((ui.ASSETS / name).read_text(encoding="utf-8") for name in ("app.css", "app.js"))
         demo = Page(studio).demo
-        if not ui.on_zerogpu():  # there a GPU is lent to visitors only; here the first visitor need not wait
-            with contextlib.suppress(Mind2MindError):  # the page tells of it
-                studio.explore.directions(studio.models.list()[0].id)  # it loads, and is measured
+        if not ui.on_zerogpu():  # there a GPU is lent to visitors only
+            threading.Thread(target=_warm, args=[studio]).start()
         threading.Thread(target=_tidy_for_ever, args=[studio], daemon=True).start()
         try:
             demo.queue(max_size=200).launch(

@@ -81,7 +81,8 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
     page.locator("#transfer-keep-last").click()
     expect(page.locator("#transfer-samples img").first).to_have_attribute("src", drawn)
     expect(page.locator("#transfer-keep-last")).to_be_hidden()
-    unfold(page, "Downloads", "Numbers")  # they closed with the model that they were of
+    unfold(page, "Downloads", "Numbers", "The source model")  # they closed with the model that they were of
+    expect(page.locator("#transfer-of-source img")).to_have_count(16)
     page.locator("#transfer-make-film").click()
     expect(page.locator("#transfer-film video")).to_be_visible()
     names = [
