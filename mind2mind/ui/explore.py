@@ -369,7 +369,8 @@ class ExploreTab:
         moved, held = _moved(view, detail), detail["held"]
         if not ui.wanted(self.studio, held, model):
             return gr.skip()
-        (image,) = self._draw(model, [moved], hurry=held == ui.MOVING)
+        with ui.FRAME:
+            (image,) = self._draw(model, [moved], hurry=held == ui.MOVING)
         return ui.picture(image, named(moved))
 
     def settle(self, detail: Any, model: str, view: View) -> tuple[Any, ...]:

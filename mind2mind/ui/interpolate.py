@@ -317,7 +317,8 @@ class InterpolateTab:
         """The picture where the slider is; of a slow model only once it is let go."""
         t, held = float(detail["t"]), detail["held"]
         drawn = ui.wanted(self.studio, held, route.ref)
-        return t, self._picture(route, t, hurry=held == ui.MOVING) if drawn else gr.skip()
+        with ui.FRAME:
+            return t, self._picture(route, t, hurry=held == ui.MOVING) if drawn else gr.skip()
 
     def _picture(self, route: Route, t: float, hurry: bool = False) -> str:
         (image,) = self._at(route, [t], hurry)

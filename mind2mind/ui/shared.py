@@ -13,6 +13,7 @@ import random
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -330,6 +331,7 @@ class Asked:
 
 # --- Drawing takes long with a large model: it is said before, and sliders draw live with a quick model only.
 
+FRAME = threading.Lock()  # sliders' frames go past the queue, and yet one is drawn at a time
 MOVING = "moving"  # what happens to a slider while it is held; see assets/app.js
 
 
