@@ -16,7 +16,7 @@ from mind2mind.judge.metrics import psnr
 from mind2mind.judge.verdict import KNOWN, SWAPPED, Verdict, judge, own_numbers, scores, share
 from mind2mind.studio import Studio
 
-ASSETS = Path(__file__).parents[2] / "assets"
+ASSETS, PICTURES = Path(__file__).parents[2] / "assets", Path(__file__).parents[1] / "pictures"
 CARD = {KNOWN: 22.0, SWAPPED: 2.0}  # half way: 12; four fifths of it: 18
 
 
@@ -113,11 +113,11 @@ def studio(tmp_path_factory):
     return Studio("cpu", tmp_path_factory.mktemp("home"))
 
 
-def judged(studio, images, folder: Path):
+def judged(studio, images, folder: Path, model: str = "toon64"):
     folder.mkdir()
     for i, image in enumerate(images):
         image.save(folder / f"{i:03d}.png")
-    *_, last = studio.runs.encode([folder], "toon64")
+    *_, last = studio.runs.encode([folder], model)
     return last.found
 
 
@@ -149,6 +149,15 @@ def test_twenty_toon_heads_are_known(studio, tmp_path, name):
     last = judged(studio, map(Image.open, paths), tmp_path / "set")
     assert last.verdict is Verdict.GOOD
     assert "looked at" not in last.reason
+
+
+@pytest.mark.parametrize("model", ["toon64", "toon128", "cats64"])
+def test_no_painted_source_knows_emoji(studio, tmp_path, model):
+    """Microsoft's Fluent emoji (MIT), as the npm package @lobehub/fluent-emoji-3d 1.1.0 has them."""
+    sheet = Image.open(PICTURES / "emoji.webp")
+    tiles = [(x, y, x + 128, y + 128) for y in range(0, 512, 128) for x in range(0, 640, 128)]
+    last = judged(studio, map(sheet.crop, tiles), tmp_path / "set", model)
+    assert last.verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("kind", ["personas", "pixel-art", "photo-like", "upside down"])
