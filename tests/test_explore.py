@@ -221,7 +221,9 @@ def test_directions_have_the_names_of_their_card(studio, minds):
     assert all(same(one.high, other.high) for one, other in zip(named, tiny, strict=True))
 
 
-@pytest.mark.parametrize(("name", "patches"), [("toon64", HEAD), ("toon128", HEAD), ("cats64", CAT)])
+@pytest.mark.parametrize(
+    ("name", "patches"), [("toon64", HEAD), ("toon128", HEAD), ("cats64", CAT), ("cats128", CAT)]
+)
 def test_the_names_of_directions_are_true(name, patches):
     """A part that a direction is called after changes the most along it, and from the one colour to the other."""
     model = load_source(ROOT / "weights" / name)

@@ -151,7 +151,7 @@ def test_twenty_toon_heads_are_known(studio, tmp_path, name):
     assert "looked at" not in last.reason
 
 
-@pytest.mark.parametrize("model", ["toon64", "toon128", "cats64"])
+@pytest.mark.parametrize("model", ["toon64", "toon128", "cats64", "cats128"])
 def test_no_painted_source_knows_emoji(studio, tmp_path, model):
     """Microsoft's Fluent emoji (MIT), as the npm package @lobehub/fluent-emoji-3d 1.1.0 has them."""
     sheet = Image.open(PICTURES / "emoji.webp")

@@ -16,6 +16,7 @@ import argparse
 import copy
 import json
 import logging
+import math
 import statistics
 import sys
 import time
@@ -27,7 +28,9 @@ from typing import Any, NamedTuple
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -53,6 +56,8 @@ OURS = replace(DEFAULT, decay_share=0.0)  # any moment of the curve is then one 
 BATCH, RATE, BETAS = 32, 1.5e-3, (0.0, 0.99)  # of E and G on pixels: ALAE's own at 64 px (config.Growth)
 LOOKS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 2700)  # CPU seconds
 SAMPLES = 500  # and others that they are judged by
+PICTURES = 200  # of the trainings that are compared
+COUNTED = "aliens"  # the target that is learnt from more and fewer pictures, too
 THRESHOLD_AT, SLACK = 30, 1.1  # what the frozen way has after so many seconds, times this, is to be reached
 MEASURE = "kernel"  # in the independent space: what "quality" is
 WAYS = ("scratch", "finetune", "frozen", "mind2mind")
@@ -263,9 +268,14 @@ def run(options: argparse.Namespace) -> None:
                     row["independent"][MEASURE], row["independent"]["coverage"])  # fmt: skip
 
 
-def curves() -> list[dict[str, Any]]:
-    """All that were kept, in the order of their names."""
-    return [json.loads(path.read_text()) for path in sorted(CURVES.glob("*.json"))]
+def curves(pictures: int | None = None) -> dict[str, list[dict[str, Any]]]:
+    """What was kept, by target, of trainings on so many pictures, or on any number."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(CURVES.glob("*.json")):
+        told = json.loads(path.read_text())
+        if pictures in (None, told["pictures"]):
+            found.setdefault(told["target"], []).append(told)
+    return found
 
 
 def reached(curve: Sequence[dict[str, Any]], threshold: float) -> float | None:
@@ -277,31 +287,62 @@ def reached(curve: Sequence[dict[str, Any]], threshold: float) -> float | None:
     return None
 
 
-def verdict(target: str) -> list[dict[str, Any]]:
-    """A row a way: CPU seconds to the threshold, or None with the seconds that were not enough; the best quality."""
-    of_target = [told for told in curves() if told["target"] == target]
-    by_way = {way: [told for told in of_target if told["way"] == way] for way in WAYS}
-    at = [
-        min(told["curve"], key=lambda row: abs(row["seconds"] - THRESHOLD_AT))["independent"][MEASURE]
-        for told in by_way["frozen"]
-    ]
-    threshold, rows = SLACK * statistics.fmean(at), []
-    for way, found in ((way, found) for way, found in by_way.items() if found):
-        took = [reached(told["curve"], threshold) for told in found]
-        best = [min(row["independent"][MEASURE] for row in told["curve"]) for told in found]
+def at(told: dict[str, Any], seconds: float) -> dict[str, float]:
+    """The numbers in the independent space at the look that is nearest to so many seconds."""
+    nearest = min(told["curve"], key=lambda row: abs(row["seconds"] - seconds))
+    found: dict[str, float] = nearest["independent"]
+    return found
+
+
+def threshold_of(found: Sequence[dict[str, Any]]) -> float:
+    """The quality of one target that is to be reached."""
+    frozen = [at(told, THRESHOLD_AT)[MEASURE] for told in found if told["way"] == "frozen"]
+    return SLACK * statistics.fmean(frozen)
+
+
+def verdict(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of one target's trainings, a row a way: when it arrived, if it did, and how good it ever was."""
+    threshold, rows = threshold_of(found), []
+    for way in WAYS:
+        own = [told for told in found if told["way"] == way]
+        if not own:
+            continue
+        took = [reached(told["curve"], threshold) for told in own]
+        best = [min((row["independent"] for row in told["curve"]), key=lambda n: n[MEASURE]) for told in own]
+        trained = min(told["curve"][-1]["seconds"] for told in own)
+        late = [math.inf if seconds is None else seconds for seconds in took]
+        seconds = statistics.median(late)
         rows.append(
             {
-                "way": way,
-                "seeds": len(found),
-                "threshold": threshold,
-                "seconds": None if None in took else statistics.median(took),
-                "trained": max(told["curve"][-1]["seconds"] for told in found),
-                "best": statistics.fmean(best),
+                "way": NAMES[way],
+                "seeds": len(own),
+                "CPU seconds": f"{seconds:.0f}" if math.isfinite(seconds) else f"not in {trained:,.0f}",
+                f"best {MEASURE} distance": f"{statistics.fmean(n[MEASURE] for n in best):.3f}",
+                "coverage there": f"{statistics.fmean(n['coverage'] for n in best):.2f}",
             }
         )
     return rows
 
 
+def table() -> str:
+    """All verdicts, as Markdown."""
+    lines: list[str] = []
+    for target, found in curves(PICTURES).items():
+        rows, cost = verdict(found), found[0]["operations"]
+        own = found[0]["ceiling"]["independent"][MEASURE]
+        titles = f"{target}, from {found[0]['source']}", *[name for name in rows[0] if name != "way"]
+        lines += ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+        lines += ["| " + " | ".join(str(cell) for cell in row.values()) + " |" for row in rows]
+        lines += [
+            "",
+            f"To reach: {threshold_of(found):.3f}; reconstructions have {own:.3f}. Millions of operations for a "
+            f"picture of a step: {cost['pixels']:,.0f} on pixels, {cost['codes']:,.1f} on codes.",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+SECONDS_SHOWN = (2, 10, 60, 300, 2700)
 COLOURS = {"scratch": "tab:red", "finetune": "tab:orange", "frozen": "tab:blue", "mind2mind": "tab:green"}
 NAMES = {
     "scratch": "from scratch, on pixels",
@@ -312,20 +353,36 @@ NAMES = {
 
 
 def draw(path: Path) -> None:
-    """A figure a target: the distance to other real pictures over CPU seconds, both on a log axis."""
-    targets = sorted({told["target"] for told in curves()})
-    figure = Figure(figsize=(6.4 * len(targets), 4.2), layout="constrained")
-    for axes, target in zip(figure.subplots(1, len(targets), squeeze=False)[0], targets, strict=True):
-        for told in (told for told in curves() if told["target"] == target):
-            way, rows = told["way"], told["curve"][1:]
-            label = NAMES[way] if told["seed"] == 0 else None
-            values = [row["independent"][MEASURE] for row in rows]
-            axes.loglog([row["seconds"] for row in rows], values, color=COLOURS[way], label=label, marker=".")
-            axes.axhline(told["ceiling"]["independent"][MEASURE], color="grey", lw=0.8, ls=":")
-        axes.axhline(verdict(target)[0]["threshold"], color="black", lw=0.8, ls="--")
-        axes.set(title=target, xlabel="CPU seconds of one thread", ylabel="kernel distance")
-        axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    """A panel a target, the distance to other real pictures over CPU seconds, and one over the number of pictures."""
+    targets = curves(PICTURES)
+    figure = Figure(figsize=(9.6, 6.8), layout="constrained")
+    *panels, last = figure.subplots(2, 2).flat
+    for axes, (target, found) in zip(panels, targets.items(), strict=True):
+        for told in found:
+            numbers = [(row["seconds"], row["independent"][MEASURE]) for row in told["curve"][1:]]
+            label = NAMES[told["way"]] if told["seed"] == 0 else None
+            axes.plot(*zip(*numbers, strict=True), color=COLOURS[told["way"]], label=label, marker=".")
+        axes.axhline(threshold_of(found), color="black", lw=0.8, ls="--", label="to be reached")
+        own = found[0]["ceiling"]["independent"][MEASURE]
+        axes.axhline(own, color="grey", lw=0.8, ls=":", label="reconstructions")
+        _scaled(axes, f"{target}, from {found[0]['source']}", "CPU seconds of one thread", SECONDS_SHOWN)
+    panels[0].legend(frameon=False, fontsize="small")
+    ours = [told for told in curves()[COUNTED] if told["way"] == "mind2mind"]
+    for told in ours:
+        quality = at(told, THRESHOLD_AT)[MEASURE]
+        last.plot(told["pictures"], quality, color=COLOURS["mind2mind"], marker="o")
+    title = f"{COUNTED}, after {THRESHOLD_AT} CPU seconds"
+    _scaled(last, title, "pictures to learn from", sorted({told["pictures"] for told in ours}))
+    figure.savefig(path, dpi=110)
+
+
+def _scaled(axes: Axes, title: str, across: str, ticks: Sequence[float]) -> None:
+    """Both on a log axis, with plain numbers."""
+    axes.set(title=title, xlabel=across, ylabel=f"{MEASURE} distance", xscale="log", yscale="log")
+    axes.set_xticks(ticks)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def main() -> None:
@@ -351,7 +408,7 @@ def main() -> None:
         run(options)
         return
     draw(options.out)
-    print(json.dumps({told["target"]: verdict(told["target"]) for told in curves()}, indent=1))
+    print(table())
 
 
 if __name__ == "__main__":
