@@ -10,7 +10,7 @@ from live import free_port, live_app
 from tiny import make_pictures, make_weights
 
 from mind2mind.data.codes import EncodeProgress
-from mind2mind.ui import transfer
+from mind2mind.ui import shared
 from mind2mind.ui.page import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -101,7 +101,7 @@ def test_whatever_goes_wrong_with_pictures_the_page_says_so_and_goes_on(
     for name, where, does, words in (
         ("add", studio.runs, broken, ("ZeroDivisionError: odd", "fault of the program")),
         ("add", studio.runs, unplugged, ("Input/output error", "still there")),
-        ("pairs", transfer, nowhere, ("Read-only file system", "may write to")),
+        ("pairs", shared, nowhere, ("Read-only file system", "may write to")),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(where, name, does)

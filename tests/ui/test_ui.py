@@ -90,6 +90,7 @@ def test_only_the_endpoints_for_programs_are_public(page):
         "stop",
         "result",
         "runs",
+        "keep",
         "delete",
     }
 
@@ -236,12 +237,12 @@ def test_whatever_goes_wrong_is_told(page, monkeypatch, caplog, error, words):
     (files,) = drawing.outputs
     for place, name in (
         (drawing.inputs[0], "preprocess"),
-        (page.studio.draw, "sample"),
+        (page.studio.explore, "draw"),
         (files, "postprocess"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, fails)
-            call = page.demo.process_api(drawing, ["tiny", 0, 1, 1.0, "none"])
+            call = page.demo.process_api(drawing, ["tiny", 0, 1, 1.0, "none", None, None, False, None, None])
             # this thread may have a loop already
             with pytest.raises(gr.Error, match=re.escape(words)) as caught, ThreadPoolExecutor(1) as pool:
                 pool.submit(asyncio.run, call).result()
