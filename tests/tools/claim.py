@@ -30,7 +30,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -380,6 +380,7 @@ def _scaled(axes: Axes, title: str, across: str, ticks: Sequence[float]) -> None
     """Both on a log axis, with plain numbers."""
     axes.set(title=title, xlabel=across, ylabel=f"{MEASURE} distance", xscale="log", yscale="log")
     axes.set_xticks(ticks)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
