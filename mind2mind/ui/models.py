@@ -190,7 +190,8 @@ class ModelsTab:
                         kept = "What is there is kept: Download goes on from it."
                         yield {self.status: ui.boxed("fair", f"{ref} is not here yet", kept)}
                         return
-                    yield {self.status: _standing(event)}
+                    # Stop each time: a look that began before this download may end after its first event
+                    yield {self.status: _standing(event), self.stop: gr.Button(visible=True)}
         except Exception as error:
             why = ui.logged(error)
             yield {self.status: ui.boxed("poor", f"{ref} could not be downloaded", why.problem, why.fix)}
