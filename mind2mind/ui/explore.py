@@ -144,7 +144,7 @@ class ExploreTab:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
 
-    def build(self, model: gr.Dropdown, visit: gr.BrowserState, opening: Any) -> None:
+    def build(self, model: gr.Dropdown, opening: Any) -> None:
         """The components and their events; inside a gr.Tab. Draws at `opening`, too: an event."""
         self.model = model
         self.views: gr.State = gr.State([])  # those on the wall
@@ -166,7 +166,7 @@ class ExploreTab:
                     self.history = ui.wall("explore-history", "m2m-small m2m-follows", picks=True)
             with gr.Column(scale=1, min_width=320, elem_classes="m2m-side"):
                 self._build_picked()
-        self._wire(visit, opening)
+        self._wire(opening)
 
     def _build_wall(self) -> None:
         with gr.Row():
@@ -204,7 +204,7 @@ class ExploreTab:
 
     def _build_picked(self) -> None:
         small: dict[str, Any] = {"size": "sm", "min_width": 64}
-        self.consent = ui.Consent(self.studio, "explore")
+        self.agreed = ui.consent(self.studio, "explore")
         with gr.Row(elem_classes="m2m-picked"):
             leaf = "m2m.leaf(element)"
             self.large = gr.HTML(elem_id="explore-large", elem_classes="m2m-pictures", js_on_load=leaf)
@@ -214,14 +214,13 @@ class ExploreTab:
                 self.save = ui.OnDemand("Save", "explore-save", **small)
                 self.to_a = gr.Button("Use as A", elem_id="explore-to-a", **small)
                 self.to_b = gr.Button("Use as B", elem_id="explore-to-b", **small)
-                self.photo = self.consent.upload("explore-photo", **small)
+                self.photo = ui.photo_button("explore-photo", **small)
         self.said = gr.HTML(elem_id="explore-said")
         self.rebuilt = ui.wall("explore-rebuilt", "m2m-many")
         self.strip = ui.wall("explore-strip", "m2m-row", picks=True)
         self.sliders = gr.HTML(elem_id="explore-sliders", js_on_load="m2m.sliders(element, trigger)")
 
-    def _wire(self, visit: gr.BrowserState, opening: Any) -> None:
-        self.consent.wire(visit, opening)
+    def _wire(self, opening: Any) -> None:
         draws = partial(ui.on, network=True)
         told = partial(ui.on_detail, network=True, live=True)
         chosen, walled = [self.model, self.view], [self.model, self.views]
@@ -258,7 +257,7 @@ class ExploreTab:
         told(self.sliders.submit, self.settle, chosen, settled)
         ui.on(self.keep.click, self.favour, [self.stored, *chosen], [self.stored, self.keep])
         self.save.wire(self.file_of, chosen, network=True)
-        given = [visit, self.model, self.photo]
+        given = [self.agreed, self.model, self.photo]
         draws(self.photo.upload, self.from_photo, given, picked, show_progress="full")
         # The map and the mixing
         draws(self.map_tab.select, self.map_of, [*chosen, self.mapped], [self.mapped, self.cells])
@@ -382,9 +381,9 @@ class ExploreTab:
         (image,) = self._draw(model, [view])
         return ui.save_picture(image, f"{stem(model, view)}.png", model)
 
-    def from_photo(self, stored: Any, model: str, path: str) -> tuple[Any, ...]:
+    def from_photo(self, agreed: Any, model: str, path: str) -> tuple[Any, ...]:
         """A picture of the user's beside what the model makes of it, which can then be changed."""
-        ui.check_consent(self.studio, ui.Visit.of(stored).agreed)
+        ui.check_consent(self.studio, agreed)
         photo = Path(path)
         found = rebuilt(self.studio, ui.known_ref(self.studio, model), photo)
         *shown, _ = self._picked(model, View(photo=photo, noise="none"))

@@ -123,7 +123,7 @@ class InterpolateTab:
     def __init__(self, studio: Studio) -> None:
         self.studio, self.saved = studio, ui.gpu(self.save)
 
-    def build(self, model: gr.Dropdown, opening: Any, visit: gr.BrowserState, explore: ExploreTab) -> None:
+    def build(self, model: gr.Dropdown, opening: Any, explore: ExploreTab) -> None:
         """The components and their events; inside a gr.Tab, whose opening is an event."""
         self.model, self.explore = model, explore
         self.route: gr.State = gr.State(Route())
@@ -140,15 +140,15 @@ class InterpolateTab:
             self.strip = ui.wall("interpolate-strip", "m2m-row", picks=True)
         with gr.Accordion("Make a clip", open=False, elem_id="interpolate-clip"):
             self._build_clip()
-        self._wire(opening, visit)
+        self._wire(opening)
 
     def _build_tools(self) -> None:
         small: dict[str, Any] = {"size": "sm", "min_width": 110}
-        self.consent = ui.Consent(self.studio, "interpolate")
+        self.agreed = ui.consent(self.studio, "interpolate")
         with gr.Row(elem_classes="m2m-seed"):
             self.seed = ui.seed_field("Seed of A", 1, "stop-seed")
             self.another = gr.Button("Another", elem_id="stop-another", **small)
-            self.upload = self.consent.upload("stop-upload", **small)
+            self.upload = ui.photo_button("stop-upload", **small)
             self.not_mine = gr.Button("✕ Your picture", visible=False, elem_id="stop-not-mine", **small)
         self.path: gr.State = gr.State(None)
         with gr.Row():
@@ -178,8 +178,7 @@ class InterpolateTab:
         self.video = gr.Video(autoplay=True, loop=True, elem_id="clip-video", **player)
         self.download = gr.DownloadButton(visible=False, elem_id="clip-download")
 
-    def _wire(self, opening: Any, visit: gr.BrowserState) -> None:
-        self.consent.wire(visit, opening)
+    def _wire(self, opening: Any) -> None:
         route, picked, chosen = self.route, [self.route, self.at], [self.route, self.at, self.t]
         minimal: dict[str, Any] = {"show_progress": "minimal"}
         # What is shown hangs on the route
@@ -204,7 +203,7 @@ class InterpolateTab:
         edits(self.another.click, lambda route, at: route.put(at, View(ui.new_seed())), picked)
         edits(self.not_mine.click, lambda route, at: route.put(at, View(route.stops[at].seed)), picked)
         edits(self.way.input, lambda route, path: replace(route, path=path), [route, self.way])
-        taken = draws(self.upload.upload, self.taken, [visit, self.upload, route], self.path)
+        taken = draws(self.upload.upload, self.taken, [self.agreed, self.upload, route], self.path)
         edits(taken.success, self.with_picture, [*picked, self.path])
         kept = partial(self.explore.kept_wall, "favourites")
         draws(self.fold.expand, kept, [self.explore.stored, self.model], [self.favourites, self.kept])
@@ -252,9 +251,9 @@ class InterpolateTab:
         """Explore's picture becomes the first stop (0) or the last one (-1), and is picked."""
         return self.with_model(model, route).put(end, view).picked(end % len(route.stops))
 
-    def taken(self, stored: Any, path: str, route: Route) -> str:
+    def taken(self, agreed: Any, path: str, route: Route) -> str:
         """A visitor's picture, if it may be used and the model can: else nothing changes."""
-        ui.check_consent(self.studio, ui.Visit.of(stored).agreed)
+        ui.check_consent(self.studio, agreed)
         self.studio.explore.stop(route.ref, View(photo=Path(path)))
         return path
 

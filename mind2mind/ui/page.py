@@ -66,7 +66,7 @@ THEME = gr.themes.Soft(
     button_cancel_text_color="white",
 )
 # In the browser. The key is fixed, or nothing would survive a restart; it hides nothing
-STORED_AS = "mind2mind"
+STORED_AS, AGREED_AS = "mind2mind", "mind2mind-agreed"
 TIDY_EVERY = 600.0  # s
 LAST_SECONDS = 8.0  # for the runs to save their work; a container's end waits 10 s
 KEPT = 24 * 3600.0  # s; files made for download: a page may stay open for long
@@ -117,9 +117,9 @@ class Page:
                 self.model = gr.Dropdown(choices, value=models[0].id, **looks)
             with gr.Tabs(elem_id="tabs") as self.tabs:
                 with gr.Tab("Explore", id="explore"):
-                    self.explore.build(self.model, self.visit, self.demo.load)
+                    self.explore.build(self.model, self.demo.load)
                 with gr.Tab("Interpolate", id="interpolate") as tab:
-                    self.interpolate.build(self.model, tab.select, self.visit, self.explore)
+                    self.interpolate.build(self.model, tab.select, self.explore)
                 with gr.Tab("Transfer", id="transfer") as transfer_tab:
                     self.transfer.build(self.model, self.visit)
                 with gr.Tab("Models", id="models") as tab:
@@ -137,6 +137,12 @@ class Page:
 
     def _wire(self, changes: list[Any]) -> None:
         """The events between the tabs; `changes` are those after which there are other models."""
+        agreed = gr.BrowserState(False, storage_key=AGREED_AS, secret=STORED_AS)
+        for tick in (self.explore.agreed, self.interpolate.agreed, self.transfer.pictures.agreed):
+            ui.on(
+                tick.input, None, tick, agreed, js="(yes) => yes"
+            )  # in the browser: no late answer undoes it
+            ui.on(agreed.change, None, agreed, tick, js="(yes) => yes")
         for event in (self.demo.load, *(change.then for change in changes)):
             ui.on(event, self.known_models, self.visit, [self.model, self.transfer.pictures.source])
         ui.on(self.demo.load, self.first_tab, None, self.tabs)

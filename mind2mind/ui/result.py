@@ -135,7 +135,7 @@ class Shelf:
             ui.forget_made(token)
         what = f"Deleted: {ui.plural(count, 'run')} with codes, models and small copies of pictures."
         said = deleted(self.studio.public, what if count else "There was nothing to delete.")
-        return self._left(ui.Visit(visit.visitor, agreed=visit.agreed), said)
+        return self._left(ui.Visit(visit.visitor), said)
 
     def _left(self, visit: ui.Visit, said: str) -> Updates:
         here = {self.steps.visit: visit.stored(), self.steps.message: said}

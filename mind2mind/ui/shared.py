@@ -45,7 +45,6 @@ class Visit:
     visitor: str
     token: str | None = None
     models: tuple[str, ...] = ()
-    agreed: bool = False  # to what a public server asks before an upload
     look: str | None = None  # the token that only looks at the run
 
     @classmethod
@@ -54,8 +53,7 @@ class Visit:
         kept = stored if isinstance(stored, dict) else {}
         keys = {name: kept[name] for name in ("visitor", "token", "look") if is_key(kept.get(name))}
         models = kept["models"] if isinstance(kept.get("models"), list) else []
-        own = {"models": tuple(filter(is_key, models)), "agreed": kept.get("agreed") is True}
-        return cls(**{"visitor": secrets.token_urlsafe(16)} | keys | own)
+        return cls(**{"visitor": secrets.token_urlsafe(16)} | keys, models=tuple(filter(is_key, models)))
 
     def stored(self) -> dict[str, Any]:
         """For the browser."""
@@ -467,7 +465,7 @@ def plural(count: int, noun: str) -> str:
 
 # --- On a public server: when everything is deleted, and a tick, without which no picture can be uploaded.
 
-CLOSED = "m2m-closed"  # the class of what waits for the tick
+WAITS = "m2m-waits"  # the class of uploads: closed while there is a tick that is not set (assets/app.css)
 PASSING = "A picture of yours that you use here, and what is made of it, are deleted within the hour."
 CONSENT = "I may use these pictures, and everybody who can be recognised in them agrees."
 
@@ -479,44 +477,17 @@ def check_consent(studio: Studio, agreed: bool, how: str = "Set the tick above t
         raise DataError(problem, f"{how}, if it is true: {CONSENT}")
 
 
-class Consent:
-    """The notice and the tick of one tab; the browser remembers the tick, which all tabs share.
+def consent(studio: Studio, tab: str, told: str = PASSING) -> gr.Checkbox:
+    """The tick of one tab, below the notice of when what is uploaded is deleted: neither is shown at home."""
+    looks: dict[str, Any] = {"visible": studio.public, "elem_classes": "m2m-tick"}
+    gr.HTML(note(told), visible=studio.public, elem_id=f"{tab}-clock")
+    return gr.Checkbox(False, label=CONSENT, elem_id=f"{tab}-consent", **looks)
 
-    Args:
-        studio: it knows whether a tick is needed.
-        tab: its name.
-        told: when what is uploaded is deleted.
-    """
 
-    def __init__(self, studio: Studio, tab: str, told: str = PASSING) -> None:
-        self.needed = studio.public
-        self.closed = [CLOSED] * self.needed  # the classes of `parts` before the tick
-        self.parts: list[Any] = []  # what the tick opens
-        gr.HTML(note(told), visible=self.needed, elem_id=f"{tab}-clock")
-        self.tick = gr.Checkbox(False, label=CONSENT, visible=self.needed, elem_id=f"{tab}-consent")
-
-    def upload(self, elem_id: str, **looks: Any) -> gr.UploadButton:
-        """A button that takes one picture, once there is a tick."""
-        looks |= {"file_types": PICTURES, "elem_id": elem_id, "elem_classes": self.closed}
-        self.parts.append(button := gr.UploadButton("Your picture …", **looks))
-        return button
-
-    def wire(self, visit: gr.BrowserState, *shows: Any) -> None:
-        """The events; `shows` are those at which the tick of another tab is to be seen here."""
-        self.visit, shown = visit, [self.tick, *self.parts]
-        if self.needed:
-            on(self.tick.input, self.ticked, [visit, self.tick], [visit, *shown])
-            on([visit.change, *shows], lambda stored: self.known(Visit.of(stored)), visit, shown)
-
-    def known(self, visit: Visit) -> dict[Any, Any]:
-        """The tick as this browser remembers it, and what it opens."""
-        classes = [] if visit.agreed else self.closed
-        return {self.tick: visit.agreed} | {part: gr.update(elem_classes=classes) for part in self.parts}
-
-    def ticked(self, stored: Any, yes: Any) -> dict[Any, Any]:
-        """Opens the uploads, or closes them."""
-        visit = replace(Visit.of(stored), agreed=yes is True)
-        return {self.visit: visit.stored(), **self.known(visit)}
+def photo_button(elem_id: str, **looks: Any) -> gr.UploadButton:
+    """Takes one picture."""
+    looks |= {"file_types": PICTURES, "elem_id": elem_id, "elem_classes": WAITS}
+    return gr.UploadButton("Your picture …", **looks)
 
 
 # --- Walls of pictures, enlarged here since browsers blur small ones. A wall is HTML, its events are in

@@ -235,9 +235,8 @@ class Pictures:
         self.model, hours = model, self.studio.limits.keep_hours
         with gr.Row(elem_classes="m2m-choose"):
             with gr.Column(scale=1, min_width=260):
-                self.consent = ui.Consent(self.studio, "transfer", deletion(hours) if hours else "")
-                closed = self.consent.closed
-                with gr.Column(elem_id="transfer-uploads", elem_classes=closed) as self.uploads:
+                self.agreed = ui.consent(self.studio, "transfer", deletion(hours) if hours else "")
+                with gr.Column(elem_id="transfer-uploads", elem_classes=ui.WAITS):
                     self.files = gr.File(
                         file_count="multiple", label="Your pictures, or a zip", elem_id="transfer-files"
                     )
@@ -245,7 +244,6 @@ class Pictures:
                         "Choose a folder …", file_count="directory", variant="primary",
                         elem_id="transfer-folder",
                     )  # fmt: skip
-                self.consent.parts.append(self.uploads)
                 gr.HTML(ui.note("20 of one kind are a beginning, 200 are good."))
                 gr.HTML(limits(self.studio.limits), visible=self.studio.public, elem_id="transfer-limits")
                 self.takes = gr.HTML(elem_id="transfer-takes")
@@ -313,18 +311,22 @@ class Pictures:
     def wire(self, opened: Any) -> None:
         """The events; at `opened` the chosen model says what it costs."""
         steps, chosen = self.steps, [self.source, self.crop, self.added]
-        self.consent.wire(steps.visit)
         priced = [self.model.change, opened]
         ui.on(priced, lambda ref: encoding(ui.cost_of(self.studio, ref)), self.model, self.takes, live=True)
         turned = ui.on(self.source.input, self.crop_of, self.source, self.crop, live=True)
         aligned = ui.on(self.align.click, lambda: "face", None, self.crop)
         taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
         new: list[Any] = [self.model, self.added]
-        named = [self.folder, *new, gr.Textbox(visible=False)]  # the browser tells the folder's name
+        named = [
+            self.agreed,
+            self.folder,
+            *new,
+            gr.Textbox(visible=False),
+        ]  # the browser tells the folder's name
         called = {"js": "(...all) => [...all.slice(0, -1), m2m.folder]", **ui.MODEL_WORK}
         again = [self.crop.input, *(event.then for event in (turned, aligned, taken))]
         for reading in (
-            steps.on(self.files.upload, self.add, self.files, *new, **ui.MODEL_WORK),
+            steps.on(self.files.upload, self.add, self.agreed, self.files, *new, **ui.MODEL_WORK),
             steps.on(self.folder.upload, self.add, *named, **called),
             steps.on(self.sets.select, self.add_example, self.model, detail=True, **ui.MODEL_WORK),
             *(steps.on(event, self.again, *chosen, **ui.MODEL_WORK) for event in again),
@@ -347,6 +349,7 @@ class Pictures:
     def add(
         self,
         visit: ui.Visit,
+        agreed: Any,
         files: list[str] | None,
         model: str,
         added: list[str] | None = None,
@@ -357,7 +360,7 @@ class Pictures:
         The box is emptied first: what it holds it would send again with the next files.
         """
         yield {self.files: None}
-        ui.check_consent(self.studio, visit.agreed)
+        ui.check_consent(self.studio, agreed)
         paths, present = ui.uploaded(files), self.waiting(visit)
         if present:
             yield from self._read(visit, paths, present.model, present.crop, added=added, token=present.token)
@@ -653,7 +656,7 @@ class TransferTab:
         """The page as it was: with the browser's run, if it is still there."""
         status = self.steps.status(visit.token)
         visit = visit.at(status.token, status.look) if status else visit.at(None)
-        known = self.shelf.known(visit) | self.pictures.consent.known(visit)
+        known = self.shelf.known(visit)
         known |= {self.steps.visit: visit.stored()}
         if status is None:
             return known

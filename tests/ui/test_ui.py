@@ -72,7 +72,7 @@ def event(page, name):
 
 
 def checked(page, files, stored=None):
-    *_, last = page.transfer.pictures.add(Visit.of(stored), files, "tiny")
+    *_, last = page.transfer.pictures.add(Visit.of(stored), True, files, "tiny")
     return last
 
 
@@ -628,16 +628,16 @@ pictures, bad = sys.argv[2:], sys.argv[1]
 
 call["ExploreTab.draw"]("tiny", 0, 2, "random", View())
 call["ExploreTab.slide"]({"held": "", "values": [1, 0.5]}, "tiny", View())
-call["ExploreTab.from_photo"]({"agreed": True}, "tiny", pictures[0]), call["ExploreTab.mix"]("tiny", View(), 1, 2)
+call["ExploreTab.from_photo"](True, "tiny", pictures[0]), call["ExploreTab.mix"]("tiny", View(), 1, 2)
 call["ExploreTab.more_like_this"]("tiny", View()), call["ExploreTab.more_cells"]([[0, 1]], ("tiny", View()))
 call["ExploreTab.file_of"]("tiny", View()), call["ExploreTab.zip_of"]("tiny", [View()])
 route = Route("tiny", (View(1, photo=Path(pictures[0])), View(2, moves=(1.0,))))
-call["InterpolateTab.taken"]({"agreed": True}, pictures[0], route), [*call["InterpolateTab.show"](route, 0, 0.5)]
+call["InterpolateTab.taken"](True, pictures[0], route), [*call["InterpolateTab.show"](route, 0, 0.5)]
 call["InterpolateTab.slide"]({"t": 0.5, "held": ""}, route), call["InterpolateTab.rebuild"](route, 0)
 call["InterpolateTab.frames_of"](route), call["InterpolateTab.file_of"](route, 0.5)
 call["InterpolateTab.clip_of"](route, 1, "WebP", True, True)
 
-tab, (*_, ready) = inspect.unwrap(call["TransferTab.look_at"]).__self__, call["Pictures.add"]({"agreed": True}, pictures, "tiny")
+tab, (*_, ready) = inspect.unwrap(call["TransferTab.look_at"]).__self__, call["Pictures.add"](None, True, pictures, "tiny")
 stored = ready[tab.steps.visit]
 token = stored["token"]
 assert ready[tab.pictures.compared].count("<img") == 12
@@ -662,7 +662,7 @@ call["Api.interpolate"]("tiny", 0, 1, 12, "WebP")
 submit = lambda paths: list(call["Api.submit"](type("R", (), {"client": None, "headers": {}}), paths, "tiny", 30, 0, "default", "centre", 0, "", True))
 assert submit(pictures)[-1]["used"] == len(pictures)
 assert len(call["Api.result"](token)[0]) == 64
-for attempt in (lambda: submit([bad]), lambda: list(call["Pictures.add"]({"agreed": True}, [bad], "tiny"))):
+for attempt in (lambda: submit([bad]), lambda: list(call["Pictures.add"](None, True, [bad], "tiny"))):
     try:
         attempt()
     except gr.Error as error:

@@ -22,7 +22,7 @@ from mind2mind.ui import result as keep
 from mind2mind.ui import transfer
 from mind2mind.ui.interpolate import Route
 from mind2mind.ui.page import Page
-from mind2mind.ui.shared import CLOSED, Visit, inline, note, pairs, tiles
+from mind2mind.ui.shared import Visit, inline, note, pairs, tiles
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -365,32 +365,24 @@ def public(tmp_path):
 
 def test_nothing_can_be_uploaded_without_the_tick(public, pictures):
     step = public.transfer.pictures
-    consent, files = step.consent, [str(path) for path in sorted(pictures.iterdir())[:5]]
-    fresh = Visit.of(None)
-    assert consent.known(fresh)[step.uploads]["elem_classes"] == [CLOSED] and consent.tick.visible
-    with pytest.raises(Mind2MindError, match="tick"):
-        list(step.add(fresh, files, "tiny"))
-    ticked = consent.ticked(fresh.stored(), True)
-    stored = ticked[public.visit]
-    assert not ticked[step.uploads]["elem_classes"] and Visit.of(stored).agreed
-    *_, last = step.add(Visit.of(stored), files, "tiny")
-    assert last[public.transfer.steps.visit]["agreed"]  # and stays so
-    again = public.transfer.arrive(Visit.of(stored), SimpleNamespace(query_params={}))
-    assert not again[step.uploads]["elem_classes"]
+    files = [str(path) for path in sorted(pictures.iterdir())[:5]]
+    assert step.agreed.visible
     for no in (False, None, "yes"):
-        assert consent.ticked(stored, no)[step.uploads]["elem_classes"] == [CLOSED]
+        with pytest.raises(Mind2MindError, match="tick"):
+            list(step.add(Visit.of(None), no, files, "tiny"))
+    *_, last = step.add(Visit.of(None), True, files, "tiny")
+    assert "5 pictures can be used" in last[step.summary]
 
 
-def test_the_tick_holds_for_the_other_tab_and_for_callers(public, pictures):
+def test_the_tick_is_asked_for_by_the_other_tabs_and_of_callers(public, pictures):
     tab, file = public.interpolate, str(min(pictures.iterdir()))
-    fresh, agreed = Visit.of(None).stored(), replace(Visit.of(None), agreed=True).stored()
-    for stored, seen in ((fresh, False), (agreed, True)):
-        shown = tab.consent.known(Visit.of(stored))
-        assert shown[tab.consent.tick] is seen
-        assert shown[tab.upload]["elem_classes"] == ([] if seen else [CLOSED])
-    with pytest.raises(DataError, match="tick"):
-        tab.taken(fresh, file, Route("tiny"))
-    assert tab.taken(agreed, file, Route("tiny")) == file
+    for do, *given in (
+        (tab.taken, False, file, Route("tiny")),
+        (public.explore.from_photo, None, "tiny", file),
+    ):
+        with pytest.raises(DataError, match="tick"):
+            do(*given)
+    assert tab.taken(True, file, Route("tiny")) == file
     call = {f.api_name: f.fn for f in public.demo.fns.values() if f.api_visibility == "public"}
     way = ("tiny", 1, 2, 4, "WebP")
     calls = (
@@ -406,9 +398,7 @@ def test_the_tick_holds_for_the_other_tab_and_for_callers(public, pictures):
 
 
 def test_at_home_there_is_no_tick(page):
-    consent, uploads = page.transfer.pictures.consent, page.transfer.pictures.uploads
-    known = consent.known(Visit.of(None))
-    assert not known[uploads]["elem_classes"] and not consent.tick.visible
+    assert not page.transfer.pictures.agreed.visible
 
 
 def test_it_is_told_when_everything_is_deleted():

@@ -139,12 +139,12 @@ def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     first = checked(page, uploads(tmp_path / "a"))
     stored, added = first[tab.steps.visit], first[tab.pictures.added]
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 3, seed=1).iterdir())]
-    *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", added)
+    *_, last = tab.pictures.add(Visit.of(stored), True, more, "tiny", added)
     assert last[tab.steps.visit] == stored and "15 pictures can be used" in last[tab.pictures.summary]
     assert len(last[tab.pictures.added]) == 15
 
     with pytest.raises(Mind2MindError, match="3 x Duplicate"):  # the set stays as it was, and is seen
-        list(tab.pictures.add(Visit.of(stored), more, "tiny", added))
+        list(tab.pictures.add(Visit.of(stored), True, more, "tiny", added))
     last = tab.pictures.as_before(Visit.of(stored))
     assert last[tab.steps.parts["order"]].visible and page.studio.runs.prepared(stored["token"]).count == 15
 
@@ -165,7 +165,7 @@ def test_after_a_reload_a_set_grows_but_cannot_be_read_anew(page, tmp_path):
     (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", None)
     assert "Add your pictures again" in told_of[tab.steps.message]
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 2, seed=1).iterdir())]
-    *_, last = tab.pictures.add(Visit.of(stored), more, "tiny", None)
+    *_, last = tab.pictures.add(Visit.of(stored), True, more, "tiny", None)
     assert "14 pictures can be used" in last[tab.pictures.summary]
     (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", last[tab.pictures.added])
     assert "Add your pictures again" in told_of[tab.steps.message]  # the 12 would be lost
@@ -243,13 +243,13 @@ def test_a_set_is_named_by_its_folder_or_its_one_file(page, tmp_path):
         (files[:1], None, "000"),
         (files, None, "Set of"),
     ):
-        *_, last = picking.add(Visit.of(None), given, "tiny", None, folder)
+        *_, last = picking.add(Visit.of(None), True, given, "tiny", None, folder)
         assert last[picking.name].startswith(name)
         page.transfer.shelf.delete_shown(Visit.of(last[steps.visit]))
 
 
 def test_the_box_is_emptied_or_it_would_send_its_files_again(page, tmp_path):
-    events = page.transfer.pictures.add(Visit.of(None), uploads(tmp_path, 2), "tiny")
+    events = page.transfer.pictures.add(Visit.of(None), True, uploads(tmp_path, 2), "tiny")
     assert next(events) == {page.transfer.pictures.files: None}
     events.close()
 
