@@ -34,7 +34,6 @@ from mind2mind.ui.models import TABS, ModelsTab
 from mind2mind.ui.transfer import TransferTab, linked_run
 
 log = logging.getLogger(__name__)
-save_picture, upload = processing_utils.save_pil_to_cache, route_utils.upload_fn
 
 THEME = gr.themes.Soft(
     neutral_hue="slate",
@@ -101,7 +100,7 @@ class Page:
             fix = "Copy the folder weights/ beside the package (git lfs pull fills it), or download a model."
             raise WeightsError("There is no model that can be used.", fix)
         follow_no_address()
-        write_whole(studio)
+        take_whole(studio)
         self.studio, self.take_in = studio, ui.gpu(studio.models.take_in)
         self.explore, self.interpolate = ExploreTab(studio), InterpolateTab(studio)
         self.transfer, self.models = TransferTab(studio), ModelsTab(studio)
@@ -196,45 +195,33 @@ class Page:
         return visit.stored(), chosen, gr.Tabs(selected="explore")
 
 
-@contextlib.contextmanager
-def _apart(cache: Path) -> Iterator[Path]:
-    """A folder for files of the cache in the making, a folder each; in the end they are moved there, or deleted."""
-    part = cache.resolve() / f"part-{secrets.token_hex(16)}"
-    try:
-        yield part
-        for file in part.glob("*/*"):
-            target = part.parent / file.relative_to(part)
-            target.parent.mkdir(exist_ok=True)
-            file.replace(target)
-    finally:
-        for left in part.rglob("*"):
-            with contextlib.suppress(OSError):  # a folder
-                os.truncate(left, 0)  # whoever has it open still would keep its bytes
-        shutil.rmtree(part, ignore_errors=True)
+def take_whole(studio: Studio) -> None:
+    """From now on an upload is in Gradio's cache whole or not at all, and who uploads what does not fit is told.
 
-
-def write_whole(studio: Studio) -> None:
-    """From now on files in Gradio's cache are whole or not there, and who uploads what does not fit is told.
-
-    It writes over a picture that it shows once more while that is being sent, and leaves parts of broken uploads.
+    It would leave parts of those that are broken off.
     """
-
-    def save(image: Any, cache_dir: str, *settings: Any, **more: Any) -> str:
-        with _apart(Path(cache_dir)) as part:
-            path = save_picture(image, str(part), *settings, **more)
-        return str(part.parent / Path(path).relative_to(part))
+    upload = route_utils.upload_fn
 
     async def take(request: Any, cache: str, *limits: Any, **settings: Any) -> tuple[list[str], ...]:
+        whole = Path(cache).resolve()
+        part = whole / f"part-{secrets.token_hex(16)}"
         try:
             coming = int(request.headers.get("content-length", studio.limits.disk_bytes or 0))
             await asyncio.to_thread(studio.check_disk, coming)
-            with _apart(Path(cache)) as part:
-                files, *_ = await upload(request, part, *limits, **settings)
-            return [str(part.parent / Path(file).relative_to(part)) for file in files], [], []
+            files, *_ = await upload(request, part, *limits, **settings)
+            for file in part.glob("*/*"):
+                target = whole / file.relative_to(part)
+                target.parent.mkdir(exist_ok=True)
+                file.replace(target)
+            return [str(whole / Path(file).relative_to(part)) for file in files], [], []
         except (OSError, Mind2MindError, ClientDisconnect) as error:
             raise MultiPartException(str(in_words(error, "The upload could not be kept"))) from error
+        finally:
+            for left in part.rglob("*"):
+                with contextlib.suppress(OSError):  # a folder
+                    os.truncate(left, 0)  # whoever has it open still would keep its bytes
+            shutil.rmtree(part, ignore_errors=True)
 
-    processing_utils.save_pil_to_cache = save
     routes.upload_fn = take  # type: ignore[assignment, attr-defined]
 
 

@@ -22,7 +22,6 @@ import gradio as gr
 import httpx
 import pytest
 from live import free_port, live_app
-from PIL import Image
 from tiny import LFS_POINTER, RECIPE, carry_out, make_pictures, make_studio, make_weights
 
 from mind2mind.config import PUBLIC, RECIPES
@@ -250,26 +249,6 @@ def test_whatever_goes_wrong_is_told(page, monkeypatch, caplog, error, words):
     assert ("Traceback" in caplog.text) == ("fault" in words)  # ours are in the log in full, others are not
 
 
-@pytest.mark.parametrize("shown", ["Gallery", "Image"])
-def test_a_picture_that_is_shown_once_more_is_whole_all_the_time(page, monkeypatch, shown):
-    """Gradio writes it over itself: whoever loads it meanwhile would get a part."""
-    image = Image.effect_noise((64, 64), 80).convert("RGB")
-    with page.demo:
-        wall = getattr(gr, shown)(format="png", render=False)
-    value = [image] if shown == "Gallery" else image
-    path = path_of(wall.postprocess(value))
-    whole, write, seen = path.read_bytes(), Path.write_bytes, []
-
-    def slowly(self, data):
-        write(self, data[: len(data) // 2])
-        seen.append(path.read_bytes() == whole)
-        return write(self, data)
-
-    monkeypatch.setattr(Path, "write_bytes", slowly)
-    assert path_of(wall.postprocess(value)) == path and seen and all(seen)
-    assert path.read_bytes() == whole and not list(Path(os.environ["GRADIO_TEMP_DIR"]).glob("part-*"))
-
-
 def form(content):
     """A form with one file, in parts: its bytes, and what they are."""
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
@@ -342,15 +321,6 @@ def test_what_is_uploaded_counts_for_the_limits(tmp_path, told):
         assert answer.status_code == 400 and "server's disk is full" in answer.text
         (tmp_path / "home/others").unlink()
         assert client.post("gradio_api/upload", content=body).status_code == 200
-
-
-def path_of(shown):
-    """The file of the first picture of a component's value."""
-    while not hasattr(shown, "path"):
-        shown = (
-            shown.image if hasattr(shown, "image") else shown.root[0] if hasattr(shown, "root") else shown[0]
-        )
-    return Path(shown.path)
 
 
 # The door
