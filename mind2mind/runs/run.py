@@ -52,7 +52,7 @@ LOCK, LOG = "run.lock", "log.txt"
 TAKEN = (CODES, codes.BESIDE, REPORT, METRICS, LOG)  # along by whoever made the run
 _FILES = (*TAKEN, "last.safetensors", "best.safetensors")
 _FOLDERS = ("previews", "alignment", "bundle", "bundle.new")
-RUNS, QUEUE, LOOKS = "runs", "queue", "looks"  # folders of the home
+RUNS, QUEUE = "runs", "queue"  # folders of the home
 NO_RUN = "There is no such run.", "Check the link; runs are deleted after a while."
 WORKER_LOCK, WORKER_LOG = "worker.lock", "worker.log"  # of the one worker that serves the home
 
@@ -208,14 +208,13 @@ class Run:
 
     Args:
         folder: where it lies.
-        token: what it is called by; None on the command line, where that is the folder itself.
-        looks: the token only looks.
+        token: what it is called by, or one that only looks; None on the command line, where it is the folder.
     """
 
-    def __init__(self, folder: Path, token: str | None = None, *, looks: bool = False) -> None:
-        self.folder, self.looks = folder, looks
+    def __init__(self, folder: Path, token: str | None = None) -> None:
+        self.folder, self.token = folder, token or str(folder)
         self.home = folder.parent.parent if token else None
-        self.token = token or str(folder)
+        self.look = look_of(folder.name) if token else None  # the token that only looks
         self.lock, self.bundle, self.log = folder / LOCK, folder / "bundle", folder / LOG
         self.codes, self.report = folder / CODES, folder / REPORT
         self.alignment = folder / "alignment"  # pictures before and after their faces were aligned
@@ -325,8 +324,8 @@ class Run:
     def erase(self) -> None:
         """Removes a run's own files and nothing else: with `--out` the folder may hold more."""
         paths = [self._json, *(self.folder / name for name in _FILES), *self.folder.glob(".*.tmp")]
-        if self.home and self._mark:
-            paths += [self._mark, self.home / LOOKS / _look_of(self.folder.name)]
+        if self._mark:
+            paths.append(self._mark)
         for name in _FOLDERS:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         for path in [*paths, self.stop_flag, *self.folder.glob(f"{LOCK}*"), self._discard]:
@@ -334,18 +333,6 @@ class Run:
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
-
-    def look_token(self) -> str | None:
-        """The token that only looks at this run; None for a run on the command line."""
-        if self.home is None or self.looks:
-            return self.token if self.looks else None
-        look = _look_of(self.token)
-        path = self.home / LOOKS / look
-        with contextlib.suppress(DataError):  # another user's home, or a full disk: there is no other token
-            if not path.exists():
-                write_text(path, self.token)
-            return look
-        return None
 
     # Metrics and previews
 
@@ -400,7 +387,7 @@ def home_folder(given: Path | None = None) -> Path:
     return Path(given or os.environ.get("MIND2MIND_HOME") or user_data_dir("mind2mind")).absolute()
 
 
-def _look_of(token: str) -> str:
+def look_of(token: str) -> str:
     """The token that only looks: who knows it does not know the one it is made from."""
     return base64.urlsafe_b64encode(hashlib.sha256(f"look {token}".encode()).digest()[:16]).decode()[:22]
 
@@ -422,12 +409,11 @@ def find_run(home: Path, token: str, folders: bool, owned: bool = False) -> Run:
         return Run(folder, folder.name if folder.parent == home / RUNS else None)
     run = Run(home / RUNS / token, token)
     if is_token(token) and not run.exists:
-        with contextlib.suppress(OSError):
-            whole = (home / LOOKS / token).read_text(encoding="utf-8")
-            run = Run(home / RUNS / whole, token, looks=True)
+        seen_by = (each for each in (home / RUNS).glob("*") if look_of(each.name) == token)
+        run = Run(next(seen_by, run.folder), token)
     if not is_token(token) or not run.exists:
         raise RunError(*NO_RUN)
-    if owned and run.looks:
+    if owned and run.token == run.look:
         raise RunError("This link only shows the run.", "Use the one of whoever began the run.")
     return run
 
@@ -582,7 +568,7 @@ def status_of(run: Run, *, brief: bool = False) -> RunStatus:
     thin = -(-len(metrics) // METRICS_SHOWN) or 1
     return RunStatus(
         token=run.token,
-        look=run.look_token(),
+        look=run.look,
         title=info.title,
         state=state,
         created=info.created,
