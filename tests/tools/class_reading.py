@@ -1,8 +1,8 @@
 """What a model keeps of labelled pictures, and which of their classes it draws, as a classifier sees it.
 
-`python tests/tools/class_reading.py TRAIN TEST --model fashion32-alae` takes two folders that `make-data` wrote, of the
-splits `train` and `test`. A small convolutional network learns the labels of the first; of the second it names the
-originals and what the model makes of them, and then it names samples.
+`python tests/tools/class_reading.py TRAIN TEST --model fashion32-alae` takes two folders that `make-data` wrote, of
+the splits `train` and `test`. A small convolutional network learns the labels of the first; of the second it names
+the originals and what the model makes of them, and then it names samples.
 """
 
 import argparse
