@@ -148,8 +148,6 @@ def download(
         freed = studio.models.delete(model)
         terminal.note(f"{model} is deleted: {size_text(freed)} are free again.")
         return Result({"deleted": model, "bytes": freed})
-    if "/" in model:
-        terminal.check_online("download")
     with terminal.bar(f"Downloading {model}") as show:
         for last in studio.models.download(model, accept_changed=accept_changed):
             match last:

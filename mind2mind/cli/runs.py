@@ -383,6 +383,5 @@ def publish(
     card = studio.models.card_for(model, repository)
     if show:
         return Result({"card": card}, [card])
-    terminal.check_online("publish")
     url = studio.models.publish(model, repository, private=not public)
     return Result({"url": url, "private": not public}, [url])

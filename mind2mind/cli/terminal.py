@@ -101,12 +101,6 @@ def seeds_of(text: str, count: int | None, default_count: int) -> list[int]:
     return seeds
 
 
-def check_online(verb: str) -> None:
-    """ConfigError where the environment forbids what the user asks of the Hub, as huggingface_hub reads it."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
-        raise ConfigError("HF_HUB_OFFLINE forbids calls to the Hub.", f"Unset it, then {verb}.")
-
-
 def studio() -> "Studio":
     """The facade, on the device asked for."""
     from mind2mind.studio import Studio

@@ -256,7 +256,7 @@ class Catalogue:
             accept_changed: whether the file may differ from the one that was downloaded before.
 
         Raises:
-            ConfigError: the server is public, or see `check_network`.
+            ConfigError: the server is public, or the environment lets no download out.
             WeightsError: there is no such model, it cannot be reached, or what came is not it.
             DataError: the disk is full or cannot be written.
             RunError: another process is downloading it.
@@ -336,7 +336,6 @@ class Catalogue:
         self, repository: str, revision: str | None, parts: Path
     ) -> Generator[Event, None, tuple[Path, Model | None, Origin]]:
         """The same of a bundle on the Hub."""
-        self.check_network()
         found = hub.look_up(repository, revision)
         work, source = parts / found.commit, None
         for name, (size, wanted) in found.files.items():
@@ -456,12 +455,11 @@ class Catalogue:
             private: only its owner sees it.
 
         Raises:
-            ConfigError: this is no name of a repository, or see `check_network`.
+            ConfigError: this is no name of a repository, or the environment lets nothing out.
             WeightsError: it is no transfer, or the Hub refuses or is not reached.
         """
         if token is None:
             self._own("publish")
-        self.check_network()
         return hub.publish(self.locate(ref, owned=True).folder, repository, token, private=private)
 
     def _own(self, verb: str) -> None:

@@ -12,7 +12,6 @@ the bytes come as all others do. Only Google Drive has a client of its own.
 """
 
 import re
-import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -356,30 +355,29 @@ def from_drive(url: str, path: Path) -> None:
 CAPS = {CONFIG: 1 << 20, CARD: 1 << 20, WEIGHTS: 2 << 30}
 # The Hub's names of licences that sources have; any other is told as it is written
 LICENCES = ("apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-3.0", "cc-by-sa-4.0", "cc-by-sa-3.0")
-_ASKING = threading.Lock()
 
 
 @contextmanager
 def _hub(token: str | None, refusals: Mapping[int, tuple[str, str]], otherwise: str) -> Iterator["HfApi"]:
-    """The Hub's client, for what the user asks of it: also in the app, which sets HF_HUB_OFFLINE for its libraries.
+    """The Hub's client.
 
     Raises:
+        ConfigError: the environment forbids calls to the Hub, or see `http_client`.
         WeightsError: what `refusals` say of the answer's code, else `otherwise` with what the client said.
     """
     from huggingface_hub import HfApi, constants
 
-    with _ASKING:
-        before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
-        try:
-            yield HfApi(token=token)
-        except Exception as error:  # the client raises those of several libraries
-            status = getattr(getattr(error, "response", None), "status_code", 0)
-            if status in refusals:
-                raise WeightsError(*refusals[status]) from error
-            said = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-            raise WeightsError(f"{otherwise}: {said}", "Try again in a moment.") from error
-        finally:
-            constants.HF_HUB_OFFLINE = before
+    if constants.HF_HUB_OFFLINE:
+        raise ConfigError("HF_HUB_OFFLINE forbids calls to the Hub.", "Unset it and begin again.")
+    http_client({}).close()
+    try:
+        yield HfApi(token=token)
+    except Exception as error:  # the client raises those of several libraries
+        status = getattr(getattr(error, "response", None), "status_code", 0)
+        if status in refusals:
+            raise WeightsError(*refusals[status]) from error
+        said = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise WeightsError(f"{otherwise}: {said}", "Try again in a moment.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +394,7 @@ def look_up(repository: str, revision: str | None) -> Repository:
     """What is there now, at which commit.
 
     Raises:
+        ConfigError: see `_hub`.
         WeightsError: there is no such repository or revision, it holds no bundle, or the Hub is not reached.
     """
     from huggingface_hub import get_token
@@ -458,7 +457,7 @@ def publish(folder: Path, repository: str, token: str | None, *, private: bool =
         private: only its owner sees it.
 
     Raises:
-        ConfigError: this is no name of a repository.
+        ConfigError: this is no name of a repository, or see `_hub`.
         WeightsError: there is no transfer in `folder`, or the Hub refuses or is not reached.
     """
     from huggingface_hub import CommitOperationAdd

@@ -12,7 +12,6 @@ from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
 from filelock import FileLock
@@ -456,11 +455,12 @@ def test_revisions_are_pinned(web, studio, theirs):
     assert got(studio, "me/toys@v1").commit == COMMIT
 
 
-def test_the_app_keeps_its_libraries_offline_and_downloads_all_the_same(web, studio, theirs, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+def test_the_environment_may_forbid_the_hub(web, studio, theirs, monkeypatch):
     put_on_hub(web, "me/toys", theirs)
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert "HF_HUB_OFFLINE forbids" in fails(studio, "me/toys", ConfigError) and not web.asked
     assert got(studio, "me/toys").new
-    assert huggingface_hub.constants.HF_HUB_OFFLINE
 
 
 def test_a_broken_download_from_the_hub_goes_on(web, studio, theirs):
