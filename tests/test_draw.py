@@ -15,7 +15,7 @@ from tiny import make_studio, make_weights
 from mind2mind import draw
 from mind2mind import draw as memory
 from mind2mind.config import FEW, LOCAL, MANY
-from mind2mind.data.codes import EncodeProgress
+from mind2mind.data.dataset import Reading
 from mind2mind.draw import PATHS, Cost, Draw
 from mind2mind.explore import View
 from mind2mind.models.bundle import load_source
@@ -118,8 +118,8 @@ def test_what_is_slow_is_told_before():
         "takes about 1.1 s here: the strip has few, and one is drawn when you let the slider go"
         in interpolate.sliding(SLOW)
     )
-    assert "Read 5 of 20 pictures, about 20 s left" in transfer.read_so_far(EncodeProgress(5, 20), SLOW)
-    assert "Read 5 of 20 pictures …" in transfer.read_so_far(EncodeProgress(5, 20), QUICK)
+    assert "Read 5 of 20 pictures, about 20 s left" in transfer.read_so_far(Reading(5, 20), SLOW)
+    assert "Read 5 of 20 pictures …" in transfer.read_so_far(Reading(5, 20), QUICK)
 
 
 @pytest.mark.parametrize(

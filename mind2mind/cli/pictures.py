@@ -16,8 +16,7 @@ from mind2mind.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from mind2mind.data.codes import EncodeProgress
-    from mind2mind.data.dataset import Report
+    from mind2mind.data.dataset import Reading, Report
     from mind2mind.runs.findings import Encoding, Prepared
     from mind2mind.runs.run import Found
 
@@ -202,14 +201,14 @@ def encode(
     return Result(document, [path for path in (out, report) if path])
 
 
-def last_of(events: "Iterator[EncodeProgress | Last]") -> "Last":
+def last_of(events: "Iterator[Reading | Last]") -> "Last":
     """What pictures become when they are encoded, after a bar that shows how far that is."""
-    from mind2mind.data.codes import EncodeProgress
+    from mind2mind.data.dataset import Reading
 
     last = None
     with terminal.bar("Encoding", left=True) as show:
         for event in events:
-            if isinstance(event, EncodeProgress):
+            if isinstance(event, Reading):
                 show(completed=event.done, total=event.total, note=f"{event.done} pictures")
             else:
                 last = event

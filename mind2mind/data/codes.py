@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mind2mind.config import batch_of
-from mind2mind.data.dataset import Picture
+from mind2mind.data.dataset import Picture, Reading
 from mind2mind.data.images import from_uint8
 from mind2mind.errors import DataError
 from mind2mind.files import load_rows, load_tensors, read_meta, save_tensors
@@ -57,34 +57,26 @@ class Codes:
         return replace(self, w=torch.cat([self.w, other.w]), names=names, hashes=hashes)
 
 
-@dataclass(frozen=True, slots=True)
-class EncodeProgress:
-    """After each batch."""
-
-    done: int  # pictures encoded or known so far
-    total: int | None = None  # files there are, where that is known: an upper bound of the pictures
-
-
 def encode(
     alae: ALAE,
     pictures: Iterable[Picture],
     *,
     source_id: str,
     source_hash: str,
+    total: int,
     known: Codes | None = None,
-    total: int | None = None,
-) -> Generator[EncodeProgress, None, tuple[Codes, Tensor]]:
+) -> Generator[Reading, None, tuple[Codes, Tensor]]:
     """Encodes pictures of the source model's size and channels as they come.
 
-    Only one batch of pictures is held at a time; what grows is the codes and the thumbnails.
+    Tells of it after each batch. Only one of them is held at a time; what grows is the codes and the thumbnails.
 
     Args:
         alae: the source model's.
         pictures: in the order wanted.
         source_id, source_hash: of the source model, to be kept with the codes.
+        total: how many there are at most.
         known: codes made earlier; pictures found there are not encoded again. Those of another source model
             are of no use and ignored.
-        total: what `EncodeProgress` is to say of it.
 
     Returns:
         The codes, and the thumbnails: uint8 (N, C, t, t), t = min(resolution, THUMBNAIL).
@@ -103,7 +95,7 @@ def encode(
         small.append(shrunk(torch.stack([picture.pixels for picture in batch])))
         names += [picture.name for picture in batch]
         hashes += [picture.sha256 for picture in batch]
-        yield EncodeProgress(len(names), total)
+        yield Reading(len(names), total)
     w = torch.cat([torch.empty(0, a.latent_size), *(rows[digest][None] for digest in hashes)])
     return Codes(w, tuple(names), tuple(hashes), source_id, source_hash), torch.cat(small)
 

@@ -336,10 +336,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How far a reading is; for whoever reads a whole set and tells of it."""
+    """How far a reading of pictures is; for whoever reads a whole set and tells of it."""
 
     done: int
-    total: int
+    total: int  # an upper bound: of some files no picture may come
 
 
 class Pictures:

@@ -30,8 +30,8 @@ from torch import Tensor
 from mind2mind import draw
 from mind2mind.config import Crop, batch_of
 from mind2mind.data import codes
-from mind2mind.data.codes import Codes, EncodeProgress, near_duplicates
-from mind2mind.data.dataset import Picture, Pictures, Report
+from mind2mind.data.codes import Codes, near_duplicates
+from mind2mind.data.dataset import Picture, Pictures, Reading, Report
 from mind2mind.data.images import Reason, grid, save_png, to_image, to_tensor
 from mind2mind.errors import COMMAND, ConfigError, DataError, Mind2MindError, RunError
 from mind2mind.files import atomic, load_tensors, read_json, read_meta, write_json
@@ -130,7 +130,7 @@ def encode(
     pictures: Pictures,
     known: Codes | None = None,
     out: Path | None = None,
-) -> Iterator[EncodeProgress | Encoding]:
+) -> Iterator[Reading | Encoding]:
     """Encodes every picture that is not among the `known` ones, into the file `out` if one is given; rebuilds some.
 
     Raises:
@@ -193,7 +193,7 @@ def keep(
     source: str,
     pictures: Pictures,
     begin: Callable[[Found], RunInfo] | None = None,
-) -> Iterator[EncodeProgress | Prepared]:
+) -> Iterator[Reading | Prepared]:
     """Encodes pictures into a run's folder; nothing is written before the end.
 
     Args:
@@ -208,7 +208,7 @@ def keep(
         RunError: somebody was quicker: the run is there, or was started.
     """
     for event in encode(models, source, pictures):
-        if isinstance(event, EncodeProgress):
+        if isinstance(event, Reading):
             yield event
             continue
         surveyed = _survey(models, source, pictures, event.found)

@@ -26,7 +26,7 @@ from PIL import Image
 from mind2mind import draw
 from mind2mind.config import BUDGETS, DEFAULT, Crop, Limits, Recipe, check_seeds
 from mind2mind.data import codes
-from mind2mind.data.codes import EncodeProgress
+from mind2mind.data.dataset import Reading
 from mind2mind.data.images import to_image
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError
 from mind2mind.files import check_disk, load_tensors, locked, read_meta
@@ -173,7 +173,7 @@ class Runs:
 
     def encode(
         self, paths: Sequence[Path], ref: str, *, crop: Crop | None = None, out: Path | None = None
-    ) -> Iterator[EncodeProgress | Encoding]:
+    ) -> Iterator[Reading | Encoding]:
         """Encodes pictures, into the file `out` if one is given; the last event holds codes, report and verdict.
 
         Without a `crop` pictures are cut as the source's card says.
@@ -200,7 +200,7 @@ class Runs:
         visitor: str | None = None,
         address: str | None = None,
         title: str = "",
-    ) -> Iterator[EncodeProgress | Prepared]:
+    ) -> Iterator[Reading | Prepared]:
         """Checks and encodes pictures into a new run, which then waits for its start.
 
         Where the limits allow a visitor no more of these, it takes the place of the oldest.
@@ -243,7 +243,7 @@ class Runs:
 
         return findings.keep(run, self.models, source, pictures, begin)
 
-    def add(self, token: str, paths: Sequence[Path]) -> Iterator[EncodeProgress | Prepared]:
+    def add(self, token: str, paths: Sequence[Path]) -> Iterator[Reading | Prepared]:
         """Adds pictures to a run that waits for its start; read as the ones it has, and counted with them.
 
         Raises:

@@ -22,7 +22,7 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from mind2mind.config import BUDGETS, RECIPES, changed
-from mind2mind.data.codes import EncodeProgress
+from mind2mind.data.dataset import Reading
 from mind2mind.draw import Draw
 from mind2mind.errors import ConfigError, Mind2MindError, RunError, one_of
 from mind2mind.explore import View
@@ -263,7 +263,7 @@ class Api:
         title = " ".join(name.split()) or "By the API"
         new = {"crop": crop or None, "visitor": caller, "address": address, "title": title}
         for event in self.read(ui.uploaded(pictures), ref, **new):
-            if isinstance(event, EncodeProgress):
+            if isinstance(event, Reading):
                 yield {"state": "reading", "done": event.done, "total": event.total}
                 continue
             try:

@@ -18,8 +18,7 @@ import gradio as gr
 from PIL import Image
 
 from mind2mind.config import BUDGETS, TOLD_SECONDS, Limits
-from mind2mind.data.codes import EncodeProgress
-from mind2mind.data.dataset import Report
+from mind2mind.data.dataset import Reading, Report
 from mind2mind.data.faces import Remark
 from mind2mind.draw import Cost, Draw
 from mind2mind.errors import DataError
@@ -111,10 +110,8 @@ def encoding(cost: Cost) -> str:
     )
 
 
-def read_so_far(progress: EncodeProgress, cost: Cost) -> str:
+def read_so_far(progress: Reading, cost: Cost) -> str:
     """How far the reading of pictures is, and how long it goes on where that is noticeable."""
-    if progress.total is None:
-        return ui.note(f"Read {ui.plural(progress.done, 'picture')} …")
     left = (progress.total - progress.done) * cost.encode_seconds
     more = f", about {ui.clock(left)} left" if left > TOLD_SECONDS else ""
     told = ui.note(f"Read {progress.done:,} of {ui.plural(progress.total, 'picture')}{more} …")
@@ -435,7 +432,7 @@ class Pictures:
             yield {message: ui.note(said or "Reading the pictures …"), **self.steps.to("check", drawn=False)}
             new = {"crop": crop or self.crop_of(ref), "visitor": visit.visitor, "title": title}
             for event in self.read(paths, ref, token=token, **new):
-                if isinstance(event, EncodeProgress):
+                if isinstance(event, Reading):
                     yield {message: read_so_far(event, cost)}
             better = event.others[0] if event.verdict is Verdict.UNKNOWN and event.others else None
             if better is None or token or chosen or tried:

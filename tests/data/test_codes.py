@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from mind2mind.config import Architecture
 from mind2mind.data import codes
-from mind2mind.data.codes import BESIDE, EncodeProgress, load, near_duplicates, save, thumbnails
-from mind2mind.data.dataset import Picture, Pictures
+from mind2mind.data.codes import BESIDE, load, near_duplicates, save, thumbnails
+from mind2mind.data.dataset import Picture, Pictures, Reading
 from mind2mind.data.drawn import draw
 from mind2mind.data.images import from_uint8, to_tensor
 from mind2mind.errors import DataError, WeightsError
@@ -52,7 +52,7 @@ def pictures(count, side=8, first=0):
 
 
 def events_of(alae, stream, source="0" * 64, known=None):
-    return codes.encode(alae, stream, source_id="tiny", source_hash=source, known=known)
+    return codes.encode(alae, stream, source_id="tiny", source_hash=source, total=9, known=known)
 
 
 def encoded(alae, stream, **options):
@@ -60,7 +60,7 @@ def encoded(alae, stream, **options):
         yield (yield from events_of(alae, stream, **options))
 
     *progress, (made, small) = events()
-    assert all(isinstance(event, EncodeProgress) for event in progress)
+    assert all(isinstance(event, Reading) for event in progress)
     return SimpleNamespace(codes=made, thumbnails=small), [event.done for event in progress]
 
 

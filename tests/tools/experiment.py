@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mind2mind.config import BUDGETS, DEFAULT, PAPER, PRIOR, Recipe, batch_of
-from mind2mind.data import codes
 from mind2mind.data import make as make_data
+from mind2mind.data.dataset import Reading
 from mind2mind.judge.metrics import (
     PrincipalAxes,
     coverage,
@@ -282,7 +282,7 @@ def main() -> None:
 
 def _codes(studio: Studio, folder: Path, model: str) -> Tensor:
     *_, encoding = studio.runs.encode([folder], model)
-    assert not isinstance(encoding, codes.EncodeProgress)
+    assert not isinstance(encoding, Reading)
     return encoding.codes.w
 
 

@@ -9,7 +9,7 @@ from browsing import PATIENCE, expect, give, tab
 from live import free_port, live_app
 from tiny import make_pictures, make_weights
 
-from mind2mind.data.codes import EncodeProgress
+from mind2mind.data.dataset import Reading
 from mind2mind.ui import shared
 from mind2mind.ui.page import served
 
@@ -89,7 +89,7 @@ def test_whatever_goes_wrong_with_pictures_the_page_says_so_and_goes_on(
     expect(summary).to_contain_text("4 pictures can be used")
 
     def broken(token, paths):
-        yield EncodeProgress(done=1, total=3)
+        yield Reading(done=1, total=3)
         raise ZeroDivisionError("odd")
 
     def unplugged(token, paths):
