@@ -28,6 +28,7 @@ from torch import Tensor
 from mind2mind.config import FEW, MANY, Crop, Limits, batch_of, check_seeds
 from mind2mind.data.codes import of_pixels
 from mind2mind.data.dataset import NOTHING, Pictures, Report
+from mind2mind.data.faces import Face
 from mind2mind.data.images import (
     collage,
     grid,
@@ -126,14 +127,14 @@ def provenance(model: Model, **settings: Any) -> dict[str, str]:
     return {name: str(value) for name, value in told.items()}
 
 
-def pixels_of(model: Model, photo: Path, limits: Limits) -> Tensor:
-    """A picture as the model takes it, uint8 (1, C, H, W), cut as its card says.
+def pixels_of(model: Model, image: Image.Image, face: Face | None = None) -> Tensor:
+    """A picture as the model takes it, uint8 (1, C, H, W), cut as its card says; its `face` may be known.
 
     Raises:
-        DataError: it cannot be read, or shows no face where the model needs one.
+        DataError: it shows no face where the model needs one.
     """
-    image, a = open_picture(photo, limits, photo.name), model.alae.architecture
-    return to_tensor(image, a.resolution, a.image_channels, model.card.crop)[None]
+    a = model.alae.architecture
+    return to_tensor(image, a.resolution, a.image_channels, model.card.crop, face)[None]
 
 
 def pictures_for(
@@ -533,7 +534,8 @@ class Draw:
                 if through:
                     scores = model.scores_of(model.draw_z([torch.Generator().manual_seed(endpoint)]))
             else:
-                w = of_pixels(model.alae, pixels_of(model, endpoint, self.limits))
+                image = open_picture(endpoint, self.limits, endpoint.name)
+                w = of_pixels(model.alae, pixels_of(model, image))
                 scores = scores_of(model, w) if through else scores
                 w = pull(model, w, psi)
             return Stop(w, scores)

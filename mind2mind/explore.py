@@ -70,9 +70,9 @@ class View(Checked):
         return "_".join(["photo" if self.photo else str(self.seed), *map(str, self.near)])
 
 
-def neighbours(view: View, count: int, first: int = 1) -> list[View]:
-    """Pictures like this one: `count` of its neighbours, by their numbers from `first`."""
-    return [replace(view, near=(*view.near, number)) for number in range(first, first + count)]
+def alike(view: View, count: int) -> list[View]:
+    """So many pictures like this one: itself and its neighbours by their numbers, from 1 on."""
+    return [view, *(replace(view, near=(*view.near, number)) for number in range(1, count))]
 
 
 def z_of(model: Model, view: View) -> Tensor:
@@ -232,7 +232,7 @@ class Explore:
         draw: finds the models, and remembers the codes of photos.
     """
 
-    neighbours = staticmethod(neighbours)
+    alike = staticmethod(alike)
 
     def __init__(self, draw: Draw) -> None:
         self._draw, self._models = draw, draw.models
@@ -242,7 +242,7 @@ class Explore:
         ref: str,
         views: Sequence[View],
         *,
-        style: View | None = None,
+        style: int | None = None,
         crossover: int | None = None,
         hurry: bool = False,
     ) -> list[Image.Image]:
@@ -251,7 +251,7 @@ class Explore:
         Args:
             ref: the model.
             views: what each is made of.
-            style: whose finer layers all of them get, as `mix` does.
+            style: the seed of the picture whose finer layers all of them get, as `mix` does.
             crossover: the layer from which on; None is the middle.
             hurry: as while a slider is dragged: they are not refined where that takes long (see `Cost.smooth`).
 
@@ -262,11 +262,9 @@ class Explore:
         if not views:
             return []
         if style is not None:
-            middle = self.layers(ref) // 2
-            return [
-                image
-                for (image,) in self.mix(ref, views, [style], middle if crossover is None else crossover)
-            ]
+            at = self.layers(ref) // 2 if crossover is None else crossover
+            styles = [View(style, psi=views[0].psi, noise=views[0].noise)]
+            return [image for (image,) in self.mix(ref, views, styles, at)]
         model = self._models.load(ref)
         codes = self._codes(model, views, refine=not hurry or self._draw.cost(ref).smooth)
         images = [*_pictures(model, codes, views)]
@@ -335,11 +333,10 @@ class Explore:
             DataError: it cannot be read, or shows no face where the model needs one.
         """
         model, numbers = self._models.load(ref), self._models.source(ref).card.numbers
-        pixels, aligned = pixels_of(model, photo, self._draw.limits), None
-        if model.card.crop == "face":
-            image = open_picture(photo, self._draw.limits, photo.name)
-            face = face_of(image)
-            aligned = None if face.aligned else before_and_after(image, "face", face)
+        image, crop = open_picture(photo, self._draw.limits, photo.name), model.card.crop
+        face = face_of(image) if crop == "face" else None
+        pixels = pixels_of(model, image, face)
+        aligned = before_and_after(image, crop, face) if face and not face.aligned else None
         (rebuilt,), ratio = reconstruct(model.alae, pixels)
         verdict = judge(scores(pixels, ratio), numbers, ALONE_GOOD_FROM, STRANGER_BELOW).verdict
         original, rebuilt = to_image(pixels[0]), to_image(rebuilt)

@@ -16,6 +16,7 @@ from mind2mind import draw
 from mind2mind import draw as memory
 from mind2mind.config import FEW, LOCAL, MANY
 from mind2mind.data.dataset import Reading
+from mind2mind.data.images import open_picture
 from mind2mind.draw import PATHS, Cost, Draw
 from mind2mind.explore import View
 from mind2mind.models.bundle import load_source
@@ -173,7 +174,7 @@ def test_both_ends_are_exact_on_any_path_and_truncated(toon, path, psi, tmp_path
     ends = [3, picture, 8]
     way = drawing._way(toon, ends, psi, path)
     seeds = draw.codes_of(toon, [3, 8], psi)
-    own = draw.pull(toon, draw.of_pixels(toon.alae, draw.pixels_of(toon, picture, LOCAL)), psi)
+    own = draw.pull(toon, draw.of_pixels(toon.alae, draw.pixels_of(toon, open_picture(picture, LOCAL))), psi)
     places = way.at(torch.tensor([0.0, 1.0, 2.0]))
     torch.testing.assert_close(places, torch.cat([seeds[:1], own, seeds[1:]]), rtol=1e-4, atol=1e-4)
     beside = way.at(torch.tensor([0.999, 1.001]))

@@ -14,9 +14,10 @@ from tiny import SIZES, make_pictures
 
 from mind2mind import draw, explore
 from mind2mind.config import LOCAL
+from mind2mind.data.images import open_picture
 from mind2mind.draw import Cost, Draw
 from mind2mind.errors import ConfigError, DataError
-from mind2mind.explore import ANGLE, DIRECTIONS, PLANE, STEP, Explore, View, neighbours, z_of
+from mind2mind.explore import ANGLE, DIRECTIONS, PLANE, STEP, Explore, View, alike, z_of
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import load_source, save_source
 from mind2mind.networks.mindgan import Perceptron
@@ -82,11 +83,11 @@ def test_one_batch_holds_views_of_all_kinds(studio, minds, photo):
 
 
 def test_all_may_get_the_style_of_one(studio):
-    views, style = [View(1), View(2)], View(3)
+    views = [View(1, psi=0.8), View(2, psi=0.8)]
     middle = studio.explore.layers("tiny") // 2
     for crossover in (None, 1):
-        drawn = studio.explore.draw("tiny", views, style=style, crossover=crossover)
-        rows = studio.explore.mix("tiny", views, [style], crossover or middle)
+        drawn = studio.explore.draw("tiny", views, style=3, crossover=crossover)
+        rows = studio.explore.mix("tiny", views, [View(3, psi=0.8)], crossover or middle)
         assert all(map(same, drawn, [image for (image,) in rows]))
 
 
@@ -106,8 +107,8 @@ def test_a_picture_says_where_it_is(studio, photo):
 
 def test_neighbours_are_numbered_and_differ():
     view = View(7, near=(2,))
-    assert neighbours(view, 3) == [View(7, near=(2, number)) for number in (1, 2, 3)]
-    assert neighbours(view, 2, first=4) == [View(7, near=(2, 4)), View(7, near=(2, 5))]
+    assert alike(view, 3) == [view, View(7, near=(2, 1)), View(7, near=(2, 2))]
+    assert alike(view, 1) == [view]
 
 
 def scores(model, *views):
@@ -120,7 +121,7 @@ def test_neighbours_are_mixtures_that_the_mind_might_draw(minds):
         drawn, own = scores(model, *views), scores(model, *map(View, range(400)))
         assert drawn.std().item() == pytest.approx(1, abs=0.03)
         assert (drawn * own).mean().item() == pytest.approx(math.cos(ANGLE) ** 2, abs=0.03)
-        apart = scores(model, *neighbours(View(1), 400)) - math.cos(ANGLE) * scores(model, View(1))
+        apart = scores(model, *alike(View(1), 401)[1:]) - math.cos(ANGLE) * scores(model, View(1))
         assert apart.std().item() == pytest.approx(math.sin(ANGLE), abs=0.02)
 
 
@@ -320,7 +321,10 @@ def test_a_slider_begins_at_the_photo(studio, minds, photo):
     model = minds[1]
     own, beside, far = studio.explore._codes(model, [View(photo=photo, moves=(t,)) for t in (0, 1e-3, 1)])
     torch.testing.assert_close(
-        own, draw.of_pixels(model.alae, draw.pixels_of(model, photo, LOCAL))[0], rtol=1e-4, atol=1e-4
+        own,
+        draw.of_pixels(model.alae, draw.pixels_of(model, open_picture(photo, LOCAL)))[0],
+        rtol=1e-4,
+        atol=1e-4,
     )
     assert (beside - own).norm() < 0.05 * (far - own).norm()
     moved = own + explore.steps_of(model)[0][:1]
@@ -330,7 +334,7 @@ def test_a_slider_begins_at_the_photo(studio, minds, photo):
 
 def test_a_photos_neighbours_are_mixtures_of_codes(studio, photo):
     model, angle = studio.models.load("tiny"), explore.PHOTO_ANGLE
-    views = [View(photo=photo, psi=0.9), *neighbours(View(photo=photo, psi=0.9), 600)]
+    views = alike(View(photo=photo, psi=0.9), 601)
     own, *others = studio.explore._codes(model, views) - model.w_avg.mean(dim=0)
     towards = (torch.stack(others) - math.cos(angle) * own) / math.sin(angle)
     known = draw.codes_of(model, range(600), 0.9) - model.w_avg.mean(dim=0)

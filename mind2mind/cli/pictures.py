@@ -72,14 +72,13 @@ def sample(
     seeds, studio = terminal.seeds_of(seed, count, SAMPLES), terminal.studio()
     views = [View(seed=each, psi=psi, noise=noise, moves=moves or (), near=near or ()) for each in seeds]
     if alike:
-        views[1:] = studio.explore.neighbours(views[0], len(views) - 1)
-    mixed = None if style is None else View(seed=style, psi=psi, noise=noise)
+        views = studio.explore.alike(views[0], len(views))
     shown: list[Image.Image] = []
     rows = []
     step = batch_of(studio.models.load(model).alae.architecture.resolution)
     for first in terminal.tracked(range(0, len(views), step), "Drawing"):
         chunk = views[first : first + step]
-        pictures = studio.explore.draw(model, chunk, style=mixed, crossover=crossover)
+        pictures = studio.explore.draw(model, chunk, style=style, crossover=crossover)
         out.mkdir(parents=True, exist_ok=True)  # only now: a wrong model leaves no folder behind
         for view, picture in zip(chunk, pictures, strict=True):
             path = out / f"{'_'.join([f'seed-{view.seed:07d}', *map(str, view.near)])}.png"

@@ -141,15 +141,15 @@ class Api:
             PNG files, each of which says how it was made.
         """
         number, ref = ui.whole("count", count, 1, ui.MOST_PICTURES), ui.known_ref(self.studio, model)
-        explore, look = self.studio.explore, partial(View, psi=psi, noise=noise)
+        explore, first = self.studio.explore, ui.checked_seed(seed)
         way, gone = (tuple(_json(name, value, list)) for name, value in (("near", near), ("moves", moves)))
-        view = look(ui.checked_seed(seed), near=way, moves=gone)
-        views = [replace(view, seed=view.seed + i) for i in range(number)]
+        view = View(first, near=way, psi=psi, moves=gone, noise=noise)
+        views = [replace(view, seed=first + i) for i in range(number)]
         if alike:
-            views[1:] = explore.neighbours(view, number - 1)
-        mixed = None if style is None else look(ui.checked_seed(style))
+            views = explore.alike(view, number)
+        other = None if style is None else ui.checked_seed(style)
         layer = None if crossover is None else ui.whole("crossover", crossover, 0, explore.layers(ref))
-        images = explore.draw(ref, views, style=mixed, crossover=layer)
+        images = explore.draw(ref, views, style=other, crossover=layer)
         return ui.save_pictures(images, [f"sample-{each.stem}" for each in views], ref)
 
     def interpolate(

@@ -304,7 +304,7 @@ class ExploreTab:
 
     def more_like_this(self, model: str, view: View) -> tuple[str, list[View]]:
         """The picked picture among its neighbours."""
-        views = [view, *self.studio.explore.neighbours(view, self._at_once(model, ALIKE) - 1)]
+        views = self.studio.explore.alike(view, self._at_once(model, ALIKE))
         return self._wall(model, views, chosen=0), views
 
     def sheet_of(self, model: str, views: Sequence[View]) -> str:

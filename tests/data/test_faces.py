@@ -317,7 +317,7 @@ def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
     pictures = tab.pictures
     assert pictures.crop.value == "face" == pictures.crop_of("people")
     files = [str(path) for path in sorted(photos.iterdir())]
-    *_, last = pictures.add(Visit.of(None), files, "people")
+    *_, last = pictures.add(Visit.of(None), True, files, "people")
     assert last[pictures.crop] == "face" and not last[pictures.align].visible
     visit = Visit.of(last[tab.steps.visit])
     *_, last = pictures.again(visit, "people", "centre", last[pictures.added])

@@ -34,7 +34,7 @@ from web import serving
 from mind2mind.config import PUBLIC
 from mind2mind.data import codes
 from mind2mind.errors import ConfigError, RunError
-from mind2mind.explore import View, neighbours
+from mind2mind.explore import View, alike
 from mind2mind.runs.run import State
 from mind2mind.ui import launch
 from mind2mind.ui.api import Api, _caller
@@ -143,16 +143,16 @@ def test_sample(client):
 def test_samples_are_moved_varied_and_mixed_as_in_explore(app, client):
     """Each is the picture that the facade draws of the same places."""
     look, studio = {"psi": 0.8, "noise": "fixed"}, make_studio(app.home.parent)
-    moved, other = View(5, moves=(0.5, 2.5), near=(3, 1), **look), View(9, **look)
+    moved = View(5, moves=(0.5, 2.5), near=(3, 1), **look)
     asked, plain = (
         {"model": "tiny", "seed": 5, "count": 3, **look},
         [View(seed, **look) for seed in (5, 6, 7)],
     )
     cases = [
         ({"moves": [0.5, 2.5], "near": [3, 1]}, [replace(moved, seed=seed) for seed in (5, 6, 7)], {}),
-        ({"alike": True}, [plain[0], *neighbours(plain[0], 2)], {}),
-        ({"style": 9}, plain, {"style": other}),
-        ({"style": 9, "crossover": 1}, plain, {"style": other, "crossover": 1}),
+        ({"alike": True}, alike(plain[0], 3), {}),
+        ({"style": 9}, plain, {"style": 9}),
+        ({"style": 9, "crossover": 1}, plain, {"style": 9, "crossover": 1}),
     ]
     for more, views, mixed in cases:
         files = [Path(item["image"]) for item in client.predict(**asked, **more, api_name="/sample")]
