@@ -1,11 +1,15 @@
 """`python -m mind2mind`: the command line."""
 
 import logging
+import os
 import sys
+
+SPINS = "2000"  # of torch's threads that wait for each other; by default they keep a core that others need
 
 
 def main() -> None:
     """Runs the command of `sys.argv`."""
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # on Linux; before torch is loaded
     from mind2mind.cli import commands
 
     for stream in (sys.stdout, sys.stderr):

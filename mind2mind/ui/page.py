@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 import httpx
+import torch
 from gradio import processing_utils, route_utils, routes
 from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
@@ -326,6 +327,8 @@ def served(
 ) -> Iterator[Studio]:
     """The app is served within the block; arguments and errors are those of `mind2mind.ui.launch`."""
     studio = Studio(device, limits=PUBLIC if public else LOCAL)
+    if "OMP_NUM_THREADS" not in os.environ:  # a core is left to the run that trains, or to another visitor
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     with studio.scratch() as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(
             folder
