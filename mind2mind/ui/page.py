@@ -139,9 +139,8 @@ class Page:
         """The events between the tabs; `changes` are those after which there are other models."""
         agreed = gr.BrowserState(False, storage_key=AGREED_AS, secret=STORED_AS)
         for tick in (self.explore.agreed, self.interpolate.agreed, self.transfer.pictures.agreed):
-            ui.on(
-                tick.input, None, tick, agreed, js="(yes) => yes"
-            )  # in the browser: no late answer undoes it
+            # Within the browser: no late answer of the server undoes it
+            ui.on(tick.input, None, tick, agreed, js="(yes) => yes")
             ui.on(agreed.change, None, agreed, tick, js="(yes) => yes")
         for event in (self.demo.load, *(change.then for change in changes)):
             ui.on(event, self.known_models, self.visit, [self.model, self.transfer.pictures.source])

@@ -314,12 +314,8 @@ class Pictures:
         aligned = ui.on(self.align.click, lambda: "face", None, self.crop)
         taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
         new: list[Any] = [self.model, self.added]
-        named = [
-            self.agreed,
-            self.folder,
-            *new,
-            gr.Textbox(visible=False),
-        ]  # the browser tells the folder's name
+        told = gr.Textbox(visible=False)  # the folder's name, by the browser
+        named = [self.agreed, self.folder, *new, told]
         called = {"js": "(...all) => [...all.slice(0, -1), m2m.folder]", **ui.MODEL_WORK}
         again = [self.crop.input, *(event.then for event in (turned, aligned, taken))]
         for reading in (
