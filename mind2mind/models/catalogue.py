@@ -15,9 +15,7 @@ import shutil
 import threading
 import time
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -118,8 +116,8 @@ class Catalogue:
         self.downloads = home / "downloads"
         self.shelves = (weights, self.downloads)
         self._find_run, self._draw_preview = find_run, draw_preview
-        self._kept: OrderedDict[tuple[str, int], Future[Model]] = OrderedDict()
-        self._guard = threading.Lock()
+        self._kept = lru_cache(KEPT)(self._open)
+        self._turn = lru_cache(KEPT)(lambda *opened: threading.Lock())
 
     # What is here
 
@@ -150,21 +148,22 @@ class Catalogue:
         """
         info = self.locate(ref)
         weights = info.folder / WEIGHTS
-        key = (str(weights), weights.stat().st_mtime_ns if weights.exists() else 0)
-        with self._guard:
-            mine = key not in self._kept
-            loading = self._kept.setdefault(key, Future())
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        if mine:  # others who want this model wait for it, and nobody else does
-            try:
-                loading.set_result(self._open(info))
-            except BaseException as error:
-                with self._guard:
-                    self._kept.pop(key, None)
-                loading.set_exception(error)
-        return loading.result()
+        changed = weights.stat().st_mtime_ns if weights.exists() else 0
+        if info.needs == "":
+            raise WeightsError(
+                f"The card of '{info.id}' does not say which source model it draws with.",
+                f"Convert or make it again with its source: {COMMAND} convert FILE --source MODEL --out FOLDER",
+            )
+        try:
+            source = None if info.needs is None else self._source(info.needs)
+            wanted = (info.folder, source, changed)
+            with self._turn(*wanted):  # others who want this model wait for it, and nobody else does
+                return self._kept(*wanted)
+        except WeightsError as error:
+            if info.needs is None:
+                raise
+            problem = f"'{info.id}' cannot be drawn with its source model '{info.needs}': {error.problem}"
+            raise WeightsError(problem, error.fix) from error
 
     def locate(self, ref: str, *, owned: bool = False) -> ModelInfo:
         """What the card of `ref` says, in which folder its bundle lies, and what its source is called here.
@@ -208,21 +207,8 @@ class Catalogue:
         folders = [shelf / name for shelf in self.shelves] if _is_plain(name) else []
         return next((folder for folder in folders if (folder / CONFIG).exists()), None)
 
-    def _open(self, info: ModelInfo) -> Model:
-        if info.needs is None:
-            return self._opened(info.folder, None)
-        if not info.needs:
-            raise WeightsError(
-                f"The card of '{info.id}' does not say which source model it draws with.",
-                f"Convert or make it again with its source: {COMMAND} convert FILE --source MODEL --out FOLDER",
-            )
-        try:
-            return self._opened(info.folder, self._source(info.needs))
-        except WeightsError as error:
-            problem = f"'{info.id}' cannot be drawn with its source model '{info.needs}': {error.problem}"
-            raise WeightsError(problem, error.fix) from error
-
-    def _opened(self, folder: Path, source: Model | None) -> Model:
+    def _open(self, folder: Path, source: Model | None, changed: int = 0) -> Model:
+        """The bundle in a folder; `changed` makes a new file new."""
         return bundle.load_transfer(folder, source) if source else bundle.load_source(folder, self.device)
 
     def _source(self, name: str) -> Model:
@@ -289,7 +275,7 @@ class Catalogue:
                 fetched, source, origin = yield from self._published(REMOTE[model_id], parts, known)
             else:
                 fetched, source, origin = yield from self._from_hub(model_id, revision, parts)
-            model = self._opened(fetched, source)
+            model = self._open(fetched, source)
             folder = self.downloads / folder_name(model_id)
             with files.writing(folder):
                 origin["when"] = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())

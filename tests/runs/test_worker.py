@@ -405,7 +405,7 @@ def test_a_warm_worker_has_the_source_and_takes_the_run_at_once(studio, template
     done = []
 
     def carry_out(run, models):
-        done.append((run.token, len(models._kept)))
+        done.append((run.token, models._kept.cache_info().currsize))
         run.update(state="done")
 
     monkeypatch.setattr(worker, "carry_out", carry_out)
