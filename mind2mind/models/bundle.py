@@ -509,14 +509,11 @@ def fill(
     """
     if bad := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise WeightsError(f"{name} holds weights that are not finite numbers: {_first(bad)}.", fix)
-    coefficients = {key: vars(parameter).copy() for key, parameter in module.named_parameters()}
     own = {key: tensor.to(device, torch.float32) for key, tensor in tensors.items()}  # read for us alone
     try:
         module.load_state_dict(own, assign=True)
     except RuntimeError as error:
         raise WeightsError(f"{name} does not fit. {shorten(str(error), MOST_TOLD)}", fix) from error
-    for key, parameter in module.named_parameters():
-        vars(parameter).update(coefficients[key])  # `lr_coef`, for those who train on
     module.eval().requires_grad_(False)
 
 
