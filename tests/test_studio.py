@@ -190,7 +190,7 @@ def test_on_a_public_server_folders_are_no_models_and_no_runs(place, done):
             public.models.load(ref)
         with pytest.raises(RunError):
             public.runs.status(ref)
-    assert public.models.load(done).kind == "transfer"
+    assert public.models.load(done).card.kind == "transfer"
 
 
 # Runs

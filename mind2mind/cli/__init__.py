@@ -160,4 +160,4 @@ def _model(studio: "Studio", model_id: str) -> str:
     """It is loaded, and draws a picture."""
     model = studio.models.load(model_id)
     studio.draw.sample(model_id, [0])
-    return f"{model.kind}, SHA-256 {model.hash[:16]}, loads and draws"
+    return f"{model.card.kind}, SHA-256 {model.hash[:16]}, loads and draws"

@@ -262,8 +262,7 @@ def unpack(path: Path, most: Mapping[str, int], folder: Path) -> None:
 class Model:
     """A generator of codes g with the decoder that draws them; all frozen, on one device, float32."""
 
-    card: Card
-    kind: Kind
+    card: ModelInfo
     hash: str  # SHA-256 of its model.safetensors
     alae: ALAE
     g: nn.Module  # z (N, z_dim) -> w (N, latent_size)
@@ -392,7 +391,6 @@ def load_source(folder: Path, device: torch.device | str = "cpu") -> Model:
     digest = files.sha256(folder / WEIGHTS)  # by which sources were known before
     return Model(
         card=info,
-        kind="source",
         hash=digest,
         alae=alae,
         g=prior or alae.mapping_f,
@@ -451,7 +449,7 @@ def load_transfer(folder: Path, source: Model) -> Model:
     z_dim, *_, size = g.sizes if g else (0, 0)
     if g is None or w_avg is None or w_avg.shape != (size,) or not w_avg.isfinite().all():
         raise WeightsError(f"{folder / WEIGHTS} holds no transfer.", AGAIN)
-    fits = source.kind == "source" and size == source.alae.architecture.latent_size
+    fits = source.card.kind == "source" and size == source.alae.architecture.latent_size
     if not fits or (info.needs_hash and not source.is_on(info.needs_hash)):
         known = info.needs_hash[:12] or "hash not recorded"
         raise WeightsError(
@@ -465,7 +463,7 @@ def load_transfer(folder: Path, source: Model) -> Model:
     if within is not None and source.refinements:
         source = replace(source, within=within.to(source.w_avg))
     digest = files.sha256(folder / WEIGHTS)
-    return source.drawing(g, z_dim, card=info, kind="transfer", hash=digest, w_avg=w_avg)
+    return source.drawing(g, z_dim, card=info, hash=digest, w_avg=w_avg)
 
 
 def widths_of(tensors: Mapping[str, Tensor], prefix: str = "") -> list[int]:

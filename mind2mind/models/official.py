@@ -82,7 +82,7 @@ def convert(
         return out
     gan = mindgan_from(path, tensors, parameters)
     size = gan.sizes.latent_size
-    if source is None or source.kind != "source" or source.alae.architecture.latent_size != size:
+    if source is None or source.card.kind != "source" or source.alae.architecture.latent_size != size:
         raise ConfigError(
             f"{path.name} is a MindGAN: it draws with the ALAE it was trained on, whose codes have {size} numbers.",
             "Convert that one first, and give it as --source.",

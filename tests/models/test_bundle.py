@@ -85,7 +85,7 @@ def test_a_source_goes_round_exactly_at_float32(tmp_path, alae):
     assert same_state(model.alae, alae)
     assert told(model) == CARD
     assert model.alae.architecture == SMALL
-    assert (model.kind, model.prior, model.z_dim) == ("source", "normal", 16)
+    assert (model.card.kind, model.prior, model.z_dim) == ("source", "normal", 16)
     assert model.g is model.alae.mapping_f
     assert (model.source_id, model.source_hash) == ("tiny", identity(alae))
     assert not any(p.requires_grad for p in model.alae.parameters())
@@ -188,7 +188,7 @@ def test_a_transfer_goes_round_exactly(tmp_path, alae):
     model = load_transfer(tmp_path / "t", source)
     assert same_state(model.g, g)
     assert torch.equal(model.w_avg, w_avg.expand(6, 16))
-    assert (told(model), model.kind, model.prior, model.z_dim) == (card, "transfer", "uniform", 5)
+    assert (told(model), model.card.kind, model.prior, model.z_dim) == (card, "transfer", "uniform", 5)
     assert (model.source_id, model.source_hash) == ("tiny", source.source_hash)
     assert model.alae is source.alae
     assert json.loads((tmp_path / "t" / "config.json").read_text())["extra"] == {"steps": 7}

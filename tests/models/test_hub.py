@@ -317,7 +317,7 @@ def test_the_mindgan_comes_out_of_its_zip(web, studio, wide, tmp_path):
     web.put("/gan.zip", mindgan_zip(*noise))
     last = got(studio, "gan")
     model = studio.models.load("gan")
-    assert model.kind == "transfer" and model.source_id == "wide"
+    assert model.card.kind == "transfer" and model.source_id == "wide"
     expected = read_official_mindgan(MINDGAN).generator.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.g.state_dict().items())
     assert sorted(p.name for p in last.folder.iterdir())[-1] == "preview.png" and parts(studio) == []
