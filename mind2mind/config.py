@@ -310,30 +310,24 @@ PRETRAIN_RECIPES: dict[str, SourceRecipe] = {
 class Budget:
     """How long a transfer trains; encoding comes on top."""
 
-    name: str
     seconds: int
     help: str
     measured: str = ""  # what it came to on the example sets: `python tests/tools/experiment.py budgets`
 
 
 BUDGETS = {
-    budget.name: budget
-    for budget in (
-        Budget(
-            "Quick",
-            15,
-            "15 seconds: a first look",
-            "on the examples Aliens, Bearded men and Neon hair 86 % of the new pictures were like real "
-            "ones (of other real ones 94 % are), and 78 % of the real ones had a new one like them (88 %).",
-        ),
-        Budget("Standard", 60, "1 minute: usual", "88 % and 80 %."),
-        Budget(
-            "Thorough",
-            300,
-            "5 minutes: 1,000 pictures or more",
-            "not measured; with few pictures the new ones come nearer to yours.",
-        ),
-    )
+    "Quick": Budget(
+        15,
+        "15 seconds: a first look",
+        "on the examples Aliens, Bearded men and Neon hair 86 % of the new pictures were like real "
+        "ones (of other real ones 94 % are), and 78 % of the real ones had a new one like them (88 %).",
+    ),
+    "Standard": Budget(60, "1 minute: usual", "88 % and 80 %."),
+    "Thorough": Budget(
+        300,
+        "5 minutes: 1,000 pictures or more",
+        "not measured; with few pictures the new ones come nearer to yours.",
+    ),
 }
 
 

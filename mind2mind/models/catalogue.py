@@ -279,9 +279,8 @@ class Catalogue:
             folder = self.downloads / folder_name(model_id)
             with files.writing(folder):
                 origin["when"] = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-                with files.locked(
-                    self.downloads / ".record.lock", timeout=10
-                ):  # first: no model is without it
+                # first: no model is without its note
+                with files.locked(self.downloads / ".record.lock", timeout=10):
                     files.write_json(self.downloads / RECORD, self._noted() | {model_id: origin})
                 bundle.move_in(fetched, folder)
             shutil.rmtree(parts, ignore_errors=True)

@@ -34,10 +34,8 @@ SECTIONS = {  # of the files that are looked at, and what their tensors' names b
     "Generator": "generator.",
     "Critic": "critic.",
 }
-ALIGNED_FACES = (
-    ARCHITECTURES["ffhq"],
-    ARCHITECTURES["celeba-hq256"],
-)  # what official files of these sizes were trained on
+# Official files of these sizes were trained on them
+ALIGNED_FACES = ARCHITECTURES["ffhq"], ARCHITECTURES["celeba-hq256"]
 ALAE_CREDIT = "Pidhorskyi, Adjeroh and Doretto, Adversarial Latent Autoencoders (arXiv 2004.04467)"
 MINDGAN_CREDIT = "Frégier and Gouray, Mind2Mind (arXiv 1906.11613)"
 MINDGAN_FILE, PARAMETERS = "model299.pth", "parameters.json"  # as its authors call them

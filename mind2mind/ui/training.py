@@ -304,7 +304,7 @@ class Training:
     def build_advanced(self) -> None:
         """The recipe."""
         with gr.Accordion("Advanced", open=False, elem_id="transfer-advanced"):
-            gr.HTML(ui.note(*(f"{budget.name}: {budget.measured}" for budget in BUDGETS.values())))
+            gr.HTML(ui.note(*(f"{name}: {budget.measured}" for name, budget in BUDGETS.items())))
             with gr.Row():
                 self.recipe = gr.Radio(
                     [(TITLES.get(name, name), name) for name in RECIPES], value=DEFAULT.name, label="Recipe",
