@@ -232,7 +232,6 @@ class Runs:
             self._make_room(visitor, address)
             return RunInfo(
                 model=source,
-                source_id=model.source_id,
                 source_hash=model.source_hash,
                 crop=pictures.crop,
                 found=found,

@@ -121,12 +121,11 @@ class RunInfo:
     state: State = State.PREPARED
     created: float = field(default_factory=time.time)  # seconds since 1970
     updated: float = 0.0
-    bytes: int | None = None  # on the disk, when it was last written; None in runs of before
+    bytes: int = 0  # on the disk, when it was last written
     title: str = ""
     visitor: str | None = None
     address: str | None = None  # where a caller who names itself calls from
     model: str  # the source: a catalogue id, or a folder
-    source_id: str
     source_hash: str
     crop: Crop
     found: Found
@@ -163,7 +162,7 @@ class RunInfo:
 _RUN_INFO = TypeAdapter(RunInfo)
 
 
-def _from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
+def _from_version_1(old: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """What version 1 held on one level, some of it under other names or not yet."""
     found = {
         "count": old["counts"]["used"],
@@ -176,7 +175,7 @@ def _from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": old.get("encode_seconds") or 0.0,
     } | {name: old.get(name) or () for name in ("excluded", "near", "others")}
     kept = {name: value for name, value in old.items() if value is not None}
-    return {"crop": "centre"} | kept | {"version": VERSION, "found": found}
+    return {"crop": "centre", "bytes": bytes_in(folder)} | kept | {"version": VERSION, "found": found}
 
 
 @lru_cache(maxsize=1000)
@@ -186,7 +185,8 @@ def _read(path: Path, stamp: tuple[int, ...]) -> RunInfo:
     if values.get("version") not in (1, VERSION):
         raise RunError("This run was made by another version.", "Begin a new one with the same pictures.")
     try:
-        return _RUN_INFO.validate_python(_from_version_1(values) if values["version"] == 1 else values)
+        values = _from_version_1(values, path.parent) if values["version"] == 1 else values
+        return _RUN_INFO.validate_python(values)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise RunError(f"{path} is damaged.", "Begin a new run with the same pictures.") from error
 
@@ -469,7 +469,7 @@ def _sorted(folders: Iterator[Path], key: Callable[[RunInfo], float]) -> list[tu
 def clean(home: Path, hours: float | None = None) -> int:
     """Deletes runs and opened bundles of more `hours` ago, and leftovers; gives how many.
 
-    Deleted runs whose worker was killed before it could erase them go, too, and queued runs of before are marked.
+    Deleted runs whose worker was killed before it could erase them go, too; queued runs without a mark get one.
     """
     cleaned, now = 0, time.time()
     oldest = 0.0 if hours is None else now - hours * 3600
@@ -574,7 +574,7 @@ def status_of(run: Run, *, brief: bool = False) -> RunStatus:
         created=info.created,
         model=info.model,
         pictures=info.found.count,
-        bytes=bytes_in(run.folder) if info.bytes is None else info.bytes,
+        bytes=info.bytes,
         recipe=info.recipe.name if info.recipe else "",
         step=max(told, info.reached),
         total_steps=total,

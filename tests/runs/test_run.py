@@ -34,7 +34,6 @@ from mind2mind.runs.run import (
 
 INFO = RunInfo(
     model="tiny",
-    source_id="tiny",
     source_hash="0" * 64,
     crop="centre",
     found=Found(count=2, psnr_mean=9.0, verdict=Verdict.GOOD, reason="So it is."),
@@ -309,7 +308,7 @@ def test_an_edited_run_json_is_told_of(tmp_path, edited):
 def test_what_is_written_is_read_back_and_what_makes_no_sense_is_told_of(tmp_path):
     found = replace(INFO.found, near=(("b.png", "a.png"),), scores={"a.png": (9.0, 0.5)}, excluded=("b.png",))
     run = made(tmp_path, found=found, recipe=DEFAULT, state=State.STOPPED)
-    assert replace(run.info, updated=0.0, bytes=None) == replace(
+    assert replace(run.info, updated=0.0, bytes=0) == replace(
         INFO, found=found, recipe=DEFAULT, state=State.STOPPED, created=run.info.created
     )
     told = json.loads((run.folder / "run.json").read_text())
