@@ -207,7 +207,7 @@ def test_preparing_tells_of_every_file(studio, place, tmp_path):
     assert last.reason.startswith("Of their contrast ")
     assert studio.runs.prepared(last.token).reason == last.reason
     status = studio.runs.status(last.token)
-    assert (status.state, status.title, status.usable) == ("prepared", "five", False)
+    assert (status.state, status.info.title, status.usable) == ("prepared", "five", False)
     couples = studio.runs.comparison(last.token, count=3)
     assert len(couples) == 3
     worst = min(last.scores, key=lambda name: last.scores[name][1])
@@ -354,9 +354,14 @@ def test_a_home_of_the_first_version_goes_on(tmp_path):
     for ref in (tokens["done"], tokens["opened"]):
         assert len(studio.draw.sample(ref, [1, 2])) == 2
     status = studio.runs.status(tokens["done"])
-    assert (status.state, status.step, status.pictures, status.recipe) == ("done", 60, 24, "tiny")
-    assert Ending.explained(status.reason) == "It went through all its steps."
-    assert {run.token: run.bytes > 10_000 for run in studio.runs.list()} == dict.fromkeys(
+    assert (status.state, status.step, status.info.found.count, status.info.recipe.name) == (
+        "done",
+        60,
+        24,
+        "tiny",
+    )
+    assert Ending.explained(status.info.reason) == "It went through all its steps."
+    assert {run.token: run.info.bytes > 10_000 for run in studio.runs.list()} == dict.fromkeys(
         (tokens["done"], tokens["prepared"]), True
     )
     assert len(studio.runs.result(tokens["done"]).samples) == 64

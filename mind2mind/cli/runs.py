@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from mind2mind.cli import terminal
 from mind2mind.cli.pictures import last_of, told
-from mind2mind.cli.terminal import STOPPED, Result, command, facts
+from mind2mind.cli.terminal import STOPPED, Result, command
 from mind2mind.config import (
     BUDGETS,
     DEFAULT,
@@ -177,7 +177,7 @@ def ended(status: "RunStatus", out: Path, told_of: Mapping[str, Any]) -> Result:
     document: dict[str, Any] = {
         "run": out,
         "steps": status.total_steps,
-        **facts(status, "state", "step", "seconds", "distance", "floor", "reason"),
+        **status.facts("state", "step", "seconds", "distance", "floor", "reason"),
         "samples": bundle / "preview.png" if status.usable else None,
         "bundle": bundle if status.usable else None,
         **told_of,
@@ -185,11 +185,11 @@ def ended(status: "RunStatus", out: Path, told_of: Mapping[str, Any]) -> Result:
     lines = [document["samples"], bundle] if status.usable else []
     match status.state:
         case "done":
-            terminal.note(Ending.explained(status.reason) or "Done.")
+            terminal.note(Ending.explained(status.info.reason) or "Done.")
             code = 0
         case "failed":
             document |= terminal.told_error(status.error or "", f"{out / 'log.txt'} tells more.")
-            code = 1 if status.fault else 2
+            code = 1 if status.info.fault else 2
         case "interrupted":
             problem = f"The training's process ended at step {status.step}, before its time."
             document |= terminal.told_error(problem, _go_on_hint(out))
@@ -254,11 +254,12 @@ def runs(
         terminal.note(f"{delete} is deleted.")
     rows, lines = [], []
     for run in studio.runs.list():
-        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
-        told = facts(run, "token", "title", "state", "model", "pictures", "bytes")
+        info = run.info
+        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created))
+        told = run.facts("token", "title", "state", "model", "pictures", "bytes")
         rows.append(told | {"created": created})
-        size = size_text(run.bytes)
-        lines.append(f"{run.token}  {created}  {run.state:<11}  {run.model}  {size:>7}  {run.title}")
+        size = size_text(info.bytes)
+        lines.append(f"{run.token}  {created}  {run.state:<11}  {info.model}  {size:>7}  {info.title}")
     if not rows:
         terminal.note("The app has no runs here.")
     return Result({"runs": rows}, lines)
@@ -291,9 +292,8 @@ def result(
     found = studio.runs.result(run)
     filmed = studio.runs.film(run, film) if film else None
     packed = studio.runs.pack(run, out) if out else None
-    document = facts(found.status, "title", "state", "kept", "preview_steps") | facts(found, "command")
-    worth = found.status.worth
-    document |= {"worth": worth and worth.facts, "film": filmed, "everything": packed}
+    document = found.status.facts("title", "state", "kept", "preview_steps", "worth")
+    document |= {"command": found.command, "film": filmed, "everything": packed}
     return Result(document, [*found.status.told, f"Again: {found.command}", *filter(None, (filmed, packed))])
 
 

@@ -113,7 +113,7 @@ class Found:
         return len(self.scores)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RunInfo:
     """The content of run.json."""
 
@@ -497,19 +497,14 @@ def clean(home: Path, hours: float | None = None) -> int:
 # Where a run stands
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RunStatus:
     """One look at a run. A list of runs lacks what is not in run.json: metrics, previews, log."""
 
     token: str
     look: str | None = None  # the token that only looks; None for a run on the command line
-    title: str
-    state: State
-    created: float = 0.0  # seconds since 1970
-    model: str = ""  # the source it is made on
-    pictures: int = 0
-    bytes: int = 0  # on the disk
-    recipe: str = ""  # its name, with what was changed in it; empty before the start
+    info: RunInfo
+    state: State  # while a worker has it that is more than its run.json says
     step: int
     total_steps: int  # 0 until the budget has become a number of steps
     seconds: float  # of training so far
@@ -518,13 +513,9 @@ class RunStatus:
     preview_steps: list[int]
     place_in_queue: int | None = None  # 1 is next
     wait: float | None = None  # seconds until its turn, about
-    reason: str | None  # why it ended: see Ending.explained
     error: str | None  # problem and advice
-    fault: bool = False  # whether the error is ours: no user can mend it
     distance: float | None  # see transfer.Progress
     floor: float | None
-    worth: Worth | None  # of the samples of its model, once they are judged
-    kept: int | None = None  # the earlier step that its model is of
     usable: bool  # there is a bundle to sample from
     log: str = ""  # the end of its log.txt, if it failed
 
@@ -536,21 +527,29 @@ class RunStatus:
     @property
     def name(self) -> str:
         """Of its model, and of the files made of it: the title as an id."""
-        return slug(self.title)
+        return slug(self.info.title)
 
     @property
     def result(self) -> tuple[Any, ...]:
         """Another one whenever what comes of it is another."""
-        return self.token, self.title, self.state, self.step, self.kept, self.worth is not None
+        info = self.info
+        return self.token, info.title, self.state, self.step, info.kept, info.worth is not None
 
     @property
     def told(self) -> list[str]:
         """What the samples are worth, a sentence each."""
-        if self.worth:
-            return [*self.worth.told.values(), "Judged by your own pictures, as the model reads them."]
-        if self.pictures < FEWEST:
+        if worth := self.info.worth:
+            return [*worth.told.values(), "Judged by your own pictures, as the model reads them."]
+        if self.info.found.count < FEWEST:
             return [f"With fewer than {FEWEST} pictures its worth cannot be told from numbers: judge by eye."]
         return ["They are not judged yet."]
+
+    def facts(self, *names: str) -> dict[str, Any]:
+        """What goes by these names here or in run.json, for programs; `worth` is its numbers and words."""
+        info = self.info
+        more = {"pictures": info.found.count, "worth": info.worth and info.worth.facts}
+        known = vars(info) | vars(self) | more
+        return {name: known[name] for name in names}
 
     @property
     def owned(self) -> bool:
@@ -569,26 +568,17 @@ def status_of(run: Run, *, brief: bool = False) -> RunStatus:
     return RunStatus(
         token=run.token,
         look=run.look,
-        title=info.title,
+        info=info,
         state=state,
-        created=info.created,
-        model=info.model,
-        pictures=info.found.count,
-        bytes=info.bytes,
-        recipe=info.recipe.name if info.recipe else "",
         step=max(told, info.reached),
         total_steps=total,
         seconds=seconds,
         seconds_left=seconds / told * (total - told) if running else None,
         metrics=metrics[::-thin][::-1],  # the newest stays
         preview_steps=previews,
-        reason=info.reason,
         error=" ".join(part for part in (info.error, info.advice) if part) or None,
-        fault=info.fault,
         distance=last.get("distance"),
         floor=last.get("floor"),
-        worth=info.worth,
-        kept=info.kept,
         usable=run.has_model,
         log=run.log_tail() if state == State.FAILED and not brief else "",
     )

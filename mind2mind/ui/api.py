@@ -38,7 +38,7 @@ AGREE = "Call with agreed=True"
 MOST_SECONDS, MOST_STEPS = 86_400, 10_000_000  # of one call; a server's own limits come on top
 TOLD = (
     "token", "title", "state", "place_in_queue", "step", "total_steps", "seconds", "seconds_left",
-    "distance", "floor", "usable", "preview_steps", "kept", "reason", "error",
+    "distance", "floor", "usable", "preview_steps", "kept", "reason", "error", "worth",
 )  # fmt: skip
 SAMPLE = "file", "seed", "nearest", "distance", "copy"
 LISTED = "token", "title", "state", "step", "total_steps", "model", "pictures"
@@ -288,9 +288,7 @@ class Api:
         """
         if not ui.is_key(token):  # a path would be opened by a studio at home
             raise RunError("There is no such run.", "Give the token that /submit gave you.")
-        found = self.studio.runs.status(token)
-        worth = found.worth.facts if found.worth else None
-        return {name: getattr(found, name) for name in TOLD} | {"worth": worth}
+        return self.studio.runs.status(token).facts(*TOLD)
 
     def stop(self, token: str) -> dict[str, Any]:
         """Stops a run and keeps its work; nothing happens to one that has ended.
@@ -317,9 +315,8 @@ class Api:
             (of each new picture the file name, its seed, the nearest of yours, how far away that is and whether it
             is a near copy; 0 is a copy, two of yours are about 1.4 apart) and the `command` that repeats the run.
         """
-        standing = self.status(token)
-        pictures, bundle, facts = self.harvest(token)
-        return pictures, bundle, standing | facts
+        self.status(token)
+        return self.harvest(token)
 
     def _harvest(self, token: str) -> tuple[list[str], str, dict[str, Any]]:
         found = self.studio.runs.result(token)
@@ -327,9 +324,8 @@ class Api:
         bundle = ui.once("{}.zip", found.status, self.studio.models.export)
         names, far = (Path(path).name for path in pictures), (round(each, 4) for each in found.distance)
         rows = zip(names, found.seeds, found.nearest, far, found.near, strict=True)
-        facts = {
+        facts = found.status.facts(*TOLD) | {
             "check": _check(self.studio.runs.prepared(token)),
-            "worth": found.status.worth.facts if found.status.worth else None,
             "told": found.status.told,
             "samples": [dict(zip(SAMPLE, row, strict=True)) for row in rows],
             "command": found.command,
@@ -364,10 +360,10 @@ class Api:
             raise ConfigError("Others may share your address.", fix)
         listed = []
         for run in self.studio.runs.list(_caller(request, visitor)[0]):
-            created = datetime.fromtimestamp(run.created, timezone.utc).isoformat(timespec="seconds")
+            created = datetime.fromtimestamp(run.info.created, timezone.utc).isoformat(timespec="seconds")
             with suppress(RunError):  # deleted meanwhile
                 known = self.studio.runs.status(run.token) if run.state.alive else run
-                listed.append({name: getattr(known, name) for name in LISTED} | {"created": created})
+                listed.append(known.facts(*LISTED) | {"created": created})
         return listed
 
     def delete(self, token: str) -> dict[str, str]:

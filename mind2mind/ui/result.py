@@ -34,9 +34,10 @@ from mind2mind.ui.training import (
 
 def entry_line(entry: RunStatus) -> str:
     """A run in the list: title, state, when, on which model, how much it takes."""
-    when = time.strftime("%d %b, %H:%M", time.localtime(entry.created))
-    pictures = ui.plural(entry.pictures, "picture")
-    return f"{entry.title or 'Run'} · {entry.state} · {when} · {pictures} · {entry.model} · {size_text(entry.bytes)}"
+    info = entry.info
+    when = time.strftime("%d %b, %H:%M", time.localtime(info.created))
+    pictures = ui.plural(info.found.count, "picture")
+    return f"{info.title or 'Run'} · {entry.state} · {when} · {pictures} · {info.model} · {size_text(info.bytes)}"
 
 
 class Shelf:
@@ -70,7 +71,7 @@ class Shelf:
     def known(self, visit: ui.Visit) -> Updates:
         """The list as it is now, with the visitor's run chosen."""
         entries = [entry for entry in self.studio.runs.list(visit.visitor) if entry.state != State.PREPARED]
-        titles = {entry.token: entry.title for entry in entries}
+        titles = {entry.token: entry.info.title for entry in entries}
         chosen = visit.token if visit.token in titles else None
         return {
             self.box: gr.Accordion(visible=bool(entries)),
@@ -96,7 +97,7 @@ class Shelf:
 
     def chosen(self, visit: ui.Visit, token: str | None) -> str:
         """The title of the run, to be changed."""
-        return self.own(visit, token).title
+        return self.own(visit, token).info.title
 
     def renamed(self, visit: ui.Visit, token: str | None, title: str) -> Updates:
         """Gives the run and its model another title."""
@@ -122,7 +123,7 @@ class Shelf:
     def ask(self, visit: ui.Visit) -> str:
         """What would be deleted."""
         entries = self.studio.runs.list(visit.visitor)
-        runs, size = ui.plural(len(entries), "run"), size_text(sum(entry.bytes for entry in entries))
+        runs, size = ui.plural(len(entries), "run"), size_text(sum(entry.info.bytes for entry in entries))
         text = f"{runs}, {size}: models, codes, small copies of pictures; also a run at work."
         return ui.boxed("poor", "Delete everything of yours?", text)
 
@@ -156,7 +157,7 @@ RULE = (
 def at_a_glance(status: RunStatus) -> str:
     """Quality, variety and originality: a word, a number and a bar each; what they mean is behind a fold."""
     title = "New pictures"
-    if (worth := status.worth) is None:
+    if (worth := status.info.worth) is None:
         return ui.boxed("fair", title, *status.told)
     original = 1 - worth.copies / worth.samples
     measured = {
@@ -421,7 +422,7 @@ class Result:
     def _shown(self, found: Outcome) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)[:PAIRS]
         couples = [(found.samples[i], found.originals[i]) for i in order]
-        steps, kept, owned = found.status.preview_steps, found.status.kept, found.status.owned
+        steps, kept, owned = found.status.preview_steps, found.status.info.kept, found.status.owned
         number = 1 + steps.index(kept) if kept in steps else len(steps)
         moments, at_step = self._moment(found.status, number)
         updates = {
@@ -460,16 +461,16 @@ class Result:
         columns = ""
         for status in (self.studio.runs.status(visit.needed_token), self.shelf.own(visit, token)):
             images = self.sample(status.token, range(BESIDE))
-            grades = status.worth.grades.items() if status.worth else ()
+            grades = status.info.worth.grades.items() if status.info.worth else ()
             said = ", ".join(f"{name} {grade.value}" for name, grade in grades)
-            name = html.escape(status.title)
-            shown = ui.tiles(ui.numbered(images, status.title), columns=4)
+            name = html.escape(status.info.title)
+            shown = ui.tiles(ui.numbered(images, status.info.title), columns=4)
             columns += f"<div><h3>{name}</h3>{ui.note(said)}{shown}</div>"
         return f'<div class="m2m-two">{columns}</div>'
 
     def draw_source(self, visit: ui.Visit) -> tuple[str, str]:
         """Pictures of the source model, and why they do not pair with those of the run."""
-        source = self.studio.runs.status(visit.needed_token).model
+        source = self.studio.runs.status(visit.needed_token).info.model
         images = self.sample(source, range(ui.cost_of(self.studio, source).count))
         said = ui.note(
             f"Samples of {self.steps.models.get(source, source)}. They do not pair with those of your model: "

@@ -125,7 +125,9 @@ class Steps:
         )
         done = ""
         if of is not None and now != "pictures":
-            said = [ui.plural(of.pictures, "picture"), of.title, self.models.get(of.model, of.model)]
+            info = of.info
+            counted = ui.plural(info.found.count, "picture")
+            said = [counted, info.title, self.models.get(info.model, info.model)]
             change = '<button type="button" data-step="pictures">Change</button>'
             done = f"<p>{html.escape(' · '.join(filter(None, said)))} {change}</p>"
         return f'<nav class="m2m-steps" aria-label="Steps"><ol>{items}</ol>{done}</nav>'
@@ -167,14 +169,15 @@ def standing(status: RunStatus) -> str:
         State.RUNNING: ("good", f"Training{left}", f"{at}. {stay}"),
         State.STOPPING: ("fair", "Stopping", "The work so far is being saved."),
         State.STOPPED: ("good", "Stopped", f"{at}. The work so far is kept."),
-        State.DONE: ("good", done, f"{at}. {Ending.explained(status.reason)}"),
+        State.DONE: ("good", done, f"{at}. {Ending.explained(status.info.reason)}"),
         State.FAILED: ("poor", "The run failed", status.error or "The cause is not known."),
         State.INTERRUPTED: ("fair", "The run was interrupted", f"{at}. Nothing is lost: go on from there."),
     }[status.state]
-    if status.reason == Ending.THROUGH:
+    if status.info.reason == Ending.THROUGH:
         sentences = [f"{ui.plural(status.step, 'step')}."]
-    recipe = f"Recipe: {status.recipe}." if status.recipe not in ("", *RECIPES) else ""
-    kept = f"The model is the one of step {status.kept:,}." if status.kept is not None else ""
+    info = status.info
+    recipe = f"Recipe: {info.recipe.name}." if info.recipe and info.recipe.name not in RECIPES else ""
+    kept = f"The model is the one of step {info.kept:,}." if info.kept is not None else ""
     log = f"<summary>The end of its log</summary><pre>{html.escape(status.log)}</pre>"
     log = f'<details class="m2m-log">{log}</details>' if status.log else ""
     going = ui.bar(share(status), "Training") if status.state.alive else ""
@@ -191,7 +194,7 @@ def chip(status: RunStatus) -> str:
     if not status.state.alive:
         return ""
     said = f"{100 * share(status):.0f} %" if status.total_steps else str(status.state)
-    name = html.escape(status.title or "Run")
+    name = html.escape(status.info.title or "Run")
     title = f'data-title="{said} · Mind2Mind" aria-label="Go to the run {name}"'
     return f'<button type="button" class="m2m-chip" {title}>{name} · {said}</button>'
 
@@ -422,7 +425,7 @@ class Training:
         known = RECIPES[one_of("recipe", recipe, RECIPES)]
         chosen = changed(known, dict(zip(SETTINGS, values, strict=False)))
         order = {**budget(seconds, amount, unit), "recipe": chosen, "seed": ui.checked_seed(seed)}
-        if name != self.studio.runs.status(visit.needed_token).title:
+        if name != self.studio.runs.status(visit.needed_token).info.title:
             self.studio.runs.rename(visit.needed_token, name)
         return self.watch(visit, self.studio.runs.start(visit.needed_token, **order))
 

@@ -375,7 +375,7 @@ class Pictures:
         elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
             yield {self.steps.message: ui.note("Add your pictures again to have them read this way.")}
         else:
-            title = self.studio.runs.status(prepared.token).title
+            title = self.studio.runs.status(prepared.token).info.title
             yield from self._read(visit, paths, source, crop, title=title, chosen=True)
 
     def other(self, visit: ui.Visit, source: str, crop: str) -> tuple[str, str]:
@@ -465,7 +465,7 @@ class Pictures:
             f"Above your pictures as they are, below what the model gets: {CROPS[prepared.crop]}."
         )
         return {
-            self.name: self.studio.runs.status(prepared.token).title,
+            self.name: self.studio.runs.status(prepared.token).info.title,
             self.source: prepared.model,
             self.crop: prepared.crop,
             self.over: gr.Button(visible=ready),

@@ -41,7 +41,7 @@ from mind2mind.networks.alae import ALAE
 from mind2mind.networks.mindgan import Perceptron
 from mind2mind.runs import worker as execution
 from mind2mind.runs.queue import Launcher
-from mind2mind.runs.run import RunStatus, State
+from mind2mind.runs.run import Found, RunInfo, RunStatus, State
 from mind2mind.studio import Explore, Studio
 from mind2mind.training import source as make_source
 from mind2mind.training.source import PretrainProgress
@@ -761,9 +761,10 @@ def test_pictures_are_left_out(cli, place, tmp_path, monkeypatch):
     assert not Path("c/run.json").exists()
 
 
+INFO = RunInfo(model="tiny", source_hash="", crop="centre", found=Found(count=2))
 STATUS = RunStatus(
     **dict.fromkeys((field for field in RunStatus.__dataclass_fields__), None)
-    | {"state": "done", "step": 5, "total_steps": 9, "seconds": 1.0, "usable": True}
+    | {"info": INFO, "state": "done", "step": 5, "total_steps": 9, "seconds": 1.0, "usable": True}
 )
 
 
@@ -779,7 +780,7 @@ STATUS = RunStatus(
     ],
 )
 def test_how_a_run_ends(state, error, fault, code, capsys):
-    status = replace(STATUS, state=State(state), error=error, fault=fault)
+    status = replace(STATUS, state=State(state), error=error, info=replace(INFO, fault=fault))
     result = following.ended(status, Path("run"), {"pictures": 1})
     assert result.code == code
     assert result.document["state"] == state and result.document["pictures"] == 1

@@ -135,8 +135,8 @@ def test_the_result_of_a_run(studio, done):
     first = studio.draw.sample(done, [result.seeds[0]])[0]
     assert np.array_equal(np.asarray(result.samples[0]), np.asarray(first))
     status = result.status
-    assert (status.worth.originals, status.worth.samples) == (120, 256)
-    assert status.worth == studio.runs.find(done).info.worth  # measured once, when the run ended
+    assert (status.info.worth.originals, status.info.worth.samples) == (120, 256)
+    assert status.info.worth == studio.runs.find(done).info.worth  # measured once, when the run ended
     assert [word.split()[0] for word in status.told] == ["Quality", "Variety", "Originality", "Judged"]
     with pytest.raises(RunError):
         studio.runs.result("a" * 22)
@@ -169,17 +169,19 @@ def test_a_run_keeps_an_earlier_step_and_goes_on_from_its_last_all_the_same(stud
         status, told = studio.runs.keep(token, step), load_tensors(run.preview_path(step))[0]["w"]
         model = studio.models.load(token)
         assert torch.equal(samples(model.g, model.z_dim, len(told)), told)
-        assert status.kept == step and status.worth != was.worth and status.result != was.result
+        assert (
+            status.info.kept == step and status.info.worth != was.info.worth and status.result != was.result
+        )
         assert model.card.numbers["kept_step"] == step and status.step == was.step == 40
-        assert model.card.numbers["quality"] == round(status.worth.quality, 3)
+        assert model.card.numbers["quality"] == round(status.info.worth.quality, 3)
     at = [row["gap"] for row in run.metrics() if row["step"] <= step]
     assert studio.runs.numbers(token).gap == at[-1] != studio.runs.numbers(other).gap
     again = studio.runs.keep(token, None)
-    assert (again.result, again.worth) == (was.result, was.worth) and bundle_files(run) == last
+    assert (again.result, again.info.worth) == (was.result, was.info.worth) and bundle_files(run) == last
     studio.runs.keep(token, was.preview_steps[3])
     for each in (token, other):
         studio.runs.resume(each, extra_steps=20)
-        assert carry_out(studio, each).kept is None
+        assert carry_out(studio, each).info.kept is None
     assert_same_run(run, studio.runs.find(other))
     for each in (token, other):
         studio.runs.delete(each)
@@ -204,7 +206,7 @@ def test_what_cannot_be_kept_leaves_the_model_as_it_is(studio, done):
     with pytest.raises(RunError, match="is queued"):
         studio.runs.keep(done, steps[2])
     run.update(state="done")
-    assert bundle_files(run) == before and studio.runs.status(done).kept is None
+    assert bundle_files(run) == before and studio.runs.status(done).info.kept is None
 
 
 def test_killed_while_it_keeps_a_step_the_run_has_its_old_model(studio, done, place):
@@ -218,9 +220,9 @@ Studio("cpu", {str(studio.home)!r}, weights={str(place / "weights")!r}).runs.kee
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     assert subprocess.run([sys.executable, "-c", script], env=env, timeout=120).returncode == 9
     assert (run.folder / "bundle.new/model.safetensors").exists() and bundle_files(run) == before
-    assert studio.runs.status(done).kept is None
-    assert studio.runs.keep(done, step).kept == step and not (run.folder / "bundle.new").exists()
-    assert studio.runs.keep(done, None).kept is None and bundle_files(run) == before
+    assert studio.runs.status(done).info.kept is None
+    assert studio.runs.keep(done, step).info.kept == step and not (run.folder / "bundle.new").exists()
+    assert studio.runs.keep(done, None).info.kept is None and bundle_files(run) == before
 
 
 def test_without_the_extra_a_run_has_the_other_numbers(studio, done, monkeypatch):
@@ -230,7 +232,7 @@ def test_without_the_extra_a_run_has_the_other_numbers(studio, done, monkeypatch
 
 
 def test_why_a_run_ended_does_not_hide_what_the_check_found(studio, done):
-    assert studio.runs.status(done).reason == Ending.THROUGH
+    assert studio.runs.status(done).info.reason == Ending.THROUGH
     assert studio.runs.prepared(done).reason.startswith("Of their contrast")
 
 
@@ -245,8 +247,8 @@ def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
     was, card = run.info.worth, bundle_files(run)
     run.update(worth=None)  # its worker was killed before it could judge them
     result = studio.runs.result(done)
-    assert result.status.worth.grades["originality"] is Grade.POOR and all(result.near)
-    assert result.status.worth == run.info.worth != was
+    assert result.status.info.worth.grades["originality"] is Grade.POOR and all(result.near)
+    assert result.status.info.worth == run.info.worth != was
     assert describe(run.bundle).numbers["near_copies"] == 1
     for name, content in card.items():
         (run.bundle / name).write_bytes(content)
@@ -256,7 +258,7 @@ def test_a_run_that_learnt_by_heart_is_found_out(studio, done, monkeypatch):
 def test_a_run_of_few_pictures_is_not_judged(studio, place, tmp_path):
     few = trained(studio, make_pictures(tmp_path / "few", 19), steps=3)
     result = studio.runs.result(few)
-    assert result.status.worth is None and "judge by eye" in result.status.told[0]
+    assert result.status.info.worth is None and "judge by eye" in result.status.told[0]
     studio.runs.delete(few)
 
 
@@ -455,11 +457,11 @@ def test_any_config_is_taken_or_refused_in_words(studio, done, tmp_path):
 def test_the_list_of_ones_runs(studio, place, done):
     other = prepared(studio, place / "pictures", visitor="you", title="Others")
     (mine,) = studio.runs.list("me")
-    assert (mine.token, mine.title, mine.state, mine.model) == (done, "My ducks", "done", "tiny")
-    assert mine.pictures == 120 and mine.usable
+    assert (mine.token, mine.info.title, mine.state, mine.info.model) == (done, "My ducks", "done", "tiny")
+    assert mine.info.found.count == 120 and mine.usable
     there = sum(p.stat().st_size for p in (studio.home / "runs" / done).rglob("*") if p.is_file())
-    assert mine.bytes == pytest.approx(there, rel=0.01)
-    assert abs(time.time() - mine.created) < 600
+    assert mine.info.bytes == pytest.approx(there, rel=0.01)
+    assert abs(time.time() - mine.info.created) < 600
     assert {entry.token for entry in studio.runs.list()} == {done, other}
     studio.runs.delete(other)
 
@@ -470,7 +472,7 @@ def test_another_title_goes_with_the_model(studio, place, tmp_path, monkeypatch)
     card = studio.home / "runs" / token / "bundle/README.md"
     text = card.read_text()
     studio.runs.rename(token, "  Red\n geese ")
-    assert studio.runs.status(token).title == studio.models.load(token).card.title == "Red geese"
+    assert studio.runs.status(token).info.title == studio.models.load(token).card.title == "Red geese"
     assert card.read_text() == text.replace("# Ducks", "# Red geese").replace('"ducks"', '"red-geese"')
     assert np.array_equal(np.asarray(studio.draw.sample(token, [1])[0]), np.asarray(before))
     for title in ("", " \n", "x" * 201):
@@ -479,7 +481,7 @@ def test_another_title_goes_with_the_model(studio, place, tmp_path, monkeypatch)
     monkeypatch.setattr("mind2mind.runs.run.JUDGING_SECONDS", 0.1)
     with studio.runs.find(token).hold(), pytest.raises(RunError, match="at work"):
         studio.runs.rename(token, "While it runs")
-    assert studio.runs.status(token).title == "Red geese"
+    assert studio.runs.status(token).info.title == "Red geese"
     studio.runs.delete(token)
 
 
@@ -627,7 +629,7 @@ def test_the_result_on_the_command_line(command, studio, done, tmp_path):
         assert part in text
     assert (tmp_path / "f.webp").exists() and zipfile.is_zipfile(tmp_path / "all.zip")
     told = command("result", done, "--json")
-    assert told["worth"]["quality"] == result.status.worth.quality and told["everything"] is None
+    assert told["worth"]["quality"] == result.status.info.worth.quality and told["everything"] is None
     assert set(told["worth"]["grades"]) == {"quality", "variety", "originality"}
     command("result", "a" * 22, code=2)
 

@@ -212,7 +212,7 @@ def test_the_status_follows_the_metrics(tmp_path):
     for step in range(1, 1201):
         run.append_metrics({"step": step, "seconds": step / 100, "distance": 0.5, "floor": 0.1})
     now = status_of(run)
-    assert (now.title, now.step, now.total_steps, now.seconds, now.distance) == (
+    assert (now.info.title, now.step, now.total_steps, now.seconds, now.distance) == (
         "ducks",
         1200,
         2000,
@@ -337,7 +337,7 @@ def test_a_failed_run_shows_the_end_of_its_log(tmp_path):
     run = made(tmp_path, recipe=replace(DEFAULT, name="default with jitter 0.1"))
     lines = [f"line {i} ä" for i in range(2000)]
     (run.folder / "log.txt").write_text("\n".join(lines), encoding="utf-8")
-    assert (status_of(run).log, status_of(run).recipe) == ("", "default with jitter 0.1")
+    assert (status_of(run).log, status_of(run).info.recipe.name) == ("", "default with jitter 0.1")
     run.update(state="failed")
     assert status_of(run).log.splitlines() == lines[-LOG_LINES:]
     (run.folder / "log.txt").unlink()

@@ -145,7 +145,7 @@ def test_a_stop_keeps_the_work_and_resume_goes_on(studio, template, monkeypatch)
     assert (status.state, status.step, status.usable) == ("stopped", 10, True)
     studio.runs.resume(token)
     status = carry_out(studio, token)
-    assert (status.state, status.step, status.reason) == ("done", 20, Ending.THROUGH)
+    assert (status.state, status.step, status.info.reason) == ("done", 20, Ending.THROUGH)
     studio.runs.resume(token, extra_steps=5)
     assert (carry_out(studio, token).step, studio.runs.status(token).total_steps) == (25, 25)
 
@@ -156,7 +156,7 @@ def test_more_steps_are_counted_from_the_step_reached(studio, template, monkeypa
     assert carry_out(studio, token).step == 10
     studio.runs.resume(token, extra_steps=15)
     status = carry_out(studio, token)
-    assert (status.step, status.total_steps, status.reason) == (25, 25, Ending.THROUGH)
+    assert (status.step, status.total_steps, status.info.reason) == (25, 25, Ending.THROUGH)
 
 
 def test_a_stop_between_two_looks_tells_the_step_that_was_reached(studio, template, monkeypatch):
@@ -194,7 +194,7 @@ def test_time_that_is_up_ends_a_run_as_if_it_were_through(studio, template):
     run.update(steps=1_000_000)  # as if the warm-up had been far too fast
     status = carry_out(studio, token)
     assert (status.state, status.usable) == ("done", True)
-    assert status.reason == Ending.TIME_UP
+    assert status.info.reason == Ending.TIME_UP
 
 
 def test_seconds_become_steps_once(studio, template, monkeypatch):
@@ -234,7 +234,7 @@ def test_a_training_that_diverges_at_once_fails_with_advice(studio, template, mo
     )
     status = carry_out(studio, started(studio, template))
     assert (status.state, status.usable) == ("failed", False)
-    assert "learning rate" in status.error and not status.fault
+    assert "learning rate" in status.error and not status.info.fault
 
 
 def test_a_fault_of_ours_fails_the_run_and_is_logged(studio, template, monkeypatch):
@@ -245,7 +245,7 @@ def test_a_fault_of_ours_fails_the_run_and_is_logged(studio, template, monkeypat
     token = started(studio, template)
     status = carry_out(studio, token)
     assert status.state == "failed"
-    assert "ZeroDivisionError: by zero" in status.error and status.fault
+    assert "ZeroDivisionError: by zero" in status.error and status.info.fault
     assert "broken" in (studio.runs.find(token).folder / "log.txt").read_text()
 
 
@@ -284,11 +284,11 @@ def test_a_run_is_saved_before_it_is_judged_and_judged_later_if_its_worker_was_k
     with pytest.raises(Killed):
         carry_out(studio, killed)
     status = studio.runs.status(killed)
-    assert (status.state, status.usable, status.worth) == ("done", True, None)
+    assert (status.state, status.usable, status.info.worth) == ("done", True, None)
     assert status.told == ["They are not judged yet."]
     monkeypatch.setattr(execution, "judge", judge)
     carry_out(studio, whole)
-    assert studio.runs.judge(killed).worth == studio.runs.status(whole).worth is not None
+    assert studio.runs.judge(killed).info.worth == studio.runs.status(whole).info.worth is not None
     one, other = (describe(studio.runs.find(token).bundle).numbers for token in (killed, whole))
     assert {**one, "seconds": 0} == {**other, "seconds": 0} and 0 <= one["quality"] <= 1
 
@@ -300,7 +300,7 @@ def test_a_run_that_cannot_be_judged_is_done_all_the_same(studio, template, monk
     monkeypatch.setattr(execution, "judge", failing)
     token = started(studio, template)
     status = carry_out(studio, token)
-    assert (status.state, status.usable, status.worth) == ("done", True, None)
+    assert (status.state, status.usable, status.info.worth) == ("done", True, None)
     assert "could not be judged" in studio.runs.find(token).log.read_text()
 
 
@@ -443,5 +443,7 @@ def test_a_collapse_is_done_with_the_reason_and_a_model(studio, template, monkey
     monkeypatch.setattr(transfer.Learner, "_distance", lambda *_: next(calls))
     status = carry_out(studio, started(studio, template, steps=200))
     assert (status.state, status.usable) == ("done", True)
-    assert status.reason == Ending.COLLAPSED and "lower learning rate" in Ending.explained(status.reason)
+    assert status.info.reason == Ending.COLLAPSED and "lower learning rate" in Ending.explained(
+        status.info.reason
+    )
     assert 0 < status.step < status.total_steps

@@ -33,17 +33,17 @@ from mind2mind.judge.verdict import Verdict
 from mind2mind.models.bundle import ModelInfo
 from mind2mind.models.catalogue import FIRST
 from mind2mind.runs.findings import Prepared
-from mind2mind.runs.run import Better, RunStatus, State
+from mind2mind.runs.run import Better, Found, RunInfo, RunStatus, State
 from mind2mind.ui import launch, shared, training, transfer
 from mind2mind.ui.models import card
 from mind2mind.ui.page import Page, footer, tidy
 from mind2mind.ui.shared import Visit, checked_seed, known_ref, told, uploaded
 
 ROOT = Path(__file__).resolve().parents[2]
+INFO = RunInfo(title="Aliens", model="tiny", source_hash="", crop="centre", found=Found(count=2))
 STATUS = RunStatus(
-    token="t" * 22, title="Aliens", state=State.RUNNING, step=50, total_steps=100, seconds=9.0, seconds_left=9.0,
-    metrics=[], preview_steps=[], error=None, place_in_queue=None, reason=None,
-    distance=None, floor=None, worth=None, usable=False,
+    token="t" * 22, info=INFO, state=State.RUNNING, step=50, total_steps=100, seconds=9.0, seconds_left=9.0,
+    metrics=[], preview_steps=[], error=None, place_in_queue=None, distance=None, floor=None, usable=False,
 )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_what_visitors_wrote_is_escaped():
     model = ModelInfo("x", evil, f"knows {evil}", f"{evil} https://a.org/b'\"c", evil)
     skipped = FileReport(evil, Reason.NOT_A_PICTURE, reason=f"Not a picture: {evil}")
     report = Report((skipped, FileReport("a", width=8, height=8)))
-    status = replace(STATUS, state=State.FAILED, error=evil, title=evil)
+    status = replace(STATUS, state=State.FAILED, error=evil, info=replace(INFO, title=evil))
     texts = [
         footer([model]),
         card(model),
@@ -127,11 +127,9 @@ def test_what_visitors_wrote_is_escaped():
         near=((evil, evil),),
         others=(other,),
     )
-    texts += [
-        transfer.checked(prepared, evil),
-        transfer.ways(prepared, False),
-    ]
-    texts += [training.standing(status), training.chip(replace(STATUS, title=evil)), shared.linked(evil)]
+    texts += [transfer.checked(prepared, evil), transfer.ways(prepared, False)]
+    named = replace(STATUS, info=replace(INFO, title=evil))
+    texts += [training.standing(status), training.chip(named), shared.linked(evil)]
     assert not any("<img" in text for text in texts)
     assert "<code>&lt;b&gt;</code>" in shared.note("Run `<b>`.")
 

@@ -85,7 +85,7 @@ def test_the_result_shows_64_samples_and_tells_of_them(page, visit):
     assert all(names) and len(set(names)) == len(names)
     words = re.findall(r"<b>(\w+)</b> (\w+), (\d+)%", shown[step.verdict])
     assert [word for word, _, _ in words] == ["Quality", "Variety", "Originality"]
-    worth = page.studio.runs.status(visit.token).worth
+    worth = page.studio.runs.status(visit.token).info.worth
     assert [grade for _, grade, _ in words] == [grade.value for grade in worth.grades.values()]
     assert int(words[0][2]) == round(100 * worth.quality)
 
@@ -255,7 +255,7 @@ def test_whoever_has_the_link_of_the_page_sees_the_run_and_can_change_nothing(pa
             touch(guest)
     with pytest.raises(RunError, match="No run is chosen"):
         tab.shelf.renamed(guest, look, "Mine")
-    assert page.studio.runs.status(visit.token).title == "My ducks"
+    assert page.studio.runs.status(visit.token).info.title == "My ducks"
 
 
 def test_what_a_guest_has_made_of_a_run_goes_with_it(page, pictures):
@@ -324,7 +324,7 @@ def test_nobody_touches_the_runs_of_others(page, visit):
         with pytest.raises(Mind2MindError, match="No run is chosen"):
             touch(other, visit.token)
     shelf.delete_all(other)
-    assert page.studio.runs.status(visit.token).title == "My ducks"
+    assert page.studio.runs.status(visit.token).info.title == "My ducks"
 
 
 def test_deleting_another_run_than_the_one_seen(page, pictures):

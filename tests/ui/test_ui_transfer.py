@@ -109,7 +109,8 @@ def test_start_and_stop(page, tmp_path):
     stored = checked(page, uploads(tmp_path))[tab.steps.visit]
     begun = tab.training.begin(Visit.of(stored), "Noise", 30)
     assert (
-        begun[tab.steps.parts["live"]].visible and page.studio.runs.status(stored["token"]).title == "Noise"
+        begun[tab.steps.parts["live"]].visible
+        and page.studio.runs.status(stored["token"]).info.title == "Noise"
     )
     assert begun[tab.training.previews].count("m2m-pale") == 12  # one's own, until there are new ones
     assert page.studio.runs.status(stored["token"]).state == "queued"
