@@ -189,10 +189,9 @@ class PretrainRecipe(Checked):
 
     The term is the mean absolute difference between x and G(E(x)), summed over the scales, with the mean
     squared difference and those of the fine detail and of the worst pixels on top. What each part bought is
-    in CONTRIBUTING.
+    in CONTRIBUTING. F keeps its initial weights.
     """
 
-    trains_f: ClassVar[bool] = False  # F keeps its initial weights
     name: str
     batch_size: int = number(16, 1)
     learning_rate: float = number(0.04, TINY)  # times each parameter's `lr_coef` (equalised learning rate)
@@ -236,9 +235,11 @@ GROWTHS = {  # epochs, epochs_per_lod
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperRecipe(Checked):
-    """How an ALAE is trained in the paper (arXiv 2004.04467; reference train_alae.py, model.py, defaults.py)."""
+    """How an ALAE is trained in the paper (arXiv 2004.04467; reference train_alae.py, model.py, defaults.py).
 
-    trains_f: ClassVar[bool] = True  # the source is sampled through F as it comes out of the training
+    The source is sampled through F as it comes out of the training.
+    """
+
     refinements: ClassVar[int] = 0  # as in the paper: samples are drawn from the codes as F gives them
     name: str
     gamma: float = number(10.0, 0)  # twice the weight of the R1 penalty (losses.py)

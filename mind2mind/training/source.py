@@ -160,7 +160,7 @@ def make_source(
         alae.eval()
         numbers.update(kimg=seen, training_pictures=len(training))
         prior, notes = None, card.notes
-        if not recipe.trains_f:
+        if isinstance(recipe, PretrainRecipe):
             w = codes.of_pixels(alae, training[:PRIOR_CODES])
             alae.w_avg.copy_(w.mean(dim=0))
             events = train(w, PRIOR, prior_steps, out / "prior", seed=seed, device=device)
