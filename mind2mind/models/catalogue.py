@@ -173,20 +173,16 @@ class Catalogue:
             RunError: it is a run that has no model yet, or where it must be `owned` the token only looks.
         """
         ref = str(ref)
-        folder, source = self._shelved(ref), None
+        given = Path(ref) if ref and not self.public and (Path(ref) / CONFIG).exists() else None
+        folder, source = self._shelved(ref) or given or bundle.opened(self.home, ref), None
+        if folder is None and (found := self._find_run(ref, owned=owned)):
+            folder, source = found
         if folder is None:
-            if not self.public and ref and (Path(ref) / CONFIG).exists():
-                folder = Path(ref)
-            elif taken_in := bundle.opened(self.home, ref):
-                folder = taken_in
-            elif found := self._find_run(ref, owned=owned):
-                folder, source = found
-            else:
-                known = ", ".join(info.id for info in self.list()) or "none is installed"
-                where = "" if self.public else ", or give the folder of a model or of a run"
-                get = "" if self.public else hub.how_to_get(ref)
-                fix = f"{get}Choose one of these: {known}{where}."
-                raise WeightsError(f"There is no model '{ref}' here.", fix)
+            known = ", ".join(info.id for info in self.list()) or "none is installed"
+            where = "" if self.public else ", or give the folder of a model or of a run"
+            get = "" if self.public else hub.how_to_get(ref)
+            fix = f"{get}Choose one of these: {known}{where}."
+            raise WeightsError(f"There is no model '{ref}' here.", fix)
         info = bundle.describe(folder)
         return replace(info, needs=source or info.needs)
 
