@@ -369,6 +369,7 @@ def test_a_home_of_the_first_version_goes_on(tmp_path):
     assert carry_out(studio, tokens["done"]).step == 80
     waits = studio.runs.prepared(tokens["prepared"])
     assert (waits.count, waits.excluded, waits.judged, waits.crop) == (23, ("003.png",), 24, "centre")
+    assert waits.verdict is Verdict.UNKNOWN  # of which it kept what was said
     assert len(studio.runs.thumbnails(waits.token)) == 24
     assert studio.runs.exclude(waits.token, []).count == 24
     studio.runs.start(waits.token, recipe=RECIPE, steps=5)

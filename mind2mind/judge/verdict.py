@@ -40,11 +40,6 @@ class Verdict(str, Enum):
     def __str__(self) -> str:
         return _SAID.get(self, self.value)
 
-    @classmethod
-    def _missing_(cls, value: object) -> "Verdict | None":
-        """Runs of before keep what was said."""
-        return next((verdict for verdict, said in _SAID.items() if said == value), None)
-
 
 _SAID = {
     Verdict.UNKNOWN: "this model does not know such pictures",

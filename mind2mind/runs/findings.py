@@ -137,18 +137,19 @@ def encode(
         DataError: none of them can be used.
     """
     model = models.load(source)
-    some = _Some(pictures, max(8, min(CHECKED, 2 * batch_of(model.alae.architecture.resolution))))
+    some: list[Picture] = []
+    most = max(8, min(CHECKED, 2 * batch_of(model.alae.architecture.resolution)))
     begun = time.monotonic()
     made, thumbnails = yield from codes.encode(
         model.alae,
-        some,
+        _keeping(some, most, pictures),
         source_id=model.source_id,
         source_hash=model.source_hash,
         known=known and _of(model, known),
         total=pictures.count,
     )
     report = pictures.report
-    if not some.kept:
+    if not some:
         why = ", ".join(f"{count} x {reason}" for reason, count in report.reasons().most_common(5))
         problem = f"None of the pictures can be used ({why})." if why else "There are no pictures."
         fix = "Give pictures (PNG, JPEG, WebP ...): files, folders or a zip."
@@ -157,31 +158,25 @@ def encode(
         raise DataError(problem, fix)
     if out is not None:
         codes.save(out, made)
-    scores, seconds = _scores(model, some.kept), time.monotonic() - begun
+    scores, seconds = _scores(model, some), time.monotonic() - begun
     found = Found(count=len(made), skipped=len(report.skipped), scores=scores, seconds=seconds)
     yield Encoding(
         codes=made,
         thumbnails=thumbnails,
         report=report,
         found=_judged(models, source, found),
-        aligned=tuple(itertools.islice(filter(None, map(pictures.before_and_after, some.kept)), SHOWN)),
+        aligned=tuple(itertools.islice(filter(None, map(pictures.before_and_after, some)), SHOWN)),
     )
 
 
-class _Some:
-    """Passes pictures on and keeps an even draw of them (reservoir sampling, the same draw each time)."""
-
-    def __init__(self, pictures: Iterable[Picture], count: int) -> None:
-        self.pictures, self.count = pictures, count
-        self.kept: list[Picture] = []
-
-    def __iter__(self) -> Iterator[Picture]:
-        draw = random.Random(0)
-        for number, picture in enumerate(self.pictures):
-            place = number if number < self.count else draw.randrange(number + 1)
-            if place < self.count:
-                self.kept[place : place + 1] = [picture]
-            yield picture
+def _keeping(some: list[Picture], most: int, pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """Passes pictures on and puts an even draw of them into `some` (reservoir sampling, the same draw each time)."""
+    draw = random.Random(0)
+    for number, picture in enumerate(pictures):
+        place = number if number < most else draw.randrange(number + 1)
+        if place < most:
+            some[place : place + 1] = [picture]
+        yield picture
 
 
 # Keeping

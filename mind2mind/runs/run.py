@@ -168,7 +168,7 @@ def _from_version_1(old: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "count": old["counts"]["used"],
         "skipped": old["counts"].get("skipped", 0),
         "psnr_mean": old["psnr_mean"],
-        "verdict": old["verdict"],
+        "verdict": {str(verdict): verdict for verdict in Verdict}[old["verdict"]],
         "reason": old.get("verdict_reason", ""),
         "scores": old.get("judged") or {},
         "surveyed": old.get("surveyed") or {},

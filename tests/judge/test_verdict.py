@@ -81,15 +81,6 @@ def test_without_measures_nothing_is_said(numbers):
     assert judge(torch.tensor([20.0]), {KNOWN: 2.0, SWAPPED: 2.0}).verdict is Verdict.UNTRAINED
 
 
-def test_what_runs_of_before_keep_is_read():
-    """They keep what was said instead of the word."""
-    assert Verdict("good") is Verdict.GOOD and str(Verdict.GOOD) == "good"
-    for verdict in Verdict:
-        assert Verdict(str(verdict)) is verdict and Verdict(verdict.value) is verdict
-    with pytest.raises(ValueError, match="is not a valid Verdict"):
-        Verdict("unknown: whatever")
-
-
 def test_a_model_measures_itself_on_its_own_pictures_and_on_swapped_ones():
     draw = torch.Generator().manual_seed(1)
     x = torch.randint(0, 256, (80, 1, 8, 8), generator=draw, dtype=torch.uint8)
