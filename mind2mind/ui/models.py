@@ -22,19 +22,8 @@ from mind2mind.ui import shared as ui
 
 SIDE = 512  # pixels of a preview on its card
 MARKDOWN = MarkdownIt("commonmark", {"html": False})  # strangers write cards, too
-ASKS = "m2m.asks(element, trigger)"
 TABS = ("Explore", "Interpolate", "Transfer")
 Updates = dict[Any, Any]
-
-
-def ask(label: str, ref: str, *, tab: str = "", sure: str = "", disabled: bool = False) -> str:
-    """A button of a widget that is HTML. It triggers `select`, or, once that is `sure`, `delete`."""
-    told = {"data-ref": ref, "data-tab": tab, "data-sure": sure}
-    attributes = " ".join(f'{name}="{html.escape(value)}"' for name, value in told.items() if value)
-    destroys = ' class="m2m-stop"' if sure else ""
-    return (
-        f'<button type="button" {attributes}{destroys}{" disabled" * disabled}>{html.escape(label)}</button>'
-    )
 
 
 def card(model: ModelInfo, ref: str = "", *, removable: bool = False) -> str:
@@ -46,9 +35,9 @@ def card(model: ModelInfo, ref: str = "", *, removable: bool = False) -> str:
     text = model.knows.rstrip(".")
     knows = html.escape(text[:1].lower() + text[1:] if text[1:2].islower() else text)
     tabs = TABS if model.kind == "source" else TABS[:2]
-    buttons = "".join(ask(name, ref, tab=name.lower()) for name in tabs)
+    buttons = "".join(ui.ask(name, ref=ref, tab=name.lower()) for name in tabs)
     if removable:
-        buttons += ask("Remove …", ref, sure=f"Remove {model.title} from this computer?")
+        buttons += ui.ask("Remove …", ref=ref, sure=f"Remove {model.title} from this computer?")
     return (
         f'<article class="m2m-card">{_picture(model)}<h3>{html.escape(model.title)}</h3>'
         f"<p>{'Yours. ' * mine}Draws {knows}.</p>{ui.note(facts)}"
@@ -93,7 +82,7 @@ def offers(
         rows += f'<tr><td colspan="4">{ui.note(f"{one.credit} {one.licence}.", one.notes)}</td></tr>'
         for remote in group:
             there = "here" if remote.id in here else ""
-            button = ask("Download", remote.id, disabled=busy) if buttons and not there else there
+            button = ui.ask("Download", ref=remote.id, disabled=busy) if buttons and not there else there
             pixels = f"{remote.resolution} px" if remote.resolution else f"needs {remote.needs}"
             cells = html.escape(remote.title), pixels, size_text(remote.kept_bytes), button
             rows += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
@@ -113,7 +102,7 @@ class ModelsTab:
 
         Gives the events after which there are other models.
         """
-        self.here = gr.HTML(self.cards(ui.Visit("")), js_on_load=ASKS, elem_id="models-here")
+        self.here = gr.HTML(self.cards(ui.Visit("")), js_on_load=ui.ASKS, elem_id="models-here")
         self.open = gr.UploadButton(
             "Open a model file …", file_types=[".zip"], size="sm", elem_id="models-open"
         )
@@ -142,7 +131,7 @@ class ModelsTab:
         gr.HTML(ui.note(text + "The sizes are what stays on your disk."))
         self.status = gr.HTML(elem_id="models-status")
         self.stop = gr.Button("Stop and keep the part", visible=False, elem_id="models-stop")
-        self.offers = gr.HTML(self._offered(), js_on_load=ASKS, elem_id="models-offers")
+        self.offers = gr.HTML(self._offered(), js_on_load=ui.ASKS, elem_id="models-offers")
         with gr.Row(elem_classes="m2m-offer"):
             label, info = "A model on the Hugging Face Hub", "A repository with a model made by Mind2Mind."
             looks: dict[str, Any] = {"placeholder": "owner/name, or owner/name@revision", "max_lines": 1}

@@ -298,6 +298,17 @@ def seed_field(label: str, seed: int, elem_id: str) -> gr.Number:
     return gr.Number(seed, label=label, precision=0, minimum=0, maximum=HIGHEST_SEED, elem_id=elem_id)
 
 
+ASKS = "m2m.asks(element, trigger)"  # of a widget that is HTML and has buttons such as these
+
+
+def ask(label: str, *, sure: str = "", disabled: bool = False, **told: str) -> str:
+    """A button in HTML. It triggers `select` with what is `told`, or, once that is `sure`, `delete`."""
+    told |= {"sure": sure} if sure else {}
+    data = "".join(f' data-{name}="{html.escape(value)}"' for name, value in told.items())
+    destroys = ' class="m2m-stop"' if sure else ""
+    return f'<button type="button"{data}{destroys}{" disabled" * disabled}>{html.escape(label)}</button>'
+
+
 class OnDemand:
     """A button that has a file made when it is pressed, and saves it in the same click."""
 

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +160,28 @@ def ways(prepared: Prepared, public: bool) -> str:
     )
 
 
-def of_faces(report: Report) -> str:
-    """What was found of faces, where somebody wants them aligned; it stands above the pictures that show it."""
-    if not (found := report.faces()):
+def acts(prepared: Prepared, near: int) -> str:
+    """What can be done about it in a click: `Pictures.act` does it."""
+    rows, crop = [], "centre" if prepared.crop == "face" else prepared.crop
+    if prepared.others:
+        better = prepared.others[0]
+        rows.append(ui.ask(f"Read them with {better.title} instead", source=better.id, crop=crop))
+    if strange := len(prepared.strangers):
+        hardly = f"{strange} of {prepared.judged} looked at hardly come back."
+        rows.append(ui.note(hardly) + ui.ask("Leave them out", out="strange"))
+    if near:
+        rows.append(ui.note(f"{ui.plural(near, 'near duplicate')}.") + ui.ask("Leave them out", out="near"))
+    if prepared.excluded:
+        rows.append(ui.ask("Take all in again", out="none"))
+    return "".join(f'<div class="m2m-asks">{row}</div>' for row in rows)
+
+
+def of_faces(prepared: Prepared, ready: bool) -> str:
+    """What was found of faces, where somebody wants them aligned; it stands above the pictures that show it.
+
+    Those of a set that is `ready` to train can be aligned.
+    """
+    if not (found := prepared.report.faces()):
         return ""
     counts = "; ".join(f"{number} x {remark}" for remark, number in found.most_common())
     if not (unaligned := found[Remark.NOT_ALIGNED]):
@@ -173,6 +193,7 @@ def of_faces(report: Report) -> str:
         f"{counts}. This model knows faces only as FFHQ shows them: upright, eyes and mouth in their places.",
         "Above your pictures, below what aligning makes of them: press the button below, "
         "or choose the face under More and add the pictures again.",
+        more=ui.ask("Align and crop the faces", source=prepared.model, crop="face") if ready else "",
     )
 
 
@@ -210,7 +231,6 @@ COMPARED = 12  # pictures beside their reconstructions
 PAGE = 60  # thumbnails at a time
 PAIRS = 16  # near duplicates shown
 FEW_PICTURES = 50  # below them it is said what they lack
-LEAVE = "Leave them out"
 CARD = 512  # px a side of an example's card, at most
 READING = 5  # seconds that an example takes before its training, about
 REBUILT = "Your picture, below it what the model makes of it:"
@@ -261,15 +281,7 @@ class Pictures:
 
     def build_check(self) -> None:
         """Step 2: what the model makes of them."""
-        self.summary = gr.HTML(elem_id="transfer-summary")
-        self.ways = gr.HTML(elem_id="transfer-ways")
-        self.take = gr.Button(visible=False, variant="primary", elem_id="transfer-take")
-        with gr.Row(elem_classes="m2m-line"):
-            self.strange = gr.HTML(elem_id="transfer-strange")
-            self.drop_strange = gr.Button(LEAVE, size="sm", visible=False, elem_id="transfer-drop-strange")
-        with gr.Row(elem_classes="m2m-line"):
-            self.near = gr.HTML(elem_id="transfer-near")
-            self.drop_near = gr.Button(LEAVE, size="sm", visible=False, elem_id="transfer-drop-near")
+        self.summary = gr.HTML(js_on_load=ui.ASKS, elem_id="transfer-summary")
         gr.HTML(ui.note("Yours above, rebuilt by the model below, the worst first."))
         self.compared = ui.wall("transfer-compared", "m2m-six")
 
@@ -283,9 +295,7 @@ class Pictures:
             self.picking = gr.HTML(elem_id="transfer-picking")
             self.page = gr.Slider(1, 2, 1, step=1, label="Page", visible=False, elem_id="transfer-page")
             self.thumbnails = ui.wall("transfer-thumbnails", "m2m-small", picks=True)
-            self.all = gr.Button("Take all in again", visible=False, elem_id="transfer-take-all")
-            self.near_told = gr.HTML(elem_id="transfer-near-told")
-            self.near_pairs = ui.wall("transfer-near-pairs", "m2m-small")
+            self.near = ui.wall("transfer-near", "m2m-small")
         with gr.Accordion("Every file", open=False):
             self.sizes = gr.HTML(elem_id="transfer-sizes")
             self.report = gr.HTML(elem_id="transfer-report")
@@ -301,36 +311,31 @@ class Pictures:
                 use, info = "Use of each picture", "Another choice reads all pictures of the set again."
                 crop = next(iter(sources.values())).crop
                 self.crop = gr.Radio(crops, value=crop, label=use, info=info, elem_id="transfer-crop")
-            self.faces = gr.HTML(elem_id="transfer-faces")
+            self.faces = gr.HTML(js_on_load=ui.ASKS, elem_id="transfer-faces")
             self.aligned = ui.wall("transfer-aligned", "m2m-small")
-            self.align = gr.Button("Align and crop the faces", visible=False, elem_id="transfer-align")
 
     def wire(self, opened: Any) -> None:
         """The events; at `opened` the chosen model says what it costs."""
-        steps, chosen = self.steps, [self.source, self.crop, self.added]
+        steps = self.steps
         priced = [self.model.change, opened]
         ui.on(priced, lambda ref: encoding(ui.cost_of(self.studio, ref)), self.model, self.takes, live=True)
-        turned = ui.on(self.source.input, self.crop_of, self.source, self.crop, live=True)
-        aligned = ui.on(self.align.click, lambda: "face", None, self.crop)
-        taken = steps.on(self.take.click, self.other, *chosen[:2], outputs=chosen[:2])
         new: list[Any] = [self.model, self.added]
         told = gr.Textbox(visible=False)  # the folder's name, by the browser
         named = [self.agreed, self.folder, *new, told]
         called = {"js": "(...all) => [...all.slice(0, -1), m2m.folder]", **ui.MODEL_WORK}
-        again = [self.crop.input, *(event.then for event in (turned, aligned, taken))]
         for reading in (
             steps.on(self.files.upload, self.add, self.agreed, self.files, *new, **ui.MODEL_WORK),
             steps.on(self.folder.upload, self.add, *named, **called),
             steps.on(self.sets.select, self.add_example, self.model, detail=True, **ui.MODEL_WORK),
-            *(steps.on(event, self.again, *chosen, **ui.MODEL_WORK) for event in again),
+            steps.on(self.source.input, self.again, self.added, self.source, **ui.MODEL_WORK),
+            steps.on(self.crop.input, self.again, self.added, self.source, self.crop, **ui.MODEL_WORK),
+            steps.on(self.summary.select, self.act, self.added, self.page, detail=True, **ui.MODEL_WORK),
+            steps.on(self.faces.select, self.act, self.added, self.page, detail=True, **ui.MODEL_WORK),
         ):
             steps.on(reading.failure, self.as_before)
         steps.on(self.over.click, self.start_over)
         steps.on(self.thumbnails.select, self.toggle, self.page, detail=True, **ui.MODEL_WORK)
         steps.on(self.page.input, self.turn, self.page, outputs=self.thumbnails, live=True)
-        left_out = ((self.drop_near, self.without_near), (self.drop_strange, self.without_strangers))
-        for button, do in (*left_out, (self.all, self.take_all)):
-            steps.on(button.click, do, self.page, **ui.MODEL_WORK)
 
     # Pictures in
 
@@ -367,9 +372,12 @@ class Pictures:
         example = self.examples[ui.index(at, self.examples)]
         yield from self._read(visit, example.files, example.source(self._source(model)), title=example.title)
 
-    def again(self, visit: ui.Visit, source: str, crop: Any, added: list[str] | None) -> Iterator[Updates]:
-        """Reads the whole set once more, with another source or crop."""
+    def again(
+        self, visit: ui.Visit, added: list[str] | None, source: str, crop: str | None = None
+    ) -> Iterator[Updates]:
+        """Reads the whole set once more, with another source or crop; without one, as the source's card says."""
         prepared, paths = self.waiting(visit), [Path(file) for file in added or ()]
+        crop = crop or self.crop_of(source)
         if prepared is None or (prepared.model, prepared.crop) == (source, crop):
             yield self.steps.unchanged
         elif not paths or not all(path.exists() for path in paths):  # reloaded, or tidied up meanwhile
@@ -378,11 +386,15 @@ class Pictures:
             title = self.studio.runs.status(prepared.token).info.title
             yield from self._read(visit, paths, source, crop, title=title, chosen=True)
 
-    def other(self, visit: ui.Visit, source: str, crop: str) -> tuple[str, str]:
-        """The model that knows the pictures better, and how it is to take them."""
-        prepared = self.waiting(visit)
-        better = prepared.others[0].id if prepared and prepared.others else source
-        return better, "centre" if crop == "face" else crop
+    def act(self, visit: ui.Visit, asked: Any, added: list[str] | None, page: float) -> Iterator[Updates]:
+        """What a button of the check says: reads the set in another way, or leaves some of it out."""
+        if source := asked.get("source"):
+            yield from self.again(visit, added, source, asked.get("crop"))
+            return
+        prepared, out = self.studio.runs.prepared(visit.needed_token), asked.get("out")
+        kinds = {"near": [name for name, _ in prepared.near], "strange": prepared.strangers}
+        names = {*prepared.excluded, *kinds[out]} if out in kinds else set()
+        yield self._exclude(prepared.token, names, page)
 
     def start_over(self, visit: ui.Visit) -> Updates:
         """Empties the set."""
@@ -459,7 +471,7 @@ class Pictures:
     def shown(self, prepared: Prepared, ready: bool = True) -> Updates:
         """The set as it was read, and step 2; `ready` says that the run has not been started."""
         couples = self.comparison(prepared.token, count=COMPARED)
-        aligned, faces = self.studio.runs.alignment(prepared.token), of_faces(prepared.report)
+        aligned, faces = self.studio.runs.alignment(prepared.token), of_faces(prepared, ready)
         told = "Your picture, below it what the model gets of it:"
         cropped = ui.note(
             f"Above your pictures as they are, below what the model gets: {CROPS[prepared.crop]}."
@@ -471,7 +483,6 @@ class Pictures:
             self.over: gr.Button(visible=ready),
             self.faces: faces or (cropped if aligned else ""),
             self.aligned: ui.tiles(ui.numbered(aligned, told)) if aligned else "",
-            self.align: gr.Button(visible=ready and prepared.report.faces()[Remark.NOT_ALIGNED] > 0),
             self.compared: ui.tiles(ui.pairs(couples, REBUILT)),
             self.sizes: sizes(prepared.report.sizes()),
             self.report: table(prepared.report),
@@ -483,34 +494,25 @@ class Pictures:
     def _picked(self, prepared: Prepared, page: int, ready: bool = True) -> Updates:
         """The verdict on those that are in, and a page of all; when the run is started none can be left out."""
         near = [pair for pair in prepared.near if pair[0] not in prepared.excluded] if ready else []
-        strange = prepared.strangers if ready else ()
-        better = f"Read them with {prepared.others[0].title} instead" if prepared.others and ready else ""
         pages = -(-(prepared.count + len(prepared.excluded)) // PAGE)
-        out = f" {ui.plural(len(prepared.excluded), 'picture')} left out." if prepared.excluded else ""
-        told = ui.note(f"Click a picture to leave it out of the training, and again to take it in.{out}")
-        hardly = f"{len(strange)} of {prepared.judged} looked at hardly come back."
-        alike = "Near duplicates: the lower one of each pair is nearly the upper one."
+        told = "Click a picture to leave it out of the training, and again to take it in."
+        said = checked(prepared, self.steps.models.get(prepared.model, prepared.model))
+        said += ways(prepared, self.studio.public)
         return {
-            self.summary: checked(prepared, self.steps.models.get(prepared.model, prepared.model)),
-            self.ways: ways(prepared, self.studio.public),
-            self.take: gr.Button(better, visible=bool(better)),
-            self.strange: ui.note(hardly) if strange else "",
-            self.drop_strange: gr.Button(visible=bool(strange)),
-            self.near: ui.note(f"{ui.plural(len(near), 'near duplicate')}.") if near else "",
-            self.drop_near: gr.Button(visible=bool(near)),
-            self.near_told: ui.note(alike) if near else "",
-            self.near_pairs: self._couples(prepared, near[:PAIRS]),
-            self.picking: told if ready else "",
+            self.summary: said + acts(prepared, len(near)) if ready else said,
+            self.near: self._couples(prepared, near[:PAIRS]),
+            self.picking: ui.note(told) if ready else "",
             self.page: gr.Slider(maximum=max(2, pages), value=page, visible=pages > 1),
             self.thumbnails: self._thumbnails(prepared, page),
-            self.all: gr.Button(visible=ready and bool(prepared.excluded)),
         }
 
-    def _couples(self, prepared: Prepared, left: Sequence[tuple[str, str]]) -> str:
-        names = {name for pair in left for name in pair}
-        pictures = dict(self.studio.runs.thumbnails(prepared.token, names=names)) if names else {}
-        couples = [(pictures[like], pictures[name]) for name, like in left]
-        return ui.tiles(ui.pairs(couples, "A picture, below it one like it:")) if left else ""
+    def _couples(self, prepared: Prepared, near: Sequence[tuple[str, str]]) -> str:
+        if not near:
+            return ""
+        pictures = dict(self.studio.runs.thumbnails(prepared.token, names={*chain(*near)}))
+        couples = [(pictures[like], pictures[name]) for name, like in near]
+        told = ui.note("Near duplicates: the lower one of each pair is nearly the upper one.")
+        return told + ui.tiles(ui.pairs(couples, "A picture, below it one like it:"))
 
     def _thumbnails(self, prepared: Prepared, page: int) -> str:
         shown = self.studio.runs.thumbnails(prepared.token, (page - 1) * PAGE, PAGE)
@@ -527,20 +529,6 @@ class Pictures:
         if not clicked:
             raise DataError("There is no such picture on this page.", "Turn the page.")
         return self._exclude(prepared.token, {*prepared.excluded} ^ {clicked[0][0]}, page)
-
-    def without_near(self, visit: ui.Visit, page: float) -> Updates:
-        """Leaves all near duplicates out."""
-        prepared = self.studio.runs.prepared(visit.needed_token)
-        return self._exclude(prepared.token, {*prepared.excluded, *(name for name, _ in prepared.near)}, page)
-
-    def without_strangers(self, visit: ui.Visit, page: float) -> Updates:
-        """Leaves those out of which hardly anything comes back."""
-        prepared = self.studio.runs.prepared(visit.needed_token)
-        return self._exclude(prepared.token, {*prepared.excluded, *prepared.strangers}, page)
-
-    def take_all(self, visit: ui.Visit, page: float) -> Updates:
-        """Takes everything in again."""
-        return self._exclude(visit.needed_token, set(), page)
 
     def turn(self, visit: ui.Visit, page: float) -> str:
         """Another page of thumbnails."""

@@ -318,17 +318,18 @@ def test_the_app_offers_to_align(studio, photos, monkeypatch, tmp_path):
     assert pictures.crop.value == "face" == pictures.crop_of("people")
     files = [str(path) for path in sorted(photos.iterdir())]
     *_, last = pictures.add(Visit.of(None), True, files, "people")
-    assert last[pictures.crop] == "face" and not last[pictures.align].visible
+    assert last[pictures.crop] == "face" and "Align and crop" not in last[pictures.faces]
     visit = Visit.of(last[tab.steps.visit])
-    *_, last = pictures.again(visit, "people", "centre", last[pictures.added])
-    assert last[pictures.align].visible and "1 face not aligned" in last[pictures.faces]
+    *_, last = pictures.again(visit, last[pictures.added], "people", "centre")
+    assert "Align and crop" in last[pictures.faces] and "1 face not aligned" in last[pictures.faces]
     assert last[pictures.aligned].count("<img") == 1
     visit = Visit.of(last[tab.steps.visit])
-    *_, last = pictures.again(visit, "people", "face", last[pictures.added])
-    assert last[pictures.crop] == "face" and not last[pictures.align].visible
+    asked = {"source": "people", "crop": "face"}
+    *_, last = pictures.act(visit, asked, last[pictures.added], 1)
+    assert last[pictures.crop] == "face" and "Align and crop" not in last[pictures.faces]
     assert "1 x Face aligned" in last[pictures.faces] and "Above your pictures" in last[pictures.faces]
     again = tab.arrive(Visit.of(last[tab.steps.visit]), SimpleNamespace(query_params={}))
-    assert again[pictures.aligned].count("<img") == 1 and not again[pictures.align].visible
+    assert again[pictures.aligned].count("<img") == 1 and "Align and crop" not in again[pictures.faces]
 
 
 def test_the_app_shows_a_stop_before_and_after(studio, photos):

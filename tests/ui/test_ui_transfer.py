@@ -149,7 +149,7 @@ def test_uploads_add_up_until_one_starts_over(page, tmp_path):
     last = tab.pictures.as_before(Visit.of(stored))
     assert last[tab.steps.parts["order"]].visible and page.studio.runs.prepared(stored["token"]).count == 15
 
-    *_, fitted = tab.pictures.again(Visit.of(stored), "tiny", "fit", [*uploads(tmp_path / "a"), *more])
+    *_, fitted = tab.pictures.again(Visit.of(stored), [*uploads(tmp_path / "a"), *more], "tiny", "fit")
     assert fitted[tab.steps.visit]["token"] != stored["token"] and fitted[tab.pictures.crop] == "fit"
     assert page.studio.runs.prepared(fitted[tab.steps.visit]["token"]).count == 15
     assert [run.token for run in page.studio.runs.list(stored["visitor"])] == [
@@ -163,12 +163,12 @@ def test_uploads_add_up_until_one_starts_over(page, tmp_path):
 def test_after_a_reload_a_set_grows_but_cannot_be_read_anew(page, tmp_path):
     tab = page.transfer
     stored = checked(page, uploads(tmp_path / "a"))[tab.steps.visit]
-    (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", None)
+    (told_of,) = tab.pictures.again(Visit.of(stored), None, "tiny", "fit")
     assert "Add your pictures again" in told_of[tab.steps.message]
     more = [str(p) for p in sorted(make_pictures(tmp_path / "b", 2, seed=1).iterdir())]
     *_, last = tab.pictures.add(Visit.of(stored), True, more, "tiny", None)
     assert "14 pictures can be used" in last[tab.pictures.summary]
-    (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", last[tab.pictures.added])
+    (told_of,) = tab.pictures.again(Visit.of(stored), last[tab.pictures.added], "tiny", "fit")
     assert "Add your pictures again" in told_of[tab.steps.message]  # the 12 would be lost
     tab.shelf.delete_shown(Visit.of(stored))
 
@@ -182,7 +182,7 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
         image.save(tmp_path / "a/copy.png")
     ready = checked(page, [*files, str(tmp_path / "a/copy.png")])
     stored = ready[tab.steps.visit]
-    assert "1 near duplicate" in ready[picking.near] and ready[picking.drop_near].visible
+    assert "1 near duplicate" in ready[picking.summary] and ready[picking.near].count("<img") == 1
     assert "13 pictures can be used" in ready[tab.pictures.summary]
 
     after = picking.toggle(Visit.of(stored), 2, 1)
@@ -191,12 +191,13 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_in(page, tmp_path):
     assert [name.endswith("left out") for name in names] == [i == 2 for i in range(13)]
     assert "left out" not in picking.toggle(Visit.of(stored), 2, 1)[tab.pictures.summary]
 
-    dropped = picking.without_near(Visit.of(stored), 1)
-    assert dropped[picking.near] == "" and page.studio.runs.prepared(stored["token"]).excluded == (
-        "copy.png",
-    )
+    (dropped,) = picking.act(Visit.of(stored), {"out": "near"}, None, 1)
+    assert dropped[picking.near] == "" and "near duplicate" not in dropped[picking.summary]
+    assert page.studio.runs.prepared(stored["token"]).excluded == ("copy.png",)
     assert page.studio.runs.prepared(stored["token"]).count == 12
-    assert not picking.take_all(Visit.of(stored), 1)[picking.all].visible
+    assert "Take all in again" in dropped[picking.summary]
+    (whole,) = picking.act(Visit.of(stored), {"out": "none"}, None, 1)
+    assert "Take all in again" not in whole[picking.summary] and "13 pictures" in whole[picking.summary]
     with pytest.raises(Mind2MindError, match="no such picture"):
         picking.toggle(Visit.of(stored), 99, 1)
     tab.shelf.delete_shown(Visit.of(stored))
@@ -232,7 +233,7 @@ def test_a_set_is_read_by_the_model_that_knows_it_and_that_is_said(page, tmp_pat
         visit.token
     ]  # the first is deleted
     refs.clear()  # a model that was chosen stays
-    *_, again = picking.again(visit, "tiny", "fit", shown[picking.added])
+    *_, again = picking.again(visit, shown[picking.added], "tiny", "fit")
     assert refs == ["tiny"] and again[page.transfer.steps.message] == ""
     page.transfer.shelf.delete_shown(Visit.of(again[page.transfer.steps.visit]))
 
@@ -288,7 +289,7 @@ def test_uploads_that_were_tidied_up_are_to_be_added_again(page, tmp_path):
     ready = checked(page, files)
     stored, added = ready[tab.steps.visit], ready[tab.pictures.added]
     Path(files[0]).unlink()
-    (told_of,) = tab.pictures.again(Visit.of(stored), "tiny", "fit", added)
+    (told_of,) = tab.pictures.again(Visit.of(stored), added, "tiny", "fit")
     assert "Add your pictures again" in told_of[tab.steps.message]
     tab.shelf.delete_shown(Visit.of(stored))
 
