@@ -147,6 +147,7 @@ class Shelf:
 
 PAIRS = 16  # of new pictures and the nearest of the user's
 BESIDE = 16  # pictures of each of two runs
+ALIKE = "A new picture above the nearest of yours, the most alike first:"
 RULE = (
     "A near copy is nearer to one of your pictures than 99 % of your pictures are to the one most like them, "
     "or than half of that usual distance, and at most half as far from it as from your fifth nearest. "
@@ -266,13 +267,11 @@ class Result:
             with gr.Accordion("Numbers", open=False, elem_id="transfer-measure") as self.measure:
                 self.measured = gr.HTML(elem_id="transfer-measured")
             with gr.Accordion("Copies?", open=False):
-                self.copies = gr.HTML(elem_id="transfer-copies")
                 self.nearest = ui.wall("transfer-nearest", "m2m-eight")
             with gr.Accordion("How it learnt", open=False, elem_id="transfer-story"):
                 self.curves = gr.HTML(elem_id="transfer-curves")
                 with gr.Column(elem_id="transfer-previews-then") as self.story:
                     self.moment = gr.Slider(1, 2, 2, step=1, label="Preview", elem_id="transfer-moment")
-                    self.at_step = gr.HTML(elem_id="transfer-at-step")
                     self.moments = ui.wall("transfer-moments", "m2m-eight")
                     with gr.Row(elem_classes="m2m-line"):
                         self.keep = gr.Button("Keep this step", size="sm", elem_id="transfer-keep")
@@ -290,7 +289,6 @@ class Result:
                 self.other = gr.Dropdown([], value=None, label="The other run", elem_id="transfer-other-run")
                 self.side_by_side = ui.wall("transfer-side-by-side")
             with gr.Accordion("The source model", open=False, elem_id="transfer-source-model") as self.origin:
-                self.source_note = gr.HTML(elem_id="transfer-source-note")
                 self.of_source = ui.wall("transfer-of-source", "m2m-small")
         with gr.Accordion("Train on", open=False, elem_id="transfer-further") as self.further:
             with gr.Row(elem_id="transfer-more-time", elem_classes="m2m-line") as self.more:
@@ -348,8 +346,7 @@ class Result:
         steps.on(training.delete.yes.click, self.shelf.delete_shown, queue=False)
         steps.on(self.go_on.click, training.train_on, self.amount, self.unit)
         steps.on(self.other.input, self.beside, self.other, outputs=self.side_by_side, **ui.MODEL_WORK)
-        shown = [self.moments, self.at_step]
-        steps.on(self.moment.input, self.at, self.moment, outputs=shown, live=True, **ui.MODEL_WORK)
+        steps.on(self.moment.input, self.at, self.moment, outputs=self.moments, live=True, **ui.MODEL_WORK)
         full: dict[str, Any] = {"show_progress": "full"}
         film = {"show_progress_on": self.make_film, **full, **ui.MODEL_WORK}
         for button, keep, given in (
@@ -365,8 +362,7 @@ class Result:
         files = [self.files, self.files_are]
         steps.on(self.downloads.expand, self.taken_apart, outputs=files, **full, **ui.MODEL_WORK)
         steps.on(self.measure.expand, self.measure_now, self.measured, outputs=self.measured, **ui.MODEL_WORK)
-        drawn = [self.source_note, self.of_source]
-        steps.on(self.origin.expand, self.draw_source, outputs=drawn, **full, **ui.MODEL_WORK)
+        steps.on(self.origin.expand, self.draw_source, outputs=self.of_source, **full, **ui.MODEL_WORK)
         self.everything.wire(lambda stored: self.packed(ui.Visit.of(stored)), steps.visit)
         if self.hub:
             shown = [self.card, self.send, self.sent]
@@ -424,23 +420,17 @@ class Result:
         couples = [(found.samples[i], found.originals[i]) for i in order]
         steps, kept, owned = found.status.preview_steps, found.status.info.kept, found.status.owned
         number = 1 + steps.index(kept) if kept in steps else len(steps)
-        moments, at_step = self._moment(found.status, number)
-        updates = {
+        updates: Updates = {
             self.verdict: at_a_glance(found.status),
             self.samples: ui.tiles(ui.numbered(found.samples, "New picture"), columns=8),
-            self.copies: copies(found),
-            self.nearest: ui.tiles(
-                ui.pairs(couples, "A new picture above the nearest of yours, the most alike first:")
-            ),
+            self.nearest: copies(found) + ui.tiles(ui.pairs(couples, ALIKE)),
             self.story: gr.Column(visible=len(steps) > 1),
             self.moment: gr.Slider(maximum=max(2, len(steps)), value=number),
             self.keep: gr.Button(visible=owned),
             self.keep_last: gr.Button(visible=owned and kept is not None),
-            self.moments: moments,
-            self.at_step: at_step,
+            self.moments: self._moment(found.status, number),
             self.clip: gr.Video(None, visible=False),
             self.origin: gr.Accordion(open=False),
-            self.source_note: "",
             self.of_source: "",
             self.download: gr.DownloadButton(visible=False),
             self.downloads: gr.Accordion(open=False),
@@ -468,7 +458,7 @@ class Result:
             columns += f"<div><h3>{name}</h3>{ui.note(said)}{shown}</div>"
         return f'<div class="m2m-two">{columns}</div>'
 
-    def draw_source(self, visit: ui.Visit) -> tuple[str, str]:
+    def draw_source(self, visit: ui.Visit) -> str:
         """Pictures of the source model, and why they do not pair with those of the run."""
         source = self.studio.runs.status(visit.needed_token).info.model
         images = self.sample(source, range(ui.cost_of(self.studio, source).count))
@@ -476,18 +466,18 @@ class Result:
             f"Samples of {self.steps.models.get(source, source)}. They do not pair with those of your model: "
             "each has random inputs of its own kind, so the same seed is another picture."
         )
-        return said, ui.tiles(ui.numbered(images, "A picture of the source model"))
+        return said + ui.tiles(ui.numbered(images, "A picture of the source model"))
 
-    def at(self, visit: ui.Visit, number: float) -> tuple[Any, str]:
+    def at(self, visit: ui.Visit, number: float) -> str:
         """The preview of this number, the first being 1."""
         return self._moment(self.studio.runs.status(visit.needed_token), int(number))
 
-    def _moment(self, status: RunStatus, number: int) -> tuple[Any, str]:
+    def _moment(self, status: RunStatus, number: int) -> str:
         if not status.preview_steps:
-            return "", ""
+            return ""
         step = _step(status, number)
         said = ui.note(f"Step {step:,} of {status.total_steps:,}")
-        return ui.tiles(ui.numbered(self.preview(status.token, step), f"At step {step}:")), said
+        return said + ui.tiles(ui.numbered(self.preview(status.token, step), f"At step {step}:"))
 
     def keep_this(self, visit: ui.Visit, number: float) -> Updates:
         """The model is the one of this preview from now on."""

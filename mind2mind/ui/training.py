@@ -281,6 +281,7 @@ OTHER = 0  # in the place of a budget's seconds: a number of the user's
 UNITS = ["seconds", "steps"]
 MOST = 10_000_000  # of either
 MORE_STEPS = 1000
+LOSSES_SAY = "Losses may go up and down; what counts is the distance."
 TRIED = 8  # pictures of "Try it now"
 PALE = 16  # of the user's pictures where the first new ones will be
 STOP, STOPPING = "Stop and keep the work", "Stopping …"
@@ -333,15 +334,12 @@ class Training:
                 self.stop = gr.Button(STOP, variant="primary", elem_id="transfer-stop")
                 self.distances = gr.HTML(elem_id="transfer-distances")
                 with gr.Accordion("More curves", open=False, elem_id="transfer-curves-more"):
-                    self.distance = gr.HTML(elem_id="transfer-distance")
-                    gr.HTML(ui.note("Losses may go up and down; what counts is the distance."))
                     self.losses = gr.HTML(elem_id="transfer-losses")
                 with gr.Accordion("Try it now", open=False, elem_id="transfer-try"):
                     with gr.Row():
                         self.first = ui.seed_field("Seed", 0, "transfer-try-seed")
                         self.draw = gr.Button("Draw", elem_id="transfer-try-go")
                     self.tried = ui.wall("transfer-tried", "m2m-four")
-                    self.tried_about = gr.HTML(elem_id="transfer-tried-about")
 
     def build_run(self) -> None:
         """Below the live run and below its result."""
@@ -365,14 +363,13 @@ class Training:
         steps.on(planned, self.told_short, *time_of, self.recipe, outputs=self.short, live=True)
         steps.on(self.start.click, self.begin, name, *time_of, *chosen)
         steps.on(self.stop.click, self.halt, outputs=self.stop, queue=False)
-        drawn = [self.tried, self.tried_about]
-        steps.on(self.draw.click, self.try_now, self.first, outputs=drawn, **ui.MODEL_WORK)
+        steps.on(self.draw.click, self.try_now, self.first, outputs=self.tried, **ui.MODEL_WORK)
         ui.on(steps.visit.change, None, steps.visit, self.link, js="m2m.linkTo")
         looked = steps.on(steps.clock.tick, self.look, outputs=self.glance, concurrency_limit=None)
         ui.on(looked.failure, lambda: gr.Timer(active=False), None, steps.clock)  # told once, not each second
         shown = [
             steps.clock, steps.chip, steps.message, steps.now, steps.way, *steps.parts.values(), self.status,
-            self.stop, self.delete.button, self.losses, self.distances, self.distance, self.previewed, self.ended,
+            self.stop, self.delete.button, self.losses, self.distances, self.previewed, self.ended,
         ]  # fmt: skip
         steps.on(self.glance.change, self.show_run, self.ended, outputs=shown, concurrency_limit=None)
         ui.on(self.previewed.change, self.show_preview, self.previewed, self.previews, **ui.MODEL_WORK)
@@ -442,7 +439,7 @@ class Training:
         """Shows a run, now and at each look, and nothing that another run has left."""
         live = status.state.alive
         here: Updates = {self.steps.visit: visit.at(status.token, status.look).stored()}
-        here |= {self.tried: "", self.tried_about: "", self.delete.question: gr.Column(visible=False)}
+        here |= {self.tried: "", self.delete.question: gr.Column(visible=False)}
         here[self.steps.message] = "" if live else ui.note("Drawing what it has learnt …")
         if status.preview_step is None:
             yours = [image for _, image in self.studio.runs.thumbnails(status.token, 0, PALE)]
@@ -482,9 +479,8 @@ class Training:
             self.steps.chip: chip(status),
             self.stop: gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=owned and alive),
             self.delete.button: gr.Button(visible=owned),
-            self.losses: loss_chart(status),
+            self.losses: ui.note(explained(status), LOSSES_SAY) + loss_chart(status),
             self.distances: distance_chart(status) or loss_chart(status),
-            self.distance: ui.note(explained(status)),
             self.previewed: None if preview is None else (status.token, preview),
         } | ({} if alive else {self.steps.clock: gr.Timer(active=False), self.ended: end})
 
@@ -499,14 +495,14 @@ class Training:
         self.studio.runs.stop(visit.needed_token)
         return gr.Button(STOPPING, interactive=False)
 
-    def try_now(self, visit: ui.Visit, seed: float | None) -> tuple[Any, str]:
+    def try_now(self, visit: ui.Visit, seed: float | None) -> str:
         """Pictures of some seeds by the run as it stands."""
         token, first = visit.needed_token, ui.checked_seed(seed)
         if self.studio.runs.status(token).state == State.QUEUED:
             raise RunError("The run has not begun yet.", "Wait for its turn.")
         images, step = self.trial(token, range(first, first + TRIED))
         about = ui.note(f"Seeds {first} to {first + TRIED - 1}, as the run drew them at step {step:,}.")
-        return ui.tiles(ui.numbered(images, f"Step {step}, seed")), about
+        return about + ui.tiles(ui.numbered(images, f"Step {step}, seed"))
 
 
 def budget(seconds: Any, amount: Any, unit: Any) -> dict[str, Any]:

@@ -62,19 +62,19 @@ def test_a_result_is_seen_scrubbed_and_taken_along(visitor, app, token, tmp_path
     unfold(page, "Copies?", "How it learnt", "The source model", "In Python")
     expect(page.locator("#transfer-nearest img")).to_have_count(16)
     expect(page.locator("#transfer-of-source img")).to_have_count(16)
-    expect(page.locator("#transfer-at-step")).to_contain_text(
+    expect(page.locator("#transfer-moments")).to_contain_text(
         "Step 40 of 40"
     )  # or it comes after what is pressed
     slider = page.locator("#transfer-moment input[type=range]")
     slider.focus()
     page.keyboard.press("Home")
-    expect(page.locator("#transfer-at-step")).to_contain_text("Step 0 of 40")
+    expect(page.locator("#transfer-moments")).to_contain_text("Step 0 of 40")
     page.keyboard.press("ArrowLeft")  # under load Gradio may have set it back to its end meanwhile, unseen
     page.keyboard.press("End")
-    expect(page.locator("#transfer-at-step")).to_contain_text("Step 40 of 40")
+    expect(page.locator("#transfer-moments")).to_contain_text("Step 40 of 40")
     drawn = page.locator("#transfer-samples img").first.get_attribute("src")
     page.keyboard.press("Home")
-    expect(page.locator("#transfer-at-step")).to_contain_text("Step 0 of 40")
+    expect(page.locator("#transfer-moments")).to_contain_text("Step 0 of 40")
     page.locator("#transfer-keep").click()
     expect(page.locator("#transfer-status")).to_contain_text("The model is the one of step 0.")
     expect(page.locator("#transfer-samples img").first).not_to_have_attribute("src", drawn)

@@ -454,8 +454,8 @@ def test_any_seed_can_be_tried_while_it_trains(page, run, monkeypatch):
     with pytest.raises(Mind2MindError, match="not begun"):
         training.try_now(Visit.of(run), 5)
     carry_out(page.studio, run["token"])
-    pictures, about = training.try_now(Visit.of(run), 5)
-    assert pictures.count("<img") == 8 and "Seeds 5 to 12, as the run drew them at step 20" in about
+    shown = training.try_now(Visit.of(run), 5)
+    assert shown.count("<img") == 8 and "Seeds 5 to 12, as the run drew them at step 20" in shown
     with pytest.raises(Mind2MindError, match="seed"):
         training.try_now(Visit.of(run), -1)
 
