@@ -242,12 +242,13 @@ window.m2m = {
     };
   },
 
-  // Buttons that ask for something: for what destroys only after a question.
+  // Buttons that ask for something: `select`, or `delete` by those which unfold below a first one.
   asks(element, trigger) {
     element.addEventListener("click", (event) => {
-      const button = event.target.closest("button");
-      if (!button || (button.dataset.sure && !confirm(button.dataset.sure))) return;
-      m2m.tell(element, trigger, button.dataset.sure ? "delete" : "select", { ...button.dataset });
+      const button = event.target.closest("button"), fold = button?.closest(".m2m-twice");
+      if (!button) return;
+      if (fold) fold.open = false;
+      m2m.tell(element, trigger, fold ? "delete" : "select", { ...button.dataset });
     });
   },
 

@@ -37,7 +37,7 @@ def card(model: ModelInfo, ref: str = "", *, removable: bool = False) -> str:
     tabs = TABS if model.kind == "source" else TABS[:2]
     buttons = "".join(ui.ask(name, ref=ref, tab=name.lower()) for name in tabs)
     if removable:
-        buttons += ui.ask("Remove …", ref=ref, sure=f"Remove {model.title} from this computer?")
+        buttons += ui.ask_twice("Remove …", "Yes, remove it from this computer", ref=ref)
     return (
         f'<article class="m2m-card">{_picture(model)}<h3>{html.escape(model.title)}</h3>'
         f"<p>{'Yours. ' * mine}Draws {knows}.</p>{ui.note(facts)}"

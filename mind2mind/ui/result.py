@@ -4,7 +4,7 @@ import html
 import importlib.util
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ def entry_line(entry: RunStatus) -> str:
     return f"{info.title or 'Run'} · {entry.state} · {when} · {pictures} · {info.model} · {size_text(info.bytes)}"
 
 
+def everything(entries: Sequence[RunStatus]) -> str:
+    """What would be deleted of a visitor's."""
+    runs, size = ui.plural(len(entries), "run"), size_text(sum(entry.info.bytes for entry in entries))
+    return f"{runs}, {size}: models, codes, small copies of pictures; also a run at work."
+
+
 class Shelf:
     """The components and their handlers."""
 
@@ -52,31 +58,33 @@ class Shelf:
             self.runs = gr.Radio([], label="Choose one", elem_id="transfer-runs")
             with gr.Row():
                 self.open = gr.Button("Open", elem_id="transfer-run-open")
-                self.drop = ui.Asked("Delete …", "Yes, delete this run", "transfer-run-delete")
+                sure = ui.ask_twice("Delete …", "Yes, delete this run")
+                self.drop = gr.HTML(sure, js_on_load=ui.ASKS, elem_id="transfer-run-delete")
             with gr.Row():
                 one_line: dict[str, Any] = {"max_lines": 1, "max_length": 200, "scale": 3}
                 self.title = gr.Textbox(label="Another title", elem_id="transfer-run-title", **one_line)
                 self.rename = gr.Button("Rename", scale=1, min_width=120, elem_id="transfer-run-rename")
-            self.all = ui.Asked("Delete everything of mine …", "Yes, delete it all", "transfer-delete-all")
+            self.all = gr.HTML(js_on_load=ui.ASKS, elem_id="transfer-delete-all")
 
     def wire(self) -> None:
         """The events of the list alone. Opening is the tab's."""
         steps, runs = self.steps, self.runs
         steps.on(runs.input, self.chosen, runs, outputs=self.title)
-        steps.on(self.drop.yes.click, self.delete, runs)
+        steps.on(self.drop.delete, self.delete, runs)
         steps.on([self.rename.click, self.title.submit], self.renamed, runs, self.title)
-        steps.on(self.all.button.click, self.ask, outputs=self.all.told)
-        steps.on(self.all.yes.click, self.delete_all)
+        steps.on(self.all.delete, self.delete_all)
 
     def known(self, visit: ui.Visit) -> Updates:
         """The list as it is now, with the visitor's run chosen."""
-        entries = [entry for entry in self.studio.runs.list(visit.visitor) if entry.state != State.PREPARED]
+        own = self.studio.runs.list(visit.visitor)
+        entries = [entry for entry in own if entry.state != State.PREPARED]
         titles = {entry.token: entry.info.title for entry in entries}
         chosen = visit.token if visit.token in titles else None
         return {
             self.box: gr.Accordion(visible=bool(entries)),
             self.runs: gr.Radio(choices=[(entry_line(e), e.token) for e in entries], value=chosen),
             self.title: titles[chosen] if chosen else "",
+            self.all: ui.ask_twice("Delete everything of mine …", "Yes, delete it all", everything(own)),
         }
 
     def models_beside(self, visit: ui.Visit) -> list[tuple[str, str]]:
@@ -119,13 +127,6 @@ class Shelf:
         if token != visit.token:
             return {self.steps.visit: left.stored(), **self.known(left)}
         return self._left(left.at(None), deleted(self.studio.public))
-
-    def ask(self, visit: ui.Visit) -> str:
-        """What would be deleted."""
-        entries = self.studio.runs.list(visit.visitor)
-        runs, size = ui.plural(len(entries), "run"), size_text(sum(entry.info.bytes for entry in entries))
-        text = f"{runs}, {size}: models, codes, small copies of pictures; also a run at work."
-        return ui.boxed("poor", "Delete everything of yours?", text)
 
     def delete_all(self, visit: ui.Visit) -> Updates:
         """Deletes all of the visitor's runs and opened models; the browser then remembers nothing of them."""
@@ -343,7 +344,7 @@ class Result:
         ends = training.ended.change
         drawn = steps.on(ends, self.finish, self.drawn, outputs=shown, live=True, **ui.MODEL_WORK)
         complete = [steps.on(drawn.success, self.reveal, self.drawn, steps.now, queue=False)]
-        steps.on(training.delete.yes.click, self.shelf.delete_shown, queue=False)
+        steps.on(training.delete.delete, self.shelf.delete_shown, queue=False)
         steps.on(self.go_on.click, training.train_on, self.amount, self.unit)
         steps.on(self.other.input, self.beside, self.other, outputs=self.side_by_side, **ui.MODEL_WORK)
         steps.on(self.moment.input, self.at, self.moment, outputs=self.moments, live=True, **ui.MODEL_WORK)

@@ -301,12 +301,15 @@ def seed_field(label: str, seed: int, elem_id: str) -> gr.Number:
 ASKS = "m2m.asks(element, trigger)"  # of a widget that is HTML and has buttons such as these
 
 
-def ask(label: str, *, sure: str = "", disabled: bool = False, **told: str) -> str:
-    """A button in HTML. It triggers `select` with what is `told`, or, once that is `sure`, `delete`."""
-    told |= {"sure": sure} if sure else {}
+def ask(label: str, *, disabled: bool = False, **told: str) -> str:
+    """A button in HTML, which triggers `select` with what is `told`."""
     data = "".join(f' data-{name}="{html.escape(value)}"' for name, value in told.items())
-    destroys = ' class="m2m-stop"' if sure else ""
-    return f'<button type="button"{data}{destroys}{" disabled" * disabled}>{html.escape(label)}</button>'
+    return f'<button type="button"{data}{" disabled" * disabled}>{html.escape(label)}</button>'
+
+
+def ask_twice(label: str, sure: str, about: str = "", ref: str = "") -> str:
+    """A red button in HTML; only a second one below it, beside what is said `about` it, triggers `delete`."""
+    return f'<details class="m2m-twice"><summary>{label}</summary>{note(about)}{ask(sure, ref=ref)}</details>'
 
 
 class OnDemand:
@@ -321,21 +324,6 @@ class OnDemand:
         settings |= {"show_progress": "full", "show_progress_on": self.button, **MODEL_WORK}
         made = on(self.button.click, make, inputs, self.file, **settings)
         on(made.success, None, self.file, js="m2m.save")
-
-
-class Asked:
-    """A red button that asks before it acts, with what is `told` of it: `yes` does."""
-
-    def __init__(self, label: str, sure: str, elem_id: str) -> None:
-        with gr.Column(min_width=160, elem_classes="m2m-asked"):
-            self.button = gr.Button(label, variant="stop", elem_id=elem_id)
-            with gr.Column(visible=False, elem_id=f"{elem_id}-sure") as self.question:
-                self.told = gr.HTML(elem_id=f"{elem_id}-told")
-                with gr.Row():
-                    self.yes = gr.Button(sure, variant="stop", elem_id=f"{elem_id}-yes")
-                    no = gr.Button("No", elem_id=f"{elem_id}-no")
-        on(self.button.click, lambda: gr.Column(visible=True), None, self.question, queue=False)
-        on([self.yes.click, no.click], lambda: gr.Column(visible=False), None, self.question, queue=False)
 
 
 # --- Drawing takes long with a large model: it is said before, and sliders draw live with a quick model only.

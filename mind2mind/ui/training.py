@@ -347,7 +347,8 @@ class Training:
             info = "Whoever has it sees the run with its pictures and its result, and can change nothing."
             shown: dict[str, Any] = {"interactive": False, "buttons": ["copy"], "elem_id": "transfer-link"}
             self.link = gr.Textbox(label="Link", info=info, **shown)
-        self.delete = ui.Asked("Delete …", "Yes, delete this run", "transfer-delete")
+        sure = ui.ask_twice("Delete …", "Yes, delete this run")
+        self.delete = gr.HTML(sure, js_on_load=ui.ASKS, elem_id="transfer-delete")
 
     def wire(self, name: gr.Textbox) -> None:
         """The events."""
@@ -369,7 +370,7 @@ class Training:
         ui.on(looked.failure, lambda: gr.Timer(active=False), None, steps.clock)  # told once, not each second
         shown = [
             steps.clock, steps.chip, steps.message, steps.now, steps.way, *steps.parts.values(), self.status,
-            self.stop, self.delete.button, self.losses, self.distances, self.previewed, self.ended,
+            self.stop, self.delete, self.losses, self.distances, self.previewed, self.ended,
         ]  # fmt: skip
         steps.on(self.glance.change, self.show_run, self.ended, outputs=shown, concurrency_limit=None)
         ui.on(self.previewed.change, self.show_preview, self.previewed, self.previews, **ui.MODEL_WORK)
@@ -439,7 +440,7 @@ class Training:
         """Shows a run, now and at each look, and nothing that another run has left."""
         live = status.state.alive
         here: Updates = {self.steps.visit: visit.at(status.token, status.look).stored()}
-        here |= {self.tried: "", self.delete.question: gr.Column(visible=False)}
+        here |= {self.tried: ""}
         here[self.steps.message] = "" if live else ui.note("Drawing what it has learnt …")
         if status.preview_step is None:
             yours = [image for _, image in self.studio.runs.thumbnails(status.token, 0, PALE)]
@@ -478,7 +479,7 @@ class Training:
             self.status: standing(status),
             self.steps.chip: chip(status),
             self.stop: gr.Button(STOPPING if asked else STOP, interactive=not asked, visible=owned and alive),
-            self.delete.button: gr.Button(visible=owned),
+            self.delete: gr.HTML(visible=owned),
             self.losses: ui.note(explained(status), LOSSES_SAY) + loss_chart(status),
             self.distances: distance_chart(status) or loss_chart(status),
             self.previewed: None if preview is None else (status.token, preview),

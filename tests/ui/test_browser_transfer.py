@@ -210,8 +210,8 @@ def test_a_run_discarded_on_one_page_is_told_of_on_the_other(visitor, tmp_path):
     other.goto(page.url)
     tab(other, "Transfer")
     expect(other.locator("#transfer-status")).to_contain_text(SOME_STEPS)
-    other.locator("#transfer-delete").click()
-    other.locator("#transfer-delete-yes").click()
+    other.locator("#transfer-delete summary").click()
+    other.locator("#transfer-delete button").click()
     for each in (page, other):
         expect(each.locator("#transfer-message")).to_contain_text("The run is deleted")
         expect(each.locator("#transfer-status")).to_be_hidden()

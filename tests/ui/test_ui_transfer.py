@@ -374,7 +374,7 @@ def test_a_look_at_a_run_updates_nothing_but_what_is_compared(page, run):
     carry_out(page.studio, run["token"])
     assert training.look(Visit.of(run)) != waiting
     ended = training.show_run(Visit.of(run))
-    assert not ended[training.stop].visible and ended[training.delete.button].visible
+    assert not ended[training.stop].visible and ended[training.delete].visible
     assert not ended[tab.steps.clock].active and ended[training.ended]
 
 
@@ -476,10 +476,7 @@ def test_more_steps_after_the_end(page, run, monkeypatch):
 
 def test_nothing_that_stops_or_deletes_waits_in_a_queue(page):
     training = page.transfer.training
-    for button in (training.stop, training.delete.button):
-        (event,) = (
-            e for e in page.demo.fns.values() if (button._id, "click") in e.targets and e.fn is not None
-        )
+    for event in wired(page, (training.stop, "click"), (training.delete, "delete")):
         assert not event.queue
 
 
