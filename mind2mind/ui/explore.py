@@ -180,8 +180,8 @@ class ExploreTab:
             hidden: dict[str, Any] = {"visible": False, "elem_id": "explore-noise"}
             self.noise = gr.Dropdown(NOISES, value="random", label="Noise", **hidden)
         with gr.Row():
-            self.sheet = ui.OnDemand("Save as one PNG", "explore-sheet")
-            self.zip = ui.OnDemand("Save all as a zip", "explore-zip")
+            self.sheet = gr.Button("Save as one PNG", elem_id="explore-sheet")
+            self.zip = gr.Button("Save all as a zip", elem_id="explore-zip")
 
     def _build_map(self) -> None:
         gr.HTML(ui.note("Drag the map, or use the arrow keys. Click a picture to pick it."))
@@ -211,7 +211,7 @@ class ExploreTab:
             with gr.Column(scale=0, min_width=128, elem_classes="m2m-acts"):
                 self.alike = gr.Button("More like this", elem_id="explore-alike", **small)
                 self.keep = gr.Button(KEEP, elem_id="explore-keep", **small)
-                self.save = ui.OnDemand("Save", "explore-save", **small)
+                self.save = gr.Button("Save", elem_id="explore-save", **small)
                 self.to_a = gr.Button("Use as A", elem_id="explore-to-a", **small)
                 self.to_b = gr.Button("Use as B", elem_id="explore-to-b", **small)
                 self.photo = ui.photo_button("explore-photo", **small)
@@ -240,8 +240,8 @@ class ExploreTab:
         for event in (arrived.then, self.model.change):
             ui.on(event, self.fields_of, self.model, [self.noise, self.crossover])
         draws(self.alike.click, self.more_like_this, chosen, [self.wall, self.views], **minimal)
-        self.sheet.wire(self.sheet_of, walled, network=True)
-        self.zip.wire(self.zip_of, walled, network=True)
+        ui.on_save(self.sheet, self.sheet_of, walled, network=True)
+        ui.on_save(self.zip, self.zip_of, walled, network=True)
         # The picked picture
         picks: list[Any] = [(self.wall, self.pick, walled), (self.strip, self.truncate, chosen)]
         picks.append((self.ground, self.pick_cell, [self.mapped]))
@@ -256,7 +256,7 @@ class ExploreTab:
         told(self.sliders.input, self.slide, chosen, self.large, queue=ui.on_zerogpu())
         told(self.sliders.submit, self.settle, chosen, settled)
         ui.on(self.keep.click, self.favour, [self.stored, *chosen], [self.stored, self.keep])
-        self.save.wire(self.file_of, chosen, network=True)
+        ui.on_save(self.save, self.file_of, chosen, network=True)
         given = [self.agreed, self.model, self.photo]
         draws(self.photo.upload, self.from_photo, given, picked, show_progress="full")
         # The map and the mixing

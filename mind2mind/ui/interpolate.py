@@ -156,7 +156,7 @@ class InterpolateTab:
             self.forth = gr.Button("Later ▶", elem_id="stop-forth", **small)
             self.delete = gr.Button("Delete", interactive=False, elem_id="stop-delete", **small)
             self.add = gr.Button("Add a stop", elem_id="stop-add", **small)
-            self.save_one = ui.OnDemand("Save the picture", "interpolate-save", **small)
+            self.save_one = gr.Button("Save the picture", elem_id="interpolate-save", **small)
         self.rebuilt = ui.wall("stop-rebuilt", "m2m-many")
         with gr.Accordion("Take a favourite", open=False, elem_id="stop-favourites-fold") as self.fold:
             self.favourites = ui.wall("stop-favourites", "m2m-small", picks=True)
@@ -218,7 +218,7 @@ class InterpolateTab:
         for button, end in ((self.explore.to_a, 0), (self.explore.to_b, -1)):
             moves(button.click, partial(self.end_is, end), [route, self.model, self.explore.view])
         # Files
-        self.save_one.wire(self.file_of, [route, self.t], network=True)
+        ui.on_save(self.save_one, self.file_of, [route, self.t], network=True)
         priced = [route.change, self.seconds.release, self.seconds.input]
         ui.on(priced, self.price, [route, self.seconds], self.takes, live=True)
         asked = [route, self.seconds, self.kind, self.enlarge, self.loop]

@@ -311,7 +311,7 @@ class Result:
                 file_count="multiple", label="Files", interactive=False, elem_id="transfer-parts"
             )
             self.files_are = gr.HTML(elem_id="transfer-parts-are")
-            self.everything = ui.OnDemand("Download everything, film included", "transfer-pack")
+            self.everything = gr.Button("Download everything, film included", elem_id="transfer-pack")
         text: dict[str, Any] = {"interactive": False, "lines": 2, "buttons": ["copy"]}
         with gr.Accordion("In Python", open=False):
             beside = "In Python, beside the unzipped folder of the model"
@@ -364,7 +364,7 @@ class Result:
         steps.on(self.downloads.expand, self.taken_apart, outputs=files, **full, **ui.MODEL_WORK)
         steps.on(self.measure.expand, self.measure_now, self.measured, outputs=self.measured, **ui.MODEL_WORK)
         steps.on(self.origin.expand, self.draw_source, outputs=self.of_source, **full, **ui.MODEL_WORK)
-        self.everything.wire(lambda stored: self.packed(ui.Visit.of(stored)), steps.visit)
+        ui.on_save(self.everything, lambda stored: self.packed(ui.Visit.of(stored)), steps.visit)
         if self.hub:
             shown = [self.card, self.send, self.sent]
             steps.on(self.preview_card.click, self.card_of, self.name, outputs=shown, **full)
@@ -386,7 +386,7 @@ class Result:
             self.more: gr.Row(visible=done and status.owned),
             self.further: gr.Accordion(open=not done, visible=status.owned),
             self.go_on: gr.Button("Train on" if done else "Go on training", visible=status.owned),
-            self.everything.button: gr.Button(visible=status.owned),
+            self.everything: gr.Button(visible=status.owned),
             self.curves: distance_chart(status) + loss_chart(status),
         }
         return updates | (self._shown(self.harvest(status.token, judged=False)) if status.usable else {})
@@ -412,9 +412,12 @@ class Result:
         if status is None or not drawn or drawn[0] != visit.token or not status.usable:
             return {self.drawn: drawn}
         status = self.judge(status.token)
-        file = ui.once("{}.zip", status, self.studio.models.export) if status.owned else None
-        shown = {self.verdict: at_a_glance(status), self.download: _offer("Download the model", file)}
-        return shown | {self.drawn: status.result}
+        shown: Updates = {self.verdict: at_a_glance(status), self.drawn: status.result}
+        if status.owned:
+            file = ui.once("{}.zip", status, self.studio.models.export)
+            label = f"Download the model ({size_text(Path(file).stat().st_size)})"
+            shown[self.download] = gr.DownloadButton(label, value=file, visible=True)
+        return shown
 
     def _shown(self, found: Outcome) -> Updates:
         order = sorted(range(len(found.samples)), key=found.distance.__getitem__)[:PAIRS]
@@ -438,7 +441,6 @@ class Result:
             self.files: None,
             self.measure: gr.Accordion(open=False),
             self.measured: "",
-            self.everything.file: gr.DownloadButton(visible=False),
             self.python: found.python,
             self.command: found.command,
         }
@@ -494,11 +496,9 @@ class Result:
         status = self.studio.runs.status(visit.needed_token)
         return gr.Video(ui.once("training.mp4", status, self.film), visible=True)
 
-    def packed(self, visit: ui.Visit) -> gr.DownloadButton:
+    def packed(self, visit: ui.Visit) -> str:
         """Everything of the run in one zip, made when it is asked for."""
-        status = self.studio.runs.status(visit.needed_token)
-        path = ui.once("{}-everything.zip", status, self.pack)
-        return _offer("Save the zip", path)
+        return ui.once("{}-everything.zip", self.studio.runs.status(visit.needed_token), self.pack)
 
     def taken_apart(self, visit: ui.Visit) -> tuple[list[str], str]:
         """The files of the run, and what each is."""
@@ -549,12 +549,6 @@ class Result:
 def _step(status: RunStatus, number: int) -> int:
     """Of the preview of this number, the first being 1."""
     return status.preview_steps[min(max(number, 1), len(status.preview_steps)) - 1]
-
-
-def _offer(label: str, path: str | None) -> gr.DownloadButton:
-    """A file that is there, with its size, or no button."""
-    size = f" ({size_text(Path(path).stat().st_size)})" if path else ""
-    return gr.DownloadButton(f"{label}{size}", value=path, visible=path is not None)
 
 
 def _repository(name: str, profile: gr.OAuthProfile) -> str:

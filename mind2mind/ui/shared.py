@@ -179,6 +179,14 @@ def on_detail(
     return on(event, do, [detail, *inputs], outputs, **settings)
 
 
+def on_save(button: gr.Button, make: Callable[..., str], inputs: Any, **settings: Any) -> None:
+    """As `on`, for a click that has a file made and saves it."""
+    file = gr.DownloadButton(visible=False)
+    settings |= {"show_progress": "full", "show_progress_on": button, **MODEL_WORK}
+    made = on(button.click, make, inputs, file, **settings)
+    on(made.success, None, file, js="m2m.save")
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Shows the user what went wrong and what helps. The toast renders HTML: names are escaped."""
@@ -310,20 +318,6 @@ def ask(label: str, *, disabled: bool = False, **told: str) -> str:
 def ask_twice(label: str, sure: str, about: str = "", ref: str = "") -> str:
     """A red button in HTML; only a second one below it, beside what is said `about` it, triggers `delete`."""
     return f'<details class="m2m-twice"><summary>{label}</summary>{note(about)}{ask(sure, ref=ref)}</details>'
-
-
-class OnDemand:
-    """A button that has a file made when it is pressed, and saves it in the same click."""
-
-    def __init__(self, label: str, elem_id: str, **looks: Any) -> None:
-        self.button = gr.Button(label, elem_id=elem_id, **looks)
-        self.file = gr.DownloadButton(visible=False, elem_id=f"{elem_id}-file")
-
-    def wire(self, make: Callable[..., Any], inputs: Any, **settings: Any) -> None:
-        """`make` gives the file, or the button that offers it once more."""
-        settings |= {"show_progress": "full", "show_progress_on": self.button, **MODEL_WORK}
-        made = on(self.button.click, make, inputs, self.file, **settings)
-        on(made.success, None, self.file, js="m2m.save")
 
 
 # --- Drawing takes long with a large model: it is said before, and sliders draw live with a quick model only.
