@@ -290,6 +290,17 @@ window.m2m = {
     link.click();
   },
 
+  // A clip that was made, as it is shown.
+  clip(file) {
+    const element = document.createElement(file.url.endsWith(".mp4") ? "video" : "img");
+    element.src = file.url;
+    element.alt = element.ariaLabel = "The clip";
+    element.toggleAttribute("autoplay", true);
+    element.toggleAttribute("loop", true);
+    element.toggleAttribute("controls", true);
+    return element.outerHTML;
+  },
+
   scrollTo(id, all) {
     document.getElementById(id).scrollIntoView({ block: "center" });
     return all;

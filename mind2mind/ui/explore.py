@@ -312,7 +312,7 @@ class ExploreTab:
         images = self._draw(model, views)
         sheet = Draw.grid(images)
         sheet.info = images[0].info | {"count": str(len(images))}
-        return ui.save_picture(sheet, f"{stem(model, views[0])}-sheet.png", model)
+        return ui.save_pictures([sheet], [f"{stem(model, views[0])}-sheet"], model)[0]
 
     def zip_of(self, model: str, views: Sequence[View]) -> str:
         """The pictures of the wall in one zip, stored: PNGs do not get smaller."""
@@ -378,8 +378,7 @@ class ExploreTab:
 
     def file_of(self, model: str, view: View) -> str:
         """The picked picture as a PNG of its own size."""
-        (image,) = self._draw(model, [view])
-        return ui.save_picture(image, f"{stem(model, view)}.png", model)
+        return ui.save_pictures(self._draw(model, [view]), [stem(model, view)], model)[0]
 
     def from_photo(self, agreed: Any, model: str, path: str) -> tuple[Any, ...]:
         """A picture of the user's beside what the model makes of it, which can then be changed."""

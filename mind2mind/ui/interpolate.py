@@ -173,9 +173,7 @@ class InterpolateTab:
             self.loop = gr.Checkbox(True, label="And back again, so that it loops", elem_id="clip-loop")
         self.takes = gr.HTML(elem_id="clip-takes")
         self.make = gr.Button("Make the clip", variant="primary", elem_id="clip-make")
-        player: dict[str, Any] = {"show_label": False, "visible": False, "height": 320, "buttons": []}
-        self.clip = gr.Image(type="filepath", alt_text="The clip", elem_id="clip-image", **player)
-        self.video = gr.Video(autoplay=True, loop=True, elem_id="clip-video", **player)
+        self.clip = gr.HTML(elem_id="clip-shown")
         self.download = gr.DownloadButton(visible=False, elem_id="clip-download")
 
     def _wire(self, opening: Any) -> None:
@@ -222,8 +220,10 @@ class InterpolateTab:
         priced = [route.change, self.seconds.release, self.seconds.input]
         ui.on(priced, self.price, [route, self.seconds], self.takes, live=True)
         asked = [route, self.seconds, self.kind, self.enlarge, self.loop]
-        clip = [self.clip, self.video, self.download]
-        ui.on(self.make.click, self.clip_of, asked, clip, show_progress="full", **ui.MODEL_WORK)
+        made = ui.on(
+            self.make.click, self.clip_of, asked, self.download, show_progress="full", **ui.MODEL_WORK
+        )
+        ui.on(made.success, None, self.download, self.clip, js="m2m.clip")
 
     # The route
 
@@ -348,17 +348,14 @@ class InterpolateTab:
 
     def file_of(self, route: Route, t: float) -> str:
         """The picture as a PNG of its own size."""
-        (image,) = self._at(route, [t])
-        return ui.save_picture(image, f"{_name(route)}-{t:.2f}.png", route.ref)
+        return ui.save_pictures(self._at(route, [t]), [f"{_name(route)}-{t:.2f}"], route.ref)[0]
 
-    def clip_of(self, route: Route, seconds: float, kind: str, enlarge: bool, loop: bool) -> tuple[Any, ...]:
-        """The clip in its player, and as a file."""
-        path, film = self.saved(route, round(seconds * FPS), kind, enlarge, loop), kind == "MP4"
-        return (
-            gr.Image(None if film else path, visible=not film),
-            gr.Video(path if film else None, visible=film),
-            gr.DownloadButton(f"Download {Path(path).name}", value=path, visible=True),
-        )
+    def clip_of(
+        self, route: Route, seconds: float, kind: str, enlarge: bool, loop: bool
+    ) -> gr.DownloadButton:
+        """The clip as a file, which the browser plays, too."""
+        path = self.saved(route, round(seconds * FPS), kind, enlarge, loop)
+        return gr.DownloadButton(f"Download {Path(path).name}", value=path, visible=True)
 
     def save(self, route: Route, frames: int, kind: str, enlarge: bool, loop: bool) -> str:
         """The file of a new clip."""

@@ -288,7 +288,7 @@ class Result:
                 "Compare", open=False, visible=False, elem_id="transfer-compare"
             ) as self.comparing:
                 self.other = gr.Dropdown([], value=None, label="The other run", elem_id="transfer-other-run")
-                self.side_by_side = ui.wall("transfer-side-by-side")
+                self.side_by_side = ui.wall("transfer-side-by-side", "m2m-four")
             with gr.Accordion("The source model", open=False, elem_id="transfer-source-model") as self.origin:
                 self.of_source = ui.wall("transfer-of-source", "m2m-small")
         with gr.Accordion("Train on", open=False, elem_id="transfer-further") as self.further:
@@ -426,7 +426,7 @@ class Result:
         number = 1 + steps.index(kept) if kept in steps else len(steps)
         updates: Updates = {
             self.verdict: at_a_glance(found.status),
-            self.samples: ui.tiles(ui.numbered(found.samples, "New picture"), columns=8),
+            self.samples: ui.tiles(ui.numbered(found.samples, "New picture")),
             self.nearest: copies(found) + ui.tiles(ui.pairs(couples, ALIKE)),
             self.story: gr.Column(visible=len(steps) > 1),
             self.moment: gr.Slider(maximum=max(2, len(steps)), value=number),
@@ -457,7 +457,7 @@ class Result:
             grades = status.info.worth.grades.items() if status.info.worth else ()
             said = ", ".join(f"{name} {grade.value}" for name, grade in grades)
             name = html.escape(status.info.title)
-            shown = ui.tiles(ui.numbered(images, status.info.title), columns=4)
+            shown = ui.tiles(ui.numbered(images, status.info.title))
             columns += f"<div><h3>{name}</h3>{ui.note(said)}{shown}</div>"
         return f'<div class="m2m-two">{columns}</div>'
 

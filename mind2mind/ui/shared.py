@@ -382,15 +382,8 @@ def _mark(ref: str) -> str:
     return hashlib.sha256(ref.encode()).hexdigest()[:16] + "-"  # a token opens a run: it is in no address
 
 
-def save_picture(image: Image.Image, name: str, ref: str) -> str:
-    """A picture as a PNG that says in itself which model and seed made it; gives its path."""
-    path = fresh(name, ref)
-    Draw.save_png(image, path)
-    return str(path)
-
-
-def save_pictures(images: Sequence[Image.Image], names: Sequence[str], ref: str) -> list[str]:
-    """The same with each of them, in one folder and without their ending."""
+def save_pictures(images: Iterable[Image.Image], names: Iterable[str], ref: str) -> list[str]:
+    """As PNGs of these names in one folder, each of which says in itself which model and seed made it."""
     folder = fresh("x", ref).parent
     paths = [folder / f"{name}.png" for name in names]
     for image, path in zip(images, paths, strict=True):

@@ -170,9 +170,11 @@ def test_pictures_and_clips_are_saved(interpolating, tmp_path):
     download.value.save_as(tmp_path / "picture.png")
     assert png_meta(tmp_path / "picture.png")["place"] == "0.5"
     page.get_by_role("button", name="Make a clip").click()
+    page.locator("#clip-make").click()
+    page.wait_for_function("document.querySelector('#clip-shown video')?.readyState >= 2")
     page.locator("#clip-kind").get_by_text("WebP").click()
     page.locator("#clip-make").click()
-    expect(page.locator("#clip-image img")).to_be_visible()
+    page.wait_for_function("document.querySelector('#clip-shown img')?.naturalWidth >= 64")
     with page.expect_download() as download:
         page.locator("#clip-download").click()
     assert download.value.suggested_filename.endswith("-1-2.webp")
