@@ -329,9 +329,8 @@ def served(
     if "OMP_NUM_THREADS" not in os.environ:  # a core is left to the run that trains, or to another visitor
         torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     with studio.scratch() as folder:
-        os.environ["GRADIO_TEMP_DIR"] = str(
-            folder
-        )  # outside of ours: there it refuses names with a dot before
+        # outside of ours: there it refuses names with a dot before
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
         css, script = ((ui.ASSETS / name).read_text(encoding="utf-8") for name in ("app.css", "app.js"))
         demo = Page(studio).demo
         if not ui.on_zerogpu():  # there a GPU is lent to visitors only

@@ -24,6 +24,7 @@ from mind2mind.ui.training import (
     Updates,
     deleted,
     distance_chart,
+    length,
     loss_chart,
     named,
     standing,
@@ -292,17 +293,8 @@ class Result:
             with gr.Accordion("The source model", open=False, elem_id="transfer-source-model") as self.origin:
                 self.of_source = ui.wall("transfer-of-source", "m2m-small")
         with gr.Accordion("Train on", open=False, elem_id="transfer-further") as self.further:
-            with gr.Row(elem_id="transfer-more-time", elem_classes="m2m-line") as self.more:
-                self.amount = gr.Number(
-                    MORE_STEPS, label="For", precision=0, minimum=1, elem_id="transfer-more-amount"
-                )
-                self.unit = gr.Radio(
-                    UNITS,
-                    value=UNITS[1],
-                    label="Seconds or steps",
-                    container=False,
-                    elem_id="transfer-more-unit",
-                )
+            with gr.Row(elem_id="transfer-more-time") as self.more:
+                self.amount, self.unit = length(MORE_STEPS, UNITS[1], "transfer-more")
             self.go_on = gr.Button("Go on training", elem_id="transfer-go-on")
 
     def _build_keep(self) -> None:

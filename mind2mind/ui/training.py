@@ -299,8 +299,7 @@ class Training:
         budgets = [*((b.help, b.seconds) for b in BUDGETS.values()), ("Other …", OTHER)]
         self.seconds = gr.Radio(budgets, value=budgets[1][1], label="Time", elem_id="transfer-seconds")
         with gr.Row(visible=False, elem_id="transfer-other") as self.other:
-            self.amount = gr.Number(120, label="Train for", precision=0, elem_id="transfer-amount")
-            self.unit = gr.Radio(UNITS, value=UNITS[0], label="In", min_width=80, elem_id="transfer-unit")
+            self.amount, self.unit = length(120, UNITS[0], "transfer")
         self.short = gr.HTML(elem_id="transfer-short")
         self.start = gr.Button("Start", variant="primary", size="lg", elem_id="transfer-start")
         self.differs = gr.HTML(elem_id="transfer-differs")
@@ -504,6 +503,12 @@ class Training:
         images, step = self.trial(token, range(first, first + TRIED))
         about = ui.note(f"Seeds {first} to {first + TRIED - 1}, as the run drew them at step {step:,}.")
         return about + ui.tiles(ui.numbered(images, f"Step {step}, seed"))
+
+
+def length(amount: int, unit: str, elem_id: str) -> tuple[gr.Number, gr.Radio]:
+    """The fields in which somebody says how long to train."""
+    number = gr.Number(amount, label="Train for", precision=0, elem_id=f"{elem_id}-amount")
+    return number, gr.Radio(UNITS, value=unit, label="In", min_width=80, elem_id=f"{elem_id}-unit")
 
 
 def budget(seconds: Any, amount: Any, unit: Any) -> dict[str, Any]:
