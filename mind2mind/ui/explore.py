@@ -150,7 +150,6 @@ class ExploreTab:
         self.views: gr.State = gr.State([])  # those on the wall
         self.view: gr.State = gr.State(View())  # the one that is picked
         self.drawn: gr.State = gr.State(None)  # the model that the wall was drawn with
-        self.linked: gr.State = gr.State(None)  # the picture of the link that led here
         self.mapped: gr.State = gr.State(None)  # the map that is shown: model and picture in its middle
         self.stored = gr.BrowserState(kept_links(None), storage_key=STORED_AS, secret=STORED_AS)
         with gr.Row(elem_classes="m2m-explore"):
@@ -230,8 +229,8 @@ class ExploreTab:
         order = [self.model, self.seed, self.count, self.noise]
         minimal: dict[str, Any] = {"show_progress": "minimal"}
         # The wall
-        arrived = ui.on(opening, self.arrive, None, [self.model, self.seed, self.linked])
-        draws(arrived.then, self.draw, [*order, self.view, self.linked], shown)
+        arrived = ui.on(opening, self.arrive, None, [self.model, self.seed, self.view])
+        draws(arrived.then, partial(self.draw, first=True), [*order, self.view], shown)
         draw: dict[str, Any] = {"do": self.draw, "inputs": [*order, self.view], "outputs": shown}
         draw |= {"live": True, "show_progress_on": self.wall, **minimal}
         draws(ui.on(self.go.click, ui.new_seed, None, self.seed, live=True).then, **draw)
@@ -268,13 +267,13 @@ class ExploreTab:
 
     # The wall
 
-    def arrive(self, request: gr.Request) -> tuple[Any, Any, View | None]:
+    def arrive(self, request: gr.Request) -> tuple[Any, Any, View]:
         """The model, seed and picture of the link that led here."""
         with suppress(Mind2MindError):
             ref, view = from_query(request.query_params)
             if ref in [m.id for m in self.studio.models.list()]:
                 return ref, view.seed, view
-        return gr.skip(), gr.skip(), None
+        return gr.skip(), gr.skip(), View(FIRST_SEED)
 
     def with_another(self, model: str, seed: float, shown: float, noise: str, before: str | None) -> Any:
         """The wall drawn by another model, if it is another; as many pictures as suit it, if nobody chose."""
@@ -284,14 +283,14 @@ class ExploreTab:
         return *self.draw(model, seed, count, noise, View()), count
 
     def draw(
-        self, model: str, seed: float, count: float, noise: str, view: View, link: View | None = None
+        self, model: str, seed: float, count: float, noise: str, view: View, first: bool = False
     ) -> tuple[Any, ...]:
-        """New pictures of the seeds from `seed` on, truncated as the picked one is; that of a link is the first."""
-        first = ui.checked_seed(seed)
+        """New pictures of the seeds from `seed` on, truncated as the picked one is, which may be the `first`."""
+        begin = ui.checked_seed(seed)
         number = ui.whole("The number of pictures", count, 1, ui.MOST_PICTURES)
-        views = [View(seed=s, psi=view.psi, noise=noise) for s in range(first, first + number)]
-        if link:
-            views[0] = link
+        views = [View(seed=s, psi=view.psi, noise=noise) for s in range(begin, begin + number)]
+        if first:
+            views[0] = view
         told = drawing(ui.cost_of(self.studio, model))
         return self._wall(model, views, chosen=0) + told, views, model, *self._picked(model, views[0])
 

@@ -233,6 +233,7 @@ PAIRS = 16  # near duplicates shown
 FEW_PICTURES = 50  # below them it is said what they lack
 CARD = 512  # px a side of an example's card, at most
 READING = 5  # seconds that an example takes before its training, about
+WORST_FIRST = "Yours above, rebuilt by the model below, the worst first."
 REBUILT = "Your picture, below it what the model makes of it:"
 
 
@@ -282,7 +283,6 @@ class Pictures:
     def build_check(self) -> None:
         """Step 2: what the model makes of them."""
         self.summary = gr.HTML(js_on_load=ui.ASKS, elem_id="transfer-summary")
-        gr.HTML(ui.note("Yours above, rebuilt by the model below, the worst first."))
         self.compared = ui.wall("transfer-compared", "m2m-six")
 
     def build_name(self) -> None:
@@ -297,7 +297,6 @@ class Pictures:
             self.thumbnails = ui.wall("transfer-thumbnails", "m2m-small", picks=True)
             self.near = ui.wall("transfer-near", "m2m-small")
         with gr.Accordion("Every file", open=False):
-            self.sizes = gr.HTML(elem_id="transfer-sizes")
             self.report = gr.HTML(elem_id="transfer-report")
         with gr.Accordion("More", open=False, elem_id="transfer-more"):
             sources = self._sources()
@@ -483,9 +482,8 @@ class Pictures:
             self.over: gr.Button(visible=ready),
             self.faces: faces or (cropped if aligned else ""),
             self.aligned: ui.tiles(ui.numbered(aligned, told)) if aligned else "",
-            self.compared: ui.tiles(ui.pairs(couples, REBUILT)),
-            self.sizes: sizes(prepared.report.sizes()),
-            self.report: table(prepared.report),
+            self.compared: ui.note(WORST_FIRST) + ui.tiles(ui.pairs(couples, REBUILT)),
+            self.report: sizes(prepared.report.sizes()) + table(prepared.report),
             **self._picked(prepared, 1, ready),
         }
 
