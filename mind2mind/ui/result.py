@@ -88,11 +88,6 @@ class Shelf:
             self.all: ui.ask_twice("Delete everything of mine …", "Yes, delete it all", everything(own)),
         }
 
-    def models_beside(self, visit: ui.Visit) -> list[tuple[str, str]]:
-        """The visitor's other runs that have a model."""
-        others = (e for e in self.studio.runs.list(visit.visitor) if e.usable and e.token != visit.token)
-        return [(entry_line(entry), entry.token) for entry in others]
-
     def own(self, visit: ui.Visit, token: str | None) -> RunStatus:
         """The chosen run, which must be the visitor's.
 
@@ -388,7 +383,8 @@ class Result:
         known, status = self.shelf.known(visit), self.steps.status(visit.token)
         if status is None or not drawn or drawn[0] != visit.token:
             return known
-        choices = self.shelf.models_beside(visit)
+        others = (e for e in self.studio.runs.list(visit.visitor) if e.usable and e.token != visit.token)
+        choices = [(entry_line(entry), entry.token) for entry in others]
         known |= {
             self.comparing: gr.Accordion(visible=bool(choices)),
             self.other: gr.Dropdown(choices=choices, value=None),
