@@ -82,9 +82,10 @@ class Pixels:
         self.g, self.c = gan.generator, gan.critic
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.alae = ALAE(a) if scratch else copy.deepcopy(source.alae)
+            self.alae = ALAE(a)  # a copy of the source's would lack `lr_coef`, by which the steps are scaled
         self.mean, self.std = torch.zeros(a.latent_size), torch.ones(a.latent_size)
         if not scratch:
+            self.alae.load_state_dict(source.alae.state_dict(), strict=False)
             self.g.load_state_dict(mind.state_dict())
             self.mean, self.std = standardisation(of_pixels(self.alae, pictures))
         self.optimisers = {
