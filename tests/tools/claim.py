@@ -367,7 +367,9 @@ def draw(path: Path) -> None:
         own = found[0]["ceiling"]["independent"][MEASURE]
         axes.axhline(own, color="grey", lw=0.8, ls=":", label="reconstructions")
         _scaled(axes, f"{target}, from {found[0]['source']}", "CPU seconds of one thread", SECONDS_SHOWN)
-    panels[0].legend(frameon=False, fontsize="small")
+    panels[1].legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize="small", loc="center right"
+    )
     ours = [told for told in curves()[COUNTED] if told["way"] == "mind2mind"]
     for told in ours:
         quality = at(told, THRESHOLD_AT)[MEASURE]
