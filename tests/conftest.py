@@ -1,9 +1,13 @@
 """What every test shares."""
 
 import os
+import signal
 import subprocess
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tensors are tiny: a second thread would only wait
+for number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
+    if signal.getsignal(number) == signal.SIG_IGN:  # by & or nohup: what a test starts would ignore it, too
+        signal.signal(number, signal.SIG_DFL)
 
 import pytest
 import torch
