@@ -315,7 +315,7 @@ class Api:
             (of each new picture the file name, its seed, the nearest of yours, how far away that is and whether it
             is a near copy; 0 is a copy, two of yours are about 1.4 apart) and the `command` that repeats the run.
         """
-        self.status(token)
+        self.status(token)  # it tells what is no token
         return self.harvest(token)
 
     def _harvest(self, token: str) -> tuple[list[str], str, dict[str, Any]]:

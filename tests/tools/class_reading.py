@@ -34,7 +34,7 @@ def read(folder: Path, model: Model, count: int | None = None) -> tuple[Tensor, 
     named = {row["file"]: row["class"] for row in rows}
     files = [folder / row["file"] for row in rows[:count]]
     pictures = [*Pictures(files, resolution=a.resolution, channels=a.image_channels)]
-    pixels = torch.stack([torch.as_tensor(picture.pixels) for picture in pictures])
+    pixels = torch.stack([picture.pixels for picture in pictures])
     return pixels, [named[Path(picture.name).name] for picture in pictures]
 
 
