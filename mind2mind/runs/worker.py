@@ -149,14 +149,14 @@ def main() -> int:
 
 
 def serve(home: Path, idle_seconds: float, source: str | None = None) -> None:
-    """Carries out the home's queued runs in order; ends when idle, or at once if another worker serves it.
+    """Carries out the home's queued runs in order; ends when idle, or if another worker serves the home.
 
     `source` is the model of a run that is likely to come: it is loaded ahead.
     """
     models = models_of(home)
     while True:
         try:
-            with locked(home / WORKER_LOCK, timeout=0):
+            with locked(home / WORKER_LOCK, timeout=0.3, poll_interval=0.01):  # an app may only be asking
                 clean(home)
                 if source:
                     with contextlib.suppress(Mind2MindError):

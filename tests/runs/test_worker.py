@@ -12,7 +12,7 @@ import pytest
 from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared
 
 from mind2mind.errors import RunError, WeightsError
-from mind2mind.files import load_tensors, new_token
+from mind2mind.files import load_tensors, locked, new_token
 from mind2mind.models.bundle import describe, load_transfer
 from mind2mind.runs import findings, worker
 from mind2mind.runs import worker as execution
@@ -369,10 +369,21 @@ def test_the_queue_is_served_in_order_by_one_worker(studio, template, monkeypatc
     server.start()
     while not is_held(studio.home / "worker.lock") and server.is_alive():
         time.sleep(0.01)
-    worker.serve(studio.home, 60)  # it ends at once
+    worker.serve(studio.home, 60)  # it ends, since another one serves
     other.set()
     server.join()
     assert order == tokens
+
+
+def test_a_worker_begins_while_an_app_asks_for_one(studio, monkeypatch):
+    began = threading.Event()
+    monkeypatch.setattr(worker, "clean", lambda _: began.set())
+    server = threading.Thread(target=worker.serve, args=(studio.home, 0))
+    with locked(studio.home / "worker.lock"):  # as `is_held` does, for a moment
+        server.start()
+        time.sleep(0.05)
+    server.join()
+    assert began.is_set()
 
 
 def test_a_worker_that_cannot_begin_fails_the_run(studio, template):
