@@ -134,6 +134,9 @@ class MindGANSizes(Checked):
     mapping: bool = number(False, 0, 1)  # whether the generator is one of F's kind
 
 
+JITTER_CODES, MOST_JITTER = 200, 0.6  # of fewer codes each moves further, up to so far
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe(Checked):
     """How a MindGAN is trained.
@@ -160,7 +163,7 @@ class Recipe(Checked):
     epsilon_penalty: float = number(1e-2, 0, 1, 0.01, "Weight of the penalty that keeps the critic near 0.")
     critic_steps: int = number(5, 1, 20, 1, "Critic's steps for one of the generator, on the same pictures.")
     jitter: float = number(
-        0.0, 0, 1, 0.05, "Codes move by this share of the difference of two others: more is freer."
+        0.0, 0, 1, 0.05, "How far codes move towards others: more is freer. Fewer than 200 move further."
     )
     standardise: bool = number(False, 0, 1, help="Bring all dimensions of the codes to one size.")
     ema_half_life: int = number(0, 0, 10_000, 10, "Steps in which the weights' average forgets half; 0: off.")
@@ -177,6 +180,10 @@ class Recipe(Checked):
     def base(self) -> str:
         """The name of the published recipe that this one came from."""
         return self.name.partition(CHANGED)[0]
+
+    def jitter_for(self, count: int) -> float:
+        """How far each of `count` codes moves, 0 to 1: `jitter`, and few further (CONTRIBUTING, "Recipes")."""
+        return min(self.jitter * max(1, JITTER_CODES / count), max(self.jitter, MOST_JITTER))
 
     def sizes(self, latent_size: int) -> MindGANSizes:
         """The perceptrons' widths for codes of `latent_size` numbers."""

@@ -321,13 +321,13 @@ class Learner:
     def _batch(self, draw: torch.Generator) -> Tensor:
         """The next codes, shuffled anew each epoch; its last, smaller batch is used too, as in the reference.
 
-        With jitter they are any, however few there are, and each is moved along the difference of two others: new
-        ones within the set's own spread.
+        With jitter they are any, however few there are, and each is moved along the difference of two others, the
+        further the fewer there are: new ones within the set's own spread.
         """
-        count, size, jitter = len(self.real), self.recipe.batch_size, self.recipe.jitter
-        if jitter:
+        count, size = len(self.real), self.recipe.batch_size
+        if share := self.recipe.jitter_for(count):
             i, a, b = torch.randint(count, (3, size), generator=draw, device=self.device)
-            moved: Tensor = self.real[i] + jitter * 0.5**0.5 * (self.real[a] - self.real[b])
+            moved: Tensor = self.real[i] + share * 0.5**0.5 * (self.real[a] - self.real[b])
             return moved
         epoch, number = divmod(self.step, -(-count // size))
         chosen = shuffled(count, self.seed, epoch)[number * size :][:size]

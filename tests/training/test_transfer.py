@@ -234,6 +234,18 @@ def test_the_floor_of_few_codes_is_what_new_ones_of_their_law_have():
     assert learner._distance(repeated) == pytest.approx(0, abs=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("count", "jitter", "share"),
+    [(20, 0.2, 0.6), (100, 0.2, 0.4), (200, 0.2, 0.2), (1000, 0.2, 0.2), (20, 0.9, 0.9)],
+)
+def test_jitter_moves_few_codes_further(count, jitter, share):
+    """The moves add their share of the codes' variance."""
+    codes, draw = torch.randn(count, 64, generator=torch.Generator().manual_seed(0)), torch.Generator()
+    learner = transfer.Learner(codes, replace(SMALL, jitter=jitter, batch_size=1024), 10)
+    moved = torch.cat([learner._batch(draw.manual_seed(i)) for i in range(8)])
+    assert moved.var() / learner.real.var() == pytest.approx(1 + share**2, abs=0.03)
+
+
 def test_stop_keeps_the_work(tmp_path):
     last = finished(train(two_moons(), SMALL, 1000, tmp_path, should_stop=polled(5)))
     assert (last.step, last.reason) == (5, Ending.STOPPED)
