@@ -135,6 +135,7 @@ class MindGANSizes(Checked):
 
 
 JITTER_CODES, MOST_JITTER = 200, 0.6  # of fewer codes each moves further, up to so far
+FEWEST_STEPS = 600  # that a run by time makes where there is time, however few pictures there are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +176,9 @@ class Recipe(Checked):
         0.0, 0, 1000, 5, "Weight of the energy distance to your pictures: more is more varied, less crisper."
     )
     from_mind: bool = number(False, 0, 1, help="Begin with the source's own generator, not random weights.")
+    steps_per_picture: int = number(
+        0, 0, 10_000, 5, f"That end a run by time, after {FEWEST_STEPS} at the earliest; 0: none do."
+    )
 
     @property
     def base(self) -> str:
@@ -184,6 +188,10 @@ class Recipe(Checked):
     def jitter_for(self, count: int) -> float:
         """How far each of `count` codes moves, 0 to 1: `jitter`, and few further (CONTRIBUTING, "Recipes")."""
         return min(self.jitter * max(1, JITTER_CODES / count), max(self.jitter, MOST_JITTER))
+
+    def enough(self, count: int) -> float:
+        """The steps after which a run by time on `count` codes would come to repeat them."""
+        return max(FEWEST_STEPS, self.steps_per_picture * count) if self.steps_per_picture else math.inf
 
     def sizes(self, latent_size: int) -> MindGANSizes:
         """The perceptrons' widths for codes of `latent_size` numbers."""
@@ -278,6 +286,7 @@ DEFAULT = Recipe(
     held_out_share=0.1,
     energy=20.0,
     from_mind=True,
+    steps_per_picture=20,
 )
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
 PAPER_STEPS = 68_000  # 300 epochs of some 29,000 faces in batches of 128
@@ -334,7 +343,7 @@ BUDGETS = {
     "Thorough": Budget(
         300,
         "5 minutes: 1,000 pictures or more",
-        "not measured; with few pictures the new ones come nearer to yours.",
+        "not measured; fewer pictures end sooner.",
     ),
 }
 

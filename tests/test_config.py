@@ -1,6 +1,7 @@
 """The numbers that others published, one by one, and that bad ones are refused."""
 
 import json
+import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -10,6 +11,7 @@ from mind2mind.config import (
     BUDGETS,
     DEFAULT,
     LOCAL,
+    PAPER,
     PUBLIC,
     RECIPES,
     Architecture,
@@ -108,3 +110,8 @@ def test_an_error_needs_a_remedy():
 def test_a_batch_is_bounded_by_its_pixels():
     sizes = {side: batch_of(side) for side in (16, 64, 128, 256, 512, 1024, 2048)}
     assert sizes == {16: 64, 64: 64, 128: 64, 256: 16, 512: 4, 1024: 1, 2048: 1}
+
+
+def test_few_pictures_bear_few_steps():
+    assert [DEFAULT.enough(count) for count in (2, 30, 50, 200)] == [600, 600, 1000, 4000]
+    assert PAPER.enough(2) == math.inf

@@ -100,6 +100,8 @@ def _train(run: Run, models: Catalogue) -> None:
             run.update(reached=event.step)  # the last metrics may be some steps older
             stopped = event.reason is Ending.STOPPED and run.stop_flag.exists()
             reason = Ending.TIME_UP if event.reason is Ending.STOPPED and not stopped else event.reason
+            if reason is Ending.THROUGH and info.seconds and steps == info.recipe.enough(len(w)):
+                reason = Ending.ENOUGH
             if not bundle(run, source) and not stopped:
                 raise WeightsError("The training left no generator.", "Resume the run, or give it more time.")
             log.info("Ended at step %d: %s", event.step, reason.value)

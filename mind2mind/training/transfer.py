@@ -89,6 +89,7 @@ class Ending(str, Enum):
     """Why a run ended, or came back from the queue. The value is kept in run.json."""
 
     THROUGH = "through"
+    ENOUGH = "enough"
     NO_BETTER = "no better"
     COLLAPSED = "collapsed"
     TIME_UP = "time up"
@@ -102,6 +103,7 @@ class Ending(str, Enum):
 
 _SENTENCES: dict[str, str] = {
     Ending.THROUGH: "It went through all its steps.",
+    Ending.ENOUGH: "It ended early: more steps would only repeat your pictures. More pictures bear more steps.",
     Ending.NO_BETTER: "Quality stopped improving. The best generator is kept.",  # of earlier versions
     Ending.COLLAPSED: "The training collapsed: the new pictures were no longer like yours. The last generator before "
     "that is kept. If it is not good enough, begin again with a lower learning rate or a higher gradient penalty.",
@@ -170,7 +172,7 @@ def train(
 
 
 def steps_for(codes: Tensor, recipe: Recipe, seconds: float, mind: Perceptron | None = None) -> int:
-    """How many steps, looks at the distance included, fit into `seconds`; by a warm-up of WARM_UP_SECONDS at most."""
+    """How many steps, with their looks, fit into `seconds` by a short warm-up; those of `recipe.enough` at most."""
     learner = Learner(codes, recipe, 1_000_000, mind=mind)
     for _ in range(3):
         learner.advance()
@@ -183,7 +185,8 @@ def steps_for(codes: Tensor, recipe: Recipe, seconds: float, mind: Perceptron | 
     begun = time.monotonic()
     learner.look()
     a_look = time.monotonic() - begun
-    return max(1, int(seconds / (a_step + a_look / LOOK_STEPS)), int((seconds - LOOKS * a_look) / a_step))
+    fitting = max(1, int(seconds / (a_step + a_look / LOOK_STEPS)), int((seconds - LOOKS * a_look) / a_step))
+    return int(min(fitting, recipe.enough(len(codes))))
 
 
 def _loop(learner: "Learner", folder: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:

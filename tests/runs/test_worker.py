@@ -5,12 +5,14 @@ import shutil
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared
 
+from mind2mind.config import FEWEST_STEPS
 from mind2mind.errors import RunError, WeightsError
 from mind2mind.files import load_tensors, locked, new_token
 from mind2mind.models.bundle import describe, load_transfer
@@ -203,6 +205,16 @@ def test_seconds_become_steps_once(studio, template, monkeypatch):
     studio.runs.start(token, recipe=RECIPE, seconds=3)
     assert carry_out(studio, token).total_steps == 30
     assert studio.runs.find(token).info.steps == 30
+
+
+def test_a_run_by_time_ends_before_it_repeats_its_pictures(studio, template):
+    few = replace(RECIPE, steps_per_picture=1)  # 120 pictures
+    by_time, by_steps = copied(studio, template), copied(studio, template)
+    studio.runs.start(by_time, recipe=few, seconds=1000)
+    status = carry_out(studio, by_time)
+    assert (status.state, status.step, status.info.reason) == ("done", FEWEST_STEPS, Ending.ENOUGH)
+    studio.runs.start(by_steps, recipe=few, steps=FEWEST_STEPS + 1)
+    assert carry_out(studio, by_steps).info.reason == Ending.THROUGH
 
 
 def test_nan_is_an_error_that_names_the_step_and_keeps_the_last_good_weights(studio, template, monkeypatch):
