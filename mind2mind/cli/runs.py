@@ -60,7 +60,9 @@ def transfer(
     out: Annotated[Path, Option(help="The folder of the run.")],
     pictures: Annotated[list[Path] | None, terminal.PICTURES] = None,
     model: Annotated[str | None, Option("--model", "-m", help="The source: as `sample` takes it.")] = None,
-    seconds: Annotated[float | None, Option(min=1, help="Of training alone.", show_default=SECONDS)] = None,
+    seconds: Annotated[
+        float | None, Option(min=1, help="Of training alone; few pictures end sooner.", show_default=SECONDS)
+    ] = None,
     steps: Annotated[int | None, Option(min=1, help="Instead of seconds; with --resume, steps more.")] = None,
     recipe: Annotated[str | None, Option(help=" or ".join(RECIPES), show_default=DEFAULT.name)] = None,
     seed: Annotated[int | None, Option(min=0, help="Of the training.", show_default="0")] = None,

@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 CURVES, FIGURES = Path(__file__).with_name("claim"), ROOT / "assets"
-LOSSES = replace(DEFAULT, name="wgan-gp", energy=0.0, jitter=0.0, decay_share=0.0)
+LOSSES = replace(DEFAULT, name="wgan-gp", energy=0.0, jitter=0.0, decay_share=0.0, steps_per_picture=0)
 OURS = replace(DEFAULT, decay_share=0.0)  # any moment of the curve is then one at which the training may end
 BATCH, RATE, BETAS = 32, 1.5e-3, (0.0, 0.99)  # of E and G on pixels: ALAE's own at 64 px (config.Growth)
 LOOKS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 2700)  # CPU seconds
@@ -65,6 +65,8 @@ WAYS = ("scratch", "finetune", "frozen", "mind2mind")
 
 class Pixels:
     """G(g(z)) and c(E(x)) in training on uint8 pictures (N, C, H, W)."""
+
+    enough = math.inf  # steps
 
     def __init__(
         self, source: Model, pictures: Tensor, seed: int, *, scratch: bool, rate: float = RATE
@@ -153,7 +155,7 @@ class OnCodes:
         codes = of_pixels(source.alae, pictures)
         self.learner = Learner(codes, OURS if ours else LOSSES, 10**9, seed, mind=source.mind)
         self.source = source.within_span(codes) if ours else replace(source, refinements=0)
-        self.z_dim = self.learner.gan.sizes.z_dim
+        self.z_dim, self.enough = self.learner.gan.sizes.z_dim, self.learner.recipe.enough(len(codes))
 
     @property
     def step(self) -> int:
@@ -213,7 +215,7 @@ def curve(
     used = time.process_time() - begun
     z = draw_z(SAMPLES, way.z_dim, torch.Generator().manual_seed(1))
     for look in (0.0, *(s for s in LOOKS if s <= seconds)):
-        while used < look:
+        while used < look and way.step < way.enough:
             begun = time.process_time()
             way.advance()
             used += time.process_time() - begun
