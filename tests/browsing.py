@@ -161,6 +161,14 @@ def give(page, *files):
     page.locator("#transfer-files input[type=file]").set_input_files([str(file) for file in files])
 
 
+def take_long(page):
+    """Chooses so many steps that a run is not done before it is stopped: one by time may end early."""
+    page.get_by_label("Other …").check()
+    page.locator("#transfer-unit").get_by_label("steps").check()
+    page.locator("#transfer-amount input").fill("40000")
+    page.locator("#transfer-amount input").blur()
+
+
 def pixels(page, image):
     """What the first such <img> shows."""
     return shown_by(page, page.locator(image).first).tobytes()

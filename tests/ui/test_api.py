@@ -58,6 +58,9 @@ def pictures(folder, count):
     return [handle_file(str(p)) for p in sorted(make_pictures(folder, count).iterdir())]
 
 
+LONG = {"seconds": 600, "settings": {"steps_per_picture": 0}}  # else few pictures end it
+
+
 def polled(client, token):
     """Where a run stands, again and again until it has ended."""
     while True:
@@ -204,7 +207,7 @@ def test_encode(client, app, tmp_path):
 
 def test_status_answers_at_once_however_many_look(app, client, tmp_path):
     """More lookers than the server has job slots, at a run that goes on."""
-    token = client.predict(pictures(tmp_path / "in", 12), seconds=600, api_name="/submit")["token"]
+    token = client.predict(pictures(tmp_path / "in", 12), **LONG, api_name="/submit")["token"]
     with ThreadPoolExecutor(
         100
     ) as lookers:  # without gradio_client, whose one stream for all calls may end early
@@ -237,11 +240,11 @@ def test_a_run_is_followed_stopped_fetched_and_deleted(app, client, tmp_path):
     settings = {"batch_size": 8, "critic_widths": [16, 8], "from_mind": None}
     job = client.submit(
         pictures(tmp_path / "in", 24),
-        seconds=600,
+        seconds=LONG["seconds"],
         seed=7,
         visitor="me",
         name=" Two  heads ",
-        settings=settings,
+        settings=settings | LONG["settings"],
         api_name="/submit",
     )
     *read, told = list(job)
@@ -285,9 +288,7 @@ def test_a_run_is_followed_stopped_fetched_and_deleted(app, client, tmp_path):
 
 def test_a_run_at_work_is_listed_and_can_be_deleted(client, tmp_path):
     names = pictures(tmp_path / "in", 12)
-    tokens = [
-        client.predict(names, seconds=600, visitor="busy", api_name="/submit")["token"] for _ in range(2)
-    ]
+    tokens = [client.predict(names, **LONG, visitor="busy", api_name="/submit")["token"] for _ in range(2)]
     assert [run["token"] for run in client.predict("busy", api_name="/runs")] == tokens[::-1]
     next(status for status in polled(client, tokens[0]) if status["step"])
     for token in tokens:
@@ -312,7 +313,7 @@ def test_a_public_server_lists_runs_by_name_only(tmp_path):
 def begun(app, folder):
     """A client, and the token of a run that is at work."""
     client = Client(app.url, verbose=False)
-    token = client.predict(pictures(folder, 24), seconds=600, api_name="/submit")["token"]
+    token = client.predict(pictures(folder, 24), **LONG, api_name="/submit")["token"]
     assert next(status for status in polled(client, token) if status["step"])["state"] == "running"
     return client, token
 
@@ -352,7 +353,7 @@ FIRST = (
 def test_process_1_of_a_container_ends_when_told_and_keeps_the_work_of_its_runs(tmp_path, number):
     with live_app(tmp_path, make_weights(tmp_path / "weights"), inside=FIRST) as app:
         client, token = begun(app, tmp_path / "in")
-        queued = client.predict(pictures(tmp_path / "in", 12), seconds=600, visitor="b", api_name="/submit")[
+        queued = client.predict(pictures(tmp_path / "in", 12), **LONG, visitor="b", api_name="/submit")[
             "token"
         ]
         (first,) = psutil.Process(app.process.pid).children()

@@ -6,7 +6,7 @@ import shutil
 import zipfile
 
 import pytest
-from browsing import FAINT, SOME_STEPS, expect, fits, give, pixels, tab, until
+from browsing import FAINT, SOME_STEPS, expect, fits, give, pixels, tab, take_long, until
 from gradio_client import Client
 from live import ROOT, free_port, live_app
 from tiny import make_pictures, make_weights
@@ -34,7 +34,7 @@ def test_from_thirty_pictures_to_new_ones(visitor, shots, tmp_path):
     expect(page.locator("#transfer-summary")).to_contain_text("30 pictures can be used, 1 cannot")
     expect(page.locator("#transfer-compared img")).to_have_count(12)
     page.screenshot(path=shots / "transfer-check.png", full_page=True)
-    page.get_by_label("5 minutes").check()
+    take_long(page)
     page.locator("#transfer-start").click()
     expect(page.locator("#transfer-status")).to_contain_text("Training")
     expect(page.locator("#transfer-previews img")).to_have_count(16)
@@ -88,7 +88,7 @@ def test_two_visitors_train_at_once_and_each_sees_its_own(visitor, tmp_path):
         files = sorted(make_pictures(tmp_path / str(i), 12 + i).iterdir())
         give(page, *files)
         expect(page.locator("#transfer-summary")).to_contain_text(f"{12 + i} pictures can be used")
-        page.get_by_label("5 minutes").check()  # so that none is done before it is stopped
+        take_long(page)
     for page in pages:
         page.locator("#transfer-start").click()
     for page in pages:

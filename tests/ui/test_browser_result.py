@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from browsing import expect, fits, give, tab
+from browsing import expect, fits, give, tab, take_long
 from live import live_app
 from tiny import RECIPE, carry_out, make_pictures, make_weights, prepared
 
@@ -156,7 +156,7 @@ def test_in_public_a_tick_opens_the_upload_and_everything_can_be_deleted(visitor
     )  # the browser remembers it
     give(page, *files)
     expect(page.locator("#transfer-summary")).to_contain_text("8 pictures can be used")
-    page.get_by_label("5 minutes").check()  # so that it is not done before it is stopped
+    take_long(page)
     page.locator("#transfer-start").click()
     expect(page.locator("#transfer-status")).to_contain_text("Training")
     page.locator("#transfer-stop").click()
