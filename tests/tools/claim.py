@@ -209,7 +209,7 @@ def read(folder: Path, source: Model, most: int | None = None) -> Tensor:
 def curve(
     begin: Callable[[], Pixels | OnCodes], judge: Judge, seconds: float, stop_at: float
 ) -> Iterator[dict[str, Any]]:
-    """Trains for so many CPU seconds, judging not counted; ends sooner where twice in a row it is below `stop_at`."""
+    """Trains for so many CPU seconds, judging not counted; twice in a row below `stop_at`, or `enough`, ends it."""
     begun = time.process_time()
     way, good = begin(), 0
     used = time.process_time() - begun
@@ -223,7 +223,7 @@ def curve(
         row = {"seconds": round(used, 2), "steps": way.step} | judge(pictures)
         yield row | {"pictures": pictures[:16]}
         good = good + 1 if row["independent"][MEASURE] < stop_at else 0
-        if good == 2:
+        if good == 2 or way.step >= way.enough:
             return
 
 
