@@ -369,14 +369,14 @@ def draw(path: Path) -> None:
         own = found[0]["ceiling"]["independent"][MEASURE]
         axes.axhline(own, color="grey", lw=0.8, ls=":", label="reconstructions")
         _scaled(axes, f"{target}, from {found[0]['source']}", "CPU seconds of one thread", SECONDS_SHOWN)
-    panels[1].legend(
+    panels[2].legend(
         *panels[0].get_legend_handles_labels(), frameon=False, fontsize="small", loc="center right"
     )
     ours = [told for told in curves()[COUNTED] if told["way"] == "mind2mind"]
     for told in ours:
         quality = at(told, THRESHOLD_AT)[MEASURE]
         last.plot(told["pictures"], quality, color=COLOURS["mind2mind"], marker="o")
-    title = f"{COUNTED}, after {THRESHOLD_AT} CPU seconds"
+    title = f"{COUNTED}, after at most {THRESHOLD_AT} CPU seconds"
     _scaled(last, title, "pictures to learn from", sorted({told["pictures"] for told in ours}))
     figure.savefig(path, dpi=110)
 
