@@ -164,7 +164,7 @@ class Recipe(Checked):
     epsilon_penalty: float = number(1e-2, 0, 1, 0.01, "Weight of the penalty that keeps the critic near 0.")
     critic_steps: int = number(5, 1, 20, 1, "Critic's steps for one of the generator, on the same pictures.")
     jitter: float = number(
-        0.0, 0, 1, 0.05, "How far codes move towards others: more is freer. Fewer than 200 move further."
+        0.0, 0, 1, 0.05, f"How far codes move to others: more is freer. Fewer than {JITTER_CODES} go further."
     )
     standardise: bool = number(False, 0, 1, help="Bring all dimensions of the codes to one size.")
     ema_half_life: int = number(0, 0, 10_000, 10, "Steps in which the weights' average forgets half; 0: off.")
@@ -177,7 +177,7 @@ class Recipe(Checked):
     )
     from_mind: bool = number(False, 0, 1, help="Begin with the source's own generator, not random weights.")
     steps_per_picture: int = number(
-        0, 0, 10_000, 5, f"That end a run by time, after {FEWEST_STEPS} at the earliest; 0: none do."
+        0, 0, 10_000, 5, f"A run by time ends after so many, not before step {FEWEST_STEPS}; 0: never."
     )
 
     @property

@@ -103,7 +103,7 @@ class Ending(str, Enum):
 
 _SENTENCES: dict[str, str] = {
     Ending.THROUGH: "It went through all its steps.",
-    Ending.ENOUGH: "It ended early: more steps would only repeat your pictures. More pictures bear more steps.",
+    Ending.ENOUGH: "It ended early: more steps would only repeat your pictures. With more of them it trains longer.",
     Ending.NO_BETTER: "Quality stopped improving. The best generator is kept.",  # of earlier versions
     Ending.COLLAPSED: "The training collapsed: the new pictures were no longer like yours. The last generator before "
     "that is kept. If it is not good enough, begin again with a lower learning rate or a higher gradient penalty.",

@@ -236,7 +236,7 @@ class Api:
         Args:
             pictures: The picture files, or one zip.
             model: The id of a source model.
-            seconds: How long to train.
+            seconds: How long to train; few pictures end sooner.
             steps: How many steps to train instead; 0 goes by the seconds.
             recipe: What the training begins from: default or paper.
             crop: How pictures become square: centre, fit (with bars) or face (aligned as FFHQ does). Left empty it
