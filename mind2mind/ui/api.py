@@ -286,9 +286,7 @@ class Api:
             previews, the one that is kept as the model (none: the last), the reason of the end, the error, and in
             the end what the pictures are worth (quality, variety, originality).
         """
-        if not ui.is_key(token):  # a path would be opened by a studio at home
-            raise RunError("There is no such run.", "Give the token that /submit gave you.")
-        return self.studio.runs.status(token).facts(*TOLD)
+        return self.studio.runs.status(_token(token)).facts(*TOLD)
 
     def stop(self, token: str) -> dict[str, Any]:
         """Stops a run and keeps its work; nothing happens to one that has ended.
@@ -299,8 +297,7 @@ class Api:
         Returns:
             Where it stands: soon stopped, and then /result has its model.
         """
-        self.status(token)  # it tells what is no token
-        self.studio.runs.stop(token)
+        self.studio.runs.stop(_token(token))
         return self.status(token)
 
     def result(self, token: str) -> tuple[list[str], str, dict[str, Any]]:
@@ -315,8 +312,7 @@ class Api:
             (of each new picture the file name, its seed, the nearest of yours, how far away that is and whether it
             is a near copy; 0 is a copy, two of yours are about 1.4 apart) and the `command` that repeats the run.
         """
-        self.status(token)  # it tells what is no token
-        return self.harvest(token)
+        return self.harvest(_token(token))
 
     def _harvest(self, token: str) -> tuple[list[str], str, dict[str, Any]]:
         found = self.studio.runs.result(token)
@@ -342,8 +338,7 @@ class Api:
         Returns:
             Where it stands, with the step that is kept.
         """
-        self.status(token)
-        self.preserve(token, None if step is None else ui.whole("step", step, 0, MOST_STEPS))
+        self.preserve(_token(token), None if step is None else ui.whole("step", step, 0, MOST_STEPS))
         return self.status(token)
 
     def runs(self, request: gr.Request, visitor: str = "") -> list[dict[str, Any]]:
@@ -375,9 +370,19 @@ class Api:
         Returns:
             The token and the state deleted.
         """
-        self.status(token)
-        ui.delete_run(self.studio, token)
+        ui.delete_run(self.studio, _token(token))
         return {"token": token, "state": "deleted"}
+
+
+def _token(given: str) -> str:
+    """A run's token; a studio at home would open the run at a path, too.
+
+    Raises:
+        RunError: it is none.
+    """
+    if not ui.is_key(given):
+        raise RunError("There is no such run.", "Give the token that /submit gave you.")
+    return given
 
 
 def _check(found: Found) -> dict[str, Any]:

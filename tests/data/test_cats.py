@@ -38,6 +38,8 @@ def test_the_source_has_the_frequencies_it_says():
     assert share(lambda c: c.fur == "rosettes") == pytest.approx(0.03, abs=0.014)
     teal = share(lambda c: c.hue is not None and drawn.TEAL[0] <= c.hue <= drawn.TEAL[1])
     assert teal == pytest.approx(0.03 * len(drawn.COLOURED) / len(drawn.BODY_HUES), abs=0.013)
+    tigers = share(lambda c: c.fur == "broad stripes" and c.body in drawn.ORANGE)
+    assert tigers == pytest.approx(0.97 / 9 * len(drawn.ORANGE) / len(drawn.BODY_HUES), abs=0.015)
     assert share(lambda c: c.fur is None) == pytest.approx(0.97 * 2 / 9, abs=0.035)
     for name in ("body", "eyes", "mouth"):
         values = [getattr(cat, name) for cat in CATS]
@@ -58,6 +60,9 @@ def test_targets_are_what_their_names_say():
     assert all(c.accessory == "red headphones" for c in shown["headphones"])
     assert all(c.fur == "rosettes" for c in shown["leopards"])
     assert all(drawn.TEAL[0] <= c.hue <= drawn.TEAL[1] for c in shown["teal"])
+    tigers = shown["tigers"]
+    assert all(c.fur == "broad stripes" and c.body in drawn.ORANGE and 10 <= c.hue <= 65 for c in tigers)
+    assert {c.body for c in tigers} == set(drawn.ORANGE)
     with pytest.raises(ConfigError, match="There is no domain of cats 'aliens'"):
         draw("cats", "aliens", 0)
 

@@ -217,6 +217,16 @@ def test_a_run_by_time_ends_before_it_repeats_its_pictures(studio, template):
     assert carry_out(studio, by_steps).info.reason == Ending.THROUGH
 
 
+def test_steps_that_were_asked_for_are_no_early_end(studio, template):
+    token = copied(studio, template)
+    studio.runs.start(token, recipe=replace(RECIPE, steps_per_picture=1), seconds=1000)
+    studio.runs.find(token).update(steps=10)
+    assert carry_out(studio, token).info.reason == Ending.THROUGH
+    studio.runs.resume(token, extra_steps=FEWEST_STEPS - 10)
+    status = carry_out(studio, token)
+    assert (status.step, status.info.reason) == (FEWEST_STEPS, Ending.THROUGH)
+
+
 def test_nan_is_an_error_that_names_the_step_and_keeps_the_last_good_weights(studio, template, monkeypatch):
     advance = transfer.Learner.advance
 

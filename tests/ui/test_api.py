@@ -35,7 +35,7 @@ from mind2mind.config import PUBLIC
 from mind2mind.data import codes
 from mind2mind.errors import ConfigError, RunError
 from mind2mind.explore import View, alike
-from mind2mind.runs.run import State
+from mind2mind.runs.run import Run, State
 from mind2mind.ui import launch
 from mind2mind.ui.api import Api, _caller
 
@@ -390,12 +390,21 @@ def test_the_same_seed_and_steps_give_the_same_model(client, tmp_path):
             client.predict(tokens[0], wrong, api_name="/keep")
 
 
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory):
+    """The folder of a run, which the command line could be given."""
+    folder = tmp_path_factory.mktemp("on-disk")
+    make_pictures(folder / "in", 3)
+    studio = make_studio(folder)
+    return studio.runs.find(prepared(studio, folder / "in")).folder
+
+
 @pytest.mark.parametrize("name", ["/status", "/stop", "/result", "/keep", "/delete"])
-@pytest.mark.parametrize("token", ["", "A" * 22, "../../etc", "HOME"])
-def test_a_wrong_token_opens_nothing(client, app, name, token):
-    token = str(next((app.home / "runs").iterdir())) if token == "HOME" else token  # a run by its path
+@pytest.mark.parametrize("token", ["", "A" * 22, "../../etc", "FOLDER"])
+def test_a_wrong_token_opens_nothing(client, on_disk, name, token):
     with pytest.raises(AppError, match="There is no such run"):
-        client.predict(token, api_name=name)
+        client.predict(str(on_disk) if token == "FOLDER" else token, api_name=name)
+    assert Run(on_disk).state == State.PREPARED
 
 
 @pytest.mark.parametrize(
