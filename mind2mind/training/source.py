@@ -37,7 +37,7 @@ from mind2mind.errors import ConfigError, DataError, RunError, TrainingError
 from mind2mind.files import read_meta
 from mind2mind.judge.metrics import nearest, psnr
 from mind2mind.judge.verdict import own_numbers
-from mind2mind.models.bundle import PREVIEW, WEIGHTS, Card, load_source, save_source
+from mind2mind.models.bundle import PREVIEW, WEIGHTS, Card, ModelInfo, load_source, save_source
 from mind2mind.networks.alae import ALAE
 from mind2mind.training.adversarial import AdversarialTrainee
 from mind2mind.training.autoencoder import PixelTrainee, Trainee
@@ -127,18 +127,10 @@ def make_source(
         raise RunError(f"There is already a training in {out}.", "Resume it, or choose another folder.")
     alae, numbers = new_alae(architecture, seed), dict[str, Any]()
     if start:
-        begun = load_source(start)
-        if begun.alae.architecture == architecture:
-            alae.load_state_dict(begun.alae.state_dict(), strict=False)  # it may lack F and D
-        elif begun.alae.architecture == architecture.inner:
-            alae.grow(begun.alae)
-            if isinstance(recipe, PretrainRecipe):  # the paper's blends each level in anyway
-                recipe = replace(recipe, blend_kimg=BLEND_KIMG)
-        else:
-            problem = f"'{begun.card.id}' is of another architecture than this, and does not grow into it."
-            fix = f"Give the architecture of {start} or the one of twice its size, or leave it out."
-            raise ConfigError(problem, fix)
-        numbers["started_from"] = f"{begun.card.id} ({begun.card.numbers.get('kimg', 'unknown')} kimg)"
+        begun = _begin_with(alae, start)
+        if begun.resolution != architecture.resolution and isinstance(recipe, PretrainRecipe):
+            recipe = replace(recipe, blend_kimg=BLEND_KIMG)  # the paper's blends each level in anyway
+        numbers["started_from"] = f"{begun.id} ({begun.numbers.get('kimg', 'unknown')} kimg)"
     alae.to(device)
     pictures = Pictures(sources, resolution=architecture.resolution, channels=architecture.image_channels)
     needed = pictures.count * architecture.image_channels * architecture.resolution**2
@@ -174,6 +166,25 @@ def make_source(
         yield Made(out, told)
 
     return make()
+
+
+def _begin_with(alae: ALAE, start: Path) -> ModelInfo:
+    """Gives a network the weights of the bundle in `start`; returns that one's card.
+
+    Raises:
+        ConfigError: it is neither of the network's architecture nor of its `inner` one.
+    """
+    begun = load_source(start)
+    own = begun.alae.architecture
+    if own == alae.architecture:
+        alae.load_state_dict(begun.alae.state_dict(), strict=False)  # it may lack F and D
+    elif own == alae.architecture.inner:
+        alae.grow(begun.alae)
+    else:
+        problem = f"'{begun.card.id}' is of another architecture than this, and does not grow into it."
+        fix = f"Give the architecture of {start} or the one of twice its size, or leave it out."
+        raise ConfigError(problem, fix)
+    return begun.card
 
 
 def _read(pictures: Pictures) -> Generator[Reading, None, tuple[Tensor, Tensor]]:
