@@ -31,7 +31,7 @@ __all__ = ["commands"]
 HERE, LISTEN = "127.0.0.1", "Where to listen; others may come in if not 127.0.0.1 or ::1."
 LITTLE_DISK, LITTLE_MEMORY = 1 << 30, 2 << 30  # bytes
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
-OPTIONAL = ("dicebear-core", "dicebear-styles", "resvg_py")  # to draw toon heads
+OPTIONAL = ("dicebear-core", "dicebear-styles", "resvg_py", "robohash")  # to draw heads and cats
 SETTINGS = ("MIND2MIND_HOME", "MIND2MIND_WEIGHTS", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
