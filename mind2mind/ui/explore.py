@@ -229,7 +229,9 @@ class ExploreTab:
         order = [self.model, self.seed, self.count, self.noise]
         minimal: dict[str, Any] = {"show_progress": "minimal"}
         # The wall
-        arrived = ui.on(opening, self.arrive, None, [self.model, self.seed, self.view])
+        arrived = ui.on(
+            opening, self.arrive, None, [self.model, self.seed, self.count, self.view, self.drawn]
+        )
         draws(arrived.then, partial(self.draw, first=True), [*order, self.view], shown)
         draw: dict[str, Any] = {"do": self.draw, "inputs": [*order, self.view], "outputs": shown}
         draw |= {"live": True, "show_progress_on": self.wall, **minimal}
@@ -267,13 +269,13 @@ class ExploreTab:
 
     # The wall
 
-    def arrive(self, request: gr.Request) -> tuple[Any, Any, View]:
-        """The model, seed and picture of the link that led here."""
+    def arrive(self, request: gr.Request) -> tuple[Any, Any, Any, View, Any]:
+        """The model, seed and picture of the link that led here; as drawn with it, or two would draw the wall."""
         with suppress(Mind2MindError):
             ref, view = from_query(request.query_params)
             if ref in [m.id for m in self.studio.models.list()]:
-                return ref, view.seed, view
-        return gr.skip(), gr.skip(), View(FIRST_SEED)
+                return ref, view.seed, ui.cost_of(self.studio, ref).count, view, ref
+        return gr.skip(), gr.skip(), gr.skip(), View(FIRST_SEED), gr.skip()
 
     def with_another(self, model: str, seed: float, shown: float, noise: str, before: str | None) -> Any:
         """The wall drawn by another model, if it is another; as many pictures as suit it, if nobody chose."""

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from tiny import make_pictures, make_studio, png_meta
 
+from mind2mind.config import MANY
 from mind2mind.errors import ConfigError, DataError
 from mind2mind.explore import View
 from mind2mind.ui import explore
@@ -148,8 +149,9 @@ def test_a_link_leads_back_to_its_picture(tab, page):
     view = View(seed=5, near=(2, 1), place=(1.0, -3.0), psi=0.5, moves=(0.0, 1.5), noise="fixed")
     query = dict(part.split("=") for part in explore.to_query("tiny", view).replace("%2C", ",").split("&"))
     assert explore.from_query(query) == ("tiny", view)
-    ref, seed, linked = tab.arrive(SimpleNamespace(query_params=query))
-    assert (ref, seed, linked) == ("tiny", 5, view)
+    ref, seed, count, linked, drawn = tab.arrive(SimpleNamespace(query_params=query))
+    assert (ref, seed, count, linked) == ("tiny", 5, MANY, view)
+    assert tab.with_another(ref, seed, count, "none", drawn) == gr.skip()  # one draws the wall, not two
     _, views, *_ = tab.draw("tiny", 5, 3, "none", linked, first=True)
     assert views[0] == view and [v.seed for v in views[1:]] == [6, 7]
 
@@ -163,7 +165,7 @@ def test_a_link_leads_back_to_its_picture(tab, page):
     ],
 )  # fmt: skip
 def test_a_link_to_nothing_opens_the_page_as_ever(tab, query):
-    assert tab.arrive(SimpleNamespace(query_params=query))[2] == View(explore.FIRST_SEED)
+    assert tab.arrive(SimpleNamespace(query_params=query))[3] == View(explore.FIRST_SEED)
 
 
 def test_favourites_come_and_go_and_belong_to_their_model(tab):
