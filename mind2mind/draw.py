@@ -1,9 +1,9 @@
 """Drawing: everything that turns codes into pictures, and pictures into films.
 
-The functions take a `Model`; `Draw`, the facade's part, takes what users call one, and remembers the stops last
-used. The picture of a seed has a generator for its z and another one for its noise, so that it is the same picture
-in any batch. Truncation is linear in w. A code that a person sees is refined where the model asks for it: after the
-truncation, in every frame; only a picture's own code is drawn as the encoder gave it.
+The functions take a `Model`; `Draw`, the facade's part, takes what users call one. The picture of a seed has a
+generator for its z and another one for its noise, so that it is the same picture in any batch. Truncation is linear
+in w. A code that a person sees is refined where the model asks for it: after the truncation, in every frame; only a
+picture's own code is drawn as the encoder gave it.
 """
 
 import contextlib
@@ -11,12 +11,11 @@ import ctypes
 import io
 import itertools
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from mind2mind.data.faces import Face
 from mind2mind.data.images import (
     collage,
     grid,
-    open_picture,
     save_png,
     to_image,
     to_tensor,
@@ -47,7 +45,6 @@ from mind2mind.networks.alae import Noise, no_noise, noise_per_picture
 NOISES = ("none", "fixed", "random")
 NOISE_STREAM = 0x9E3779B9  # noise of seed s is drawn from s ^ this: below 2**32, and never s itself
 PREVIEWED, PREVIEW_SIDE = 16, 256  # pictures of a preview, fewer of large ones; pixels of each at most
-STOPS_KEPT, WAYS_KEPT = 64, 4
 
 
 def noise_of(kind: str, seeds: Sequence[int]) -> Noise:
@@ -162,33 +159,37 @@ LEAST_ANGLE = 1e-4  # between two z, in radians; nearer ones are joined by a str
 
 @dataclass(frozen=True, eq=False)
 class Stop:
-    """A place that an interpolation passes through."""
+    """A place that a way leads through."""
 
     w: Tensor  # (1, latent_size): its code as it is drawn, truncated
-    scores: Tensor  # (1, z_dim): the normal scores of its z; (1, 0) where the path is straight
+    scores: Tensor  # (1, z_dim): the normal scores of its z; (1, 0) where the way is straight
+    psi: float = 1.0  # the truncation of the codes around it
 
 
 class Way:
-    """The codes on the path through two or more stops.
+    """The codes on the way through two or more stops.
 
-    A straight path is one in w. The one through the mind is a great circle in the normal scores of z, every code of
-    which is one that the model might draw by itself; what a stop's code differs from g(z) fades along it. Every code
-    is refined, and yet at the stops it is theirs to the last bit but one: what refining would change there fades
-    along the path, too.
+    A straight one is straight in w. The one through the mind is a great circle in the normal scores of z, every code
+    of which is one that the model might draw by itself; what a stop's code differs from g(z) fades along it, and so
+    does its truncation. Every code is refined, and yet at the stops it is theirs to the last bit but one: what
+    refining would change there fades along the way, too.
     """
 
-    def __init__(self, model: Model, stops: Sequence[Stop], psi: float, through: bool) -> None:
-        self.model, self.psi, self.through = model, psi, through
+    def __init__(self, model: Model, stops: Sequence[Stop], through: bool) -> None:
+        self.model, self.through = model, through
         self.w, self.scores = torch.cat([s.w for s in stops]), torch.cat([s.scores for s in stops])
-        self.rest = self.w - self._minds(self.scores) if through else self.w
+        self.psi = torch.tensor([[s.psi] for s in stops])
+        self.rest = self.w - self._minds(self.scores, self.psi) if through else self.w
 
     @cached_property
     def gone(self) -> Tensor:
         """What refining would change at the stops."""
         return self.w - self.model.refined(self.w)
 
-    def _minds(self, scores: Tensor) -> Tensor:
-        return pull(self.model, self.model.map(self.model.z_of(scores)), self.psi)
+    def _minds(self, scores: Tensor, psi: Tensor) -> Tensor:
+        w = self.model.map(self.model.z_of(scores))
+        mean = pull(self.model, w, 0)
+        return mean + psi * (w - mean)
 
     def at(self, places: Tensor, refine: bool = True) -> Tensor:
         """The codes at these places (N,), from 0 at the first stop by 1 to each next: (N, latent_size).
@@ -203,7 +204,7 @@ class Way:
 
         w = between(self.rest)
         if self.through:
-            w = w + self._minds(slerp(self.scores[first], self.scores[first + 1], t))
+            w = w + self._minds(slerp(self.scores[first], self.scores[first + 1], t), between(self.psi))
         return self.model.refined(w) + between(self.gone) if refine and self.model.refinements else w
 
 
@@ -374,10 +375,6 @@ def _fastest(work: Callable[[], object]) -> float:
 # The facade's part
 
 
-Endpoint = int | Path | Stop
-"""A seed, the path of a picture, or what `Explore.stop` makes of a view."""
-
-
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
     """A picture as the model sees it, and G(E(picture)); psnr in dB."""
@@ -403,89 +400,13 @@ class Draw:
 
     def __init__(self, models: Catalogue, limits: Limits) -> None:
         self.models, self.limits = models, limits
-        self._stops: dict[tuple[object, ...], Stop] = {}
-        self._ways = lru_cache(WAYS_KEPT)(Way)  # by the very stops
         self._costs: dict[tuple[str, str], Cost] = {}
-        self._guard = threading.Lock()  # held for a moment only
 
     def sample(
         self, ref: str, seeds: Sequence[int], *, psi: float = 1.0, noise: str = "random"
     ) -> list[Image.Image]:
         """The pictures of these seeds (0 to 2**32 - 1); noise is none, fixed or random."""
         return sample(self.models.load(ref), seeds, psi=psi, noise=noise)
-
-    def interpolate(
-        self,
-        ref: str,
-        endpoints: Sequence[Endpoint],
-        *,
-        frames: int = 60,
-        psi: float = 1.0,
-        noise: str = "none",
-        path: str | None = None,
-        loop: bool = False,
-    ) -> Iterator[Image.Image]:
-        """The frames of a way through all endpoints; with `loop` it leads back to the first.
-
-        Random noise changes by frame.
-
-        Args:
-            ref: the model.
-            endpoints: two or more, each a seed, a picture's path, or a stop, which is taken as it is.
-            frames: 2 or more in all.
-            psi: the truncation; of a picture's code, too.
-            noise: one of NOISES.
-            path: one of PATHS, see `Way`; None is `mind`, and `straight` where a picture is among the endpoints,
-                whose z has to be guessed.
-            loop: whether it ends where it began.
-
-        Raises:
-            ConfigError: fewer than two endpoints or frames, or there is no such psi, noise or path.
-        """
-        if len(endpoints) < 2 or frames < 2:
-            problem = f"{len(endpoints)} endpoints and {frames} frames make no film."
-            raise ConfigError(problem, "Give two or more of each.")
-        stops = [*endpoints, endpoints[0]] if loop else endpoints
-        places = torch.linspace(0, len(stops) - 1, frames + 1 if loop else frames, dtype=torch.float64)[
-            :frames
-        ]
-        return self.along(ref, stops, places.tolist(), psi=psi, noise=noise, path=path)
-
-    def along(
-        self,
-        ref: str,
-        endpoints: Sequence[Endpoint],
-        places: Sequence[float],
-        *,
-        psi: float = 1.0,
-        noise: str = "none",
-        path: str | None = None,
-        hurry: bool = False,
-    ) -> Iterator[Image.Image]:
-        """The pictures at these places of the way of `interpolate`: 0 is the first endpoint, 1 the next, and so on.
-
-        In a hurry, as while a slider is dragged, they are not refined where that takes long (see `Cost.smooth`).
-        """
-        noise_of(noise, [])
-        model = self.models.load(ref)
-        way, refine = self._way(model, endpoints, psi, path), not hurry or self.cost(ref).smooth
-        size = batch_of(model.alae.architecture.resolution)
-
-        def part(first: int) -> Iterator[Image.Image]:
-            some = torch.tensor(places[first : first + size], dtype=torch.float64)
-            images = draw(model, way.at(some, refine), noise, range(first, first + len(some)))
-            for place, image in zip(some.tolist(), images, strict=True):
-                image.info.update(provenance(model, place=place))
-                yield image
-
-        return itertools.chain.from_iterable(map(part, range(0, len(places), size)))
-
-    def _way(self, model: Model, endpoints: Sequence[Endpoint], psi: float, path: str | None) -> Way:
-        """The way; the last ones used are kept: a slider asks for the same one many times a second."""
-        default = "mind" if all(isinstance(endpoint, int | Stop) for endpoint in endpoints) else "straight"
-        through = one_of("path", path or default, PATHS) == "mind"
-        stops = [self.stop(model, endpoint, psi, through) for endpoint in endpoints]
-        return self._ways(model, tuple(stops), psi, through)
 
     def reconstruct(
         self, ref: str, paths: Sequence[Path], *, crop: Crop | None = None
@@ -511,47 +432,6 @@ class Draw:
         if key not in self._costs:  # two who ask at once both measure: nobody waits for another's model
             self._costs.setdefault(key, measure(model))
         return self._costs[key]
-
-    def stop(self, model: Model, endpoint: Endpoint, psi: float, through: bool) -> Stop:
-        """Where a path passes; `through` the mind or not. The last ones used are kept.
-
-        Raises:
-            DataError: the picture cannot be read, or shows no face where the model needs one.
-            ConfigError: the seed or psi is out of range.
-        """
-        if isinstance(endpoint, Stop):
-            return endpoint
-        key: tuple[object, ...] = (model.hash, psi, through, endpoint)
-        if isinstance(endpoint, Path):
-            with contextlib.suppress(OSError):  # who opens it says what is wrong
-                found = endpoint.stat()
-                key += (found.st_mtime_ns, found.st_size)
-
-        def make() -> Stop:
-            scores = torch.empty(1, 0)
-            if isinstance(endpoint, int):
-                w = codes_of(model, [endpoint], psi)
-                if through:
-                    scores = model.scores_of(model.draw_z([torch.Generator().manual_seed(endpoint)]))
-            else:
-                image = open_picture(endpoint, self.limits, endpoint.name)
-                w = of_pixels(model.alae, pixels_of(model, image))
-                scores = scores_of(model, w) if through else scores
-                w = pull(model, w, psi)
-            return Stop(w, scores)
-
-        return self.kept(key, make)
-
-    def kept(self, key: tuple[object, ...], make: Callable[[], Stop]) -> Stop:
-        """The stop of this key: the one that was made before while it is among the last ones used."""
-        with self._guard:
-            stop = self._stops.pop(key, None)
-        stop = stop or make()
-        with self._guard:
-            self._stops[key] = stop  # as the last one: the first is the one that was not used for longest
-            if len(self._stops) > STOPS_KEPT:
-                del self._stops[next(iter(self._stops))]
-        return stop
 
 
 # Memory: a picture of 1024 px passes through some hundred maps of up to 64 MB. glibc asks the system for each and

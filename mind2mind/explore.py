@@ -1,4 +1,5 @@
-"""Places around a picture: its neighbours, the model's directions, the plane of a seed, the styles of two mixed.
+"""Places around a picture: its neighbours, the model's directions, the plane of a seed, the styles of two mixed; and
+the ways from one to others.
 
 A `View` says what a picture is made of. Whatever can goes through the mind: neighbours and places on a plane are
 mixtures of independent normal scores of z, whose squared weights add up to 1, so that the model might draw each by
@@ -8,25 +9,42 @@ photo.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, reduce
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from mind2mind.config import SEEDS, Checked, mixed, number
+from mind2mind.config import SEEDS, Checked, batch_of, mixed, number
+from mind2mind.data.codes import of_pixels
 from mind2mind.data.images import before_and_after, face_of, open_picture, to_image
-from mind2mind.draw import WAYS_KEPT, Draw, Reconstruction, Stop, draw, pixels_of, provenance, pull, scores_of
-from mind2mind.errors import ConfigError
+from mind2mind.draw import (
+    PATHS,
+    Draw,
+    Reconstruction,
+    Stop,
+    Way,
+    draw,
+    noise_of,
+    pixels_of,
+    provenance,
+    pull,
+    scores_of,
+)
+from mind2mind.errors import ConfigError, one_of
 from mind2mind.judge.verdict import ALONE_GOOD_FROM, STRANGER_BELOW, judge, reconstruct, scores
 from mind2mind.models.bundle import Model
 from mind2mind.networks.alae import mix
 
+Some = TypeVar("Some")
+WAYS_KEPT, MADE_KEPT = 4, 64  # of the last used: ways and what belongs to a model; codes of photos, and stops
 DIRECTIONS, LEARNT_FROM = 8, 4096  # the largest independent components of so many of the mind's codes
 AXES = 20  # principal ones, in which they lie
 TURNS, LEAST_TURN = 300, 1e-5  # steps to find them: at most so many, and until each is smaller
@@ -102,9 +120,9 @@ def _towards(model: Model, view: View) -> list[Tensor]:
     return [_drawn(model, view.seed, *view.near[: last + 1]) for last in range(len(view.near))]
 
 
-def _led(model: Model, view: View, w: Tensor) -> Tensor:
-    """A photo's code w (1, latent_size) led to its view's neighbours."""
-    mean = pull(model, w, 0)
+def _led(model: Model, view: View, photo: Tensor) -> Tensor:
+    """A photo's code (1, latent_size), truncated as its view is, and led to the view's neighbours."""
+    mean, w = pull(model, photo, 0), pull(model, photo, view.psi)
     for z in _towards(model, view):
         other = pull(model, model.map(z), view.psi)
         w = mean + math.cos(PHOTO_ANGLE) * (w - mean) + math.sin(PHOTO_ANGLE) * (other - mean)
@@ -156,19 +174,20 @@ def _orthogonal(x: Tensor) -> Tensor:
 
 
 @lru_cache(WAYS_KEPT)
-def _gone(model: Model, stop: Stop) -> Tensor:
-    """What refining would change at a stop, (1, latent_size); by the very stop, as photos may change."""
-    return stop.w - model.refined(stop.w)
+def _gone(model: Model, photo: Tensor, psi: float) -> Tensor:
+    """What refining would change at a photo's code, truncated, (1, latent_size)."""
+    w = pull(model, photo, psi)
+    return w - model.refined(w)
 
 
 @lru_cache(WAYS_KEPT)  # a crossover is dragged over the same codes
-def _codes(model: Model, views: Sequence[View], photos: Sequence[Stop | None], refine: bool) -> Tensor:
-    """W of one or more views as they are drawn, (N, latent_size), on the CPU; a stop for each that has a photo."""
+def _codes(model: Model, views: Sequence[View], photos: Sequence[Tensor | None], refine: bool) -> Tensor:
+    """W of one or more views as they are drawn, (N, latent_size), on the CPU; the code of each that has a photo."""
     z = [z_of(model, view) for view in views if not view.photo]
     of_seeds = iter(model.map(torch.cat(z)).split(1)) if z else iter(())
     w = torch.cat([
-        _led(model, view, stop.w) if stop else pull(model, next(of_seeds), view.psi)
-        for view, stop in zip(views, photos, strict=True)
+        pull(model, next(of_seeds), view.psi) if photo is None else _led(model, view, photo)
+        for view, photo in zip(views, photos, strict=True)
     ])  # fmt: skip
     if any(any(view.moves) for view in views):
         steps, _ = steps_of(model)
@@ -178,8 +197,9 @@ def _codes(model: Model, views: Sequence[View], photos: Sequence[Stop | None], r
         w = w + moves[:, : len(steps)] @ steps
     if not refine or not model.refinements:
         return w
-    unmoved = torch.zeros(1, w.shape[1])
-    return model.refined(w) + torch.cat([_gone(model, stop) if stop else unmoved for stop in photos])
+    unmoved, both = torch.zeros(1, w.shape[1]), zip(views, photos, strict=True)
+    gone = (unmoved if photo is None else _gone(model, photo, view.psi) for view, photo in both)
+    return model.refined(w) + torch.cat([*gone])
 
 
 def _pictures(model: Model, codes: Tensor, views: Sequence[View]) -> Iterator[Image.Image]:
@@ -226,16 +246,19 @@ def _directions(model: Model, pictures: bool) -> list[Direction]:
 
 
 class Explore:
-    """Views, drawn. Any thread may call any method.
+    """Views, drawn, and the ways between them. Any thread may call any method.
 
     Args:
-        draw: finds the models, and remembers the codes of photos.
+        draw: finds the models, and knows what they cost.
     """
 
     alike = staticmethod(alike)
 
     def __init__(self, draw: Draw) -> None:
         self._draw, self._models = draw, draw.models
+        self._ways = lru_cache(WAYS_KEPT)(Way)  # by the very stops
+        self._last: dict[tuple[object, ...], Any] = {}
+        self._guard = threading.Lock()  # held for a moment only
 
     def draw(
         self,
@@ -272,20 +295,74 @@ class Explore:
             image.info.update(provenance(model, **_told(view)))
         return images
 
-    def stop(self, ref: str, view: View) -> Stop:
-        """A view as an endpoint of `Draw.interpolate`, without its noise; the last ones used are kept.
+    def code(self, ref: str, view: View) -> Tensor:
+        """W of a view as it is drawn, (1, latent_size).
 
         Raises:
             ConfigError: there is no such psi.
             DataError: a photo cannot be read, or shows no face where the model needs one.
         """
+        return self._codes(self._models.load(ref), [view])
+
+    def interpolate(
+        self,
+        ref: str,
+        stops: Sequence[View],
+        *,
+        frames: int = 60,
+        noise: str = "none",
+        path: str | None = None,
+        loop: bool = False,
+    ) -> Iterator[Image.Image]:
+        """The frames of the way through all stops; with `loop` it leads back to the first.
+
+        Args:
+            ref: the model.
+            stops: two or more; their own noise is left out.
+            frames: 2 or more in all.
+            noise: one of NOISES; random noise changes by frame.
+            path: one of PATHS, see `Way`; None is `mind`, and `straight` where there is a photo, whose z has to be
+                guessed.
+            loop: whether it ends where it began.
+
+        Raises:
+            ConfigError: fewer than two stops or frames, or there is no such psi, noise or path.
+            DataError: a photo cannot be read, or shows no face where the model needs one.
+        """
+        if len(stops) < 2 or frames < 2:
+            problem = f"{len(stops)} stops and {frames} frames make no film."
+            raise ConfigError(problem, "Give two or more of each.")
+        stops = [*stops, stops[0]] if loop else stops
+        places = torch.linspace(0, len(stops) - 1, frames + int(loop), dtype=torch.float64)[:frames]
+        return self.along(ref, stops, places.tolist(), noise=noise, path=path)
+
+    def along(
+        self,
+        ref: str,
+        stops: Sequence[View],
+        places: Sequence[float],
+        *,
+        noise: str = "none",
+        path: str | None = None,
+        hurry: bool = False,
+    ) -> Iterator[Image.Image]:
+        """The pictures at these places of the way of `interpolate`: 0 is the first stop, 1 the next, and so on.
+
+        In a hurry, as while a slider is dragged, they are not refined where that takes long (see `Cost.smooth`).
+        """
+        noise_of(noise, [])
         model = self._models.load(ref)
+        way, refine = self._way(model, stops, path), not hurry or self._draw.cost(ref).smooth
+        size = batch_of(model.alae.architecture.resolution)
 
-        def make() -> Stop:
-            w = self._codes(model, [view])
-            return Stop(w, scores_of(model, w) if view.photo else model.scores_of(z_of(model, view)))
+        def part(first: int) -> Iterator[Image.Image]:
+            some = torch.tensor(places[first : first + size], dtype=torch.float64)
+            images = draw(model, way.at(some, refine), noise, range(first, first + len(some)))
+            for place, image in zip(some.tolist(), images, strict=True):
+                image.info.update(provenance(model, place=place))
+                yield image
 
-        return self._draw.kept((model.hash, view, self._photo(model, view)), make)
+        return chain.from_iterable(map(part, range(0, len(places), size)))
 
     def directions(self, ref: str) -> list[Direction]:
         """The directions that `View.moves` are along, by falling share."""
@@ -345,6 +422,46 @@ class Explore:
     def _codes(self, model: Model, views: Sequence[View], refine: bool = True) -> Tensor:
         return _codes(model, tuple(views), tuple(self._photo(model, view) for view in views), refine)
 
-    def _photo(self, model: Model, view: View) -> Stop | None:
-        """A view's photo, if it has one; another stop once its file is another."""
-        return self._draw.stop(model, view.photo, view.psi, through=False) if view.photo else None
+    def _photo(self, model: Model, view: View) -> Tensor | None:
+        """The code of a view's photo (1, latent_size), if it has one; another tensor once its file is another."""
+        if (path := view.photo) is None:
+            return None
+        key: tuple[object, ...] = (model.hash, path)
+        with suppress(OSError):  # who opens it says what is wrong
+            found = path.stat()
+            key += (found.st_mtime_ns, found.st_size)
+
+        def make() -> Tensor:
+            return of_pixels(model.alae, pixels_of(model, open_picture(path, self._draw.limits, path.name)))
+
+        return self._kept(key, make)
+
+    def _way(self, model: Model, views: Sequence[View], path: str | None) -> Way:
+        """The last ones used are kept: a slider asks for the same one many times a second."""
+        default = "straight" if any(view.photo for view in views) else "mind"
+        through = one_of("path", path or default, PATHS) == "mind"
+        return self._ways(model, tuple(self._stop(model, view, through) for view in views), through)
+
+    def _stop(self, model: Model, view: View, through: bool) -> Stop:
+        """Where a way leads; `through` the mind or not."""
+
+        def make() -> Stop:
+            scores = torch.empty(1, 0)
+            if through and view.photo:
+                scores = scores_of(model, self._codes(model, [replace(view, psi=1.0)]))
+            elif through:
+                scores = model.scores_of(z_of(model, view))
+            return Stop(self._codes(model, [view]), scores, view.psi)
+
+        return self._kept((model.hash, through, view, self._photo(model, view)), make)
+
+    def _kept(self, key: tuple[object, ...], make: Callable[[], Some]) -> Some:
+        """What was made of this key before, while it is among the last ones used; else it is made."""
+        with self._guard:
+            found = self._last.pop(key, None)
+        found = make() if found is None else found
+        with self._guard:
+            self._last[key] = found  # as the last one: the first is the one that was not used for longest
+            if len(self._last) > MADE_KEPT:
+                del self._last[next(iter(self._last))]
+        return found

@@ -18,7 +18,7 @@ from mind2mind.config import FEW, LOCAL, MANY
 from mind2mind.data.dataset import Reading
 from mind2mind.data.images import open_picture
 from mind2mind.draw import PATHS, Cost, Draw
-from mind2mind.explore import View
+from mind2mind.explore import Explore, View, _codes
 from mind2mind.models.bundle import load_source
 from mind2mind.ui import explore, interpolate, transfer
 from mind2mind.ui.page import Page
@@ -168,11 +168,10 @@ def toon():
 @pytest.mark.parametrize("psi", [1.0, 0.6])
 def test_both_ends_are_exact_on_any_path_and_truncated(toon, path, psi, tmp_path):
     """Of a model that refines each code, too."""
-    drawing = Draw(None, LOCAL)
     picture = tmp_path / "7.png"
     draw.save_png(next(draw.draw(toon, draw.codes_of(toon, [7]))), picture)
-    ends = [3, picture, 8]
-    way = drawing._way(toon, ends, psi, path)
+    stops = [View(3, psi=psi), View(photo=picture, psi=psi), View(8, psi=psi)]
+    way = Explore(Draw(None, LOCAL))._way(toon, stops, path)
     seeds = draw.codes_of(toon, [3, 8], psi)
     own = draw.pull(toon, draw.of_pixels(toon.alae, draw.pixels_of(toon, open_picture(picture, LOCAL))), psi)
     places = way.at(torch.tensor([0.0, 1.0, 2.0]))
@@ -187,8 +186,8 @@ def test_the_path_between_seeds_leads_through_what_the_mind_draws(toon):
     pairs = [(seed, seed + 1) for seed in range(1000, 1024, 2)]
 
     def halfway(path):
-        drawing = Draw(None, LOCAL)
-        ways = [drawing._way(toon, ends, 1.0, path) for ends in pairs]
+        exploring = Explore(Draw(None, LOCAL))
+        ways = [exploring._way(toon, [View(seed) for seed in ends], path) for ends in pairs]
         return torch.cat([way.at(torch.tensor([0.5]), refine=False) for way in ways])
 
     apart = {path: torch.cdist(halfway(path), samples).min(dim=1).values.mean() for path in PATHS}
@@ -222,15 +221,15 @@ def test_a_truncated_picture_is_refined_after_it_is_pulled(toon):
 
 
 def test_in_a_hurry_a_slow_frame_is_not_refined(toon, monkeypatch):
-    drawing = Draw(SimpleNamespace(load=lambda ref: toon), LOCAL)
-    refined = []
+    drawing, refined, stops = Draw(SimpleNamespace(load=lambda ref: toon), LOCAL), [], [View(1), View(2)]
     monkeypatch.setattr(type(toon), "refined", lambda self, w: refined.append(len(w)) or w)
     for seconds, hurry, count in ((0.01, True, 4), (0.09, True, 2), (0.09, False, 4)):
         drawing._costs = {(toon.source_hash, "cpu"): Cost(seconds, 0.01, 0, 2)}
-        drawing._stops.clear()
+        exploring = Explore(drawing)
+        _codes.cache_clear()
         refined.clear()
-        next(drawing.along("toon64", [1, 2], [0.5], hurry=hurry))
+        next(exploring.along("toon64", stops, [0.5], hurry=hurry))
         assert len(refined) == count, (seconds, hurry)
     refined.clear()
-    next(drawing.along("toon64", [1, 2], [0.6]))
+    next(exploring.along("toon64", stops, [0.6]))
     assert refined == [1], "of a way that is known the frame alone"

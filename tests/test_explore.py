@@ -365,11 +365,10 @@ def test_any_two_views_are_joined_and_the_ends_are_their_pictures(studio, minds,
         View(photo=photo, moves=(0, 2)), View(1),
     ]  # fmt: skip
     views = [replace(view, noise="none") for view in views]
-    stops = [studio.explore.stop(ref, view) for view in views]
     for path in (None, "straight"):
-        frames = list(studio.draw.interpolate(ref, stops, frames=9, path=path))
+        frames = list(studio.explore.interpolate(ref, views, frames=9, path=path))
         assert all(map(near, frames[::2], studio.explore.draw(ref, views)))
-        assert near(frames[1], next(studio.draw.along(ref, stops, [0.5], path=path)))
+        assert near(frames[1], next(studio.explore.along(ref, views, [0.5], path=path)))
         assert not near(frames[1], frames[0]) and not near(frames[1], frames[2])
 
 
@@ -381,24 +380,26 @@ def test_between_views_of_seeds_the_way_is_that_of_their_z(studio, minds):
     mixed = model.map(model.z_of(draw.slerp(a, b, torch.tensor([[0.5]]))))
 
     def halfway(*ends):
-        stops = [studio.explore.stop("tiny", view) for view in ends]
-        return studio.draw._way(model, stops, 1.0, None).at(torch.tensor([0.5]))
+        return studio.explore._way(model, ends, None).at(torch.tensor([0.5]))
 
     torch.testing.assert_close(halfway(*views), mixed, rtol=1e-4, atol=1e-5)
     moved = halfway(replace(views[0], moves=moves), views[1])
     half = torch.tensor(moves) @ explore.steps_of(model)[0][:2] / 2
     torch.testing.assert_close(moved, mixed + half, rtol=1e-4, atol=1e-5)
+    truncated = halfway(replace(views[0], psi=0.4), replace(views[1], psi=0.8))
+    torch.testing.assert_close(truncated, draw.pull(model, mixed, 0.6), rtol=1e-4, atol=1e-5)
 
 
 def test_a_view_is_the_same_stop_until_its_photo_is_another(studio, photo, tmp_path):
     copy = tmp_path / "copy.png"
     copy.write_bytes(photo.read_bytes())
     view = View(photo=copy, moves=(1,))
-    stop = studio.explore.stop("tiny", view)
-    assert studio.explore.stop("tiny", replace(view)) is stop
-    assert studio.explore.stop("tiny", View(photo=copy)) is not stop
+    model, stop_of = studio.models.load("tiny"), studio.explore._stop
+    stop = stop_of(model, view, True)
+    assert stop_of(model, replace(view), True) is stop
+    assert stop_of(model, View(photo=copy), True) is not stop
     copy.write_bytes(next(make_pictures(tmp_path / "other", 1, seed=5).iterdir()).read_bytes())
-    assert not torch.equal(studio.explore.stop("tiny", view).w, stop.w)
+    assert not torch.equal(stop_of(model, view, True).w, stop.w)
 
 
 # Styles

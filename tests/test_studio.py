@@ -16,10 +16,12 @@ from PIL import Image
 from tiny import RECIPE, carry_out, followed, make_pictures, make_studio, make_weights, prepared, trained
 
 from mind2mind import draw as gallery
+from mind2mind import explore
 from mind2mind.config import LOCAL, PUBLIC
 from mind2mind.data import codes
 from mind2mind.data.images import open_picture
 from mind2mind.errors import ConfigError, DataError, Mind2MindError, RunError, TrainingError, WeightsError
+from mind2mind.explore import View
 from mind2mind.files import new_token
 from mind2mind.judge.verdict import Verdict
 from mind2mind.models.catalogue import pick_device
@@ -103,36 +105,38 @@ def test_senseless_settings_are_refused(studio, settings):
 
 def test_a_film_begins_and_ends_at_its_endpoints(studio, place):
     picture = place / "pictures" / "003.png"
-    frames = list(studio.draw.interpolate("tiny", [1, picture, 2], frames=21))
+    one, mine, two = View(1), View(photo=picture), View(2)
+    frames = list(studio.explore.interpolate("tiny", [one, mine, two], frames=21))
     assert len(frames) == 21
     assert same(frames[0], studio.draw.sample("tiny", [1], noise="none")[0])
     assert same(frames[10], next(studio.draw.reconstruct("tiny", [picture])).rebuilt)
-    assert same(frames[20], next(studio.draw.along("tiny", [1, 2], [1.0])))
-    assert same(frames[5], next(studio.draw.along("tiny", [1, picture], [0.5])))
+    assert same(frames[20], next(studio.explore.along("tiny", [one, two], [1.0])))
+    assert same(frames[5], next(studio.explore.along("tiny", [one, mine], [0.5])))
     with pytest.raises(ConfigError):
-        studio.draw.interpolate("tiny", [1])
+        studio.explore.interpolate("tiny", [one])
     with pytest.raises(ConfigError):
-        studio.draw.interpolate("tiny", [1, 2], noise="loud")
+        studio.explore.interpolate("tiny", [one, two], noise="loud")
 
 
 def test_a_looped_film_leads_back_without_a_double_frame(studio):
     stops = [gallery.Stop(torch.full((1, 16), value), torch.empty(1, 0)) for value in (0.0, 1.0)]
-    way = gallery.Way(studio.models.load("tiny"), [*stops, stops[0]], 1.0, False)
+    way = gallery.Way(studio.models.load("tiny"), [*stops, stops[0]], False)
     w = way.at(torch.linspace(0, 2, 9)[:8])
     torch.testing.assert_close(w[:, 0], torch.tensor([0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25]))
-    assert len(list(studio.draw.interpolate("tiny", [1, 2], frames=8, loop=True))) == 8
+    assert len(list(studio.explore.interpolate("tiny", [View(1), View(2)], frames=8, loop=True))) == 8
 
 
 def test_the_slider_encodes_a_picture_once(studio, place, tmp_path, monkeypatch):
     """And reads it once: a slider asks ten times a second."""
     picture, read = tmp_path / "mine.png", []
     shutil.copy(place / "pictures" / "010.png", picture)
-    monkeypatch.setattr(gallery, "open_picture", lambda *args: read.append(1) or open_picture(*args))
-    first, *_ = [next(studio.draw.along("tiny", [picture, 4], [t])) for t in (0.0, 0.5, 1.0)]
+    monkeypatch.setattr(explore, "open_picture", lambda *args: read.append(1) or open_picture(*args))
+    stops = [View(photo=picture), View(4)]
+    first, *_ = [next(studio.explore.along("tiny", stops, [t])) for t in (0.0, 0.5, 1.0)]
     assert len(read) == 1
     shutil.copy(place / "pictures" / "011.png", picture)
     os.utime(picture, (1, 1))
-    assert not same(next(studio.draw.along("tiny", [picture, 4], [0.0])), first) and len(read) == 2
+    assert not same(next(studio.explore.along("tiny", stops, [0.0])), first) and len(read) == 2
 
 
 def test_reconstructions_carry_their_numbers(studio, place):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mind2mind.data.dataset import Reading, Report
+    from mind2mind.explore import View
     from mind2mind.runs.findings import Encoding, Prepared
     from mind2mind.runs.run import Found
 
@@ -114,22 +115,23 @@ def interpolate(
         raise DataError(f"{out} is a folder.", "Choose another --out, or one without an ending for PNGs.")
     if frames < len(endpoints):
         raise ConfigError(f"{frames} frames cannot show {len(endpoints)} ends.", "Ask for more frames.")
-    ends = [_endpoint(text) for text in endpoints]
-    studio = terminal.studio()
-    walk = studio.draw.interpolate(model, ends, frames=frames, psi=psi, noise=noise, path=path, loop=loop)
+    studio, ends = terminal.studio(), [_endpoint(text, psi) for text in endpoints]
+    walk = studio.explore.interpolate(model, ends, frames=frames, noise=noise, path=path, loop=loop)
     out.parent.mkdir(parents=True, exist_ok=True)
     studio.draw.save_clip(terminal.tracked(walk, "Drawing", frames), out)
     document = {"model": model, "ends": endpoints, "frames": frames, "psi": psi, "noise": noise, "path": out}
     return Result(document, [out])
 
 
-def _endpoint(text: str) -> int | Path:
+def _endpoint(text: str, psi: float) -> "View":
     """`12` is a seed; anything else is a picture, and so is `./12`."""
+    from mind2mind.explore import View
+
     if text.isdecimal():
-        return terminal.seeds_of(text, 1, 1)[0]
+        return View(terminal.seeds_of(text, 1, 1)[0], psi=psi)
     if not Path(text).is_file():
         raise DataError(f"There is no picture {text}.", "Give a seed (a whole number) or a picture's path.")
-    return Path(text)
+    return View(photo=Path(text), psi=psi)
 
 
 @command("Pictures")

@@ -186,10 +186,12 @@ class Api:
         if picture_a or picture_b:
             ui.check_consent(self.studio, agreed, AGREE)
         given = (picture_a, seed_a), (picture_b, seed_b)
-        ends = [Path(picture) if picture else ui.checked_seed(seed) for picture, seed in given]
+        ends = [
+            View(photo=Path(picture)) if picture else View(ui.checked_seed(seed)) for picture, seed in given
+        ]
         ref, count = ui.known_ref(self.studio, model), ui.whole("frames", frames, 2, MOST_FRAMES)
         clip = ui.fresh(f"interpolation.{kind.lower()}", ref)
-        Draw.save_clip(self.studio.draw.interpolate(ref, ends, frames=count, path=path or None), clip)
+        Draw.save_clip(self.studio.explore.interpolate(ref, ends, frames=count, path=path or None), clip)
         return str(clip)
 
     def encode(

@@ -13,7 +13,7 @@ import gradio as gr
 from PIL.Image import Image
 
 from mind2mind.config import TOLD_SECONDS
-from mind2mind.draw import Cost, Draw, Stop
+from mind2mind.draw import Cost, Draw
 from mind2mind.errors import DataError
 from mind2mind.explore import View
 from mind2mind.studio import Studio
@@ -254,7 +254,7 @@ class InterpolateTab:
     def taken(self, agreed: Any, path: str, route: Route) -> str:
         """A visitor's picture, if it may be used and the model can: else nothing changes."""
         ui.check_consent(self.studio, agreed)
-        self.studio.explore.stop(route.ref, View(photo=Path(path)))
+        self.studio.explore.code(route.ref, View(photo=Path(path)))
         return path
 
     # What is shown of it
@@ -335,16 +335,13 @@ class InterpolateTab:
 
     # Drawing and saving
 
-    def _ends(self, route: Route) -> list[Stop]:
-        return [self.studio.explore.stop(route.ref, view) for view in route.stops]
-
     def _frames(self, route: Route, count: int, loop: bool = False) -> Iterator[Image]:
-        ends = self._ends(route)
-        return self.studio.draw.interpolate(route.ref, ends, frames=count, path=route.path, loop=loop)
+        way = self.studio.explore.interpolate
+        return way(route.ref, route.stops, frames=count, path=route.path, loop=loop)
 
     def _at(self, route: Route, places: Sequence[float], hurry: bool = False) -> Iterator[Image]:
         along = [round(min(max(t, 0), 1) * route.legs, 6) for t in places]  # a stop is met exactly
-        return self.studio.draw.along(route.ref, self._ends(route), along, path=route.path, hurry=hurry)
+        return self.studio.explore.along(route.ref, route.stops, along, path=route.path, hurry=hurry)
 
     def file_of(self, route: Route, t: float) -> str:
         """The picture as a PNG of its own size."""

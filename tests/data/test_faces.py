@@ -22,6 +22,7 @@ from mind2mind.data.dataset import Pictures
 from mind2mind.data.faces import Remark
 from mind2mind.data.images import SHOWN, Flag, PictureError, Reason, from_uint8, to_image, to_tensor
 from mind2mind.errors import DataError
+from mind2mind.explore import View
 from mind2mind.models.bundle import Card, describe, save_source
 from mind2mind.networks.alae import ALAE
 
@@ -282,13 +283,13 @@ def test_an_endpoint_is_aligned_and_needs_a_face(studio, photos, portrait, tmp_p
         next(gallery.draw(model, model.alae.encode(from_uint8(to_tensor(image, 64, 3, crop)[None]))))
         for crop in ("face", "centre")
     )
-    drawn = next(studio.draw.along("people", [photos / "a.png", 1], [0.0]))
+    drawn = next(studio.explore.along("people", [View(photo=photos / "a.png"), View(1)], [0.0]))
     assert drawn.tobytes() == aligned.tobytes() != as_it_is.tobytes()
     assert studio.explore.rebuild("people", photos / "a.png").aligned is not None
     assert studio.explore.rebuild("people", photos / "b.png").aligned is None
     (plain,) = make_pictures(tmp_path / "noise", 1).iterdir()
     with pytest.raises(DataError, match="No face"):
-        studio.draw.along("people", [plain, 1], [0.5])
+        studio.explore.along("people", [View(photo=plain), View(1)], [0.5])
 
 
 def test_the_command_line(studio, photos, tmp_path, monkeypatch):

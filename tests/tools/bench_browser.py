@@ -22,6 +22,7 @@ from browsing import PATIENCE, expect, launched, tab
 from live import ROOT, live_app
 
 from mind2mind.config import DEFAULT
+from mind2mind.explore import View
 from mind2mind.runs.run import Run
 from mind2mind.studio import Studio
 from mind2mind.training.transfer import steps_for
@@ -138,7 +139,9 @@ def without_a_browser(folder):
     first = studio.models.list()[0].id
     *_, encoding = studio.runs.encode([ROOT / "assets/aliens"], first)
     sixteen = [lasted(lambda i=i: studio.draw.sample(first, range(16 * i, 16 * i + 16))) for i in range(16)]
-    frames = [lasted(lambda i=i: [*studio.draw.along(first, [1, 2], [i / 40])]) for i in range(41)]
+    frames = [
+        lasted(lambda i=i: [*studio.explore.along(first, [View(1), View(2)], [i / 40])]) for i in range(41)
+    ]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     steps = [30 / steps_for(encoding.codes.w, DEFAULT, 30) for _ in range(3)]

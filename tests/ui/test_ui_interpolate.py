@@ -121,14 +121,14 @@ def test_the_film_begins_and_ends_at_the_stops(tab):
 )
 def test_a_slow_model_shows_what_it_has_and_draws_fewer(tab, monkeypatch, seconds, steps, film):
     """The sentence at once, then the stops, the picture, the strip; and the way is drawn no picture twice."""
-    route, drawn, along = Route("tiny", (A, B)), [], tab.studio.draw.along
+    route, drawn, along = Route("tiny", (A, B)), [], tab.studio.explore.along
     monkeypatch.setattr(tab.studio.draw, "cost", lambda ref: Cost(seconds, 0.0, 0))
 
     def counted(ref, stops, places, **more):
         drawn.extend(places)
         return along(ref, stops, places, **more)
 
-    monkeypatch.setattr(tab.studio.draw, "along", counted)
+    monkeypatch.setattr(tab.studio.explore, "along", counted)
     updates = list(tab.show(route, 0, 0.3))
     said = [[i for i, each in enumerate(update) if isinstance(each, str)] for update in updates]
     assert said == [[*range(count)] for count in ((2, 3, 4, 5) if seconds > 0.1 else (5,))]
@@ -245,6 +245,6 @@ def value_of(button):
 
 def test_a_large_picture_does_not_shrink_in_a_clip(tab, monkeypatch):
     large = [Image.new("RGB", (1024, 1024), colour) for colour in ("red", "green")]
-    monkeypatch.setattr(tab.studio.draw, "interpolate", lambda *a, **k: iter(large))
+    monkeypatch.setattr(tab.studio.explore, "interpolate", lambda *a, **k: iter(large))
     with Image.open(tab.save(Route("tiny"), 2, "WebP", True, False)) as film:
         assert film.size == (1024, 1024)
