@@ -369,9 +369,7 @@ def draw(path: Path) -> None:
         own = found[0]["ceiling"]["independent"][MEASURE]
         axes.axhline(own, color="grey", lw=0.8, ls=":", label="reconstructions")
         _scaled(axes, f"{target}, from {found[0]['source']}", "CPU seconds of one thread", SECONDS_SHOWN)
-    panels[2].legend(
-        *panels[0].get_legend_handles_labels(), frameon=False, fontsize="small", loc="center right"
-    )
+    last.legend(*panels[0].get_legend_handles_labels(), frameon=False, fontsize="small", loc="upper right")
     ours = [told for told in curves()[COUNTED] if told["way"] == "mind2mind"]
     for told in ours:
         quality = at(told, THRESHOLD_AT)[MEASURE]
