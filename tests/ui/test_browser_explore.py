@@ -7,6 +7,8 @@ from browsing import expect, images_of, pixels, tab, until
 from live import ROOT
 from tiny import make_pictures, png_meta
 
+from mind2mind.ui.explore import FIRST_SEED
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest_plugins = ["browsing"]
 
@@ -63,10 +65,10 @@ def test_a_picked_picture_is_changed_and_found_again(visitor):
     page = visitor()
     top = page.evaluate("scrollY")
     page.locator("#explore-wall .m2m-tile").nth(3).click()
-    expect(page.locator("#explore-said")).to_contain_text("Seed 5")
+    expect(page.locator("#explore-said")).to_contain_text(f"Seed {FIRST_SEED + 3}")
     assert page.evaluate("scrollY") == top
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#explore-said")).to_contain_text("Seed 6")
+    expect(page.locator("#explore-said")).to_contain_text(f"Seed {FIRST_SEED + 4}")
     new = changes(page)
     page.locator("#explore-strip .m2m-tile").nth(1).click()
     new()
