@@ -188,8 +188,7 @@ class Way:
 
     def _minds(self, scores: Tensor, psi: Tensor) -> Tensor:
         w = self.model.map(self.model.z_of(scores))
-        mean = pull(self.model, w, 0)
-        return mean + psi * (w - mean)
+        return pull(self.model, w, 0).lerp(w, psi)
 
     def at(self, places: Tensor, refine: bool = True) -> Tensor:
         """The codes at these places (N,), from 0 at the first stop by 1 to each next: (N, latent_size).
