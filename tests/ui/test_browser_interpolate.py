@@ -129,18 +129,20 @@ def test_a_picture_of_ones_own_is_a_stop_and_a_bad_one_changes_nothing(interpola
 
 def test_play_runs_over_the_way_and_stops_where_it_is(interpolating):
     page = interpolating()
-    play, places = page.locator("#interpolate-t button"), set()
-    play.click()
-    expect(page.locator("#interpolate-film img")).to_have_count(37)
+    play, places, at = page.locator("#interpolate-t button"), set(), 0.0
 
     def seen():
         places.add(page.locator("#interpolate-t output").inner_text())
         return len(places) < 5 and "it stands"
 
-    until(page, seen)
-    play.click()
-    expect(play).to_have_text("Play")
-    at = float(page.locator(SLIDER).input_value())
+    while abs(36 * at - round(36 * at)) < 0.1:  # at a frame of the film the picture may be that very frame
+        places.clear()
+        play.click()
+        expect(page.locator("#interpolate-film img")).to_have_count(37)
+        until(page, seen)
+        play.click()
+        expect(play).to_have_text("Play")
+        at = float(page.locator(SLIDER).input_value())
     expect(page.locator(SHOWN)).to_have_attribute("alt", f"{at:.2f} of the way from A to B")
     until(page, lambda: sources(page, SHOWN)[0] in sources(page, "#interpolate-film img") and "a frame's")
 
